@@ -1,0 +1,18 @@
+"""Image disguises for PyTorch, with what they leak said plainly.
+
+These are obfuscation schemes, not cryptographic confidentiality; ``docs/threat-model.md`` says what was measured.
+"""
+
+import importlib
+from typing import Any
+
+from torchprotect import errors, functional, keys, ops, transforms
+
+__version__ = "0.1.0"
+__all__ = ["data", "errors", "functional", "keys", "ops", "transforms"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "data":  # loaded when used: it reaches for files, processes and webdataset
+        return importlib.import_module("torchprotect.data")
+    raise AttributeError(f"module 'torchprotect' has no attribute {name!r}")

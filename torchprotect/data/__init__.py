@@ -1,0 +1,21 @@
+"""Protected data: dataset wrappers, export to shards, and back."""
+
+from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
+from torchprotect.data.export import ExportResult, export
+from torchprotect.data.shards import ShardWriter, read
+from torchprotect.data.sources import Sample, Source, open_source
+from torchprotect.data.verify import VerifyResult, verify
+
+__all__ = [
+    "ExportResult",
+    "ProtectedDataset",
+    "ProtectedIterableDataset",
+    "Sample",
+    "ShardWriter",
+    "Source",
+    "VerifyResult",
+    "export",
+    "open_source",
+    "read",
+    "verify",
+]

@@ -1,0 +1,56 @@
+"""PNG without compression: disguised pixels do not compress, and a file's size must tell nothing about its content.
+
+Pixels go into stored deflate blocks, so the bytes depend on no zlib version, and all images of a shape have the same
+size.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR_TYPES = {1: 0, 3: 2}  # grey, RGB
+_STORED_LIMIT = 0xFFFF
+
+
+def has_png(channels: int) -> bool:
+    """Say whether uint8 images of so many channels are kept as PNG: grey and RGB are."""
+    return channels in _COLOUR_TYPES
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+_END = _chunk(b"IEND", b"")
+
+
+@cache
+def _start(channels: int, height: int, width: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    return _SIGNATURE + _chunk(b"IHDR", header)
+
+
+def _store(content: bytes) -> bytes:
+    """Return a zlib stream of stored blocks."""
+    parts = [b"\x78\x01"]
+    for start in range(0, len(content), _STORED_LIMIT):
+        piece = content[start : start + _STORED_LIMIT]
+        last = start + _STORED_LIMIT >= len(content)
+        parts += [struct.pack("<BHH", last, len(piece), len(piece) ^ 0xFFFF), piece]
+    parts.append(struct.pack(">I", zlib.adler32(content)))
+    return b"".join(parts)
+
+
+def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
+    """Yield one PNG for each image of a batch, uint8 ``[N, 1 or 3, H, W]``."""
+    count, channels, height, width = images.shape
+    rows = np.zeros((count, height, 1 + width * channels), np.uint8)  # each row begins with its filter type, 0
+    rows[:, :, 1:] = images.transpose(0, 2, 3, 1).reshape(count, height, width * channels)
+    start = _start(channels, height, width)
+    for image in rows:
+        yield start + _chunk(b"IDAT", _store(image.tobytes())) + _END

@@ -1,0 +1,116 @@
+"""Runs the shards of a plan in this process, or in worker processes on this machine."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
+
+import torch
+
+from torchprotect.data._lock import SharedDescriptor
+from torchprotect.data.manifest import ShardReport
+from torchprotect.errors import ExportError
+
+_POLL_SECONDS = 0.1
+
+Advance = Callable[[int], None]
+
+
+class Job(Protocol):
+    """Work that makes one shard; can be pickled."""
+
+    def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
+        """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""
+
+
+def run(
+    job: Job, tasks: list[tuple[int, Any]], *, workers: int, lock: SharedDescriptor, advance: Advance
+) -> Iterator[ShardReport]:
+    """Yield a report for each task, in the order in which they end.
+
+    Args:
+        job: makes the shards.
+        tasks: number of each shard and the indices of its samples.
+        workers: number of processes; 0 runs in this one.
+        lock: the folder's lock; workers hold it too, and end when this process ends.
+        advance: called with each number of images done.
+    """
+    if workers == 0:
+        with _one_thread():
+            for index, indices in tasks:
+                yield job.run(index, indices, advance)
+    elif tasks:
+        yield from _run_in_workers(job, tasks, min(workers, len(tasks)), lock, advance)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as a worker does: large matrix products may round differently on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run_in_workers(
+    job: Job, tasks: list[tuple[int, Any]], workers: int, lock: SharedDescriptor, advance: Advance
+) -> Iterator[ShardReport]:
+    context = multiprocessing.get_context()
+    counter = context.Value("q", 0)
+    waiting, running, seen = iter(tasks), set[Future[ShardReport]](), 0
+    executor = ProcessPoolExecutor(workers, context, _start_worker, (job, lock, counter))
+    try:
+        while True:
+            for index, indices in waiting:
+                running.add(executor.submit(_run_task, index, indices))
+                if len(running) == 2 * workers:
+                    break
+            if not running:
+                return
+            done, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+            advance(counter.value - seen)
+            seen = counter.value
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool:
+        raise ExportError(
+            "a worker process was killed, perhaps for lack of memory; run the same export again to resume"
+        ) from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: tuple[Job, SharedDescriptor, Any]
+
+
+def _start_worker(job: Job, lock: SharedDescriptor, counter: Any) -> None:
+    global _worker
+    _worker = (job, lock, counter)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and lets the shards in hand end
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - runs in workers only; tells the type checker
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _run_task(index: int, indices: Any) -> ShardReport:
+    job, _, counter = _worker
+
+    def advance(images: int) -> None:
+        with counter.get_lock():
+            counter.value += images
+
+    return job.run(index, indices, advance)

@@ -1,0 +1,182 @@
+"""The three documents of an export: plan, journal, manifest. Each is JSON with an HMAC under the manifest sub-key."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torchprotect._files import TEMPORARY_SUFFIX, atomic_file
+from torchprotect._json import canonical
+from torchprotect.errors import ExportError, VerificationError
+
+PLAN, JOURNAL, MANIFEST = "plan.json", "journal.jsonl", "manifest.json"
+PLAN_FORMAT, JOURNAL_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-journal", "torchprotect-export"
+VERSION = 1
+_SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
+
+
+def shard_name(index: int) -> str:
+    """Return the final file name of a shard."""
+    return f"shard-{index:06d}.tar"
+
+
+def is_shard_name(name: str) -> bool:
+    """Say whether an export may hold a shard of this name."""
+    return _SHARD_NAME.fullmatch(name) is not None
+
+
+def own_files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Sort the entries of an export folder into documents and shards, temporary files, and foreign ones."""
+    kept, temporary, foreign = [], [], []
+    for path in sorted(folder.iterdir()):
+        name = path.name.removesuffix(TEMPORARY_SUFFIX)
+        if name not in (PLAN, JOURNAL, MANIFEST) and not is_shard_name(name):
+            foreign.append(path)
+        elif name != path.name:
+            temporary.append(path)
+        else:
+            kept.append(path)
+    return kept, temporary, foreign
+
+
+def signed(document: dict[str, Any], subkey: bytes) -> dict[str, Any]:
+    """Return the document with its HMAC-SHA256 over the canonical JSON of all other fields."""
+    return {**document, "hmac": hmac.digest(subkey, canonical(document), "sha256").hex()}
+
+
+def is_signed(document: dict[str, Any], subkey: bytes) -> bool:
+    """Say whether the document's HMAC is right."""
+    body = {name: value for name, value in document.items() if name != "hmac"}
+    return hmac.compare_digest(str(document.get("hmac")).encode(), signed(body, subkey)["hmac"].encode())
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write JSON for people and programs to a temporary name, then rename it."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+
+def read_document(path: Path, form: str) -> dict[str, Any]:
+    """Read a plan or a manifest and check its format and version.
+
+    Raises:
+        ExportError: it is missing, no JSON, of another format or of a newer version.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        raise ExportError(f"{path} is damaged: it is no JSON") from None
+    if not isinstance(document, dict) or document.get("format") != form:
+        raise ExportError(f"{path} was not written by torchprotect")
+    if document.get("version") != VERSION:
+        raise ExportError(f"{path} has another format version than {VERSION}; use the torchprotect that wrote it")
+    return document
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What a finished shard holds.
+
+    Attributes:
+        index: number of the shard.
+        count: samples in it.
+        size: bytes.
+        sha256: hex digest of the file.
+        labels: distinct class numbers in it, as written.
+        skipped: source indices of unreadable images left out.
+    """
+
+    index: int
+    count: int
+    size: int
+    sha256: str
+    labels: list[int]
+    skipped: list[int]
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return shard_name(self.index)
+
+
+class Journal:
+    """Reports of finished shards while an export runs: one line each, flushed to disk. Removed at the end."""
+
+    def __init__(self, folder: Path, subkey: bytes) -> None:
+        self._path, self._subkey = folder / JOURNAL, subkey
+
+    def read(self) -> dict[int, ShardReport]:
+        """Return the reports that are whole and signed; a line torn by a crash is passed over."""
+        reports = {}
+        for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
+            try:
+                document = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(document, dict) and is_signed(document, self._subkey):
+                fields = {name: value for name, value in document.items() if name not in ("format", "hmac")}
+                reports[document["index"]] = ShardReport(**fields)
+        return reports
+
+    def append(self, report: ShardReport) -> None:
+        """Add one report. A leading line break ends a line that a crash may have torn."""
+        document = signed({"format": JOURNAL_FORMAT, **asdict(report)}, self._subkey)
+        with self._path.open("ab") as file:
+            file.write(b"\n" + canonical(document) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def remove(self) -> None:
+        """Delete the journal."""
+        self._path.unlink(missing_ok=True)
+
+
+def make_manifest(plan: dict[str, Any], reports: Iterable[ShardReport]) -> dict[str, Any]:
+    """Return the unsigned manifest of a finished export."""
+    ordered = sorted(reports, key=lambda report: report.index)
+    return {
+        "format": MANIFEST_FORMAT,
+        "version": VERSION,
+        "security_claim": "obfuscation",
+        "key": plan["key"],
+        "transform": plan["transform"],
+        "plain": plan["plain"],
+        "images": sum(report.count for report in ordered),
+        "labels": len(set().union(*(report.labels for report in ordered))),
+        "shards": [{"name": r.name, "count": r.count, "size": r.size, "sha256": r.sha256} for r in ordered],
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def shard_entries(manifest: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Return the manifest's shards after checking that each entry names a shard and nothing else.
+
+    Raises:
+        VerificationError: the manifest is malformed.
+    """
+    entries = manifest.get("shards")
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise VerificationError(f"{path} is malformed: its list of shards is damaged")
+    return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    kinds = {"name": str, "count": int, "size": int, "sha256": str}
+    if not isinstance(entry, dict):
+        return False
+    return all(isinstance(entry.get(field), kind) for field, kind in kinds.items()) and is_shard_name(entry["name"])

@@ -1,0 +1,226 @@
+"""Shards by hand: a writer that leaves no half shard, and a reader that decodes nothing risky."""
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_png
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from torchprotect._files import atomic_file
+from torchprotect.data import manifest as documents
+from torchprotect.data._encode import encode
+from torchprotect.data._png import has_png
+from torchprotect.errors import ExportError, InputTypeError
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class ShardWriter:
+    """Writes WebDataset shards as ``webdataset.ShardWriter`` does, but never half of one.
+
+    A shard is written under a temporary name and renamed when it is whole; an exception inside ``with`` leaves the
+    shard in hand under no name at all, and no shard is begun before its first sample. Pickle, lossy and unknown
+    extensions are refused. Owner and time of the members are constant. It does not resume;
+    :func:`torchprotect.data.export` does.
+
+    Args:
+        pattern: file name with a number in it, such as ``"train-%06d.tar"``; a local path.
+        maxcount: samples in a shard at most.
+        maxsize: bytes in a shard at most, counted as ``webdataset`` does.
+        post: called with the name of each finished shard.
+        start_shard: number of the first shard.
+        verbose: print the name of each shard begun.
+        opener: called with the name of a finished shard; the shard is then copied to the stream it returns.
+        **kw: further arguments of ``webdataset.TarWriter``.
+
+    Samples: dicts of ``__key__`` and ``png`` (PIL image, uint8 array ``[H, W(, 3)]`` or tensor ``[1 or 3, H, W]``),
+    ``npy`` (array or tensor), ``json``, ``cls`` (int), ``txt`` (str), or bytes of those formats; extensions may have a
+    prefix, as in ``left.png``.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        maxcount: int = 100000,
+        maxsize: float = 3e9,
+        post: Callable[[str], Any] | None = None,
+        start_shard: int = 0,
+        verbose: int = 1,
+        opener: Callable[[str], Any] | None = None,
+        **kw: Any,
+    ) -> None:
+        if pattern.startswith("pipe:") or kw.get("encoder", True) is not True or kw.get("keep_meta"):
+            raise InputTypeError("ShardWriter takes a local path, and neither encoder= nor keep_meta=")
+        self.pattern, self.maxcount, self.maxsize = pattern, maxcount, maxsize
+        self.post, self.verbose, self.opener = post, verbose, opener
+        self.kw = {"user": "", "group": "", "mtime": 0, **kw, "encoder": False}
+        self.shard, self.total, self.count, self.size = start_shard, 0, 0, 0
+        self.fname: str | None = None
+        self._stack: ExitStack | None = None
+        self._tar: Any = None
+
+    def write(self, obj: dict[str, Any]) -> None:
+        """Add a sample, beginning a new shard where the last one is full.
+
+        Raises:
+            InputTypeError: an extension or value that would lose something or could run code on reading.
+        """
+        encoded = {name: value if name.startswith("__") else _encode(name, value) for name, value in obj.items()}
+        if self._tar is None or self.count >= self.maxcount or self.size >= self.maxsize:
+            self.next_stream()
+        self.size += self._tar.write(encoded)
+        self.count += 1
+        self.total += 1
+
+    def next_stream(self) -> None:
+        """Finish the shard in hand and begin the next."""
+        from webdataset import TarWriter
+
+        self.finish()
+        self.fname = self.pattern % self.shard
+        if self.verbose:
+            print("# writing", self.fname, self.count, f"{self.size / 1e9:.1f} GB", self.total)
+        self.shard, self.count, self.size = self.shard + 1, 0, 0
+        stack = ExitStack()
+        if self.opener is None:
+            file: Any = stack.enter_context(atomic_file(Path(self.fname)))
+        else:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
+            stack.enter_context(file)
+            stack.callback(self._hand_over, file, self.fname)
+        self._tar, self._stack = TarWriter(file, **self.kw), stack
+
+    def finish(self) -> None:
+        """Give the shard in hand its name."""
+        if self._tar is None or self._stack is None:
+            return
+        self._tar.close()
+        stack, self._tar, self._stack = self._stack, None, None
+        stack.close()
+        if self.post is not None:
+            self.post(self.fname)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Finish writing."""
+        self.finish()
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is None:
+            self.close()
+        elif self._stack is not None:
+            stack, self._tar, self._stack = self._stack, None, None
+            if self.opener is not None:
+                stack.pop_all()  # the temporary file has no name; it vanishes unread
+            else:
+                stack.__exit__(kind, error, trace)
+
+    def _hand_over(self, file: Any, name: str) -> None:
+        file.seek(0)
+        with self.opener(name) as stream:  # type: ignore[misc]
+            shutil.copyfileobj(file, stream)
+
+
+def _encode(name: str, value: Any) -> bytes:
+    """Return the bytes of one value; what it may be follows from the extension."""
+    kind = name.rpartition(".")[2].lower()
+    if kind not in _ENCODERS:
+        raise InputTypeError(
+            f"'{name}' is refused: protected shards hold {', '.join(sorted(_ENCODERS))}, nothing lossy and no pickles"
+        )
+    return _ENCODERS[kind](value)
+
+
+def _encode_png(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        if not value.startswith(_PNG_SIGNATURE):
+            raise InputTypeError("bytes under 'png' are no PNG file")
+        return value
+    if isinstance(value, PIL.Image.Image) and value.mode in ("L", "RGB"):
+        value = pil_to_tensor(value)
+    elif isinstance(value, np.ndarray) and value.ndim in (2, 3):
+        value = torch.from_numpy(value if value.ndim == 3 else value[..., None]).movedim(-1, 0)
+    if not isinstance(value, Tensor) or value.dtype != torch.uint8 or value.ndim != 3 or not has_png(value.shape[0]):
+        raise InputTypeError("'png' takes 8-bit grey or RGB pictures; keep anything else as 'npy'")
+    return next(encode(value.as_subclass(Tensor).cpu()[None]))
+
+
+def _encode_npy(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        np.lib.format.read_array(io.BytesIO(value), allow_pickle=False)  # raises on pickled objects
+        return value
+    buffer = io.BytesIO()
+    np.save(buffer, value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _encode_cls(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(int(value)).encode()
+
+
+def _encode_json(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+def _encode_txt(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "png": _encode_png,
+    "npy": _encode_npy,
+    "cls": _encode_cls,
+    "json": _encode_json,
+    "txt": _encode_txt,
+}
+
+
+def read(out: str | os.PathLike[str], **options: Any) -> Any:
+    """Open a finished export as a WebDataset of ``(image, label)``.
+
+    Args:
+        out: folder of the export.
+        **options: further arguments of ``webdataset.WebDataset``, such as ``shardshuffle=100``.
+
+    Returns:
+        An iterable dataset of tensors ``[C, H, W]`` and ints (``None`` where the export has no labels), to be shuffled
+        and batched as any WebDataset. Only PNG, npy and class numbers are decoded; other members raise.
+
+    Raises:
+        ExportError: ``out`` is no finished export.
+    """
+    import webdataset
+
+    folder = Path(out).resolve()
+    path = folder / documents.MANIFEST
+    if not path.exists():
+        raise ExportError(f"{folder} is no finished export: it has no {documents.MANIFEST}")
+    manifest = documents.read_document(path, documents.MANIFEST_FORMAT)
+    shards = [str(folder / entry["name"]) for entry in documents.shard_entries(manifest, path)]
+    return webdataset.WebDataset(shards, **{"shardshuffle": False, **options}).map(_decode_sample)
+
+
+def _decode_sample(sample: dict[str, Any]) -> tuple[Tensor, int | None]:
+    members = {name: value for name, value in sample.items() if not name.startswith("__")}
+    label = members.pop("cls", None)
+    if len(members) != 1 or not members.keys() <= {"png", "npy"}:
+        raise ExportError(f"a sample holds {sorted(members)}; an export has one png or npy in each")
+    ((kind, content),) = members.items()
+    if kind == "png":
+        image = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+    else:
+        image = torch.from_numpy(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+    return image, None if label is None else int(label)

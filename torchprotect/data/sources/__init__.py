@@ -1,0 +1,62 @@
+"""Where plain images come from."""
+
+from pathlib import Path
+from typing import Any
+
+from torchprotect.data.sources._base import Sample, Source
+from torchprotect.data.sources.arrays import cifar10, fashion_mnist, mnist
+from torchprotect.data.sources.dataset import DatasetSource
+from torchprotect.data.sources.folder import ImageFolderSource
+from torchprotect.data.sources.tar import TarSource
+from torchprotect.errors import SourceError
+
+__all__ = ["Sample", "Source", "as_source", "open_source"]
+
+_SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
+_SPLITS = ("train", "test")
+_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+
+def open_source(spec: str) -> Source:
+    """Open a source of plain images by its name on the command line.
+
+    Args:
+        spec: an image folder (``root/class/picture.png``); a WebDataset pattern (``train-{000000..000020}.tar``, also
+            ``.tar.gz``); or ``mnist:ROOT``, ``fashion-mnist:ROOT``, ``cifar10:ROOT`` with torchvision's root,
+            optionally followed by ``:test`` for the test split.
+
+    Raises:
+        SourceError: there is no such source, or it holds no images.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme in _SETS:
+        root, _, split = rest.rpartition(":") if rest.rpartition(":")[2] in _SPLITS else (rest, "", "train")
+        return _SETS[scheme](Path(root), split)
+    if spec.endswith(_TAR_SUFFIXES):
+        return TarSource(_expand(spec))
+    if Path(spec).is_dir():
+        return ImageFolderSource(Path(spec))
+    raise SourceError(
+        f"{spec} is no image folder, no .tar pattern and none of {', '.join(f'{name}:ROOT' for name in _SETS)}"
+    )
+
+
+def _expand(pattern: str) -> list[Path]:
+    from webdataset.shardlists import expand_urls
+
+    paths = [Path(name) for name in expand_urls(pattern)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise SourceError(
+            f"{missing[0]} does not exist ({len(missing)} of {len(paths)} shards of {pattern} are missing)"
+        )
+    return paths
+
+
+def as_source(dataset: Any) -> Source:
+    """Return ``dataset`` if it is a source, else wrap a map-style dataset of ``(image, label)``.
+
+    Raises:
+        ExportError: it has no length.
+    """
+    return dataset if hasattr(dataset, "listing") and hasattr(dataset, "folders") else DatasetSource(dataset)

@@ -1,0 +1,99 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 as torchvision keeps them on disk, held in memory as arrays."""
+
+import gzip
+import hashlib
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torchprotect.data.sources._base import Sample
+from torchprotect.errors import SourceError
+
+_IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
+_CIFAR_ARCHIVE = "cifar-10-python.tar.gz"
+_CIFAR_FOLDER = "cifar-10-batches-py"
+
+
+class ArraySource:
+    """Images in memory: uint8 ``[N, C, H, W]``, labels ``[N]``."""
+
+    def __init__(self, name: str, folder: Path, images: NDArray[np.uint8], labels: NDArray[Any]) -> None:
+        self.folders: tuple[Path, ...] = (folder,)
+        self._name, self._images, self._labels = name, images, labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(torch.from_numpy(self._images[index].copy()), int(self._labels[index]))
+
+    def name(self, index: int) -> str:
+        """Return the set and the number of the sample in it."""
+        return f"{self._name}/{index}"
+
+    def listing(self) -> Iterator[bytes]:
+        """Yield digests of images and labels."""
+        yield self._name.encode()
+        yield hashlib.sha256(np.ascontiguousarray(self._images).data).digest()
+        yield hashlib.sha256(np.asarray(self._labels, dtype="<i8").tobytes()).digest()
+
+
+def mnist(root: Path, split: str) -> ArraySource:
+    """Read MNIST from torchvision's ``root``; ``split`` is ``train`` or ``test``."""
+    return _idx_source("mnist", root / "MNIST" / "raw", split)
+
+
+def fashion_mnist(root: Path, split: str) -> ArraySource:
+    """Read Fashion-MNIST from torchvision's ``root``; ``split`` is ``train`` or ``test``."""
+    return _idx_source("fashion-mnist", root / "FashionMNIST" / "raw", split)
+
+
+def cifar10(root: Path, split: str) -> ArraySource:
+    """Read CIFAR-10 from torchvision's ``root``; ``split`` is ``train`` or ``test``.
+
+    torchvision itself opens the batches, which are pickles, after checking their MD5 sums. A packed archive is unpacked
+    into a temporary folder for the moment of reading.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        if (root / _CIFAR_FOLDER).is_dir() or not (root / _CIFAR_ARCHIVE).is_file():
+            loaded = CIFAR10(root, train=split == "train")
+        else:
+            with tempfile.TemporaryDirectory() as folder, tarfile.open(root / _CIFAR_ARCHIVE) as archive:
+                archive.extractall(folder, filter="data")
+                loaded = CIFAR10(folder, train=split == "train")
+    except (RuntimeError, OSError, tarfile.TarError) as error:
+        raise SourceError(f"no intact CIFAR-10 in {root}: expected {_CIFAR_FOLDER}/ or {_CIFAR_ARCHIVE}") from error
+    return ArraySource(f"cifar10/{split}", root, loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets))
+
+
+def _idx_source(name: str, folder: Path, split: str) -> ArraySource:
+    stem = "train" if split == "train" else "t10k"
+    images = _read_idx(folder / f"{stem}-images-idx3-ubyte", _IDX_IMAGES)
+    labels = _read_idx(folder / f"{stem}-labels-idx1-ubyte", _IDX_LABELS)
+    if len(images) != len(labels):
+        raise SourceError(f"{folder} holds {len(images)} images, but {len(labels)} labels")
+    return ArraySource(f"{name}/{split}", folder, images[:, None], labels)
+
+
+def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, or the ``.gz`` beside it."""
+    packed = path.with_name(path.name + ".gz")
+    try:
+        content = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
+    except (OSError, EOFError) as error:
+        raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
+    dimensions = magic & 0xFF
+    header = np.frombuffer(content, ">u4", count=min(1 + dimensions, len(content) // 4))
+    shape = [int(n) for n in header[1:]]
+    start = 4 * (1 + dimensions)
+    if len(header) <= dimensions or header[0] != magic or len(content) != start + int(np.prod(shape)):
+        raise SourceError(f"{path} is no IDX file of the expected kind, or it is truncated")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

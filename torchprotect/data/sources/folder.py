@@ -1,0 +1,53 @@
+"""An image folder: ``root/class/picture.png``, classes numbered in sorted order as in torchvision's ``ImageFolder``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
+from torchprotect.errors import SourceError
+
+
+class ImageFolderSource:
+    """Images in one folder a class, at any depth below it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folders: tuple[Path, ...] = (root,)
+        classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        self._files: list[str] = []
+        self._labels: list[int] = []
+        for label, name in enumerate(classes):
+            files = sorted(_images_below(root / name), key=lambda path: path.relative_to(root).parts)
+            self._files += [path.relative_to(root).as_posix() for path in files]
+            self._labels += [label] * len(files)
+        if not self._files:
+            raise SourceError(f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {_EXTENSIONS})")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.root / self._files[index]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise SourceError(f"cannot read image {path}: {error.strerror}") from error
+        return Sample(decode(content, str(path)), self._labels[index])
+
+    def name(self, index: int) -> str:
+        """Return the file's path below the root."""
+        return self._files[index]
+
+    def listing(self) -> Iterator[bytes]:
+        """Yield path and size of each file."""
+        for file in self._files:
+            yield f"{file}\0{(self.root / file).stat().st_size}".encode()
+
+
+_EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix[1:].lower() in IMAGE_EXTENSIONS and path.is_file():
+            yield path

@@ -1,0 +1,65 @@
+"""Every error this package raises on purpose.
+
+Each is a :class:`ProtectError` and also the built-in error a caller would expect. Messages name what came, what was
+expected and what to do; they never hold key material, pixels or seeds.
+"""
+
+
+class ProtectError(Exception):
+    """Base of every error raised on purpose by torchprotect."""
+
+
+class InputTypeError(ProtectError, TypeError):
+    """An image, sample or argument has a type or dtype the operation does not take."""
+
+
+class InputRangeError(ProtectError, ValueError):
+    """Pixel values, or a numeric argument, lie outside the range the operation takes."""
+
+
+class BlockSizeError(ProtectError, ValueError):
+    """A block size does not divide the image or does not fit the cipher's unit."""
+
+
+class KeySizeError(ProtectError, ValueError):
+    """A key was made for another image size, block size or number of channels."""
+
+
+class KeyKindError(ProtectError, TypeError):
+    """A key of one kind was given where another kind is needed, or a file holds an unknown kind."""
+
+
+class KeyFileError(ProtectError, ValueError):
+    """A file is not a torchprotect key file, or it is truncated or malformed."""
+
+
+class KeyVersionError(KeyFileError):
+    """A key file was written in a format version this package does not read."""
+
+
+class KeyIntegrityError(KeyFileError):
+    """A key file's content does not match its fingerprint: a byte was changed."""
+
+
+class PassphraseError(ProtectError, ValueError):
+    """A passphrase is missing, not needed, or does not open the file."""
+
+
+class LabelError(ProtectError, ValueError):
+    """A label is missing or lies outside the label map."""
+
+
+class NotInvertibleError(ProtectError, RuntimeError):
+    """The transform, with these settings, has no inverse."""
+
+
+class SourceError(ProtectError, OSError):
+    """A source of images cannot be opened, or one of its images cannot be read."""
+
+
+class ExportError(ProtectError, RuntimeError):
+    """An export cannot start, go on or be read."""
+
+
+class VerificationError(ProtectError, RuntimeError):
+    """An export is not what its manifest says."""

@@ -1,0 +1,8 @@
+"""Pure functions of an image, a key and drawn noise."""
+
+from torchprotect.functional.aes_ecb import aes_ecb_disguise
+from torchprotect.functional.block_permute import block_permute
+from torchprotect.functional.noise import salt_and_pepper
+from torchprotect.functional.rmt import rmt_disguise
+
+__all__ = ["aes_ecb_disguise", "block_permute", "rmt_disguise", "salt_and_pepper"]

@@ -1,0 +1,69 @@
+"""One picture in, one picture out: PIL, ``tv_tensors`` and tensors behind the same function."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+
+from torchprotect.errors import InputRangeError, InputTypeError
+
+_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # one unsigned byte a channel
+
+
+def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Let a function of a tensor ``[..., C, H, W]`` also take PIL images, ``tv_tensors.Image`` and ``Video``.
+
+    The kind of picture is kept. A PIL image whose result is not 8-bit comes back as ``tv_tensors.Image``.
+    """
+
+    @functools.wraps(operate)
+    def wrapper(image: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(image, PIL.Image.Image):
+            result = operate(_pil_to_tensor(image), *args, **kwargs)
+            return to_pil_image(result, mode=image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
+        if type(image) is Tensor:
+            return operate(_require_planes(image), *args, **kwargs)
+        if isinstance(image, tv_tensors.Image | tv_tensors.Video):
+            return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
+        raise InputTypeError(f"a picture is a PIL image, a tensor or a tv_tensors.Image or Video, not {_name(image)}")
+
+    return wrapper
+
+
+def _pil_to_tensor(image: PIL.Image.Image) -> Tensor:
+    if image.mode not in _MODES:
+        raise InputTypeError(
+            f"a PIL image of mode {image.mode!r} has no 8-bit channel planes; convert it to 'L' or 'RGB' first"
+        )
+    tensor: Tensor = pil_to_tensor(image)
+    return tensor
+
+
+def _require_planes(image: Tensor) -> Tensor:
+    if image.ndim < 3:
+        raise InputTypeError(f"an image tensor is [..., C, H, W], not {list(image.shape)}; add the channel dimension")
+    return image
+
+
+def _name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def require_uint8_or_unit_float(image: Tensor) -> None:
+    """Check for uint8, or floating point within 0..1.
+
+    Raises:
+        InputTypeError: another dtype.
+        InputRangeError: values outside 0..1, or NaN.
+    """
+    if image.dtype == torch.uint8:
+        return
+    if not image.is_floating_point():
+        raise InputTypeError(f"the image must be uint8 in 0..255 or floating point in 0..1, not {image.dtype}")
+    if image.numel() and not (image.min() >= 0 and image.max() <= 1):
+        raise InputRangeError("a floating-point image must lie in 0..1; place the disguise before Normalize")

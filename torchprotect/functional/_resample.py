@@ -1,0 +1,57 @@
+"""Scaling down by 2, 4 or 8 with a bicubic filter in integers: the same bits on every device.
+
+Weights are rounded to multiples of 2^-22 from exact fractions, sums are kept in int32, each pass (first along rows,
+then along columns) is rounded and clipped to 0..255. The filter is the cubic convolution of Keys (1981) with a = -1/2,
+widened by the factor; weights that would fall outside the image are left out and the rest scaled up to a sum of one.
+"""
+
+from fractions import Fraction
+from functools import cache
+
+import torch
+from torch import Tensor
+
+_PRECISION = 22
+
+
+def _cubic(x: Fraction) -> Fraction:
+    a, x = Fraction(-1, 2), abs(x)
+    if x < 1:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+    return (((x - 5) * x + 8) * x - 4) * a if x < 2 else Fraction(0)
+
+
+def _to_fixed(x: Fraction) -> int:
+    """Round half away from zero."""
+    magnitude = int(abs(x) * 2**_PRECISION + Fraction(1, 2))
+    return magnitude if x >= 0 else -magnitude
+
+
+@cache
+def weights(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
+    """Return the fixed-point weights: one row for each of ``size`` outputs, ``4 * factor`` taps.
+
+    Tap ``t`` of output ``i`` lies on input ``i * factor - 3 * factor / 2 + t``; taps outside the image weigh nothing.
+    """
+    taps = [_cubic(Fraction(2 * t + 1 - 4 * factor, 2 * factor)) for t in range(4 * factor)]
+    rows = []
+    for i in range(size):
+        first = i * factor - 3 * factor // 2
+        inside = [w if 0 <= first + t < size * factor else Fraction(0) for t, w in enumerate(taps)]
+        rows.append(tuple(_to_fixed(w / sum(inside)) for w in inside))
+    return tuple(rows)
+
+
+def _scale_down_rows(image: Tensor, factor: int) -> Tensor:
+    size, margin = image.shape[-1] // factor, 3 * factor // 2
+    table = torch.tensor(weights(size, factor), dtype=torch.int32, device=image.device)
+    padded = torch.nn.functional.pad(image.int(), (margin, margin))
+    total = torch.full((*image.shape[:-1], size), 1 << (_PRECISION - 1), dtype=torch.int32, device=image.device)
+    for t in range(4 * factor):
+        total += padded[..., t : t + size * factor : factor] * table[:, t]
+    return (total >> _PRECISION).clamp(0, 255).to(torch.uint8)
+
+
+def scale_down(image: Tensor, factor: int) -> Tensor:
+    """Scale uint8 ``[..., factor * H, factor * W]`` down to ``[..., H, W]``."""
+    return _scale_down_rows(_scale_down_rows(image, factor).mT, factor).mT

@@ -1,0 +1,91 @@
+"""Run AES-ECB over the blocks of a picture."""
+
+import torch
+from torch import Tensor
+
+from torchprotect import ops
+from torchprotect.errors import BlockSizeError, InputRangeError, InputTypeError, NotInvertibleError
+from torchprotect.functional._picture import on_picture
+from torchprotect.functional._resample import scale_down
+from torchprotect.keys import AESKey, PermutationKey
+from torchprotect.keys.aes import UNIT_PIXELS, usable_units
+from torchprotect.keys.bundle import require_same_grid
+
+
+def check_aes_ecb(
+    key: AESKey, permutation: PermutationKey | None = None, unit_pixels: int = 16, inverse: bool = False
+) -> None:
+    """Check that settings of :func:`aes_ecb_disguise` fit together, before any image is seen; raises as it does."""
+    if permutation is not None:
+        require_same_grid(key, permutation)
+    if unit_pixels not in UNIT_PIXELS:
+        raise InputRangeError(f"unit_pixels must be one of {UNIT_PIXELS}, not {unit_pixels!r}")
+    if unit_pixels not in usable_units(key.block_size):
+        raise BlockSizeError(
+            f"units of {unit_pixels} pixels do not fit blocks of {key.block_size[0]} x {key.block_size[1]}; "
+            f"these do: {usable_units(key.block_size)}"
+        )
+    if inverse and unit_pixels != 16:
+        raise NotInvertibleError(
+            f"units of {unit_pixels} pixels have no inverse: scaling down after the cipher loses what it would need; "
+            "keep the plain images, or use unit_pixels=16"
+        )
+
+
+@on_picture
+def aes_ecb_disguise(
+    image: Tensor,
+    key: AESKey,
+    permutation: PermutationKey | None = None,
+    unit_pixels: int = 16,
+    inverse: bool = False,
+) -> Tensor:
+    """Replace each unit of pixels by its AES code word under the key of its block position, then move the blocks.
+
+    ECB shows which units are equal, in one image and across the data set.
+
+    Args:
+        image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``, uint8, of the key's size.
+        key: one AES key for each position.
+        permutation: order in which the disguised blocks are laid out.
+        unit_pixels: 16 pixels, row-major inside a block; or 8, 4, 2: pixels are duplicated 2, 4 or 8 times in both
+            directions, disguised in units of 16, and scaled down with a bicubic filter.
+        inverse: decrypt; for units of 16 pixels only.
+
+    Returns:
+        The same kind of picture, uint8, same shape and memory format.
+
+    Raises:
+        InputTypeError: the image is not uint8.
+        KeySizeError: the image has another size or number of channels than the key.
+        BlockSizeError: the unit does not fit the key's blocks.
+        NotInvertibleError: the inverse of a unit below 16 pixels was asked for.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B.
+    """
+    check_aes_ecb(key, permutation, unit_pixels, inverse)
+    if image.dtype != torch.uint8:
+        raise InputTypeError(f"AES takes uint8 pixels, not {image.dtype}; place it before ToDtype")
+    key.require_fit(image)
+    keys, device = key.on("keys", image.device), image.device
+    order = None if permutation is None else permutation.on("order", device)
+    if unit_pixels != 16:
+        return _small_units(image, keys, key.block_size, order, 16 // unit_pixels)
+    if inverse and permutation is not None:
+        keys, order = keys[order], permutation.on("inverse_order", device)
+    return ops.aes_ecb(image, keys, key.block_size, decrypt=inverse, order=order)
+
+
+def _small_units(image: Tensor, keys: Tensor, block: tuple[int, int], order: Tensor | None, factor: int) -> Tensor:
+    """Scale up, disguise, scale down.
+
+    A unit lies within one row, so the duplicated rows all have the same code words: they are made once, then repeated.
+    """
+    wide = image.repeat_interleave(factor, -1)
+    disguised = ops.aes_ecb(wide, keys, (block[0], block[1] * factor))
+    small = scale_down(disguised.repeat_interleave(factor, -2), factor)
+    if order is not None:
+        small = ops.block_permute(small, order, block)
+    return torch.empty_like(image).copy_(small)  # keeps the memory format

@@ -1,0 +1,37 @@
+"""Noise on plain pixels, drawn elsewhere."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import InputRangeError
+from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+
+
+def check_amount(amount: float) -> None:
+    """Check a share of pixels: a number in 0..1."""
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 1:
+        raise InputRangeError(f"amount is a share of the pixels in 0..1, not {amount!r}")
+
+
+@on_picture
+def salt_and_pepper(image: Tensor, uniforms: Tensor, amount: float) -> Tensor:
+    """Turn a share of the pixels black or white, half of them each; a pixel changes in all its channels.
+
+    Args:
+        image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``: uint8, or floating point in 0..1.
+        uniforms: one number in [0, 1) a pixel, ``[..., H, W]``: below ``amount / 2`` makes it black, from
+            ``1 - amount / 2`` on white.
+        amount: expected share of pixels replaced, 0..1.
+
+    Returns:
+        The same kind of picture, dtype and shape.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B.
+    """
+    check_amount(amount)
+    require_uint8_or_unit_float(image)
+    white = 255 if image.dtype == torch.uint8 else 1
+    chance = uniforms.to(image.device).unsqueeze(-3)
+    return image.masked_fill(chance < amount / 2, 0).masked_fill(chance >= 1 - amount / 2, white)

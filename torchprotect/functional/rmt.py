@@ -1,0 +1,66 @@
+"""Multiply the blocks of a picture by secret random matrices."""
+
+import torch
+from torch import Tensor
+
+from torchprotect import ops
+from torchprotect.errors import InputTypeError
+from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect.keys import PermutationKey, RMTKey
+from torchprotect.keys.bundle import require_same_grid
+
+
+def check_rmt(key: RMTKey, permutation: PermutationKey | None = None) -> None:
+    """Check that settings of :func:`rmt_disguise` fit together, before any image is seen; raises as it does."""
+    if permutation is not None:
+        require_same_grid(key, permutation)
+
+
+@on_picture
+def rmt_disguise(
+    image: Tensor,
+    key: RMTKey,
+    delta: Tensor | None = None,
+    permutation: PermutationKey | None = None,
+    inverse: bool = False,
+) -> Tensor:
+    """Compute ``(X + delta) R`` for each block ``X`` of each channel plane (``R (X + delta)`` for a left-sided key).
+
+    Args:
+        image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]`` of the key's size: uint8, read as 0..255,
+            or floating point in 0..1, kept on that scale. For the inverse: any floating point.
+        key: one matrix for each position.
+        delta: noise in grey levels of the 0..255 scale, shaped like the image; divided by 255 for a floating-point
+            image. The inverse does not remove it.
+        permutation: order in which the disguised blocks are laid out.
+        inverse: multiply by the inverse matrices.
+
+    Returns:
+        float32 of the image's shape and memory format; a PIL image comes back as ``tv_tensors.Image``.
+
+    Raises:
+        InputTypeError: the image is neither uint8 nor floating point, or for the inverse not floating point.
+        InputRangeError: a floating-point image leaves 0..1.
+        KeySizeError: the image has another size or number of channels than the key.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B.
+    """
+    check_rmt(key, permutation)
+    key.require_fit(image)
+    matrices = key.on("inverses" if inverse else "matrices", image.device)
+    order = None if permutation is None else permutation.on("order", image.device)
+    if inverse:
+        if not image.is_floating_point():
+            raise InputTypeError(f"a picture disguised by RMT is floating point, not {image.dtype}")
+        if permutation is not None:
+            matrices, order = matrices[order], permutation.on("inverse_order", image.device)
+        pixels = image.float()
+    else:
+        require_uint8_or_unit_float(image)
+        pixels = image.float()
+        if delta is not None:
+            delta = delta.to(image.device, torch.float32)
+            pixels = pixels + (delta if image.dtype == torch.uint8 else delta / 255)
+    return ops.block_matmul(pixels, matrices, key.block_size, left=key.side == "left", order=order)

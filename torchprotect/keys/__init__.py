@@ -1,0 +1,22 @@
+"""Keys: secret values from OS entropy, kept in safetensors files."""
+
+from torchprotect.keys._base import BlockKey, Key
+from torchprotect.keys._file import load, peek, save
+from torchprotect.keys.aes import AESKey
+from torchprotect.keys.bundle import KeyBundle
+from torchprotect.keys.labels import LabelKey
+from torchprotect.keys.permutation import PermutationKey
+from torchprotect.keys.rmt import RMTKey
+
+__all__ = [
+    "AESKey",
+    "BlockKey",
+    "Key",
+    "KeyBundle",
+    "LabelKey",
+    "PermutationKey",
+    "RMTKey",
+    "load",
+    "peek",
+    "save",
+]

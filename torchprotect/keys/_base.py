@@ -1,0 +1,188 @@
+"""What every key has: a root secret, a fingerprint, a redacted repr, sub-keys, device copies."""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchprotect._json import canonical
+from torchprotect.errors import BlockSizeError, KeyFileError, KeySizeError
+from torchprotect.keys._derive import Purpose, derive
+from torchprotect.ops._blocks import divisors
+
+_SPELLING = {torch.uint8: "U8", torch.int64: "I64", torch.float32: "F32"}  # dtypes as safetensors writes them
+_DEVICE_COPIES = "_device_copies"
+
+
+def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 that names a key, 64 hex digits; ``docs/key-format.md`` specifies every byte."""
+    digest = hashlib.sha256()
+
+    def add(field: bytes) -> None:
+        digest.update(struct.pack("<Q", len(field)))
+        digest.update(field)
+
+    add(kind.encode())
+    add(canonical(params))
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        add(name.encode())
+        add(_SPELLING[tensor.dtype].encode())
+        add(struct.pack(f"<{tensor.ndim}Q", *tensor.shape))
+        add(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Key:
+    """A frozen secret value. Equality and hash go by fingerprint; ``repr`` shows sizes and 12 digits of it.
+
+    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors.
+    """
+
+    kind: ClassVar[str]
+    root: Tensor
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Public parameters, as they stand in the key file's header."""
+        raise TypeError("a Key has no parameters of its own; use one of its kinds")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Secret tensors by the name they have in a key file, ``root`` among them."""
+        raise TypeError("a Key has no tensors of its own; use one of its kinds")
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Key":
+        """Rebuild a key from what :attr:`params` and :meth:`tensors` gave, checking that they fit."""
+        raise TypeError("a Key cannot be rebuilt; use one of its kinds")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over kind, parameters and tensors, 64 hex digits. Tells nothing about the secret values."""
+        return fingerprint(self.kind, self.params, self.tensors())
+
+    def subkey(self, purpose: Purpose) -> bytes:
+        """Return 32 secret bytes derived from the root for one purpose."""
+        return derive(self.root.numpy().tobytes(), purpose)
+
+    def on(self, name: str, device: torch.device) -> Tensor:
+        """Return the attribute ``name`` on ``device``; the copy is kept beside the key, never pickled with it."""
+        tensor: Tensor = getattr(self, name)
+        if tensor.device == device:
+            return tensor
+        copies: dict[tuple[str, torch.device], Tensor] = self.__dict__.setdefault(_DEVICE_COPIES, {})
+        if (name, device) not in copies:
+            copies[name, device] = tensor.to(device)
+        return copies[name, device]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != _DEVICE_COPIES}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}={_short(value)}" for name, value in self.params.items() if value is not None)
+        return f"{type(self).__name__}({sizes}, fingerprint={self.fingerprint[:12]})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"{value[0]}x{value[1]}"
+    return str(value["kind"]) if isinstance(value, dict) else str(value)
+
+
+class BlockKey(Key):
+    """A key with one secret per block position, made for one image size."""
+
+    image_size: tuple[int, int]
+    block_size: tuple[int, int]
+
+    @property
+    def grid_size(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        return self.image_size[0] // self.block_size[0], self.image_size[1] // self.block_size[1]
+
+    @property
+    def positions(self) -> int:
+        """Number of blocks in one plane of an image."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    def require_fit(self, image: Tensor) -> None:
+        """Check that ``image`` ``[..., C, H, W]`` has the size and the channels this key was made for.
+
+        Raises:
+            KeySizeError: it has not.
+        """
+        size = (int(image.shape[-2]), int(image.shape[-1]))
+        if size != self.image_size:
+            raise KeySizeError(
+                f"key {self.fingerprint[:12]} covers images of {_times(self.image_size)} pixels, but the image is "
+                f"{_times(size)}; resize it first or make a key with "
+                f"{type(self).__name__}.generate(image_size={size}, ...)"
+            )
+        channels: int | None = getattr(self, "channels", None)
+        if channels is not None and image.shape[-3] != channels:
+            raise KeySizeError(
+                f"key {self.fingerprint[:12]} covers images of {channels} channels, but the image has "
+                f"{image.shape[-3]}; convert it first or make a key with channels={image.shape[-3]} or channels=None"
+            )
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+Size = tuple[int, int]
+
+
+def as_size(size: Any) -> Size:
+    """Return a pair of whole numbers above 0 as a tuple.
+
+    Raises:
+        BlockSizeError: it is something else.
+    """
+    sides = tuple(size) if isinstance(size, list | tuple) else ()
+    if len(sides) != 2 or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in sides):
+        raise BlockSizeError(f"a size is a pair of whole numbers above 0, (height, width), not {size!r}")
+    return sides[0], sides[1]
+
+
+def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -> None:
+    """Check that blocks tile the image.
+
+    Raises:
+        BlockSizeError: they do not; the message names the sizes that do.
+    """
+    if image_size[0] % block_size[0] or image_size[1] % block_size[1]:
+        raise BlockSizeError(
+            f"blocks of {_times(block_size)} do not divide images of {_times(image_size)}; "
+            f"heights that do: {divisors(image_size[0])}, widths that do: {divisors(image_size[1])}"
+        )
+
+
+def require_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Check dtype and shape of a key's tensor without ever showing its content."""
+    if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+        raise KeyFileError(
+            f"tensor '{name}' of the key must be {dtype} {list(shape)}, not {tensor.dtype} {list(tensor.shape)}"
+        )
+
+
+def require_root(root: Tensor) -> None:
+    """Check the root secret."""
+    require_tensor("root", root, torch.uint8, (32,))
+
+
+def require_permutation(name: str, order: Tensor, n: int) -> None:
+    """Check that ``order`` holds each of ``range(n)`` once."""
+    require_tensor(name, order, torch.int64, (n,))
+    if not torch.equal(order.sort().values, torch.arange(n)):
+        raise KeyFileError(f"tensor '{name}' of the key is no permutation of {n} values")

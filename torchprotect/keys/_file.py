@@ -1,0 +1,147 @@
+"""Key files, format version 1: a safetensors file with a checked header; ``docs/key-format.md`` specifies it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from torchprotect._files import atomic_file
+from torchprotect._json import canonical
+from torchprotect.errors import (
+    KeyFileError,
+    KeyIntegrityError,
+    KeyKindError,
+    KeyVersionError,
+    PassphraseError,
+    ProtectError,
+)
+from torchprotect.keys import _wrap
+from torchprotect.keys._base import Key
+from torchprotect.keys.bundle import KeyBundle, key_class
+
+FORMAT = "torchprotect-key"
+VERSION = 1
+_MAX_BYTES = 1 << 32
+_FIELDS = {"format", "version", "kind", "params", "fingerprint"}
+
+
+class Header(NamedTuple):
+    """What a key file says about itself without its secrets; ``fingerprint`` is ``None`` behind a passphrase."""
+
+    kind: str
+    params: dict[str, Any]
+    fingerprint: str | None
+
+
+def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
+    """Write ``key`` to ``path``: whole or not at all, readable by its owner only, never over an existing file.
+
+    Args:
+        key: any key or bundle.
+        path: file to create; any name.
+        passphrase: wraps the file in scrypt and AES-256-GCM.
+
+    Raises:
+        FileExistsError: ``path`` exists; keys are not overwritten.
+    """
+    content = _dump(key.kind, key.params, key.tensors(), key.fingerprint)
+    if passphrase is not None:
+        header = _header(_wrap.KIND, _wrap.PARAMS)
+        content = safetensors.torch.save(_wrap.wrap(content, passphrase, header), header)
+    target = Path(path)
+    if target.exists():
+        raise FileExistsError(f"{target} exists; a key is never overwritten, choose another name or move it away")
+    with atomic_file(target, mode=0o600, overwrite=False) as file:
+        file.write(content)
+
+
+def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
+    """Read a key and check every byte of it against its fingerprint.
+
+    Raises:
+        KeyFileError: foreign, truncated or malformed file; its children :class:`KeyVersionError` (newer version) and
+            :class:`KeyIntegrityError` (changed byte).
+        KeyKindError: a kind of key this version does not know.
+        PassphraseError: missing, superfluous or wrong passphrase.
+    """
+    content = _read(Path(path))
+    header, tensors = _parse(content, str(path))
+    if header.kind == _wrap.KIND:
+        if passphrase is None:
+            raise PassphraseError(f"{path} is protected by a passphrase; give it to open the key")
+        content = _wrap.unwrap(tensors, header.params, passphrase, _header(header.kind, header.params))
+        header, tensors = _parse(content, str(path))
+    elif passphrase is not None:
+        raise PassphraseError(f"{path} is not protected by a passphrase; load it without one")
+    return _rebuild(header, tensors, str(path))
+
+
+def peek(path: str | os.PathLike[str]) -> Header:
+    """Read only what a key file says about itself; the fingerprint is not checked.
+
+    Raises:
+        KeyFileError: foreign, truncated or malformed file, or a newer version.
+    """
+    return _parse(_read(Path(path)), str(path))[0]
+
+
+def _header(kind: str, params: dict[str, Any]) -> dict[str, str]:
+    return {"format": FORMAT, "version": str(VERSION), "kind": kind, "params": canonical(params).decode()}
+
+
+def _dump(kind: str, params: dict[str, Any], tensors: dict[str, Tensor], fingerprint: str) -> bytes:
+    content: bytes = safetensors.torch.save(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        {**_header(kind, params), "fingerprint": fingerprint},
+    )
+    return content
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > _MAX_BYTES:
+        raise KeyFileError(f"{path} is larger than any key file")
+    return path.read_bytes()
+
+
+def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
+    foreign = KeyFileError(f"{name} is not a torchprotect key file, or it is truncated or damaged")
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        raise foreign from None
+    if metadata.get("format") != FORMAT:
+        raise foreign
+    version = metadata.get("version", "")
+    if version != str(VERSION):
+        raise KeyVersionError(
+            f"{name} has key format version {version[:8]!r}, this package reads {VERSION}; update torchprotect"
+        )
+    if not set(metadata) <= _FIELDS or not {"kind", "params"} <= set(metadata):
+        raise foreign
+    try:
+        params = json.loads(metadata["params"])
+    except ValueError:
+        raise foreign from None
+    if not isinstance(params, dict) or canonical(params).decode() != metadata["params"]:
+        raise foreign
+    return Header(metadata["kind"], params, metadata.get("fingerprint")), tensors
+
+
+def _rebuild(header: Header, tensors: dict[str, Tensor], name: str) -> Key:
+    kind: type[Key] = KeyBundle if header.kind == KeyBundle.kind else key_class(header.kind)
+    try:
+        key = kind.from_parts(header.params, tensors)
+    except (KeyKindError, KeyFileError):
+        raise
+    except (ProtectError, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError):
+        raise KeyFileError(f"{name}: the parameters and tensors of the key do not fit together") from None
+    whole = key.tensors().keys() == tensors.keys() and key.fingerprint == header.fingerprint
+    if not whole:
+        raise KeyIntegrityError(f"{name} does not match its fingerprint: a byte was changed; use your copy of the key")
+    return key

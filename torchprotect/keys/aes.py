@@ -1,0 +1,111 @@
+"""AES keys, one for each block position."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import BlockSizeError, InputRangeError
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._random import random_bytes
+from torchprotect.ops._blocks import divisors
+
+UNIT_PIXELS = (16, 8, 4, 2)
+"""Pixels in one cipher unit: 16, or fewer by scaling up 2, 4 or 8 times before the cipher and down after it."""
+
+
+def usable_units(block_size: tuple[int, int]) -> list[int]:
+    """Return the ``unit_pixels`` that fit into blocks of this size: units never cross the edge of a block."""
+    height, width = block_size
+    return [n for n in UNIT_PIXELS if (height * width % 16 == 0 if n == 16 else width % n == 0)]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AESKey(BlockKey):
+    """An AES key for each block position, and each channel if ``channels`` is given.
+
+    Attributes:
+        image_size: ``(H, W)`` in pixels.
+        block_size: ``(h, w)`` in pixels.
+        channels: number of channels with a key of their own; ``None`` shares one key among any number.
+        bits: 128, 192 or 256.
+        keys: uint8 ``[positions, channels or 1, bits / 8]``.
+        root: uint8 ``[32]``, source of the sub-keys.
+    """
+
+    kind: ClassVar[str] = "aes-ecb"
+    image_size: tuple[int, int]
+    block_size: tuple[int, int]
+    channels: int | None
+    bits: int
+    keys: Tensor
+    root: Tensor
+
+    def __post_init__(self) -> None:
+        _require_params(self.image_size, self.block_size, self.channels, self.bits)
+        require_root(self.root)
+        require_tensor("keys", self.keys, torch.uint8, (self.positions, self.channels or 1, self.bits // 8))
+
+    @classmethod
+    def generate(
+        cls,
+        *,
+        image_size: tuple[int, int],
+        block_size: tuple[int, int],
+        channels: int | None = None,
+        bits: int = 128,
+    ) -> "AESKey":
+        """Draw independent keys from OS entropy.
+
+        Raises:
+            BlockSizeError: the blocks do not divide the image, or no cipher unit fits them.
+            InputRangeError: ``bits`` or ``channels`` is not possible.
+        """
+        image_size, block_size = as_size(image_size), as_size(block_size)
+        _require_params(image_size, block_size, channels, bits)
+        positions = (image_size[0] // block_size[0]) * (image_size[1] // block_size[1])
+        keys = random_bytes(positions, channels or 1, bits // 8)
+        return cls(image_size, block_size, channels, bits, keys, random_bytes(32))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """``image_size``, ``block_size``, ``channels`` and ``bits``."""
+        return {
+            "image_size": list(self.image_size),
+            "block_size": list(self.block_size),
+            "channels": self.channels,
+            "bits": self.bits,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``keys`` and ``root``."""
+        return {"keys": self.keys, "root": self.root}
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "AESKey":
+        """Rebuild the key."""
+        parts: dict[str, Any] = {**params, **tensors}
+        parts |= {name: as_size(params[name]) for name in ("image_size", "block_size")}
+        return cls(**parts)
+
+
+def require_channels(channels: int | None) -> None:
+    """Check a number of channels: ``None`` or a whole number above 0."""
+    if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
+        raise InputRangeError(f"channels must be None or a whole number above 0, not {channels!r}")
+
+
+def _require_params(image_size: tuple[int, int], block_size: tuple[int, int], channels: int | None, bits: int) -> None:
+    require_division(image_size, block_size)
+    require_channels(channels)
+    if bits not in (128, 192, 256):
+        raise InputRangeError(f"AES keys have 128, 192 or 256 bits, not {bits!r}")
+    if not usable_units(block_size):
+        fitting = [(h, w) for h in divisors(image_size[0]) for w in divisors(image_size[1]) if h * w % 16 == 0]
+        raise BlockSizeError(
+            f"no AES unit fits blocks of {block_size[0]} x {block_size[1]} pixels: 16 pixels do not fill them, and "
+            f"smaller units need an even width; for images of {image_size[0]} x {image_size[1]} these block sizes "
+            f"hold whole units of 16: {fitting or 'none; pad the image, for example 28 x 28 to 32 x 32'}"
+        )

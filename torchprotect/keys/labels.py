@@ -1,0 +1,98 @@
+"""The secret renaming of classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor
+
+from torchprotect.errors import InputRangeError, InputTypeError, LabelError
+from torchprotect.keys._base import Key, require_permutation, require_root
+from torchprotect.keys._random import random_bytes, random_permutation
+
+Labels = TypeVar("Labels", int, Tensor)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelKey(Key):
+    """A secret permutation of class numbers: class ``y`` is written as ``labels[y]``.
+
+    Attributes:
+        labels: int64 ``[classes]``.
+        root: uint8 ``[32]``, source of the sub-keys; it keeps the fingerprint from naming a small map.
+    """
+
+    kind: ClassVar[str] = "labels"
+    labels: Tensor
+    root: Tensor
+
+    def __post_init__(self) -> None:
+        require_root(self.root)
+        require_permutation("labels", self.labels, self.classes)
+
+    @classmethod
+    def generate(cls, *, classes: int) -> "LabelKey":
+        """Draw a uniformly random permutation of ``classes`` class numbers from OS entropy.
+
+        Raises:
+            InputRangeError: fewer than two classes.
+        """
+        if not isinstance(classes, int) or isinstance(classes, bool) or classes < 2:
+            raise InputRangeError(f"a label map needs a whole number of at least 2 classes, not {classes!r}")
+        return cls(random_permutation(classes), random_bytes(32))
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+    @cached_property
+    def _plain(self) -> Tensor:
+        return self.labels.argsort()
+
+    def map(self, labels: Labels) -> Labels:
+        """Replace plain class numbers, an int or an integer tensor of any shape, by secret ones.
+
+        Raises:
+            LabelError: a number lies outside ``0..classes-1``.
+        """
+        return _look_up(self.labels, labels)
+
+    def unmap(self, labels: Labels) -> Labels:
+        """Replace secret class numbers, such as a model's predictions, by plain ones.
+
+        Raises:
+            LabelError: a number lies outside ``0..classes-1``.
+        """
+        return _look_up(self._plain, labels)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """``classes``."""
+        return {"classes": self.classes}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``labels`` and ``root``."""
+        return {"labels": self.labels, "root": self.root}
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "LabelKey":
+        """Rebuild the key."""
+        require_permutation("labels", tensors["labels"], params["classes"])
+        return cls(**tensors)
+
+
+def _look_up(table: Tensor, labels: Labels) -> Labels:
+    classes = len(table)
+    if isinstance(labels, Tensor):
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype.itemsize < 1:
+            raise InputTypeError(f"labels must be whole numbers, not {labels.dtype}; take argmax of scores first")
+        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+            raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
+        return table.to(labels.device)[labels.long()]
+    if isinstance(labels, bool) or not isinstance(labels, int):
+        raise InputTypeError(f"a label must be a whole number or an integer tensor, not {type(labels).__name__}")
+    if not 0 <= labels < classes:
+        raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
+    return int(table[labels])

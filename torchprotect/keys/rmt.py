@@ -1,0 +1,145 @@
+"""Random matrices, one for each block position."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import BlockSizeError, InputRangeError, KeyFileError
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._random import random_bytes, random_normal, random_uniform
+from torchprotect.keys.aes import require_channels
+
+Matrix = Literal["orthogonal", "uniform", "gaussian"]
+Side = Literal["right", "left"]
+
+MAX_CONDITION = 10_000
+"""Largest condition number of a matrix that is kept: the inverse in float32 stays within a fraction of a grey level."""
+
+_MAX_ROUNDS = 100
+
+
+def _orthogonal(count: int, size: int) -> Tensor:
+    """Draw from the Haar measure on O(m): QR of Gaussians, with the signs of R's diagonal moved into Q."""
+    q, r = torch.linalg.qr(random_normal(count, size, size))
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
+    return q * signs.unsqueeze(-2)
+
+
+def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
+    """Draw until ``count`` matrices have a condition number of at most :data:`MAX_CONDITION`."""
+    kept = torch.empty(0, size, size, dtype=torch.float64)
+    for _ in range(_MAX_ROUNDS):
+        drawn = draw(count - len(kept), size, size)
+        kept = torch.cat([kept, drawn[torch.linalg.cond(drawn.float().double()) <= MAX_CONDITION]])
+        if len(kept) == count:
+            return kept
+    raise BlockSizeError(
+        f"random {size} x {size} matrices of this kind hardly ever have a condition number of at most "
+        f"{MAX_CONDITION}; use smaller blocks or matrix='orthogonal'"
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RMTKey(BlockKey):
+    """A random matrix for each block position, and each channel if ``channels`` is given.
+
+    Attributes:
+        image_size: ``(H, W)`` in pixels.
+        block_size: ``(h, w)`` in pixels.
+        channels: number of channels with a matrix of their own; ``None`` shares one among any number.
+        matrix: ``"orthogonal"`` (Haar on O(m)), ``"uniform"`` (entries in (0, 1)) or ``"gaussian"``; the last two
+            are drawn again until their condition number is at most 10,000.
+        side: ``"right"`` for ``X R`` with m = block width, ``"left"`` for ``R X`` with m = block height.
+        matrices: float32 ``[positions, channels or 1, m, m]``.
+        root: uint8 ``[32]``, source of the sub-keys.
+    """
+
+    kind: ClassVar[str] = "rmt"
+    image_size: tuple[int, int]
+    block_size: tuple[int, int]
+    channels: int | None
+    matrix: Matrix
+    side: Side
+    matrices: Tensor
+    root: Tensor
+
+    def __post_init__(self) -> None:
+        _require_params(self.image_size, self.block_size, self.channels, self.matrix, self.side)
+        require_root(self.root)
+        size = _matrix_size(self.block_size, self.side)
+        require_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
+        if not self.matrices.isfinite().all():
+            raise KeyFileError("tensor 'matrices' of the key holds infinities or NaN")
+
+    @classmethod
+    def generate(
+        cls,
+        *,
+        image_size: tuple[int, int],
+        block_size: tuple[int, int],
+        channels: int | None = None,
+        matrix: Matrix = "orthogonal",
+        side: Side = "right",
+    ) -> "RMTKey":
+        """Draw independent matrices from OS entropy.
+
+        Raises:
+            BlockSizeError: the blocks do not divide the image, or are too large for this kind of matrix.
+            InputRangeError: ``matrix``, ``side`` or ``channels`` is not possible.
+        """
+        image_size, block_size = as_size(image_size), as_size(block_size)
+        _require_params(image_size, block_size, channels, matrix, side)
+        positions = (image_size[0] // block_size[0]) * (image_size[1] // block_size[1])
+        size, count = _matrix_size(block_size, side), positions * (channels or 1)
+        if matrix == "orthogonal":
+            drawn = _orthogonal(count, size)
+        else:
+            drawn = _bounded(random_uniform if matrix == "uniform" else random_normal, count, size)
+        matrices = drawn.float().reshape(positions, channels or 1, size, size)
+        return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
+
+    @cached_property
+    def inverses(self) -> Tensor:
+        """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
+        return torch.linalg.inv(self.matrices.double()).float()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """``image_size``, ``block_size``, ``channels``, ``matrix``, ``side``."""
+        return {
+            "image_size": list(self.image_size),
+            "block_size": list(self.block_size),
+            "channels": self.channels,
+            "matrix": self.matrix,
+            "side": self.side,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``matrices`` and ``root``."""
+        return {"matrices": self.matrices, "root": self.root}
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "RMTKey":
+        """Rebuild the key."""
+        parts: dict[str, Any] = {**params, **tensors}
+        parts |= {name: as_size(params[name]) for name in ("image_size", "block_size")}
+        return cls(**parts)
+
+
+def _matrix_size(block_size: tuple[int, int], side: Side) -> int:
+    return block_size[1] if side == "right" else block_size[0]
+
+
+def _require_params(
+    image_size: tuple[int, int], block_size: tuple[int, int], channels: int | None, matrix: str, side: str
+) -> None:
+    require_division(image_size, block_size)
+    require_channels(channels)
+    if matrix not in get_args(Matrix):
+        raise InputRangeError(f"matrix must be one of {get_args(Matrix)}, not {matrix!r}")
+    if side not in get_args(Side):
+        raise InputRangeError(f"side must be 'right' or 'left', not {side!r}")

@@ -1,0 +1,39 @@
+"""Blocks of an image as a tensor dimension, and back. Blocks are read row-major."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from torchprotect.errors import BlockSizeError
+
+
+def count_blocks(image: Tensor, block: Sequence[int]) -> int:
+    """Return the number of blocks in one plane of ``image``; raise if ``block`` does not divide it."""
+    (block_h, block_w), (height, width) = block, image.shape[-2:]
+    if block_h < 1 or block_w < 1 or height % block_h or width % block_w:
+        raise BlockSizeError(
+            f"blocks of {block_h} x {block_w} do not divide an image of {height} x {width}; "
+            f"heights that do: {divisors(height)}, widths that do: {divisors(width)}"
+        )
+    return (height // block_h) * (width // block_w)
+
+
+def divisors(size: int) -> list[int]:
+    """Return the block lengths that divide ``size``."""
+    return [n for n in range(1, size + 1) if size % n == 0]
+
+
+def to_blocks(image: Tensor, block: Sequence[int]) -> Tensor:
+    """Cut ``[..., H, W]`` into ``[..., positions, h, w]``."""
+    (block_h, block_w), (height, width) = block, image.shape[-2:]
+    rows, columns = height // block_h, width // block_w
+    grid = image.unflatten(-1, (columns, block_w)).unflatten(-3, (rows, block_h))
+    return grid.movedim(-2, -3).flatten(-4, -3)
+
+
+def from_blocks(blocks: Tensor, size: Sequence[int]) -> Tensor:
+    """Put ``[..., positions, h, w]`` together to ``[..., H, W]``; the inverse of :func:`to_blocks`."""
+    (block_h, block_w), (height, width) = blocks.shape[-2:], size
+    rows, columns = height // block_h, width // block_w
+    grid = blocks.unflatten(-3, (rows, columns)).movedim(-3, -2)
+    return grid.flatten(-2).flatten(-3, -2)

@@ -1,0 +1,57 @@
+"""``AESECBDisguise``."""
+
+from typing import Any
+
+from torchprotect import functional as F
+from torchprotect.functional.aes_ecb import check_aes_ecb
+from torchprotect.keys import AESKey, PermutationKey
+from torchprotect.transforms._disguise import Disguise
+from torchprotect.transforms._keys import require_kind
+
+
+class AESECBDisguise(Disguise):
+    """Replace units of pixels by AES code words, with a key for each block position.
+
+    "AES" describes the building block, not what the disguise withstands: ECB shows which units are equal, in one image
+    and across the data set. It is obfuscation, not cryptographic confidentiality.
+
+    Args:
+        key: AES keys; also fix the image size.
+        permutation: order in which the disguised blocks are laid out.
+        unit_pixels: 16, 8, 4 or 2; fewer keep more for a model, and for an attacker.
+        inverse: decrypt; for units of 16 pixels only.
+
+    Shape: uint8 ``[..., C, H, W]`` to the same; memory format kept. Place it before ``ToDtype``.
+    """
+
+    def __init__(
+        self,
+        key: AESKey,
+        *,
+        permutation: PermutationKey | None = None,
+        unit_pixels: int = 16,
+        inverse: bool = False,
+    ) -> None:
+        super().__init__()
+        require_kind("key", key, AESKey)
+        if permutation is not None:
+            require_kind("permutation", permutation, PermutationKey)
+        check_aes_ecb(key, permutation, unit_pixels, inverse)
+        self.key = key
+        self.permutation = permutation
+        self.unit_pixels = unit_pixels
+        self.inverse = inverse
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters."""
+        return {
+            **super().describe(),
+            "key": self.key.fingerprint,
+            "permutation": self.permutation and self.permutation.fingerprint,
+            "unit_pixels": self.unit_pixels,
+            "inverse": self.inverse,
+        }
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Disguise one picture."""
+        return F.aes_ecb_disguise(inpt, self.key, self.permutation, self.unit_pixels, self.inverse)

@@ -1,0 +1,36 @@
+"""``BlockPermute``."""
+
+from typing import Any
+
+from torchprotect import functional as F
+from torchprotect.keys import PermutationKey
+from torchprotect.transforms._disguise import Disguise
+from torchprotect.transforms._keys import require_kind
+
+
+class BlockPermute(Disguise):
+    """Lay the blocks of a picture out in a secret order.
+
+    This hides layout, not content: each block stays readable, and a few known images give the order away. It is
+    obfuscation, not cryptographic confidentiality.
+
+    Args:
+        key: order of the blocks; also fixes the image size.
+        inverse: undo it.
+
+    Shape: ``[..., C, H, W]`` to the same; any dtype; memory format kept.
+    """
+
+    def __init__(self, key: PermutationKey, *, inverse: bool = False) -> None:
+        super().__init__()
+        require_kind("key", key, PermutationKey)
+        self.key = key  # a frozen value, not a buffer: secrets stay out of state_dict()
+        self.inverse = inverse
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters."""
+        return {**super().describe(), "key": self.key.fingerprint, "inverse": self.inverse}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Disguise one picture."""
+        return F.block_permute(inpt, self.key, inverse=self.inverse)

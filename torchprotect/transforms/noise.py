@@ -1,0 +1,38 @@
+"""``SaltAndPepper``."""
+
+from typing import Any
+
+from torchprotect import functional as F
+from torchprotect.functional.noise import check_amount
+from torchprotect.transforms._disguise import Disguise, picture_shape
+
+
+class SaltAndPepper(Disguise):
+    """Turn a share of the pixels black or white, fresh for each picture; placed before a disguise.
+
+    It makes equal units differ, at a cost for the model. Alone it covers nothing.
+
+    Args:
+        amount: expected share of pixels replaced, 0..1, half of them black and half white; a pixel changes in all its
+            channels.
+
+    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same.
+    """
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        check_amount(amount)
+        self.amount = float(amount)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters."""
+        return {**super().describe(), "amount": self.amount}
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw one uniform number for each pixel of one picture."""
+        *leading, _, height, width = picture_shape(flat_inputs[0])
+        return {"uniforms": self.noise_source((*leading, height, width))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Change one picture."""
+        return F.salt_and_pepper(inpt, params["uniforms"], self.amount)

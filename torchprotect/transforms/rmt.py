@@ -1,0 +1,72 @@
+"""``RMTDisguise``."""
+
+import math
+from typing import Any
+
+from torchprotect import functional as F
+from torchprotect.errors import InputRangeError
+from torchprotect.functional.rmt import check_rmt
+from torchprotect.keys import PermutationKey, RMTKey
+from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._keys import require_kind
+
+
+class RMTDisguise(Disguise):
+    """Add uniform noise to the pixels, then multiply each block by a secret random matrix.
+
+    Orthogonal matrices keep all distances; known pairs give the matrices away by regression. It is obfuscation, not
+    cryptographic confidentiality.
+
+    Args:
+        key: matrices; also fix the image size and the side they multiply from.
+        permutation: order in which the disguised blocks are laid out.
+        noise: upper end ``u`` of the noise, uniform in [0, u) grey levels of the 0..255 scale, fresh for each picture.
+        inverse: multiply by the inverse matrices; noise stays in, so ``noise`` must be 0.
+
+    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to float32 of the same shape and scale (uint8 is read as
+    0..255). A PIL image becomes ``tv_tensors.Image``.
+    """
+
+    def __init__(
+        self,
+        key: RMTKey,
+        *,
+        permutation: PermutationKey | None = None,
+        noise: float = 0.0,
+        inverse: bool = False,
+    ) -> None:
+        super().__init__()
+        require_kind("key", key, RMTKey)
+        if permutation is not None:
+            require_kind("permutation", permutation, PermutationKey)
+        check_rmt(key, permutation)
+        if isinstance(noise, bool) or not isinstance(noise, int | float) or not (noise >= 0 and math.isfinite(noise)):
+            raise InputRangeError(f"noise is a number of grey levels from 0 up, not {noise!r}")
+        if inverse and noise:
+            raise InputRangeError("the inverse adds no noise and removes none; leave noise at 0")
+        self.key = key
+        self.permutation = permutation
+        self.noise = float(noise)
+        self.inverse = inverse
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters."""
+        return {
+            **super().describe(),
+            "key": self.key.fingerprint,
+            "permutation": self.permutation and self.permutation.fingerprint,
+            "noise": self.noise,
+            "side": self.key.side,
+            "matrix": self.key.matrix,
+            "inverse": self.inverse,
+        }
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the noise of one picture, in grey levels."""
+        if not self.noise:
+            return {"delta": None}
+        return {"delta": self.noise * self.noise_source(picture_shape(flat_inputs[0]))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Disguise one picture."""
+        return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
