@@ -1,13 +1,14 @@
 """Protected data: dataset wrappers, export to shards, and back."""
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
-from torchprotect.data.export import ExportResult, export
+from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.shards import ShardWriter, read
 from torchprotect.data.sources import Sample, Source, open_source
 from torchprotect.data.verify import VerifyResult, verify
 
 __all__ = [
     "ExportResult",
+    "Progress",
     "ProtectedDataset",
     "ProtectedIterableDataset",
     "Sample",

@@ -74,7 +74,7 @@ class DisguiseJob:
             for batch in self._batches(indices.tolist()):
                 samples = self._read(batch, skipped)
                 stream.write(self._members(samples))
-                labels |= {self._label(sample) for _, sample in samples if sample.label is not None}
+                labels |= {sample.label for _, sample in samples if sample.label is not None}
                 count += len(samples)
                 advance(len(batch))
             digest = stream.finish()
@@ -126,7 +126,7 @@ class DisguiseJob:
                     f"sample {self.source.name(index)} is {sample.image.dtype}, the first one was {self.dtype}; "
                     "convert them to one dtype"
                 )
-            samples.append((index, sample))
+            samples.append((index, self._renamed(sample)))
         _require_same(before, "the source")
         return samples
 
@@ -145,7 +145,7 @@ class DisguiseJob:
                 members[place].append((f"{identity.hex()}.{kind}", content))
                 sample = samples[place][1]
                 if sample.label is not None:
-                    members[place].append((f"{identity.hex()}.cls", str(self._label(sample)).encode()))
+                    members[place].append((f"{identity.hex()}.cls", str(sample.label).encode()))
         return [member for group in members for member in group]
 
     def _disguise_named(self, images: Tensor, ids: list[bytes], name: str) -> Tensor:
@@ -158,10 +158,13 @@ class DisguiseJob:
     def _id(self, index: int, sample: Sample) -> bytes:
         return sample_id(self.id_subkey, self.source.name(index), index, sample.image)
 
-    def _label(self, sample: Sample) -> int:
+    def _renamed(self, sample: Sample) -> Sample:
+        """Return the sample with the label that is written for it."""
+        if self.labels is None:
+            return sample
         if sample.label is None:
             raise LabelError("a sample without a label cannot be renamed; use a key without a label map")
-        return sample.label if self.labels is None else self.labels.map(sample.label)
+        return Sample(sample.image, self.labels.map(sample.label))
 
 
 def _generators() -> tuple[Any, ...]:

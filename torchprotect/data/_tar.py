@@ -10,21 +10,19 @@ _NAME_LIMIT = 100
 
 
 @cache
-def _template() -> tuple[bytes, bytes]:
-    """Return what follows the name up to the size, and what follows the checksum."""
-    before_size = b"0000644\0" + b"0000000\0" * 2  # mode, uid, gid
-    after_checksum = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
-    return before_size, after_checksum
+def _frame(size: int) -> tuple[bytes, bytes, int]:
+    """Return a header for this size before and after its checksum, without the name, and the sum over both."""
+    before = b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"  # mode, uid, gid, size, time
+    after = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
+    return before, after, sum(before) + sum(after) + 8 * ord(" ")
 
 
 def member_header(name: bytes, size: int) -> bytes:
     """Return the 512-byte header of one regular file: owner and time 0, mode 0644."""
     if len(name) > _NAME_LIMIT or size >= 8**11:
         raise ValueError("a member's name has at most 100 bytes and its content less than 8 GiB")
-    before_size, after_checksum = _template()
-    start = name.ljust(_NAME_LIMIT, b"\0") + before_size + b"%011o\0" % size + b"00000000000\0"
-    checksum = sum(start) + 8 * 0x20 + sum(after_checksum)
-    return start + b"%06o\0 " % checksum + after_checksum
+    before, after, checksum = _frame(size)
+    return name.ljust(_NAME_LIMIT, b"\0") + before + b"%06o\0 " % (checksum + sum(name)) + after
 
 
 class TarStream:

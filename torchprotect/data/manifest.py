@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -107,7 +106,10 @@ class ShardReport:
 
 
 class Journal:
-    """Reports of finished shards while an export runs: one line each, flushed to disk. Removed at the end."""
+    """Reports of finished shards while an export runs, one line each. Removed at the end.
+
+    It is not flushed to disk: a shard whose line a power cut takes is made again.
+    """
 
     def __init__(self, folder: Path, subkey: bytes) -> None:
         self._path, self._subkey = folder / JOURNAL, subkey
@@ -130,8 +132,6 @@ class Journal:
         document = signed({"format": JOURNAL_FORMAT, **asdict(report)}, self._subkey)
         with self._path.open("ab") as file:
             file.write(b"\n" + canonical(document) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
 
     def remove(self) -> None:
         """Delete the journal."""

@@ -1,0 +1,84 @@
+"""What the commands share: opening keys, drawing progress, ending on an error."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torchprotect.data import Progress
+    from torchprotect.keys import Key
+
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="Read the key's passphrase from the first line of this file.", dir_okay=False)
+]
+
+
+@contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """Turn an expected error into one line on standard error and exit code 1; Ctrl-C into 130."""
+    from torchprotect.errors import ProtectError
+
+    try:
+        yield
+    except (ProtectError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.secho("interrupted", fg="red", err=True)
+        raise typer.Exit(130) from None
+
+
+def read_passphrase(file: Path) -> str:
+    """Return the first line of a passphrase file."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return lines[0] if lines else ""
+
+
+def load_key(path: Path, passphrase_file: Path | None) -> "Key":
+    """Load a key, asking for its passphrase where it needs one and a person is there to answer."""
+    from torchprotect import keys
+
+    passphrase = None
+    if passphrase_file is not None:
+        passphrase = read_passphrase(passphrase_file)
+    elif keys.peek(path).kind == "wrapped" and sys.stdin.isatty():
+        passphrase = typer.prompt("Passphrase", hide_input=True, err=True)
+    return keys.load(path, passphrase)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator["Progress | None"]:
+    """Draw images done, rate and time left on standard error; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,  # no drawing thread: worker processes may be forked meanwhile
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=None, rate="")
+
+        def advance(done: int, total: int) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "", refresh=True)
+
+        yield advance
+
+
+def by_size(size: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,58 @@
+"""``torchprotect inspect``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A key file or the folder of an export.", metavar="FILE_OR_EXPORT")],
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Say what a key file or an export is, without secrets. Nothing is verified; see `torchprotect verify`."""
+    with errors_as_exit_codes():
+        facts = _of_export(path) if path.is_dir() else _of_key(path, passphrase_file)
+        for name, value in facts.items():
+            typer.echo(f"{name + ':':<16}{value}")
+
+
+def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
+    from torchprotect import keys
+
+    header = keys.peek(path)
+    if header.kind == "wrapped" and passphrase_file is None:
+        facts = {"kind": "key file behind a passphrase", **header.params}
+        return {**facts, "hint": "give --passphrase-file to see what is inside"}
+    key = load_key(path, passphrase_file)
+    return {"kind": key.kind, **_flat(key.params), "fingerprint": key.fingerprint}
+
+
+def _flat(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in params.items()}
+
+
+def _of_export(folder: Path) -> dict[str, Any]:
+    from torchprotect.data import manifest
+
+    if not (folder / manifest.MANIFEST).exists() and (folder / manifest.PLAN).exists():
+        plan = manifest.read_document(folder / manifest.PLAN, manifest.PLAN_FORMAT)
+        done = sum(manifest.is_shard_name(entry.name) for entry in folder.iterdir())
+        state = f"unfinished: {done} of {-(-plan['images'] // plan['shard_size'])} shards; run the export again"
+        return {"kind": "export", "state": state, "key": plan["key"], "transform": json.dumps(plan["transform"])}
+    document = manifest.read_document(folder / manifest.MANIFEST, manifest.MANIFEST_FORMAT)
+    shards = manifest.shard_entries(document, folder / manifest.MANIFEST)
+    return {
+        "kind": "export",
+        "state": "finished",
+        "images": document["images"],
+        "labels": document["labels"],
+        "shards": len(shards),
+        "bytes": sum(entry["size"] for entry in shards),
+        "key": document["key"],
+        "transform": json.dumps(document["transform"]),
+        "security claim": document["security_claim"],
+    }

@@ -1,0 +1,84 @@
+"""``torchprotect keygen``."""
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
+
+if TYPE_CHECKING:
+    from torchprotect.keys import BlockKey
+
+
+class Scheme(str, enum.Enum):
+    """Disguises a key can be made for."""
+
+    BLOCK_PERMUTE = "block-permute"
+    AES_ECB = "aes-ecb"
+    RMT = "rmt"
+
+
+class Matrix(str, enum.Enum):
+    """Kinds of RMT matrices."""
+
+    ORTHOGONAL = "orthogonal"
+    UNIFORM = "uniform"
+    GAUSSIAN = "gaussian"
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise typer.BadParameter(f"{text!r} is no size; write it as HxW, for example 28x28")
+    return int(height), int(width)
+
+
+def keygen(
+    scheme: Annotated[Scheme, typer.Argument(help="The disguise the key is for.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Key file to write; never overwritten.")],
+    image_size: Annotated[str, typer.Option(help="Size of the images in pixels.", metavar="HxW")],
+    block_size: Annotated[str, typer.Option(help="Size of the blocks in pixels.", metavar="HxW")],
+    channels: Annotated[int | None, typer.Option(help="Own keys for each of so many channels.", min=1)] = None,
+    bits: Annotated[int, typer.Option(help="AES key length: 128, 192 or 256.")] = 128,
+    permute: Annotated[bool, typer.Option("--permute", help="Also permute the disguised blocks.")] = False,
+    labels: Annotated[int | None, typer.Option(help="Also rename so many classes.", min=2)] = None,
+    matrix: Annotated[Matrix, typer.Option(help="Kind of RMT matrices.")] = Matrix.ORTHOGONAL,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase.")] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a key from the operating system's entropy and write it to a file.
+
+    Keep a copy: without the key an export cannot be resumed, checked or undone. Example: torchprotect keygen aes-ecb -o
+    my.key --image-size 28x28 --block-size 4x4 --permute --labels 10
+    """
+    with errors_as_exit_codes():
+        from torchprotect import keys
+
+        size, block = _size(image_size), _size(block_size)
+        key: keys.Key = _generate(scheme, size, block, channels, bits, matrix)
+        if permute or labels is not None:
+            order = keys.PermutationKey.generate(image_size=size, block_size=block) if permute else None
+            names = keys.LabelKey.generate(classes=labels) if labels is not None else None
+            key = keys.KeyBundle(key, order, names)  # type: ignore[arg-type]
+        if passphrase_file is not None:
+            secret: str | None = read_passphrase(passphrase_file)
+        else:
+            secret = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True) if passphrase else None
+        keys.save(key, output, secret)
+        typer.echo(f"wrote {output}: {key!r}")
+
+
+def _generate(
+    scheme: Scheme, size: tuple[int, int], block: tuple[int, int], channels: int | None, bits: int, matrix: Matrix
+) -> "BlockKey":
+    from torchprotect import keys
+
+    if scheme is Scheme.AES_ECB:
+        return keys.AESKey.generate(image_size=size, block_size=block, channels=channels, bits=bits)
+    if scheme is Scheme.RMT:
+        return keys.RMTKey.generate(image_size=size, block_size=block, channels=channels, matrix=matrix.value)
+    if channels is not None:
+        raise typer.BadParameter("a permutation is the same for all channels; leave --channels out")
+    return keys.PermutationKey.generate(image_size=size, block_size=block)

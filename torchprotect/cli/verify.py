@@ -1,0 +1,25 @@
+"""``torchprotect verify``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, by_size, errors_as_exit_codes, load_key
+
+
+def verify(
+    out: Annotated[Path, typer.Argument(help="Folder of a finished export.", exists=True, file_okay=False)],
+    key: Annotated[Path | None, typer.Option(help="Key file: also check the signatures.", dir_okay=False)] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Hash every shard again and compare with the manifest; exit code 1 if anything differs."""
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        result = data.verify(out, load_key(key, passphrase_file) if key is not None else None)
+        signatures = "signatures right" if result.signature_checked else "signatures not checked (no --key)"
+        typer.echo(
+            f"{out}: {result.images:,} images in {result.shards:,} shards, {by_size(result.size)}, all as the manifest "
+            f"says; {signatures}"
+        )

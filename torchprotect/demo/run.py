@@ -1,0 +1,163 @@
+"""The demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from torchprotect import data, keys, transforms
+from torchprotect.data.export import keyed_order
+from torchprotect.demo._blocks import choose_block
+from torchprotect.demo._measure import EPOCHS, Row, measure
+from torchprotect.demo._page import render
+from torchprotect.demo._pictures import draw_grid
+from torchprotect.errors import BlockSizeError, ExportError
+from torchprotect.keys import AESKey, KeyBundle, LabelKey, PermutationKey, RMTKey
+
+SAMPLE = f"fashion-mnist:{Path(__file__).parent / 'sample'}"
+LIMIT = 2000
+_SHOWN = 8
+_TEST_SHARE = 5  # every fifth image is for testing
+
+Say = Callable[[str], None]
+
+
+class Scheme(NamedTuple):
+    """One disguise of the demo: its name, key and settings."""
+
+    name: str
+    folder: str
+    bundle: KeyBundle
+    settings: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo wrote: its folder, its page and the utility table."""
+
+    folder: Path
+    page: Path
+    rows: list[Row]
+
+
+def run(out: Path, source: str | None = None, *, say: Say = print, progress: data.Progress | None = None) -> DemoResult:
+    """Run the demo into a new folder.
+
+    Args:
+        out: folder to make; must not exist, or be empty.
+        source: a source as for ``torchprotect export``; the bundled sample when ``None``. Of more than 2,000 images,
+            2,000 evenly spaced ones are taken.
+        say: called with a line about each step.
+        progress: called with images done and in all, during exports.
+
+    Raises:
+        ExportError: the folder is not empty, or the images have no labels or not all one shape.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ExportError(f"{out} is not empty; choose a new folder with --out")
+    opened = data.open_source(source or SAMPLE)
+    picked = np.linspace(0, len(opened) - 1, min(LIMIT, len(opened))).round().astype(int).tolist()
+    subset: Any = Subset(opened, picked)  # type: ignore[arg-type]  # a source is a map-style dataset
+    images, labels = _load(subset)
+    schemes = _make_schemes((images.shape[2], images.shape[3]), int(labels.max()) + 1)
+    test = torch.arange(len(images)) % _TEST_SHARE == 0
+    (out / "keys").mkdir(parents=True, exist_ok=True)
+    rows = [_told(measure("plain", "", "", images, labels, test), say)]
+    columns = {"plain": images[:: max(1, len(images) // _SHOWN)][:_SHOWN]}
+    for scheme in schemes:
+        keys.save(scheme.bundle, out / "keys" / f"{scheme.folder}.safetensors")
+        shards = out / "shards" / scheme.folder
+        transform = transforms.from_key(scheme.bundle, **scheme.options)
+        data.export(subset, shards, transform=transform, key=scheme.bundle, progress=progress)
+        checked = data.verify(shards, scheme.bundle)
+        disguised, renamed = _read_back(shards, scheme.bundle, images.shape[1])
+        say(f"{scheme.name}: {checked.images} images in {checked.shards} shards, verified and read back")
+        columns[scheme.name] = disguised[:: max(1, len(images) // _SHOWN)][:_SHOWN]
+        rows.append(_told(measure(scheme.name, scheme.settings, scheme.folder, disguised, renamed, test), say))
+    grid = draw_grid({name: list(column) for name, column in columns.items()})
+    (out / "grid.png").write_bytes(grid)
+    page = out / "index.html"
+    facts = {
+        "images": f"{len(images):,}" + (f" (of {len(opened):,})" if len(opened) > len(images) else ""),
+        "source": source or "Fashion-MNIST (bundled sample, MIT licence, Zalando SE)",
+        "size": " x ".join(map(str, images.shape[2:])),
+        "epochs": str(EPOCHS),
+        "train": str(int((~test).sum())),
+        "test": str(int(test.sum())),
+        "chance": f"{100 * float(labels.bincount().max()) / len(labels):.1f}",
+    }
+    page.write_text(render(rows, grid, facts), encoding="utf-8")
+    return DemoResult(out, page, rows)
+
+
+def _told(row: Row, say: Say) -> Row:
+    say(f"{row.name}: test accuracy {row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})")
+    return row
+
+
+def _load(subset: Any) -> tuple[Tensor, Tensor]:
+    samples = [subset[i] for i in range(len(subset))]
+    if len({sample.image.shape for sample in samples}) != 1 or any(sample.label is None for sample in samples):
+        raise ExportError(
+            "the demo needs images of one size and number of channels, all with labels; resize them first"
+        )
+    labels = torch.tensor([sample.label for sample in samples])
+    if len(samples) < 2 * _TEST_SHARE or len(labels.unique()) < 2:
+        raise ExportError("the demo needs at least ten images in at least two classes")
+    return torch.stack([sample.image for sample in samples]), labels
+
+
+def _make_schemes(size: tuple[int, int], classes: int) -> list[Scheme]:
+    def bundle(key: keys.BlockKey, permuted: bool = True) -> KeyBundle:
+        order = PermutationKey.generate(image_size=size, block_size=key.block_size) if permuted else None
+        return KeyBundle(key, order, LabelKey.generate(classes=classes))
+
+    block = choose_block(size)
+    try:
+        aes_block, unit = choose_block(size, 16), 16
+    except BlockSizeError:
+        aes_block, unit = choose_block(size, 2), 2
+    permutation = PermutationKey.generate(image_size=size, block_size=block)
+    aes = AESKey.generate(image_size=size, block_size=aes_block)
+    rmt = RMTKey.generate(image_size=size, block_size=block)
+    noise = 25.0
+    return [
+        Scheme("BlockPermute", "block-permute", bundle(permutation, False), f"blocks of {_by(block)}", {}),
+        Scheme(
+            "AESECBDisguise",
+            "aes-ecb",
+            bundle(aes),
+            f"AES-128, blocks of {_by(aes_block)}, units of {unit} pixels, blocks permuted",
+            {"unit_pixels": unit},
+        ),
+        Scheme(
+            "RMTDisguise",
+            "rmt",
+            bundle(rmt),
+            f"orthogonal, blocks of {_by(block)}, noise up to {noise:g} grey levels, blocks permuted",
+            {"noise": noise},
+        ),
+    ]
+
+
+def _by(block: tuple[int, int]) -> str:
+    return f"{block[0]} x {block[1]}"
+
+
+def _read_back(shards: Path, bundle: KeyBundle, channels: int) -> tuple[Tensor, Tensor]:
+    """Read an export with plain webdataset and put the samples into the order of the source."""
+    import webdataset
+
+    urls = sorted(str(path) for path in shards.glob("shard-*.tar"))
+    dataset = webdataset.WebDataset(urls, shardshuffle=False).decode("torchl8" if channels == 1 else "torchrgb8")
+    pairs = list(dataset.to_tuple("png;npy", "cls"))
+    images = torch.stack([torch.as_tensor(image).reshape(channels, *image.shape[-2:]) for image, _ in pairs])
+    labels = torch.tensor([label for _, label in pairs])
+    back = torch.from_numpy(keyed_order(bundle.subkey("order"), len(pairs))).argsort()
+    return images[back], labels[back]

@@ -1,0 +1,5 @@
+"""Networks the papers name that no kept library has."""
+
+from torchprotect.models.small_alexnet import SmallAlexNet
+
+__all__ = ["SmallAlexNet"]

@@ -1,0 +1,83 @@
+"""An ordinary training loop for small classifiers."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batches = tuple[Tensor, Tensor] | Iterable[Any]
+"""Images and labels as two tensors, or an iterable of batches ``(images, labels)`` such as a ``DataLoader``."""
+
+
+def fit(
+    model: nn.Module,
+    data: Batches,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> nn.Module:
+    """Train a classifier with AdamW and a cosine schedule, on the device its parameters are on.
+
+    Args:
+        model: takes float images, returns scores ``[N, classes]``.
+        data: tensors, or an iterable of batches that can be gone through once an epoch.
+        epochs: passes over the data.
+        batch_size: for tensors; shuffled anew each epoch.
+        learning_rate: at the start.
+        generator: shuffles tensors; torch's global one when ``None``.
+        progress: called with epochs done and in all.
+
+    Returns:
+        The model, in eval mode.
+    """
+    device = next(model.parameters()).device
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    model.train()
+    for epoch in range(epochs):
+        for images, labels in _batches(data, batch_size, generator):
+            optimizer.zero_grad(set_to_none=True)
+            loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(epoch + 1, epochs)
+    return model.eval()
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float:
+    """Return the share of right answers, 0..1, in eval mode; the model's mode is restored afterwards.
+
+    Args:
+        model: takes float images, returns scores ``[N, classes]``.
+        data: tensors, or an iterable of batches.
+        batch_size: for tensors.
+    """
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    right = seen = 0
+    try:
+        for images, labels in _batches(data, batch_size, None, shuffle=False):
+            right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
+            seen += len(labels)
+    finally:
+        model.train(training)
+    return right / max(1, seen)
+
+
+def _batches(
+    data: Batches, batch_size: int, generator: torch.Generator | None, shuffle: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    if not (isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor)):
+        yield from data  # type: ignore[misc]
+        return
+    images, labels = data
+    order = torch.randperm(len(images), generator=generator) if shuffle else torch.arange(len(images))
+    for part in order.split(batch_size):
+        yield images[part], labels[part]
