@@ -13,6 +13,10 @@ class InputTypeError(ProtectError, TypeError):
     """An image, sample or argument has a type or dtype the operation does not take."""
 
 
+class InputShapeError(ProtectError, ValueError):
+    """A tensor has a shape, dtype or device that does not fit the others."""
+
+
 class InputRangeError(ProtectError, ValueError):
     """Pixel values, or a numeric argument, lie outside the range the operation takes."""
 

@@ -19,7 +19,7 @@ from torchprotect.data._lock import SharedDescriptor, lock_folder
 from torchprotect.data.engines import local
 from torchprotect.data.manifest import Journal, ShardReport
 from torchprotect.data.sources import Sample, Source, as_source
-from torchprotect.errors import ExportError, InputRangeError, KeyKindError, SourceError
+from torchprotect.errors import ExportError, InputRangeError, KeyKindError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms import Disguise
 
@@ -203,10 +203,18 @@ class _Run:
             done += images
             progress(done, total)
 
-        for report in local.run(self._job, tasks, workers=workers, lock=self._lock, advance=advance):
-            self._journal.append(report)
-            finished[report.index] = report
-        return self._conclude(finished)
+        try:
+            for report in local.run(self._job, tasks, workers=workers, lock=self._lock, advance=advance):
+                self._journal.append(report)
+                finished[report.index] = report
+            return self._conclude(finished)
+        except OSError as error:
+            if isinstance(error, ProtectError):
+                raise
+            raise ExportError(
+                f"cannot write to {self._folder}: {error.strerror}; nothing half-written was left behind. Make room or "
+                "mend it, then run the same export again to resume"
+            ) from error
 
     def _shard_indices(self) -> list[NDArray[np.int64]]:
         size = self._plan["shard_size"]

@@ -38,16 +38,16 @@ verified, read back with plain <code>webdataset</code>, and used to train a smal
 <tr><th>images</th><th>test accuracy</th><th>95&nbsp;% interval</th><th>settings</th></tr>
 $rows
 </table></div>
-<p>One run: SmallAlexNet, $epochs epochs, $train training and $test test images, chance $chance&nbsp;%. These figures are
-utility, not protection: they say how much of the classes survives the disguise, for you and for whoever holds the
+<p>One run: SmallAlexNet, $epochs epochs, $train training and $test test images, chance $chance&nbsp;%. These figures
+are utility, not protection: they say how much of the classes survives the disguise, for you and for whoever holds the
 data.</p>
 <blockquote>$statement</blockquote>
 <h2>What was written</h2>
 <ul>
 $folders
 </ul>
-<p>Check an export again with <code>torchprotect verify DIR --key KEY</code>, look at it with
-<code>torchprotect inspect DIR</code>. The keys lie in <code>keys/</code> beside this page; in earnest they would not be
+<p>Check an export again with <code>torchprotect verify DIR --key KEY</code>, look at it with <code>torchprotect inspect
+DIR</code>. The keys lie in <code>keys/</code> beside this page; in earnest they would not be
 kept with the shards.</p>
 </html>
 """)

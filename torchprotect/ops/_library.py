@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect.errors import InputShapeError
+
 LIBRARY = torch.library.Library("torchprotect", "DEF")
 
 _names: list[str] = []
@@ -54,7 +56,7 @@ def register(name: str, arguments: str, reference: Callable[..., Tensor], check:
 
 def _check_out(image: Tensor, out: Tensor) -> None:
     if out.shape != image.shape or out.dtype != image.dtype or out.device != image.device:
-        raise ValueError(
+        raise InputShapeError(
             f"out must have the image's shape, dtype and device ({tuple(image.shape)}, {image.dtype}, {image.device}), "
             f"not ({tuple(out.shape)}, {out.dtype}, {out.device})"
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from torchprotect.errors import BlockSizeError
+from torchprotect.errors import BlockSizeError, InputShapeError, InputTypeError
 from torchprotect.ops import _aes_torch
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import register
@@ -19,13 +19,13 @@ def _check(
     image: Tensor, keys: Tensor, block: Sequence[int], decrypt: bool = False, order: Tensor | None = None
 ) -> None:
     if image.ndim < 3 or image.dtype != torch.uint8:
-        raise TypeError(f"image must be uint8 [..., C, H, W], not {image.dtype} {list(image.shape)}")
+        raise InputTypeError(f"image must be uint8 [..., C, H, W], not {image.dtype} {list(image.shape)}")
     positions, channels, shape = count_blocks(image, block), image.shape[-3], keys.shape
     if block[0] * block[1] % UNIT:
         raise BlockSizeError(f"a block of {block[0]} x {block[1]} bytes is no multiple of {UNIT} bytes")
     fits = len(shape) == 3 and shape[0] == positions and shape[1] in (1, channels) and shape[2] in (16, 24, 32)
     if not fits or keys.dtype != torch.uint8 or keys.device != image.device:
-        raise ValueError(
+        raise InputShapeError(
             f"keys must be uint8 [{positions}, {channels} or 1, 16, 24 or 32] on {image.device}, "
             f"not {keys.dtype} {list(shape)} on {keys.device}"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect.errors import InputShapeError, InputTypeError
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import LIBRARY, register
 from torchprotect.ops.block_permute import check_order
@@ -18,12 +19,12 @@ def _check(
     image: Tensor, matrices: Tensor, block: Sequence[int], left: bool = False, order: Tensor | None = None
 ) -> None:
     if image.ndim < 3 or not image.is_floating_point():
-        raise TypeError(f"image must be floating point [..., C, H, W], not {image.dtype} {list(image.shape)}")
+        raise InputTypeError(f"image must be floating point [..., C, H, W], not {image.dtype} {list(image.shape)}")
     positions, size, channels = count_blocks(image, block), block[0] if left else block[1], image.shape[-3]
     shape = matrices.shape
     fits = len(shape) == 4 and shape[0] == positions and shape[1] in (1, channels) and shape[2] == shape[3] == size
     if not fits or matrices.dtype != image.dtype or matrices.device != image.device:
-        raise ValueError(
+        raise InputShapeError(
             f"matrices must be {image.dtype} [{positions}, {channels} or 1, {size}, {size}] on {image.device}, "
             f"not {matrices.dtype} {list(shape)} on {matrices.device}"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect.errors import InputShapeError
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import LIBRARY, register
 
@@ -13,14 +14,14 @@ from torchprotect.ops._library import LIBRARY, register
 def check_order(order: Tensor, positions: int, device: torch.device) -> None:
     """Check that ``order`` is an int64 vector with one entry a block, on the image's device."""
     if order.dtype != torch.int64 or order.ndim != 1 or order.shape[0] != positions or order.device != device:
-        raise ValueError(
+        raise InputShapeError(
             f"order must be int64 [{positions}] on {device}, not {order.dtype} {list(order.shape)} on {order.device}"
         )
 
 
 def _check(image: Tensor, order: Tensor, block: Sequence[int]) -> None:
     if image.ndim < 2:
-        raise ValueError(f"an image has at least two dimensions [..., H, W], not shape {list(image.shape)}")
+        raise InputShapeError(f"an image has at least two dimensions [..., H, W], not shape {list(image.shape)}")
     check_order(order, count_blocks(image, block), image.device)
 
 

@@ -26,8 +26,9 @@ def _to_grey_levels(image: Tensor) -> Tensor:
     Raises:
         InputRangeError: a value is no n/255, or lies outside 0..1.
     """
-    levels = (image * 255).round()
-    near = ((image - levels / 255).abs() <= _TOLERANCE) & (levels >= 0) & (levels <= 255)
+    exact = image if image.dtype == torch.float64 else image.float()  # half precision would be near to itself
+    levels = (exact * 255).round()
+    near = ((exact - levels / 255).abs() <= _TOLERANCE) & (levels >= 0) & (levels <= 255)
     if not bool(near.all()):
         raise InputRangeError(
             f"images must be 8-bit pictures as float in 0..1: every value n/255 within {_TOLERANCE:g}; place the "

@@ -1,0 +1,41 @@
+"""Sphinx configuration. The build needs no network and runs no example."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import torchprotect  # noqa: E402 - the checkout is preferred to an installed version
+
+project = "torchprotect"
+author = "The torchprotect authors"
+copyright = author
+version = release = torchprotect.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"torchprotect {version}"
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(HERE.parent / "examples")],
+    "gallery_dirs": ["auto_examples"],
+    "filename_pattern": "^$",  # nothing matches: examples are shown, not run
+    "plot_gallery": False,
+    "download_all_examples": False,
+    "image_scrapers": (),
+    "reset_modules": (),
+    "write_computation_times": False,
+    "within_subsection_order": "FileNameSortKey",
+}
