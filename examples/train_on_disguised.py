@@ -96,7 +96,7 @@ def predict(model, loader):
 
 def main():
     parser = argparse.ArgumentParser(description="Train a small network on disguised Fashion-MNIST images.")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=2, help="passes over the training images")
     arguments = parser.parse_args()
 
     size = {"image_size": (28, 28), "block_size": (7, 7)}

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from torchprotect import keys, transforms
 from torchprotect import functional as F
+from torchprotect import keys, transforms
 from torchprotect.data import ProtectedDataset
 from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, KeySizeError, NotInvertibleError
 

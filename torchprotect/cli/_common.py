@@ -28,7 +28,7 @@ def errors_as_exit_codes() -> Iterator[None]:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.secho("interrupted", fg="red", err=True)
+        typer.secho("interrupted; run the same command again to go on", fg="red", err=True)
         raise typer.Exit(130) from None
 
 

@@ -51,7 +51,7 @@ class DisguiseJob:
         transform: the disguise; its noise is drawn from keyed streams.
         labels: renaming of classes, or ``None``.
         id_subkey: key of the sample ids.
-        noise_subkey: key of the noise.
+        noise_key: key of the noise.
         dtype: what every plain image must have.
         folder: where shards are written.
         skip_unreadable: leave unreadable images out instead of stopping.
@@ -61,7 +61,7 @@ class DisguiseJob:
     transform: nn.Module
     labels: LabelKey | None
     id_subkey: bytes
-    noise_subkey: bytes
+    noise_key: bytes
     dtype: torch.dtype
     folder: Path
     skip_unreadable: bool
@@ -86,13 +86,15 @@ class DisguiseJob:
         Raises:
             ExportError: random numbers were drawn from elsewhere.
         """
-        noise = KeystreamNoise(self.noise_subkey, ids)
-        for step in steps(self.transform):
-            if isinstance(step, Disguise):
-                step.noise_source = noise  # one stream for all of them, each draws what follows
+        disguises = [step for step in steps(self.transform) if isinstance(step, Disguise)]
+        noise = KeystreamNoise(self.noise_key, ids)
+        for step in disguises:
+            step.noise_source = noise  # one stream for all of them, each draws what follows
         before = _generators()
         result: Tensor = self.transform(images)
         _require_same(before, "the transform")
+        for step in disguises:
+            del step.noise_source  # a stream cannot be pickled for a worker
         if result.shape[0] != len(ids) or result.ndim != 4:
             raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {list(result.shape)}")
         return result

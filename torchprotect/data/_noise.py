@@ -18,18 +18,18 @@ class KeystreamNoise:
     the next bytes of the stream: 4 little-endian bytes a number, of which the upper 24 bits count.
 
     Args:
-        subkey: 32 bytes, the noise sub-key.
+        key: 32 bytes, the export's noise key.
         ids: ids of the samples in the batch, 16 bytes each.
     """
 
-    def __init__(self, subkey: bytes, ids: list[bytes]) -> None:
-        self._subkey, self._ids = subkey, ids
+    def __init__(self, key: bytes, ids: list[bytes]) -> None:
+        self._key, self._ids = key, ids
 
     @cached_property
     def _streams(self) -> list[Any]:
         from Crypto.Cipher import AES
 
-        return [AES.new(self._subkey, AES.MODE_CTR, nonce=sample[:12]) for sample in self._ids]
+        return [AES.new(self._key, AES.MODE_CTR, nonce=sample[:12]) for sample in self._ids]
 
     def __call__(self, shape: tuple[int, ...]) -> Tensor:
         """Return float32 uniforms in [0, 1) of ``shape``, whose first dimension runs over the samples."""

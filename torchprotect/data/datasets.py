@@ -72,6 +72,7 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
 def _rename(sample: Any, labels: LabelKey) -> Any:
     if isinstance(sample, dict) and "label" in sample:
         return {**sample, "label": labels.map(sample["label"])}
-    if isinstance(sample, tuple | list) and not hasattr(sample, "_fields") and len(sample) >= 2:
-        return type(sample)([sample[0], labels.map(sample[1]), *sample[2:]])
+    if isinstance(sample, tuple | list) and len(sample) >= 2:
+        make = getattr(type(sample), "_make", type(sample))  # a named tuple is made of its items in its own way
+        return make([sample[0], labels.map(sample[1]), *sample[2:]])
     raise LabelError(f"no label in a {type(sample).__name__}: expected (image, label, ...) or a dict with 'label'")

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from torchprotect._json import canonical
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob, sample_id, steps
 from torchprotect.data._lock import SharedDescriptor, lock_folder
@@ -36,7 +37,8 @@ class ExportResult:
         images: images in it.
         shards: shards in it.
         size: bytes of all shards.
-        skipped: names of unreadable images left out in this run or the ones it resumed.
+        skipped: names of unreadable images left out in this run or the ones it resumed; empty for an export that was
+            finished before.
     """
 
     folder: Path
@@ -86,19 +88,20 @@ def export(
     _require_outside(folder, source)
     key = _export_key(transform, key)
     transform = copy.deepcopy(transform)  # the export sets its noise sources
+    described = [_describe(step) for step in steps(transform)]
     first, sample = _first_sample(source, on_error)
     job = DisguiseJob(
         source,
         transform,
         key.labels if isinstance(key, KeyBundle) else None,
         key.subkey("id"),
-        key.subkey("noise"),
+        noise_key(key.subkey("noise"), described),
         sample.image.dtype,
         folder,
         on_error == "skip",
     )
     job.disguise(sample.image[None], [sample_id(job.id_subkey, source.name(first), first, sample.image)])
-    plan = _make_plan(job, key, shard_size)
+    plan = _make_plan(job, key, described, shard_size)
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder)
@@ -106,6 +109,14 @@ def export(
         return _Run(job, plan, key, lock).finish(workers, resume, progress or _no_progress)
     finally:
         lock.close()
+
+
+def noise_key(subkey: bytes, described: list[dict[str, Any]]) -> bytes:
+    """Return the key of an export's noise: HMAC-SHA256 of the plan's transform under the noise sub-key.
+
+    Exports of one source with other settings draw other noise; the same noise at two strengths would cancel out.
+    """
+    return hmac.digest(subkey, canonical(described), "sha256")
 
 
 def keyed_order(subkey: bytes, count: int) -> NDArray[np.int64]:
@@ -131,13 +142,16 @@ def _require_outside(folder: Path, source: Source) -> None:
 
 def _export_key(transform: nn.Module, key: Key | None) -> Key:
     """Return the key whose root signs the export; check that it goes with the transform."""
-    used = [step.key for step in steps(transform) if isinstance(step, Disguise) and hasattr(step, "key")]
-    if not used:
+    keyed: list[Any] = [step for step in steps(transform) if isinstance(step, Disguise) and hasattr(step, "key")]
+    if not keyed:
         raise ExportError(f"{type(transform).__name__} holds no keyed disguise: the images would be exported in clear")
-    if key is None:
-        return used[-1]
-    if used[-1] not in (key, key.transform if isinstance(key, KeyBundle) else key):
+    used: Key = keyed[-1].key
+    if key is None or key == used:
+        return used
+    if not isinstance(key, KeyBundle) or key.transform != used:
         raise KeyKindError(f"the key {key.fingerprint[:12]} is not the one the transform uses, nor a bundle with it")
+    if key.permutation != getattr(keyed[-1], "permutation", None):
+        raise KeyKindError("the transform does not use the bundle's permutation; make it with transforms.from_key")
     return key
 
 
@@ -160,7 +174,7 @@ def _describe(step: nn.Module) -> dict[str, Any]:
     return {"name": repr(step)}
 
 
-def _make_plan(job: DisguiseJob, key: Key, shard_size: int) -> dict[str, Any]:
+def _make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int) -> dict[str, Any]:
     from torchprotect import __version__
 
     listing = hmac.new(key.subkey("manifest"), digestmod="sha256")
@@ -171,7 +185,7 @@ def _make_plan(job: DisguiseJob, key: Key, shard_size: int) -> dict[str, Any]:
         "version": documents.VERSION,
         "torchprotect": __version__,
         "source": listing.hexdigest(),
-        "transform": [_describe(step) for step in steps(job.transform)],
+        "transform": described,
         "plain": {"dtype": str(job.dtype).removeprefix("torch."), "scale": 255 if job.dtype == torch.uint8 else 1},
         "key": key.fingerprint,
         "images": len(job.source),

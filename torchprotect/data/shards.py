@@ -14,7 +14,6 @@ import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_png
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from torchprotect._files import atomic_file
@@ -98,7 +97,6 @@ class ShardWriter:
         else:
             file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
             stack.enter_context(file)
-            stack.callback(self._hand_over, file, self.fname)
         self._tar, self._stack = TarWriter(file, **self.kw), stack
 
     def finish(self) -> None:
@@ -106,6 +104,10 @@ class ShardWriter:
         if self._tar is None or self._stack is None:
             return
         self._tar.close()
+        if self.opener is not None:
+            self._tar.stream.seek(0)
+            with self.opener(self.fname) as stream:  # type: ignore[arg-type]
+                shutil.copyfileobj(self._tar.stream, stream)
         stack, self._tar, self._stack = self._stack, None, None
         stack.close()
         if self.post is not None:
@@ -123,15 +125,7 @@ class ShardWriter:
             self.close()
         elif self._stack is not None:
             stack, self._tar, self._stack = self._stack, None, None
-            if self.opener is not None:
-                stack.pop_all()  # the temporary file has no name; it vanishes unread
-            else:
-                stack.__exit__(kind, error, trace)
-
-    def _hand_over(self, file: Any, name: str) -> None:
-        file.seek(0)
-        with self.opener(name) as stream:  # type: ignore[misc]
-            shutil.copyfileobj(file, stream)
+            stack.__exit__(kind, error, trace)
 
 
 def _encode(name: str, value: Any) -> bytes:
@@ -220,7 +214,7 @@ def _decode_sample(sample: dict[str, Any]) -> tuple[Tensor, int | None]:
         raise ExportError(f"a sample holds {sorted(members)}; an export has one png or npy in each")
     ((kind, content),) = members.items()
     if kind == "png":
-        image = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
+        image = pil_to_tensor(PIL.Image.open(io.BytesIO(content), formats=["PNG"]))
     else:
         image = torch.from_numpy(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
     return image, None if label is None else int(label)

@@ -51,6 +51,8 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
         elif shard.stat().st_size != entry["size"] or documents.file_sha256(shard) != entry["sha256"]:
             problems.append(f"{shard.name} was changed")
     expected = {documents.PLAN, documents.MANIFEST, *(entry["name"] for entry in entries)}
+    if not (folder / documents.PLAN).is_file():
+        problems.append(f"{documents.PLAN} is missing")
     problems += [f"{extra} does not belong here" for extra in sorted({p.name for p in folder.iterdir()} - expected)]
     if manifest.get("images") != sum(entry["count"] for entry in entries):
         problems.append("the manifest's number of images is not the sum over its shards")

@@ -122,7 +122,8 @@ def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
         raise KeyVersionError(
             f"{name} has key format version {version[:8]!r}, this package reads {VERSION}; update torchprotect"
         )
-    if not set(metadata) <= _FIELDS or not {"kind", "params"} <= set(metadata):
+    allowed = _FIELDS - {"fingerprint"} if metadata.get("kind") == _wrap.KIND else _FIELDS
+    if not set(metadata) <= allowed or not {"kind", "params"} <= set(metadata):
         raise foreign
     try:
         params = json.loads(metadata["params"])

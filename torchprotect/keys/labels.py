@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
@@ -86,7 +87,7 @@ class LabelKey(Key):
 def _look_up(table: Tensor, labels: Labels) -> Labels:
     classes = len(table)
     if isinstance(labels, Tensor):
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype.itemsize < 1:
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
             raise InputTypeError(f"labels must be whole numbers, not {labels.dtype}; take argmax of scores first")
         if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
             raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")

@@ -30,8 +30,8 @@ class Disguise(v2.Transform):
 
     Every PIL image, ``tv_tensors.Image`` and ``tv_tensors.Video`` in a sample is disguised. A pure tensor is the
     picture when it is the only value with two or more dimensions; beside it labels may stand: numbers, strings, tensors
-    and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a second pure tensor,
-    objects of unknown type. There is no ``p``.
+    and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a row of uint8 (it may
+    be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
 
     Attributes:
         security_claim: always ``"obfuscation"``.
@@ -97,7 +97,9 @@ class Disguise(v2.Transform):
 def _is_label(value: Any) -> bool:
     if isinstance(value, _HARMLESS):
         return True
-    return type(value) in (Tensor, np.ndarray) and value.ndim <= 1 and value.dtype != np.dtype(object)
+    if type(value) not in (Tensor, np.ndarray) or value.dtype == np.dtype(object):
+        return False
+    return value.ndim == 0 or (value.ndim == 1 and value.dtype not in (torch.uint8, np.dtype(np.uint8)))
 
 
 def picture_shape(picture: Any) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ class Source(Protocol):
     """Plain images read by index. A source can be pickled, for worker processes.
 
     Attributes:
-        folders: where its files lie; an export refuses to write in there.
+        folders: folders that are searched or read as a whole; an export refuses to write in there.
     """
 
     folders: tuple[Path, ...]

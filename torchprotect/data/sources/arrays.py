@@ -71,7 +71,8 @@ def cifar10(root: Path, split: str) -> ArraySource:
                 loaded = CIFAR10(folder, train=split == "train")
     except (RuntimeError, OSError, tarfile.TarError) as error:
         raise SourceError(f"no intact CIFAR-10 in {root}: expected {_CIFAR_FOLDER}/ or {_CIFAR_ARCHIVE}") from error
-    return ArraySource(f"cifar10/{split}", root, loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets))
+    images, labels = loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets)
+    return ArraySource(f"cifar10/{split}", root / _CIFAR_FOLDER, images, labels)
 
 
 def _idx_source(name: str, folder: Path, split: str) -> ArraySource:

@@ -34,7 +34,7 @@ class TarSource:
     """
 
     def __init__(self, paths: list[Path]) -> None:
-        self.folders: tuple[Path, ...] = tuple({path.parent for path in paths})
+        self.folders: tuple[Path, ...] = ()
         self._paths = paths
         self._handles: dict[int, int] = {}
         self._unpacked: SharedDescriptor | None = None

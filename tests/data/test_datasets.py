@@ -1,0 +1,75 @@
+import pickle
+
+import pytest
+import torch
+from support import Pictures, Stream, make_bundle, make_image
+from torch.utils.data import DataLoader
+
+from torchprotect import data, transforms
+from torchprotect.errors import LabelError
+
+AES = make_bundle("aes")
+TRANSFORM = transforms.from_key(AES)
+
+
+def test_samples_labels_and_back():
+    dataset = data.ProtectedDataset(Pictures(12), TRANSFORM, AES.labels)
+    assert len(dataset) == 12
+    image, label = dataset[3]
+    assert torch.equal(image, TRANSFORM(make_image(1, 16, 16, seed=3)))
+    assert label == AES.labels.map(3)
+    assert dataset.unmap(label) == 3
+    assert dataset.unmap(torch.tensor([label])).tolist() == [3]
+    plain = data.ProtectedDataset(Pictures(12), TRANSFORM)
+    assert plain[3][1] == plain.unmap(3) == 3
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["map", "iterable"])
+def test_workers_give_the_same(context, kind):
+    if kind == "map":
+        dataset = data.ProtectedDataset(Pictures(12), TRANSFORM, AES.labels)
+    else:
+        dataset = data.ProtectedIterableDataset(Stream(12), TRANSFORM, AES.labels)
+    alone = [(image[0], int(label)) for image, label in DataLoader(dataset, batch_size=1)]
+    loader = DataLoader(dataset, batch_size=1, num_workers=2, multiprocessing_context=context)
+    workers = [(image[0], int(label)) for image, label in loader]
+    assert len(alone) == len(workers) == 12
+    for (image, label), (other, same) in zip(alone, workers, strict=True):
+        assert label == same
+        assert torch.equal(image, other)
+
+
+def test_pickle():
+    dataset = data.ProtectedDataset(Pictures(3), TRANSFORM, AES.labels)
+    again = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+    assert torch.equal(again[2][0], dataset[2][0])
+
+
+def test_structures():
+    image = make_image(1, 16, 16)
+    for sample, place in (({"image": image, "label": 4}, "label"), ((image, 4, "id"), 1), ([image, 4], 1)):
+        out = data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
+        assert type(out) is type(sample)
+        assert out[place] == AES.labels.map(4)
+    for sample in (image, {"image": image, "target": 4}, (image,)):
+        with pytest.raises(LabelError, match="no label in a"):
+            data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
+
+
+def test_labels_outside_the_map():
+    with pytest.raises(LabelError):
+        data.ProtectedDataset([(make_image(1, 16, 16), 10)], TRANSFORM, AES.labels)[0]
+
+
+def test_reading_an_export_in_workers(tmp_path):
+    data.export(Pictures(30), tmp_path, transform=TRANSFORM, key=AES, shard_size=5)
+    alone = {bytes(image.flatten().tolist()): label for image, label in data.read(tmp_path)}
+    loader = DataLoader(data.read(tmp_path).batched(4), batch_size=None, num_workers=2)
+    seen = {
+        bytes(image.flatten().tolist()): int(label)
+        for images, labels in loader
+        for image, label in zip(images, labels, strict=True)
+    }
+    assert seen == alone
+    assert len(seen) == 30

@@ -1,0 +1,544 @@
+import base64
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import Pictures, content, make_bundle, make_image, png, tar_members, write_folder, write_tar
+from torchvision.transforms import v2
+
+from torchprotect import data, keys, transforms
+from torchprotect.data.export import keyed_order
+from torchprotect.errors import ExportError, InputRangeError, KeyKindError, KeySizeError, LabelError, SourceError
+
+AES, RMT, ORDER = make_bundle("aes"), make_bundle("rmt"), make_bundle("permutation")
+
+
+def run(out, bundle=AES, dataset=None, transform=None, **options):
+    transform = transform or transforms.from_key(bundle)
+    options = {"shard_size": 7, "key": bundle, **options}
+    return data.export(Pictures(20) if dataset is None else dataset, out, transform=transform, **options)
+
+
+class TestContent:
+    @pytest.mark.parametrize("bundle", [AES, RMT, ORDER], ids=lambda bundle: bundle.transform.kind)
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_what_comes_back_is_what_went_in_disguised(self, tmp_path, bundle, channels):
+        dataset = Pictures(20, channels)
+        result = run(tmp_path / "out", bundle, dataset)
+        assert (result.images, result.shards, result.skipped) == (20, 3, ())
+        back = list(data.read(tmp_path / "out"))
+        order = keyed_order(bundle.subkey("order"), 20).tolist()
+        assert sorted(order) == list(range(20))
+        assert order != list(range(20))
+        for (image, label), index in zip(back, order, strict=True):
+            plain, plain_label = dataset[index]
+            assert torch.equal(image, transforms.from_key(bundle)(plain))
+            assert label == bundle.labels.map(plain_label)
+        undo = transforms.from_key(bundle, inverse=True)
+        for (image, _), index in zip(back, order, strict=True):
+            assert float((undo(image).float() - dataset[index][0].float()).abs().max()) < 0.01
+
+    def test_without_a_label_map_labels_stay(self, tmp_path):
+        run(tmp_path / "out", AES.transform, transform=transforms.from_key(AES))
+        order = keyed_order(AES.transform.subkey("order"), 20).tolist()
+        assert [label for _, label in data.read(tmp_path / "out")] == [i % 10 for i in order]
+
+    def test_the_key_of_the_transform_is_the_default(self, tmp_path):
+        run(tmp_path / "out", key=None)
+        assert json.loads((tmp_path / "out/plan.json").read_text())["key"] == AES.transform.fingerprint
+
+    def test_without_labels(self, tmp_path):
+        run(tmp_path / "out", AES.transform, [make_image(1, 16, 16)], transforms.from_key(AES))
+        assert [label for _, label in data.read(tmp_path / "out")] == [None]
+
+    def test_images_of_several_channels_keep_the_order(self, tmp_path):
+        dataset = [(make_image(1 if n % 3 else 3, 16, 16, seed=n), n) for n in range(10)]
+        run(tmp_path / "out", dataset=dataset)
+        order = keyed_order(AES.subkey("order"), 10).tolist()
+        for (image, _), index in zip(data.read(tmp_path / "out"), order, strict=True):
+            assert torch.equal(image, transforms.from_key(AES)(dataset[index][0]))
+
+    def test_plain_readers(self, tmp_path):
+        import webdataset
+
+        run(tmp_path / "out")
+        shards = sorted((tmp_path / "out").glob("*.tar"))
+        by_tarfile = {name: body for shard in shards for name, body in tar_members(shard).items()}
+        listed = "".join(
+            subprocess.run(["tar", "-tf", str(s)], capture_output=True, text=True, check=True).stdout for s in shards
+        )
+        assert listed.split() == list(by_tarfile)
+        dataset = (
+            webdataset.WebDataset([str(s) for s in shards], shardshuffle=False)
+            .decode("torchl8")
+            .to_tuple("__key__", "png", "cls")
+        )
+        for (key, image, label), (ours, same) in zip(dataset, data.read(tmp_path / "out"), strict=True):
+            assert len(key) == 32
+            assert torch.equal(torch.as_tensor(image).reshape(1, 16, 16), ours)
+            assert label == same
+
+    def test_folder_holds_nothing_else(self, tmp_path):
+        run(tmp_path / "out")
+        assert sorted(content(tmp_path / "out")) == [
+            "manifest.json",
+            "plan.json",
+            *(f"shard-00000{n}.tar" for n in range(3)),
+        ]
+
+    def test_manifest(self, tmp_path):
+        run(
+            tmp_path / "out",
+            RMT,
+            transform=v2.Compose([transforms.SaltAndPepper(0.1), transforms.from_key(RMT, noise=5)]),
+        )
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert manifest["security_claim"] == "obfuscation"
+        assert (manifest["images"], manifest["labels"], manifest["key"]) == (20, 10, RMT.fingerprint)
+        assert [step["name"] for step in manifest["transform"]] == ["SaltAndPepper", "RMTDisguise"]
+        assert manifest["transform"][1]["noise"] == 5.0
+        assert manifest["plain"] == {"dtype": "uint8", "scale": 255}
+        assert [shard["count"] for shard in manifest["shards"]] == [7, 7, 6]
+
+    def test_no_time_host_or_owner(self, tmp_path):
+        import tarfile
+
+        run(tmp_path / "out")
+        for shard in (tmp_path / "out").glob("*.tar"):
+            with tarfile.open(shard) as archive:
+                for member in archive:
+                    facts = (member.uid, member.gid, member.uname, member.gname, member.mtime, member.mode)
+                    assert facts == (0, 0, "", "", 0, 0o644)
+        text = (tmp_path / "out/manifest.json").read_text() + (tmp_path / "out/plan.json").read_text()
+        assert os.uname().nodename not in text
+        assert str(tmp_path) not in text
+
+
+class TestSameBytes:
+    @pytest.mark.parametrize("workers", [1, 2, 5])
+    def test_any_number_of_workers(self, tmp_path, workers):
+        for bundle in (AES, RMT):
+            transform = v2.Compose([transforms.SaltAndPepper(0.1), transforms.from_key(bundle)])
+            run(tmp_path / f"{bundle.transform.kind}0", bundle, transform=transform)
+            run(tmp_path / f"{bundle.transform.kind}n", bundle, transform=transform, workers=workers)
+            assert content(tmp_path / f"{bundle.transform.kind}0") == content(tmp_path / f"{bundle.transform.kind}n")
+
+    @pytest.mark.parametrize("method", ["spawn", "forkserver"])
+    def test_other_start_methods(self, tmp_path, method):
+        write_tar(tmp_path / "in.tar.gz", {f"{n}.png": png(make_image(1, 16, 16, seed=n)) for n in range(10)}, "w:gz")
+        keys.save(RMT.transform, tmp_path / "key")
+        program = f"""
+import multiprocessing
+from torchprotect import data, keys, transforms
+if __name__ == "__main__":
+    key = keys.load({str(tmp_path / "key")!r})
+    transform = transforms.from_key(key, noise=9)
+    source = {str(tmp_path / "in.tar.gz")!r}
+    data.export(data.open_source(source), {str(tmp_path / "a")!r}, transform=transform, shard_size=3)
+    multiprocessing.set_start_method({method!r})
+    data.export(data.open_source(source), {str(tmp_path / "b")!r}, transform=transform, shard_size=3, workers=2)
+"""
+        (tmp_path / "program.py").write_text(program)
+        subprocess.run([sys.executable, str(tmp_path / "program.py")], check=True, timeout=120)
+        assert content(tmp_path / "a") == content(tmp_path / "b")
+
+    def test_large_matrices_and_threads(self, tmp_path):
+        bundle = make_bundle("rmt", (64, 64), (32, 32))
+        dataset = Pictures(12, 3, (64, 64))
+        run(tmp_path / "a", bundle, dataset)
+        run(tmp_path / "b", bundle, dataset, workers=2)
+        assert content(tmp_path / "a") == content(tmp_path / "b")
+
+    def test_another_key_gives_other_names_and_order(self, tmp_path):
+        run(tmp_path / "a")
+        run(tmp_path / "b", make_bundle("aes"))
+        names = [set(tar_members(tmp_path / x / "shard-000000.tar")) for x in "ab"]
+        assert not names[0] & names[1]
+
+    def test_export_does_not_touch_the_callers_transform(self, tmp_path):
+        transform = transforms.from_key(RMT, noise=5)
+        run(tmp_path / "out", RMT, transform=transform)
+        image = make_image(1, 16, 16)
+        assert not torch.equal(transform(image), transform(image))
+
+
+class TestResume:
+    def test_finished_export_is_left_as_it_is(self, tmp_path):
+        first = run(tmp_path / "out")
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+        assert run(tmp_path / "out") == first
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+    def test_missing_and_damaged_shards_are_made_again(self, tmp_path):
+        run(tmp_path / "out")
+        expected = content(tmp_path / "out")
+        (tmp_path / "out/shard-000001.tar").unlink()
+        (tmp_path / "out/shard-000002.tar").write_bytes(b"x")
+        (tmp_path / "out/shard-000000.tar.tmp").write_bytes(b"half")
+        run(tmp_path / "out")
+        assert content(tmp_path / "out") == expected
+
+    def test_before_the_manifest(self, tmp_path):
+        stopped = []
+
+        def stop(done, total):
+            if done >= 7 and not stopped:
+                stopped.append(done)
+                raise KeyboardInterrupt
+
+        run(tmp_path / "undisturbed")
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "out", progress=stop)
+        assert "manifest.json" not in content(tmp_path / "out")
+        with pytest.raises(ExportError, match="unfinished"):
+            data.verify(tmp_path / "out")
+        with pytest.raises(ExportError, match="no finished export"):
+            data.read(tmp_path / "out")
+        run(tmp_path / "out", workers=2)
+        assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+    def test_torn_or_forged_journal_lines_do_not_count(self, tmp_path):
+        run(tmp_path / "out")
+        expected = content(tmp_path / "out")
+        (tmp_path / "out/manifest.json").unlink()
+        forged = {"count": 7, "index": 0, "labels": [], "sha256": "0" * 64, "size": 1, "skipped": [], "hmac": "0" * 64}
+        (tmp_path / "out/journal.jsonl").write_bytes(b'{"index":0,"co\n' + json.dumps(forged).encode() + b"\n[1]\n\xff")
+        run(tmp_path / "out")
+        assert content(tmp_path / "out") == expected
+
+    def test_progress_counts_up_to_all(self, tmp_path):
+        for workers, out in ((0, "a"), (2, "b")):
+            seen = []
+            run(tmp_path / out, progress=lambda *numbers, seen=seen: seen.append(numbers), workers=workers)
+            assert seen[0] == (0, 20)
+            assert seen[-1] == (20, 20)
+            assert seen == sorted(seen)
+        seen = []
+        run(tmp_path / "a", progress=lambda done, total: seen.append((done, total)))
+        assert seen == [(20, 20)]
+
+
+class TestNothingIsMixed:
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"bundle": make_bundle("aes")}, "key"),
+            ({"shard_size": 8}, "shard_size"),
+            ({"dataset": Pictures(21)}, "images, source"),
+            ({"transform": transforms.from_key(AES, unit_pixels=2)}, "transform"),
+            ({"transform": v2.Compose([transforms.SaltAndPepper(0.1), transforms.from_key(AES)])}, "transform"),
+        ],
+    )
+    def test_another_plan_is_refused(self, tmp_path, change, named):
+        run(tmp_path / "out")
+        before = content(tmp_path / "out")
+        with pytest.raises(ExportError, match=f"another plan: .*{named}"):
+            run(tmp_path / "out", **change)
+        assert content(tmp_path / "out") == before
+
+    def test_resume_may_be_forbidden(self, tmp_path):
+        run(tmp_path / "out", resume=False)
+        with pytest.raises(ExportError, match="holds an export already"):
+            run(tmp_path / "out", resume=False)
+
+    def test_changed_plan_is_noticed(self, tmp_path):
+        run(tmp_path / "out")
+        plan = json.loads((tmp_path / "out/plan.json").read_text())
+        (tmp_path / "out/plan.json").write_text(json.dumps({**plan, "hmac": "0" * 64}))
+        with pytest.raises(ExportError, match="HMAC"):
+            run(tmp_path / "out")
+
+    def test_newer_plan(self, tmp_path):
+        run(tmp_path / "out")
+        plan = json.loads((tmp_path / "out/plan.json").read_text())
+        (tmp_path / "out/plan.json").write_text(json.dumps({**plan, "version": 2}))
+        with pytest.raises(ExportError, match="another format version"):
+            run(tmp_path / "out")
+
+    @pytest.mark.parametrize("name", ["notes.txt", "shard-1.tar", "picture.png"])
+    def test_folders_with_other_files_are_refused(self, tmp_path, name):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(ExportError, match=f"other files, such as {name}"):
+            run(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_shards_without_a_plan_are_refused(self, tmp_path):
+        (tmp_path / "shard-000000.tar").write_text("x")
+        with pytest.raises(ExportError, match="no plan"):
+            run(tmp_path)
+
+    def test_two_exports_at_once(self, tmp_path):
+        def second(done, total):
+            with pytest.raises(ExportError, match="in use by another export"):
+                run(tmp_path / "out")
+
+        run(tmp_path / "out", progress=second)
+        assert data.verify(tmp_path / "out").images == 20
+
+    def test_output_inside_the_source(self, tmp_path):
+        root = write_folder(tmp_path / "in")
+        source = data.open_source(str(root))
+        with pytest.raises(ExportError, match="inside the source"):
+            run(root / "class0" / "out", dataset=source)
+        with pytest.raises(ExportError, match="inside the source"):
+            run(root, dataset=source)
+        assert sorted(path.name for path in root.iterdir()) == ["class0", "class1", "class2"]
+
+
+class TestBadInput:
+    def test_nothing_is_written_when_the_key_does_not_fit(self, tmp_path):
+        with pytest.raises(KeySizeError, match="16 x 16 pixels, but the image is 8 x 8"):
+            run(tmp_path / "out", dataset=Pictures(4, size=(8, 8)))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_wrong_size_later_on_is_named(self, tmp_path):
+        dataset = [(make_image(1, 16, 16 if n != 5 else 20), 0) for n in range(8)]
+        with pytest.raises(KeySizeError, match="sample 5"):
+            run(tmp_path / "out", dataset=dataset)
+
+    def test_labels_outside_the_map(self, tmp_path):
+        with pytest.raises(LabelError, match=r"0\.\.9"):
+            run(tmp_path / "out", dataset=Pictures(20, classes=11))
+        with pytest.raises(LabelError, match="without a label"):
+            run(tmp_path / "out2", dataset=[make_image(1, 16, 16)])
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_unreadable_images(self, tmp_path, workers):
+        root = write_folder(tmp_path / "in", classes=2, each=6)
+        (root / "class1" / "3.png").write_bytes(b"broken")
+        (root / "class0" / "0.png").write_bytes(b"")
+        source = data.open_source(str(root))
+        with pytest.raises(SourceError, match=r"class[01]/[03]\.png"):
+            run(tmp_path / "out", dataset=source, workers=workers)
+        result = run(tmp_path / "out2", dataset=source, workers=workers, on_error="skip")
+        assert sorted(result.skipped) == ["class0/0.png", "class1/3.png"]
+        assert result.images == len(list(data.read(tmp_path / "out2"))) == 10
+        resumed = run(tmp_path / "out", dataset=source, workers=workers, on_error="skip")
+        assert sorted(resumed.skipped) == ["class0/0.png", "class1/3.png"]
+        assert content(tmp_path / "out") == content(tmp_path / "out2")
+
+    def test_nothing_readable(self, tmp_path):
+        root = write_folder(tmp_path / "in", classes=1, each=1)
+        (root / "class0" / "0.png").write_bytes(b"")
+        with pytest.raises(ExportError, match="no image of the source can be read"):
+            run(tmp_path / "out", dataset=data.open_source(str(root)), on_error="skip")
+
+    def test_empty_source_and_settings(self, tmp_path):
+        with pytest.raises(ExportError, match="no images"):
+            run(tmp_path / "out", dataset=[])
+        for wrong in ({"shard_size": 0}, {"workers": -1}, {"on_error": "ignore"}):
+            with pytest.raises(InputRangeError):
+                run(tmp_path / "out", **wrong)
+
+    def test_a_key_that_does_not_go_with_the_transform(self, tmp_path):
+        with pytest.raises(KeyKindError, match="not the one the transform uses"):
+            run(tmp_path / "out", transform=transforms.from_key(make_bundle("aes")))
+
+    def test_a_transform_that_covers_nothing(self, tmp_path):
+        for clear in (transforms.SaltAndPepper(0.1), v2.Resize(16), torch.nn.Identity()):
+            with pytest.raises(ExportError, match="in clear"):
+                run(tmp_path / "out", transform=clear, key=AES)
+
+    @pytest.mark.parametrize("random", [v2.RandomHorizontalFlip(), v2.RandomCrop(16, padding=2), v2.ColorJitter(0.5)])
+    def test_other_random_transforms_are_refused(self, tmp_path, random):
+        with pytest.raises(ExportError, match="drew random numbers"):
+            run(tmp_path / "out", transform=v2.Compose([random, transforms.from_key(AES)]))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_source_that_draws_is_refused(self, tmp_path):
+        class Noisy(Pictures):
+            def __getitem__(self, index):
+                return torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8), 0
+
+        with pytest.raises(ExportError, match="the source drew random numbers"):
+            run(tmp_path / "out", dataset=Noisy())
+
+    def test_deterministic_transforms_may_come_before(self, tmp_path):
+        transform = v2.Compose([v2.Resize((16, 16)), transforms.from_key(AES)])
+        run(tmp_path / "out", dataset=Pictures(5, size=(20, 20)), transform=transform)
+        assert "Resize" in json.loads((tmp_path / "out/manifest.json").read_text())["transform"][0]["name"]
+
+    def test_a_transform_without_a_stable_repr(self, tmp_path):
+        class Unnamed(torch.nn.Module):
+            def forward(self, image):
+                return image
+
+            __repr__ = object.__repr__
+
+        with pytest.raises(ExportError, match="__repr__"):
+            run(tmp_path / "out", transform=v2.Compose([Unnamed(), transforms.from_key(AES)]))
+
+    def test_mixed_dtypes(self, tmp_path):
+        dataset = [(make_image(1, 16, 16), 0), (make_image(1, 16, 16, dtype=torch.float32), 0)]
+        with pytest.raises(ExportError, match="convert them to one dtype"):
+            run(tmp_path / "out", RMT, dataset)
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_nothing_half_written_and_resumable(self, tmp_path, workers):
+        run(tmp_path / "undisturbed")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # shards need 10,240 bytes or more
+        try:
+            with pytest.raises(ExportError, match="Make room or mend it, then run the same export again"):
+                run(tmp_path / "out", workers=workers)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert sorted(content(tmp_path / "out")) == ["plan.json"]
+        run(tmp_path / "out", workers=workers)
+        assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+    @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk")
+    def test_a_disk_that_is_really_full(self, tmp_path):
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(disk)], capture_output=True)
+        if mounted.returncode:
+            pytest.skip("mounting is not allowed here")
+        try:
+            with pytest.raises(ExportError, match="No space left on device"):
+                run(disk / "out", dataset=Pictures(200), shard_size=10)
+            half = content(disk / "out")
+            assert not [name for name in half if name.endswith(".tmp")]
+            subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+            run(disk / "out", dataset=Pictures(200), shard_size=10)
+            run(tmp_path / "undisturbed", dataset=Pictures(200), shard_size=10)
+            assert content(disk / "out") == content(tmp_path / "undisturbed")
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def secrets(bundle: keys.KeyBundle) -> dict[str, bytes]:
+    found = {name: tensor.numpy().tobytes() for name, tensor in bundle.tensors().items()}
+    found |= {f"sub-key {p}": bundle.subkey(p) for p in ("id", "order", "noise", "manifest")}
+    for n, row in enumerate(bundle.transform.tensors().get("keys", torch.empty(0)).reshape(-1, 16)):
+        found[f"key {n}"] = bytes(row.tolist())
+    return found
+
+
+@pytest.mark.parametrize("bundle", [AES, RMT, ORDER], ids=lambda bundle: bundle.transform.kind)
+def test_no_key_material_in_an_export_or_its_messages(tmp_path, bundle, capfd):
+    run(tmp_path / "out", bundle, transform=transforms.from_key(bundle))
+    with pytest.raises(ExportError) as caught:
+        run(tmp_path / "out", bundle, shard_size=3)
+    everything = b"".join(content(tmp_path / "out").values()) + "".join(content(tmp_path / "out")).encode()
+    everything += str(caught.value).encode() + repr(bundle).encode() + "".join(capfd.readouterr()).encode()
+    for name, secret in secrets(bundle).items():
+        for spelling in (secret, secret.hex().encode(), base64.b64encode(secret), str(list(secret)).encode()):
+            assert spelling not in everything, name
+
+
+def test_the_sources_names_stay_out(tmp_path):
+    root = write_folder(tmp_path / "patients")
+    (root / "class0" / "0.png").rename(root / "class0" / "Jane-Doe-1970.png")
+    run(tmp_path / "out", dataset=data.open_source(str(root)))
+    everything = b"".join(content(tmp_path / "out").values())
+    for name in (b"Jane", b"class0", b"patients"):
+        assert name not in everything
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_openssl_reproduces_the_disguise(tmp_path):
+    """Each block of each real image, through `openssl enc -aes-128-ecb -nopad` under its position's key."""
+    from torchprotect.demo.run import SAMPLE
+
+    source = data.open_source(SAMPLE)
+    key = keys.AESKey.generate(image_size=(28, 28), block_size=(4, 4))
+    images = torch.stack([source[i].image for i in range(40)])
+    out = transforms.AESECBDisguise(key)(images)
+    for position in range(49):
+        y, x = 4 * (position // 7), 4 * (position % 7)
+        command = ["openssl", "enc", "-aes-128-ecb", "-nopad", "-K", bytes(key.keys[position, 0].tolist()).hex()]
+        plain = images[:, 0, y : y + 4, x : x + 4].contiguous().numpy().tobytes()
+        done = subprocess.run(command, input=plain, capture_output=True, check=True)
+        assert done.stdout == out[:, 0, y : y + 4, x : x + 4].contiguous().numpy().tobytes()
+
+
+class TestVerify:
+    @pytest.fixture
+    def out(self, tmp_path):
+        run(tmp_path / "out")
+        return tmp_path / "out"
+
+    def test_right(self, out):
+        assert not data.verify(out).signature_checked
+        result = data.verify(out, AES)
+        assert (result.images, result.shards, result.signature_checked) == (20, 3, True)
+
+    @pytest.mark.parametrize("place", [0, 600, -1])
+    def test_changed_byte(self, out, place):
+        path = out / "shard-000001.tar"
+        body = bytearray(path.read_bytes())
+        body[place] ^= 1
+        path.write_bytes(body)
+        with pytest.raises(Exception, match=r"shard-000001\.tar was changed"):
+            data.verify(out)
+
+    def test_missing_and_extra(self, out):
+        (out / "shard-000001.tar").unlink()
+        (out / "plain.png").write_bytes(b"")
+        with pytest.raises(Exception, match=r"shard-000001\.tar is missing; plain\.png does not belong here"):
+            data.verify(out)
+
+    def test_another_key(self, out):
+        with pytest.raises(Exception, match="another key"):
+            data.verify(out, make_bundle("aes"))
+
+    @pytest.mark.parametrize("name", ["manifest.json", "plan.json"])
+    def test_replaced_documents_are_found_with_the_key(self, out, name):
+        document = json.loads((out / name).read_text())
+        document["transform"] = []
+        (out / name).write_text(json.dumps(document))
+        data.verify(out)
+        with pytest.raises(Exception, match=f"HMAC of {name} is wrong"):
+            data.verify(out, AES)
+
+    @pytest.mark.parametrize("name", ["../secret", "pipe:echo", "/etc/passwd", "shard-000000.tar/../x"])
+    def test_hostile_shard_names(self, out, name):
+        document = json.loads((out / "manifest.json").read_text())
+        document["shards"][0]["name"] = name
+        (out / "manifest.json").write_text(json.dumps(document))
+        for use in (data.verify, data.read):
+            with pytest.raises(Exception, match="malformed"):
+                use(out)
+
+    def test_foreign_folders(self, tmp_path):
+        for body in (None, "{", "[]", '{"format": "x"}'):
+            if body is not None:
+                (tmp_path / "manifest.json").write_text(body)
+            with pytest.raises(ExportError):
+                data.verify(tmp_path)
+
+
+def test_memory_stays_flat(tmp_path):
+    """3,000 large images cost at most 100 MB more than 300: they would be 590 MB held at once."""
+    program = """
+import resource, sys, torch
+from pathlib import Path
+from torchprotect import data, keys, transforms
+class Large(torch.utils.data.Dataset):
+    def __init__(self, n): self.n = n
+    def __len__(self): return self.n
+    def __getitem__(self, i): return torch.full((3, 256, 256), i % 256, dtype=torch.uint8), 0
+key = keys.PermutationKey.generate(image_size=(256, 256), block_size=(16, 16))
+transform = transforms.from_key(key)
+data.export(Large(300), Path(sys.argv[1]) / "a", transform=transform, shard_size=100)
+few = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+data.export(Large(3000), Path(sys.argv[1]) / "b", transform=transform, shard_size=100)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - few) / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100
+    shutil.rmtree(tmp_path / "b")
+
+
+def test_paths_may_be_strings_or_paths(tmp_path):
+    run(str(tmp_path / "deep" / "er" / "out"))
+    assert data.verify(Path(tmp_path / "deep/er/out")).images == 20

@@ -1,0 +1,243 @@
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from support import Pictures, Stream, make_image, png, write_folder, write_tar
+
+from torchprotect import data
+from torchprotect.data.sources import as_source
+from torchprotect.errors import ExportError, SourceError
+
+
+class TestFolder:
+    def test_classes_in_sorted_order(self, tmp_path):
+        root = write_folder(tmp_path / "in")
+        source = data.open_source(str(root))
+        assert len(source) == 12
+        assert [source[i].label for i in range(12)] == [0] * 4 + [1] * 4 + [2] * 4
+        expected = np.array(PIL.Image.open(root / "class1" / "2.png"))
+        assert torch.equal(source[6].image, torch.from_numpy(expected).movedim(-1, 0))
+        assert source.name(6) == "class1/2.png"
+        assert pickle.loads(pickle.dumps(source))[6].label == 1  # noqa: S301
+
+    def test_agrees_with_torchvision(self, tmp_path):
+        from torchvision.datasets import ImageFolder
+
+        root = write_folder(tmp_path / "in")
+        (root / "class0" / "deeper").mkdir()
+        PIL.Image.new("RGB", (16, 16), "red").save(root / "class0" / "deeper" / "x.JPG", "JPEG")
+        theirs, ours = ImageFolder(root), data.open_source(str(root))
+        assert sorted(str(path) for path, _ in theirs.samples) == sorted(
+            str(root / ours.name(i)) for i in range(len(ours))
+        )
+        assert {str(root / ours.name(i)): ours[i].label for i in range(len(ours))} == dict(theirs.samples)
+
+    @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGB"])
+    def test_modes_that_convert_without_loss(self, tmp_path, mode):
+        (tmp_path / "a").mkdir()
+        PIL.Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.tif")
+        assert data.open_source(str(tmp_path))[0].image.shape == (1 if mode in ("L", "1") else 3, 8, 8)
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
+    def test_modes_that_would_lose_something(self, tmp_path, mode):
+        (tmp_path / "a").mkdir()
+        PIL.Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.png")
+        with pytest.raises(SourceError, match=r"x\.png.*transparency or more than 8 bits"):
+            data.open_source(str(tmp_path))[0]
+
+    def test_unreadable_image_is_named(self, tmp_path):
+        root = write_folder(tmp_path / "in", classes=1)
+        (root / "class0" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+        with pytest.raises(SourceError, match=r"class0/1\.png"):
+            data.open_source(str(root))[1]
+
+    def test_empty(self, tmp_path):
+        with pytest.raises(SourceError, match="no images"):
+            data.open_source(str(tmp_path))
+
+
+class TestTar:
+    @pytest.fixture
+    def members(self):
+        return {
+            f"d/{n:03d}.{kind}": png(make_image(3, 8, 8, seed=n)) if kind == "png" else b"%d\n" % n
+            for n in range(6)
+            for kind in ("cls", "png", "json")
+        }
+
+    @pytest.mark.parametrize("mode", ["w", "w:gz"])
+    def test_reads_what_webdataset_reads(self, tmp_path, members, mode):
+        import webdataset
+
+        suffix = ".tar.gz" if mode == "w:gz" else ".tar"
+        items = list(members.items())
+        for shard, part in enumerate((items[:9], items[9:])):
+            write_tar(tmp_path / f"s-{shard}{suffix}", dict(part), mode)
+        pattern = str(tmp_path / ("s-{0..1}" + suffix))
+        source = data.open_source(pattern)
+        theirs = list(
+            webdataset.WebDataset(pattern, shardshuffle=False, empty_check=False)
+            .decode("torchrgb8")
+            .to_tuple("__key__", "png", "cls")
+        )
+        assert len(source) == len(theirs) == 6
+        for i, (key, image, label) in enumerate(theirs):
+            assert source.name(i) == key
+            assert source[i].label == label
+            assert torch.equal(source[i].image, image)
+
+    def test_many_shards_do_not_use_up_descriptors(self, tmp_path):
+        for n in range(80):
+            write_tar(tmp_path / f"{n:03d}.tar", {"x.png": png(make_image(1, 8, 8, seed=n))})
+        source = data.open_source(str(tmp_path / "{000..079}.tar"))
+        for _ in range(2):
+            for n in range(80):
+                assert torch.equal(source[n].image, make_image(1, 8, 8, seed=n))
+        assert len(source._handles) <= 64
+
+    def test_labels_are_optional(self, tmp_path):
+        write_tar(tmp_path / "x.tar", {"a.png": png(make_image(1, 8, 8))})
+        assert data.open_source(str(tmp_path / "x.tar"))[0].label is None
+
+    @pytest.mark.parametrize(
+        ("members", "message"),
+        [
+            ({"a.cls": b"1"}, "holds no image"),
+            ({"a.png": b"x", "a.jpg": b"x"}, "two images"),
+            ({"a.png": b"x", "a.cls": b"cat"}, "no class number"),
+            ({}, "no images"),
+        ],
+    )
+    def test_refusals(self, tmp_path, members, message):
+        with pytest.raises(SourceError, match=message):
+            data.open_source(str(write_tar(tmp_path / "x.tar", members)))
+
+    def test_links_and_paths_in_a_tar_are_never_followed(self, tmp_path):
+        (tmp_path / "passwd.png").write_bytes(png(make_image(1, 8, 8)))
+        with tarfile.open(tmp_path / "x.tar", "w") as archive:
+            link = tarfile.TarInfo("a.png")
+            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "passwd.png")
+            archive.addfile(link)
+            body = png(make_image(1, 8, 8, seed=5))
+            info = tarfile.TarInfo("../../b.png")
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+        source = data.open_source(str(tmp_path / "x.tar"))
+        assert len(source) == 1
+        assert torch.equal(source[0].image, make_image(1, 8, 8, seed=5))
+        assert {p.name for p in tmp_path.iterdir()} == {"passwd.png", "x.tar"}
+
+    def test_truncated(self, tmp_path):
+        path = write_tar(tmp_path / "x.tar", {"a.png": png(make_image(3, 64, 64))})
+        path.write_bytes(path.read_bytes()[:700])
+        with pytest.raises(SourceError, match=r"x\.tar|a in"):
+            data.open_source(str(path))[0]
+
+    def test_missing_shard(self, tmp_path):
+        write_tar(tmp_path / "0.tar", {"a.png": png(make_image(1, 8, 8))})
+        with pytest.raises(SourceError, match=r"1\.tar does not exist \(1 of 2"):
+            data.open_source(str(tmp_path / "{0..1}.tar"))
+
+
+def write_idx(path, array, packed):
+    content = struct.pack(">I", 0x800 + array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    if packed:
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
+    else:
+        path.write_bytes(content)
+
+
+class TestSets:
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize(("scheme", "folder"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+    def test_idx(self, tmp_path, scheme, folder, packed):
+        raw = tmp_path / folder / "raw"
+        raw.mkdir(parents=True)
+        for stem, count in (("train", 5), ("t10k", 3)):
+            write_idx(raw / f"{stem}-images-idx3-ubyte", make_image(count, 28, 28, seed=count).numpy(), packed)
+            write_idx(raw / f"{stem}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8), packed)
+        before = sorted(raw.iterdir())
+        source, test = data.open_source(f"{scheme}:{tmp_path}"), data.open_source(f"{scheme}:{tmp_path}:test")
+        assert (len(source), len(test)) == (5, 3)
+        assert torch.equal(source[2].image, make_image(5, 28, 28, seed=5)[2:3])
+        assert source[2].label == 2
+        assert source.name(2) == f"{scheme}/train/2"
+        assert sorted(raw.iterdir()) == before  # nothing is unpacked beside the files
+
+    def test_damaged_idx(self, tmp_path):
+        raw = tmp_path / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        with pytest.raises(SourceError, match="train-images"):
+            data.open_source(f"mnist:{tmp_path}")
+        for content in (
+            b"",
+            b"\0\0\x08\x03\0\0",
+            b"\0\0\x08\x01\0\0\0\x01x",
+            b"\0\0\x08\x03" + struct.pack(">3I", 2, 2, 2) + b"x",
+        ):
+            (raw / "train-images-idx3-ubyte").write_bytes(content)
+            with pytest.raises(SourceError, match="no IDX file"):
+                data.open_source(f"mnist:{tmp_path}")
+
+    def test_cifar10_must_be_intact(self, tmp_path):
+        with pytest.raises(SourceError, match="no intact CIFAR-10"):
+            data.open_source(f"cifar10:{tmp_path}")
+        write_tar(tmp_path / "cifar-10-python.tar.gz", {"cifar-10-batches-py/data_batch_1": b"cos\nsystem\n."}, "w:gz")
+        with pytest.raises(
+            SourceError, match="no intact CIFAR-10"
+        ):  # torchvision compares MD5 sums before it unpickles
+            data.open_source(f"cifar10:{tmp_path}")
+        assert [p.name for p in tmp_path.iterdir()] == ["cifar-10-python.tar.gz"]
+
+    def test_cifar10_goes_through_torchvision(self, tmp_path, monkeypatch):
+        import torchvision.datasets
+
+        class Fake:
+            def __init__(self, root, train):
+                self.data = make_image(4 if train else 2, 32, 32, 3).numpy()
+                self.targets = [3, 1, 4, 1][: len(self.data)]
+
+        monkeypatch.setattr(torchvision.datasets, "CIFAR10", Fake)
+        source, test = data.open_source(f"cifar10:{tmp_path}"), data.open_source(f"cifar10:{tmp_path}:test")
+        assert (len(source), len(test)) == (4, 2)
+        assert torch.equal(source[1].image, make_image(4, 32, 32, 3)[1].movedim(-1, 0))
+        assert source[2].label == 4
+
+
+def test_unknown_source(tmp_path):
+    with pytest.raises(SourceError, match="no image folder, no .tar pattern"):
+        data.open_source(str(tmp_path / "nothing"))
+
+
+class TestDataset:
+    def test_tensors_and_pil(self):
+        items = [
+            (make_image(3, 8, 8), 2),
+            (PIL.Image.new("L", (8, 8)), torch.tensor(1)),
+            (make_image(1, 8, 8), np.int64(0)),
+        ]
+        source = as_source(items)
+        assert [source[i].label for i in range(3)] == [2, 1, 0]
+        assert [tuple(source[i].image.shape) for i in range(3)] == [(3, 8, 8), (1, 8, 8), (1, 8, 8)]
+        assert as_source(source) is source
+
+    def test_iterables_are_sent_to_the_writer(self):
+        with pytest.raises(ExportError, match="ShardWriter"):
+            as_source(Stream())
+
+    @pytest.mark.parametrize(
+        "item", [("image", 1), (make_image(8, 8), 1), (make_image(1, 8, 8), 0.5), (make_image(1, 8, 8), -1), 3]
+    )
+    def test_samples_that_are_none(self, item):
+        with pytest.raises(SourceError, match="sample"):
+            as_source([item])[0]
+
+    def test_labels_may_be_missing(self):
+        assert as_source([make_image(1, 8, 8)])[0].label is None
+        assert len(as_source(Pictures(7))) == 7
