@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from torchprotect import data, keys, transforms
-from torchprotect.demo.run import SAMPLE
+from torchprotect.demo import SAMPLE
 from torchprotect.models import SmallAlexNet
 
 # %%

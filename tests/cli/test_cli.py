@@ -227,7 +227,7 @@ def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
     """Ctrl-C reaches the whole process group, as a terminal sends it."""
     key = keys.PermutationKey.generate(image_size=(28, 28), block_size=(4, 4))
     keys.save(key, tmp_path / "key")
-    from torchprotect.demo.run import SAMPLE
+    from torchprotect.demo import SAMPLE
 
     command = [
         sys.executable,

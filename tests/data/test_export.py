@@ -447,7 +447,7 @@ def test_the_sources_names_stay_out(tmp_path):
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 def test_openssl_reproduces_the_disguise(tmp_path):
     """Each block of each real image, through `openssl enc -aes-128-ecb -nopad` under its position's key."""
-    from torchprotect.demo.run import SAMPLE
+    from torchprotect.demo import SAMPLE
 
     source = data.open_source(SAMPLE)
     key = keys.AESKey.generate(image_size=(28, 28), block_size=(4, 4))

@@ -109,7 +109,8 @@ def test_invertible_matrices(matrix, mean, deviation):
     torch.testing.assert_close(product, torch.eye(8).double().expand_as(product), rtol=0, atol=1e-2)
 
 
-def test_matrices_that_would_not_be_bounded_are_refused():
+def test_matrices_that_would_not_be_bounded_are_refused(monkeypatch):
+    monkeypatch.setattr("torchprotect.keys.rmt._MAX_ROUNDS", 2)  # each round takes a while at this size
     with pytest.raises(BlockSizeError, match="orthogonal"):
         keys.RMTKey.generate(image_size=(1024, 1024), block_size=(1024, 1024), matrix="uniform")
 

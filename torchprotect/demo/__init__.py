@@ -1,5 +1,5 @@
 """The bundled sample and the demo that runs on it."""
 
-from torchprotect.demo.run import DemoResult, run
+from torchprotect.demo._run import SAMPLE, DemoResult, run
 
-__all__ = ["DemoResult", "run"]
+__all__ = ["SAMPLE", "DemoResult", "run"]

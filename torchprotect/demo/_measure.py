@@ -47,9 +47,9 @@ def measure(name: str, settings: str, folder: str, images: Tensor, labels: Tenso
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the Wilson score interval of a share at 95 %."""
+    """Return the Wilson score interval of a share at 95 %, which holds the share itself."""
     z = 1.96
     centre = share + z * z / (2 * count)
     spread = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
     scale = 1 + z * z / count
-    return (centre - spread) / scale, (centre + spread) / scale
+    return min(share, (centre - spread) / scale), max(share, (centre + spread) / scale)

@@ -20,6 +20,8 @@ from torchprotect.errors import BlockSizeError, ExportError
 from torchprotect.keys import AESKey, KeyBundle, LabelKey, PermutationKey, RMTKey
 
 SAMPLE = f"fashion-mnist:{Path(__file__).parent / 'sample'}"
+"""The bundled sample, named as a source: 2,000 Fashion-MNIST images."""
+
 LIMIT = 2000
 _SHOWN = 8
 _TEST_SHARE = 5  # every fifth image is for testing

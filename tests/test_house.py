@@ -1,0 +1,142 @@
+"""What holds for the package as a whole."""
+
+import ast
+import importlib
+import inspect
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import torchprotect
+from torchprotect import data, errors, functional, keys, transforms
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "torchprotect"
+NAMES = json.loads((Path(__file__).parent / "public_names.json").read_text())
+
+
+def python(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_public_names_are_the_ones_checked_in(module):
+    assert sorted(importlib.import_module(module).__all__) == NAMES[module]
+    for name in NAMES[module]:
+        value = getattr(importlib.import_module(module), name)
+        assert value.__doc__ or not (inspect.isclass(value) or inspect.isfunction(value)), name
+
+
+def test_pinned_names():
+    signature = inspect.signature
+    for call, names in {
+        keys.PermutationKey.generate: "image_size block_size",
+        keys.LabelKey.generate: "classes",
+        keys.AESKey.generate: "image_size block_size channels bits",
+        keys.RMTKey.generate: "image_size block_size channels matrix side",
+        keys.save: "key path passphrase",
+        keys.load: "path passphrase",
+        transforms.BlockPermute: "key inverse",
+        transforms.AESECBDisguise: "key permutation unit_pixels inverse",
+        transforms.RMTDisguise: "key permutation noise inverse",
+        transforms.SaltAndPepper: "amount",
+        functional.block_permute: "image key inverse",
+        data.ProtectedDataset: "dataset transform labels",
+        data.verify: "out key",
+    }.items():
+        assert list(signature(call).parameters) == names.split()
+    assert list(signature(functional.rmt_disguise).parameters)[:3] == ["image", "key", "delta"]
+    names = "dataset out transform key shard_size workers resume progress"
+    assert list(signature(data.export).parameters)[:8] == names.split()
+
+
+def test_import_is_light():
+    """No optional or heavy package, no GPU, before it is used."""
+    program = (
+        "import sys, torch, torchvision.transforms.v2; before = set(sys.modules); import torchprotect;"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
+        "heavy = {'kornia', 'webdataset', 'matplotlib', 'rich', 'typer', 'Crypto', 'ray', 'multiprocessing'};"
+        "print(sorted(new & heavy),"
+        "torch.cuda.is_initialized())"
+    )
+    assert python(program).split("\n")[0] == "[] False"
+
+
+def test_data_does_not_load_webdataset_before_it_is_used():
+    assert python("import sys; from torchprotect import data; print('webdataset' in sys.modules)").strip() == "False"
+
+
+def test_lazy_rooms():
+    assert python("import torchprotect; print(torchprotect.data.export.__name__)").strip() == "export"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = torchprotect.nothing
+
+
+def test_version_is_the_one_of_the_distribution():
+    assert f'version = "{torchprotect.__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {torchprotect.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_error_is_a_protect_error_and_a_built_in_one():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.ProtectError]
+    assert len(kinds) >= 12
+    for kind in kinds:
+        assert issubclass(kind, errors.ProtectError)
+        assert issubclass(kind, ValueError | TypeError | RuntimeError | OSError)
+
+
+def calls(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_keys_use_no_prng():
+    forbidden = ("torch.rand", "torch.randn", "torch.randint", "torch.randperm", "np.random", "numpy.random", "random.")
+    for path in (PACKAGE / "keys").glob("*.py"):
+        assert not [name for name in calls(path) if name.startswith(forbidden)], path
+
+
+def test_no_eval_no_shell_no_pickle():
+    forbidden = {"eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "torch.load", "subprocess.run"}
+    for path in PACKAGE.rglob("*.py"):
+        assert not forbidden & calls(path), path
+        assert "allow_pickle=True" not in path.read_text(), path
+
+
+def test_transforms_touch_no_files():
+    for room in ("ops", "functional", "transforms", "models", "training"):
+        for path in (PACKAGE / room).rglob("*.py"):
+            assert not {"open", "Path", "os.open"} & calls(path), path
+
+
+WORDS = ("secure", "private", "safe up to", "military", "gdpr", "hipaa", "unbreakable")
+
+
+def test_wording():
+    """Disguises are never called what they are not. The statement itself, and names from outside, may use the words."""
+    allowed = (
+        "private advisor",
+        "private vulnerability",
+        "is not private",
+        "false sense of data private",
+    )
+    folders = (PACKAGE.rglob("*.py"), ROOT.glob("*.md"), (ROOT / "docs").glob("*.md"), (ROOT / "examples").glob("*.py"))
+    for path in itertools.chain(*folders):
+        text = " ".join(path.read_text().lower().split())
+        for phrase in allowed:
+            text = text.replace(phrase, "")
+        found = [word for word in WORDS if f" {word}" in text]
+        assert not found, (path, found)
+
+
+def test_the_statement_stands_in_readme_and_docs():
+    begin = "implements published *obfuscation* schemes for research and for raising the cost of casual misuse"
+    end = "for release of statistics use differential privacy"
+    for name in ("README.md", "docs/threat-model.md"):
+        text = " ".join((ROOT / name).read_text().replace("\n> ", " ").split())
+        assert begin in text, name
+        assert end in text, name

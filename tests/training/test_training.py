@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from torchprotect.models import SmallAlexNet
+from torchprotect.training import evaluate, fit
+
+
+def two_classes(count=64):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    return torch.randn(count, 1, 16, 16, generator=generator) * 0.1 + labels.reshape(-1, 1, 1, 1), labels
+
+
+@pytest.mark.parametrize("loader", [False, True])
+def test_learns(loader):
+    torch.manual_seed(0)
+    data = two_classes()
+    seen = []
+    model = SmallAlexNet(1, 2, (16, 16))
+    before = evaluate(model, data)
+    batches = DataLoader(TensorDataset(*data), batch_size=16, shuffle=True) if loader else data
+    assert fit(model, batches, epochs=6, progress=lambda done, total: seen.append((done, total))) is model
+    assert not model.training
+    assert evaluate(model, batches) == 1.0 > before
+    assert seen[-1] == (6, 6)
+
+
+def test_repeatable_with_a_generator():
+    def weights():
+        torch.manual_seed(0)
+        model = SmallAlexNet(1, 2, (16, 16))
+        fit(model, two_classes(), epochs=1, generator=torch.Generator().manual_seed(1))
+        return torch.cat([p.flatten() for p in model.parameters()])
+
+    assert torch.equal(weights(), weights())
+
+
+def test_evaluate_counts_and_restores_the_mode():
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            assert not self.training
+            return torch.tensor([[0.0, 1.0]]).expand(len(images), 2)
+
+    model = Constant().train()
+    images, labels = two_classes(10)
+    labels[:3] = 1
+    assert evaluate(model, (images, labels), batch_size=4) == int((labels == 1).sum()) / 10
+    assert model.training
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, (16, 16)), (3, (32, 32)), (3, (224, 224)), (1, (28, 40))])
+def test_sizes(channels, size):
+    assert SmallAlexNet(channels, 7, size).eval()(torch.zeros(2, channels, *size)).shape == (2, 7)
