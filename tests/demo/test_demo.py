@@ -59,7 +59,7 @@ def test_page_is_one_file_with_its_pictures(result):
     for row in result[0].rows:
         assert f"<td>{row.name}</td><td class=n>{row.accuracy:.1%}</td>" in page
     grid = PIL.Image.open(result[0].folder / "grid.png")
-    assert grid.size == (4 * 118 + 6, 22 + 8 * 118 + 6)
+    assert grid.size == (4 * 118 + 6, 22 + 6 * 118 + 6)
     assert len(grid.getcolors(1 << 20)) > 50
 
 

@@ -1,13 +1,16 @@
 import pickle
 
-import kornia.augmentation as K
 import pytest
 import torch
 from support import make_bundle, make_image
 
 from torchprotect import transforms
 from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, KeySizeError
-from torchprotect.transforms import kornia as modules
+
+kornia = pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
+K = kornia.augmentation
+
+from torchprotect.transforms import kornia as modules  # noqa: E402 - after the check of the version
 
 AES, RMT, ORDER = make_bundle("aes"), make_bundle("rmt"), make_bundle("permutation")
 LEVELS = make_image(4, 3, 16, 16)

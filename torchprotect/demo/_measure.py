@@ -36,11 +36,12 @@ def measure(name: str, settings: str, folder: str, images: Tensor, labels: Tenso
     """Train on the images outside the boolean mask ``test`` and count right answers inside it."""
     pixels = images.float()
     mean, deviation = pixels[~test].mean(), pixels[~test].std().clamp_min(1e-6)
-    pixels = (pixels - mean) / deviation
+    pixels = ((pixels - mean) / deviation).contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
     classes = int(labels.max()) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # initial weights, batches and dropout: the same for each row
         model = SmallAlexNet(images.shape[1], classes, (images.shape[2], images.shape[3]))
+        model = model.to(memory_format=torch.channels_last)
         fit(model, (pixels[~test], labels[~test]), epochs=EPOCHS)
     accuracy = evaluate(model, (pixels[test], labels[test]))
     return Row(name, settings, folder, accuracy, *wilson(accuracy, int(test.sum())))

@@ -23,7 +23,7 @@ SAMPLE = f"fashion-mnist:{Path(__file__).parent / 'sample'}"
 """The bundled sample, named as a source: 2,000 Fashion-MNIST images."""
 
 LIMIT = 2000
-_SHOWN = 8
+_SHOWN = 6
 _TEST_SHARE = 5  # every fifth image is for testing
 
 Say = Callable[[str], None]

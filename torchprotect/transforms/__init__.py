@@ -1,7 +1,7 @@
 """torchvision v2 transforms that disguise pictures. ``transforms.kornia`` has the same for kornia."""
 
 from torchprotect.transforms._disguise import Disguise, NoiseSource
-from torchprotect.transforms._keys import from_key
+from torchprotect.transforms._from_key import from_key
 from torchprotect.transforms.aes_ecb import AESECBDisguise
 from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.noise import SaltAndPepper

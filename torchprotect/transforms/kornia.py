@@ -2,9 +2,10 @@
 
 Images are float ``[B, C, H, W]`` in 0..1 whose values are n/255 within 1e-4, as 8-bit pictures give them. They are
 always disguised: there is no ``p``. Masks, boxes and key points raise, since they would pass in clear. kornia's own
-``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead.
+``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead. Needs kornia 0.9.
 """
 
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -16,6 +17,12 @@ from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import AESKey, PermutationKey, RMTKey
 from torchprotect.transforms import aes_ecb, block_permute, rmt
 from torchprotect.transforms._disguise import Disguise
+
+if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
+    raise ImportError(
+        f"torchprotect.transforms.kornia needs kornia 0.9, not {version('kornia')}: earlier ones let boxes pass by an "
+        "intensity augmentation in clear, without asking it; update kornia (and Python to 3.11)"
+    )
 
 _TOLERANCE = 1e-4
 
