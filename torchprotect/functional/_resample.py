@@ -42,16 +42,39 @@ def weights(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
     return tuple(rows)
 
 
-def _scale_down_rows(image: Tensor, factor: int) -> Tensor:
-    size, margin = image.shape[-1] // factor, 3 * factor // 2
-    table = torch.tensor(weights(size, factor), dtype=torch.int32, device=image.device)
-    padded = torch.nn.functional.pad(image.int(), (margin, margin))
+@cache
+def _weights_of_repeated(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
+    """Return :func:`weights` for an input whose pixels each stand ``factor`` times: one row of 5 taps an output.
+
+    Tap ``t`` of output ``i`` lies on pixel ``i - 2 + t``. Sums of integers are exact, so nothing changes in the result.
+    """
+    first = 3 * factor // 2  # taps before the output's own run of repeats
+    runs = [(t - first) // factor + 2 for t in range(4 * factor)]
+    return tuple(
+        tuple(sum(w for w, run in zip(row, runs, strict=True) if run == place) for place in range(5))
+        for row in weights(size, factor)
+    )
+
+
+def _filter(image: Tensor, table: tuple[tuple[int, ...], ...], stride: int) -> Tensor:
+    """Filter along the last dimension: output ``i`` weighs the taps around input ``i * stride``, rounds and clips."""
+    taps, size = len(table[0]), len(table)
+    margin = (taps - stride) // 2
+    by_tap = torch.tensor(table, dtype=torch.int32, device=image.device).T
+    padded = torch.nn.functional.pad(image, (margin, stride - 1 + margin))
+    # the inputs of each phase side by side: taps then read runs, not every stride-th value
+    phases = [
+        padded[..., phase : phase + padded.shape[-1] // stride * stride : stride].int() for phase in range(stride)
+    ]
     total = torch.full((*image.shape[:-1], size), 1 << (_PRECISION - 1), dtype=torch.int32, device=image.device)
-    for t in range(4 * factor):
-        total += padded[..., t : t + size * factor : factor] * table[:, t]
+    for tap in range(taps):
+        run, phase = divmod(tap, stride)
+        total.addcmul_(phases[phase][..., run : run + size], by_tap[tap])
     return (total >> _PRECISION).clamp(0, 255).to(torch.uint8)
 
 
 def scale_down(image: Tensor, factor: int) -> Tensor:
-    """Scale uint8 ``[..., factor * H, factor * W]`` down to ``[..., H, W]``."""
-    return _scale_down_rows(_scale_down_rows(image, factor).mT, factor).mT
+    """Scale uint8 ``[..., H, factor * W]``, each row of which stands for ``factor`` equal ones, to ``[..., H, W]``."""
+    height, width = image.shape[-2], image.shape[-1] // factor
+    narrow = _filter(image, weights(width, factor), factor)
+    return _filter(narrow.mT, _weights_of_repeated(height, factor), 1).mT

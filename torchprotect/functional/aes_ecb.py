@@ -81,11 +81,10 @@ def aes_ecb_disguise(
 def _small_units(image: Tensor, keys: Tensor, block: tuple[int, int], order: Tensor | None, factor: int) -> Tensor:
     """Scale up, disguise, scale down.
 
-    A unit lies within one row, so the duplicated rows all have the same code words: they are made once, then repeated.
+    A unit lies within one row, so the duplicated rows all have the same code words: each is made once.
     """
     wide = image.repeat_interleave(factor, -1)
-    disguised = ops.aes_ecb(wide, keys, (block[0], block[1] * factor))
-    small = scale_down(disguised.repeat_interleave(factor, -2), factor)
+    small = scale_down(ops.aes_ecb(wide, keys, (block[0], block[1] * factor)), factor)
     if order is not None:
         small = ops.block_permute(small, order, block)
     return torch.empty_like(image).copy_(small)  # keeps the memory format
