@@ -7,9 +7,9 @@ import importlib
 from typing import Any
 
 from torchprotect import errors, functional, keys, ops, transforms
+from torchprotect._version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["data", "errors", "functional", "keys", "ops", "transforms"]
+__all__ = ["__version__", "data", "errors", "functional", "keys", "ops", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

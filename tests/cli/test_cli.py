@@ -139,7 +139,7 @@ def test_inspect(tmp_path, source, key):
     assert "AESECBDisguise" in shown
     assert re.search(r"images: +10\n", shown)
     (tmp_path / "out" / "manifest.json").unlink()
-    assert "unfinished: 1 of 1 shards" in call("inspect", tmp_path / "out").stdout
+    assert "unfinished: 1 shards of 1000 images so far, 10 images in all" in call("inspect", tmp_path / "out").stdout
     assert "not a torchprotect key file" in call("inspect", source / "class0" / "0.png", code=1).stderr
 
 

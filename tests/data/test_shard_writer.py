@@ -173,9 +173,13 @@ def test_post_verbose_and_opener(tmp_path, capsys):
     assert streams["s-0.tar"].body == (tmp_path / "s-0.tar").read_bytes()
 
 
-@pytest.mark.parametrize("options", [{"encoder": False}, {"encoder": lambda s: s}, {"keep_meta": True}])
+@pytest.mark.parametrize(
+    "options", [{"encoder": False}, {"encoder": lambda s: s}, {"keep_meta": True}, {"compress": True}]
+)
 def test_options_that_would_open_a_door(tmp_path, options):
     with pytest.raises(InputTypeError):
         ShardWriter(str(tmp_path / "s-%d.tar"), **options)
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("pipe:cat > s-%d.tar")
+    with pytest.raises(InputTypeError, match="do not compress"):
+        ShardWriter(str(tmp_path / "s-%d.tar.gz"))

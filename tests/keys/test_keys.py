@@ -135,6 +135,7 @@ def test_own_key_for_each_position():
         (lambda: keys.PermutationKey.generate(image_size=(28, 28), block_size=(5, 4)), BlockSizeError, r"\[1, 2, 4, 7"),
         (lambda: keys.PermutationKey.generate(image_size=(28,), block_size=(4, 4)), BlockSizeError, "pair"),
         (lambda: keys.PermutationKey.generate(image_size=(28, 28), block_size=(0, 4)), BlockSizeError, "above 0"),
+        (lambda: keys.PermutationKey.generate(image_size=(10**12, 28), block_size=(7, 4)), BlockSizeError, "up to"),
         (lambda: keys.AESKey.generate(image_size=(28, 28), block_size=(7, 7)), BlockSizeError, r"\(4, 4\)"),
         (lambda: keys.AESKey.generate(image_size=(9, 9), block_size=(3, 3)), BlockSizeError, "pad the image"),
         (lambda: keys.AESKey.generate(**SIZE, **BLOCK, bits=512), InputRangeError, "128, 192 or 256"),

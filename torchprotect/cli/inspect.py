@@ -41,18 +41,23 @@ def _of_export(folder: Path) -> dict[str, Any]:
     if not (folder / manifest.MANIFEST).exists() and (folder / manifest.PLAN).exists():
         plan = manifest.read_document(folder / manifest.PLAN, manifest.PLAN_FORMAT)
         done = sum(manifest.is_shard_name(entry.name) for entry in folder.iterdir())
-        state = f"unfinished: {done} of {-(-plan['images'] // plan['shard_size'])} shards; run the export again"
-        return {"kind": "export", "state": state, "key": plan["key"], "transform": json.dumps(plan["transform"])}
+        state = (
+            f"unfinished: {done} shards of {plan.get('shard_size')} images so far, {plan.get('images')} images in all"
+        )
+        return {"kind": "export", "state": f"{state}; run the export again", **_described(plan)}
     document = manifest.read_document(folder / manifest.MANIFEST, manifest.MANIFEST_FORMAT)
     shards = manifest.shard_entries(document, folder / manifest.MANIFEST)
     return {
         "kind": "export",
         "state": "finished",
-        "images": document["images"],
-        "labels": document["labels"],
+        "images": document.get("images"),
+        "labels": document.get("labels"),
         "shards": len(shards),
         "bytes": sum(entry["size"] for entry in shards),
-        "key": document["key"],
-        "transform": json.dumps(document["transform"]),
-        "security claim": document["security_claim"],
+        "security claim": document.get("security_claim"),
+        **_described(document),
     }
+
+
+def _described(document: dict[str, Any]) -> dict[str, Any]:
+    return {"key": document.get("key"), "transform": json.dumps(document.get("transform"))}

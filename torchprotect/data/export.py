@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from torchprotect._json import canonical
+from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob, sample_id, steps
 from torchprotect.data._lock import SharedDescriptor, lock_folder
@@ -175,8 +176,6 @@ def _describe(step: nn.Module) -> dict[str, Any]:
 
 
 def _make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int) -> dict[str, Any]:
-    from torchprotect import __version__
-
     listing = hmac.new(key.subkey("manifest"), digestmod="sha256")
     for line in job.source.listing():
         listing.update(len(line).to_bytes(8, "little") + line)

@@ -61,6 +61,8 @@ class ShardWriter:
     ) -> None:
         if pattern.startswith("pipe:") or kw.get("encoder", True) is not True or kw.get("keep_meta"):
             raise InputTypeError("ShardWriter takes a local path, and neither encoder= nor keep_meta=")
+        if pattern.endswith(("gz", "bz2", "xz")) or kw.get("compress"):
+            raise InputTypeError("disguised pictures do not compress, and gzip writes the time; name the shards .tar")
         self.pattern, self.maxcount, self.maxsize = pattern, maxcount, maxsize
         self.post, self.verbose, self.opener = post, verbose, opener
         self.kw = {"user": "", "group": "", "mtime": 0, **kw, "encoder": False}

@@ -141,17 +141,20 @@ def _times(size: tuple[int, int]) -> str:
 
 
 Size = tuple[int, int]
+_MAX_SIDE = 1 << 20  # keeps what is computed from a hostile file's sizes small
 
 
 def as_size(size: Any) -> Size:
     """Return a pair of whole numbers above 0 as a tuple.
 
     Raises:
-        BlockSizeError: it is something else.
+        BlockSizeError: it is something else, or larger than any image.
     """
     sides = tuple(size) if isinstance(size, list | tuple) else ()
-    if len(sides) != 2 or any(not isinstance(side, int) or isinstance(side, bool) or side < 1 for side in sides):
-        raise BlockSizeError(f"a size is a pair of whole numbers above 0, (height, width), not {size!r}")
+    if len(sides) != 2 or any(not isinstance(side, int) or isinstance(side, bool) for side in sides):
+        raise BlockSizeError(f"a size is a pair of whole numbers, (height, width), not {size!r}")
+    if not all(1 <= side <= _MAX_SIDE for side in sides):
+        raise BlockSizeError(f"height and width are whole numbers above 0 and up to {_MAX_SIDE}, not {size!r}")
     return sides[0], sides[1]
 
 
