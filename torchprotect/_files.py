@@ -1,6 +1,7 @@
 """Files that are either whole or absent: temporary name, flush, rename."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,10 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
 
     Raises:
         FileExistsError: ``path`` exists and ``overwrite`` is false.
+        FileNotFoundError: its folder does not exist.
     """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(path.parent))
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()  # left by a process that was killed

@@ -229,8 +229,8 @@ class TestNothingIsMixed:
         ("change", "named"),
         [
             ({"bundle": make_bundle("aes")}, "key"),
-            ({"shard_size": 8}, "shard_size"),
-            ({"dataset": Pictures(21)}, "images, source"),
+            ({"shard_size": 8}, "shard_size was 7, is 8"),
+            ({"dataset": Pictures(21)}, "images was 20, is 21; source was"),
             ({"transform": transforms.from_key(AES, unit_pixels=2)}, "transform"),
             ({"transform": v2.Compose([transforms.SaltAndPepper(0.1), transforms.from_key(AES)])}, "transform"),
         ],
@@ -241,6 +241,14 @@ class TestNothingIsMixed:
         with pytest.raises(ExportError, match=f"another plan: .*{named}"):
             run(tmp_path / "out", **change)
         assert content(tmp_path / "out") == before
+
+    def test_a_plan_by_itself_binds_nobody(self, tmp_path):
+        """An export that failed at its first shard can be repeated with what was wrong put right."""
+        dataset = [(make_image(1, 16, 16 if n != 5 else 20), 0) for n in range(8)]
+        with pytest.raises(KeySizeError):
+            run(tmp_path / "out", dataset=dataset)
+        assert sorted(content(tmp_path / "out")) == ["plan.json"]
+        assert run(tmp_path / "out").images == 20
 
     def test_resume_may_be_forbidden(self, tmp_path):
         run(tmp_path / "out", resume=False)
@@ -303,7 +311,7 @@ class TestBadInput:
             run(tmp_path / "out", dataset=dataset)
 
     def test_labels_outside_the_map(self, tmp_path):
-        with pytest.raises(LabelError, match=r"0\.\.9"):
+        with pytest.raises(LabelError, match=r"class 10 lies outside the label map, which covers 0\.\.9"):
             run(tmp_path / "out", dataset=Pictures(20, classes=11))
         with pytest.raises(LabelError, match="without a label"):
             run(tmp_path / "out2", dataset=[make_image(1, 16, 16)])
@@ -488,7 +496,7 @@ class TestVerify:
             data.verify(out)
 
     def test_another_key(self, out):
-        with pytest.raises(Exception, match="another key"):
+        with pytest.raises(Exception, match="the key given is"):
             data.verify(out, make_bundle("aes"))
 
     @pytest.mark.parametrize("name", ["manifest.json", "plan.json"])

@@ -181,5 +181,7 @@ def test_options_that_would_open_a_door(tmp_path, options):
         ShardWriter(str(tmp_path / "s-%d.tar"), **options)
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("pipe:cat > s-%d.tar")
+    with pytest.raises(InputTypeError, match="no place for the shard's number"):
+        ShardWriter(str(tmp_path / "s.tar"))
     with pytest.raises(InputTypeError, match="do not compress"):
         ShardWriter(str(tmp_path / "s-%d.tar.gz"))

@@ -126,6 +126,7 @@ def rewrite(path: Path, **changes: str) -> None:
     [
         ({"version": "2"}, KeyVersionError),
         ({"version": "0"}, KeyVersionError),
+        ({"version": "x"}, KeyFileError),
         ({"format": "pt"}, KeyFileError),
         ({"kind": "owsd"}, KeyKindError),
         ({"kind": "permutation"}, KeyFileError),

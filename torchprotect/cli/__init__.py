@@ -1,7 +1,10 @@
 """The command ``torchprotect``: one file a verb, thin over the library."""
 
+from typing import Annotated
+
 import typer
 
+from torchprotect._version import __version__
 from torchprotect.cli.demo import demo
 from torchprotect.cli.export import export
 from torchprotect.cli.inspect import inspect
@@ -10,10 +13,26 @@ from torchprotect.cli.verify import verify
 
 app = typer.Typer(
     name="torchprotect",
-    help="Disguise images for machine learning. Obfuscation, not cryptographic confidentiality.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would print keys
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
+
+
 for command in (keygen, inspect, export, verify, demo):
     app.command()(command)
 

@@ -24,8 +24,12 @@ def errors_as_exit_codes() -> Iterator[None]:
 
     try:
         yield
-    except (ProtectError, OSError) as error:
+    except ProtectError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        named = f"{error.strerror}: {error.filename}" if error.filename and error.strerror else str(error)
+        typer.secho(f"error: {named}", fg="red", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         typer.secho("interrupted; run the same command again to go on", fg="red", err=True)
@@ -77,6 +81,11 @@ def progress_bar(title: str) -> Iterator["Progress | None"]:
             bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "", refresh=True)
 
         yield advance
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with its noun: 1 shard, 2,000 images."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def by_size(size: int) -> str:

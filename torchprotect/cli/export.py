@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, by_size, errors_as_exit_codes, load_key, progress_bar
+from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
 
 
 class OnError(str, enum.Enum):
@@ -66,6 +66,6 @@ def export(
         for name in result.skipped:
             typer.secho(f"skipped: {name}", fg="yellow", err=True)
         typer.echo(
-            f"{out}: {result.images:,} images in {result.shards:,} shards, {by_size(result.size)}, "
+            f"{out}: {counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}, "
             f"{len(result.skipped)} skipped, {time.monotonic() - start:.1f} s"
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, by_size, errors_as_exit_codes, load_key
+from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key
 
 
 def verify(
@@ -19,7 +19,5 @@ def verify(
 
         result = data.verify(out, load_key(key, passphrase_file) if key is not None else None)
         signatures = "signatures right" if result.signature_checked else "signatures not checked (no --key)"
-        typer.echo(
-            f"{out}: {result.images:,} images in {result.shards:,} shards, {by_size(result.size)}, all as the manifest "
-            f"says; {signatures}"
-        )
+        done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
+        typer.echo(f"{out}: {done}, all as the manifest says; {signatures}")

@@ -166,6 +166,9 @@ class DisguiseJob:
             return sample
         if sample.label is None:
             raise LabelError("a sample without a label cannot be renamed; use a key without a label map")
+        if not 0 <= sample.label < self.labels.classes:
+            last = self.labels.classes - 1
+            raise LabelError(f"class {sample.label} lies outside the label map, which covers 0..{last}")
         return Sample(sample.image, self.labels.map(sample.label))
 
 

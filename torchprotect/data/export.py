@@ -167,6 +167,11 @@ def _first_sample(source: Source, on_error: str) -> tuple[int, Sample]:
     raise ExportError("no image of the source can be read")
 
 
+def _shown(value: Any) -> str:
+    """Return a field of a plan for a message: digests by their first digits."""
+    return value[:12] if isinstance(value, str) else str(value)
+
+
 def _describe(step: nn.Module) -> dict[str, Any]:
     if isinstance(step, Disguise):
         return step.describe()
@@ -239,23 +244,25 @@ class _Run:
         if foreign:
             raise ExportError(f"{self._folder} holds other files, such as {foreign[0].name}; choose a new folder")
         path = self._folder / documents.PLAN
-        if not path.exists():
-            if kept:
-                raise ExportError(f"{self._folder} holds {kept[0].name} but no plan; choose a new folder")
-        else:
-            if not resume:
-                raise ExportError(f"{self._folder} holds an export already; choose a new folder, or resume it")
+        if path in kept and not resume:
+            raise ExportError(f"{self._folder} holds an export already; choose a new folder, or resume it")
+        if path not in kept and kept:
+            raise ExportError(f"{self._folder} holds {kept[0].name} but no plan; choose a new folder")
+        if kept not in ([], [path]):  # a plan by itself, left by an export that failed at once, binds nobody
             self._require_same_plan(documents.read_document(path, documents.PLAN_FORMAT))
         for leftover in temporary:
             leftover.unlink()
-        if not path.exists():
+        if kept in ([], [path]):
             documents.write_document(path, documents.signed(self._plan, self._signing))
 
     def _require_same_plan(self, found: dict[str, Any]) -> None:
         different = sorted(name for name in self._plan if found.get(name) != self._plan[name])
+        if "key" in different:  # names the source and the transform in its own way, so that these differ with it
+            different = ["key"]
         if different:
+            shown = [f"{name} was {_shown(found.get(name))}, is {_shown(self._plan[name])}" for name in different]
             raise ExportError(
-                f"{self._folder} holds an export by another plan: {', '.join(different)} differ; nothing was changed. "
+                f"{self._folder} holds an export by another plan: {'; '.join(shown)}; nothing was changed. "
                 "Repeat the call with the settings of that export, or choose a new folder"
             )
         if not documents.is_signed(found, self._signing):

@@ -68,6 +68,8 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror}") from error
     except ValueError:

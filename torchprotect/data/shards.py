@@ -59,6 +59,8 @@ class ShardWriter:
         opener: Callable[[str], Any] | None = None,
         **kw: Any,
     ) -> None:
+        if "%" not in pattern:
+            raise InputTypeError(f"{pattern!r} has no place for the shard's number; write it as in 'train-%06d.tar'")
         if pattern.startswith("pipe:") or kw.get("encoder", True) is not True or kw.get("keep_meta"):
             raise InputTypeError("ShardWriter takes a local path, and neither encoder= nor keep_meta=")
         if pattern.endswith(("gz", "bz2", "xz")) or kw.get("compress"):
@@ -202,8 +204,6 @@ def read(out: str | os.PathLike[str], **options: Any) -> Any:
 
     folder = Path(out).resolve()
     path = folder / documents.MANIFEST
-    if not path.exists():
-        raise ExportError(f"{folder} is no finished export: it has no {documents.MANIFEST}")
     manifest = documents.read_document(path, documents.MANIFEST_FORMAT)
     shards = [str(folder / entry["name"]) for entry in documents.shard_entries(manifest, path)]
     return webdataset.WebDataset(shards, **{"shardshuffle": False, **options}).map(_decode_sample)

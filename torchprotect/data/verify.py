@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchprotect.data import manifest as documents
-from torchprotect.errors import ExportError, VerificationError
+from torchprotect.errors import ExportError, KeyKindError, VerificationError
 from torchprotect.keys import Key
 
 
@@ -37,6 +37,8 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
         ExportError: ``out`` is no finished export.
         VerificationError: something differs; the message lists all of it.
     """
+    if key is not None and not isinstance(key, Key):
+        raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
     folder = Path(out)
     path = folder / documents.MANIFEST
     if not path.exists() and (folder / documents.PLAN).exists():
@@ -69,7 +71,8 @@ def _check_signatures(folder: Path, key: Key) -> list[str]:
     for name, form in forms.items():
         document = documents.read_document(folder / name, form)
         if document.get("key") != key.fingerprint:
-            problems.append(f"{name} names another key than {key.fingerprint[:12]}")
+            made_with = str(document.get("key"))[:12]
+            problems.append(f"{name} was made with key {made_with}, the key given is {key.fingerprint[:12]}")
         elif not documents.is_signed(document, key.subkey("manifest")):
             problems.append(f"the HMAC of {name} is wrong")
     return problems

@@ -72,7 +72,9 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
     header, tensors = _parse(content, str(path))
     if header.kind == _wrap.KIND:
         if passphrase is None:
-            raise PassphraseError(f"{path} is protected by a passphrase; give it to open the key")
+            raise PassphraseError(
+                f"{path} is protected by a passphrase; give passphrase=..., on the command line --passphrase-file"
+            )
         content = _wrap.unwrap(tensors, header.params, passphrase, _header(header.kind, header.params))
         header, tensors = _parse(content, str(path))
     elif passphrase is not None:
@@ -118,9 +120,11 @@ def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
     if metadata.get("format") != FORMAT:
         raise foreign
     version = metadata.get("version", "")
+    if not version.isdecimal():
+        raise foreign
     if version != str(VERSION):
         raise KeyVersionError(
-            f"{name} has key format version {version[:8]!r}, this package reads {VERSION}; update torchprotect"
+            f"{name} has key format version {version[:8]}, this package reads {VERSION}; update torchprotect"
         )
     allowed = _FIELDS - {"fingerprint"} if metadata.get("kind") == _wrap.KIND else _FIELDS
     if not set(metadata) <= allowed or not {"kind", "params"} <= set(metadata):

@@ -50,7 +50,9 @@ def unwrap(tensors: dict[str, Tensor], params: Any, passphrase: str, header: dic
     try:
         opened: bytes = _cipher(passphrase, salt, nonce, header).decrypt_and_verify(ciphertext, tag)
     except ValueError:
-        raise PassphraseError("the passphrase does not open this key file, or a byte of the file was changed") from None
+        raise PassphraseError(
+            "the passphrase does not open this key file, or a byte of the file was changed; try your copy of the key"
+        ) from None
     return opened
 
 

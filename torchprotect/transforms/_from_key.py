@@ -31,6 +31,8 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
         KeyKindError: no transform goes with this kind of key.
         InputTypeError: an option the transform does not have.
     """
+    if not isinstance(key, Key):
+        raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
     if type(inner) not in _MADE_FOR:
         raise KeyKindError(f"no transform goes with a {type(inner).__name__}; use a permutation, AES or RMT key")
@@ -38,5 +40,5 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
     if isinstance(key, KeyBundle) and key.permutation is not None:
         options = {"permutation": key.permutation, **options}
     if unknown := sorted(options.keys() - inspect.signature(made).parameters.keys()):
-        raise InputTypeError(f"{made.__name__} does not take these options: {unknown}")
+        raise InputTypeError(f"{made.__name__} does not take these options: {', '.join(unknown)}")
     return made(inner, inverse=inverse, **options)

@@ -8,7 +8,7 @@ from torchprotect.data.sources.arrays import cifar10, fashion_mnist, mnist
 from torchprotect.data.sources.dataset import DatasetSource
 from torchprotect.data.sources.folder import ImageFolderSource
 from torchprotect.data.sources.tar import TarSource
-from torchprotect.errors import SourceError
+from torchprotect.errors import ExportError, SourceError
 
 __all__ = ["Sample", "Source", "as_source", "open_source"]
 
@@ -59,4 +59,6 @@ def as_source(dataset: Any) -> Source:
     Raises:
         ExportError: it has no length.
     """
+    if isinstance(dataset, str | Path):
+        raise ExportError(f"{str(dataset)!r} is a name; open it with data.open_source first")
     return dataset if hasattr(dataset, "listing") and hasattr(dataset, "folders") else DatasetSource(dataset)

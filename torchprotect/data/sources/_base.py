@@ -65,7 +65,8 @@ def decode(content: bytes, name: str) -> Tensor:
         with PIL.Image.open(io.BytesIO(content)) as picture:
             return to_tensor(picture)
     except Exception as error:  # a decoder fails in many ways on a broken file
-        raise SourceError(f"cannot read image {name}: {error}") from error
+        reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
+        raise SourceError(f"cannot read image {name}: {reason}; mend it, or skip unreadable images") from error
 
 
 def require_image(image: Tensor, name: str) -> Tensor:
