@@ -242,11 +242,44 @@ class TestNothingIsMixed:
             run(tmp_path / "out", **change)
         assert content(tmp_path / "out") == before
 
+    def test_transforms_with_equal_reprs_are_told_apart(self, tmp_path):
+        for scale, message in ((torch.float32, None), (torch.float64, "another plan: probe")):
+            transform = v2.Compose([v2.ToDtype(scale, scale=True), transforms.from_key(ORDER)])
+            if message is None:
+                run(tmp_path / "out", ORDER, transform=transform)
+            else:
+                with pytest.raises(ExportError, match=message):
+                    run(tmp_path / "out", ORDER, transform=transform)
+
+    def test_datasets_of_one_type_and_length_are_told_apart(self, tmp_path):
+        first, second = ([(make_image(1, 16, 16, seed=n + shift), 0) for n in range(20)] for shift in (0, 100))
+        run(tmp_path / "out", dataset=first)
+        with pytest.raises(ExportError, match="another plan: probe was .*source was"):
+            run(tmp_path / "out", dataset=second)
+
+    def test_manifest_and_journal_of_another_plan_do_not_count(self, tmp_path):
+        """Shards with less noise, and their signed manifest, beside the plan of an export with more."""
+        for name, noise in (("weak", 1), ("strong", 50)):
+            run(tmp_path / name, RMT, transform=transforms.from_key(RMT, noise=noise))
+        for path in (tmp_path / "weak").iterdir():
+            if path.name != "plan.json":
+                shutil.copy(path, tmp_path / "strong")
+        with pytest.raises(Exception, match="do not belong together"):
+            data.verify(tmp_path / "strong", RMT)
+        with pytest.raises(ExportError, match="belongs to another plan"):
+            run(tmp_path / "strong", RMT, transform=transforms.from_key(RMT, noise=50))
+
+    def test_a_strangers_plan_is_left_alone(self, tmp_path):
+        (tmp_path / "plan.json").write_text('{"my": "plan"}')
+        with pytest.raises(ExportError, match="not written by torchprotect"):
+            run(tmp_path)
+        assert (tmp_path / "plan.json").read_text() == '{"my": "plan"}'
+
     def test_a_plan_by_itself_binds_nobody(self, tmp_path):
         """An export that failed at its first shard can be repeated with what was wrong put right."""
         dataset = [(make_image(1, 16, 16 if n != 5 else 20), 0) for n in range(8)]
         with pytest.raises(KeySizeError):
-            run(tmp_path / "out", dataset=dataset)
+            run(tmp_path / "out", dataset=dataset, shard_size=8)
         assert sorted(content(tmp_path / "out")) == ["plan.json"]
         assert run(tmp_path / "out").images == 20
 
@@ -364,7 +397,7 @@ class TestBadInput:
             def __getitem__(self, index):
                 return torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8), 0
 
-        with pytest.raises(ExportError, match="the source drew random numbers"):
+        with pytest.raises(ExportError, match="twice gave two results"):
             run(tmp_path / "out", dataset=Noisy())
 
     def test_deterministic_transforms_may_come_before(self, tmp_path):
@@ -381,6 +414,31 @@ class TestBadInput:
 
         with pytest.raises(ExportError, match="__repr__"):
             run(tmp_path / "out", transform=v2.Compose([Unnamed(), transforms.from_key(AES)]))
+
+    def test_an_inverse_is_no_export(self, tmp_path):
+        transform = v2.Compose(
+            [transforms.BlockPermute(ORDER.transform), transforms.BlockPermute(ORDER.transform, inverse=True)]
+        )
+        with pytest.raises(ExportError, match="export plain images"):
+            run(tmp_path / "out", ORDER, transform=transform)
+
+    def test_one_disguise_twice(self, tmp_path):
+        disguise = transforms.BlockPermute(ORDER.transform)
+        run(tmp_path / "out", ORDER, transform=v2.Compose([disguise, disguise]))
+        assert data.verify(tmp_path / "out", ORDER).images == 20
+
+    def test_own_generators_are_noticed_too(self, tmp_path):
+        import numpy as np
+
+        generator = np.random.default_rng(0)
+        noisy = [0] * 20
+
+        class Noisy(Pictures):
+            def __getitem__(self, index):
+                return torch.from_numpy(generator.integers(0, 256, (1, 16, 16), dtype=np.uint8)), noisy[index]
+
+        with pytest.raises(ExportError, match="twice gave two results"):
+            run(tmp_path / "out", dataset=Noisy())
 
     def test_mixed_dtypes(self, tmp_path):
         dataset = [(make_image(1, 16, 16), 0), (make_image(1, 16, 16, dtype=torch.float32), 0)]

@@ -57,6 +57,24 @@ class TestFolder:
         with pytest.raises(SourceError, match=r"class0/1\.png"):
             data.open_source(str(root))[1]
 
+    def test_outside_programs_are_not_called(self, tmp_path, monkeypatch):
+        """Pillow draws EPS with Ghostscript, whatever the file is called."""
+        (tmp_path / "a").mkdir()
+        body = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+        (tmp_path / "a" / "x.png").write_bytes(body)
+        with pytest.raises(SourceError, match="no known image format"):
+            data.open_source(str(tmp_path))[0]
+
+    def test_links(self, tmp_path):
+        root = write_folder(tmp_path / "in", classes=1)
+        (root / "class0" / "linked").symlink_to(write_folder(tmp_path / "other", classes=1) / "class0")
+        (root / "class0" / "broken.png").symlink_to(tmp_path / "nowhere.png")
+        source = data.open_source(str(root))
+        assert len(source) == 9
+        broken = [source.name(i) for i in range(9)].index("class0/broken.png")
+        with pytest.raises(SourceError, match=r"broken\.png"):
+            source[broken]
+
     def test_empty(self, tmp_path):
         with pytest.raises(SourceError, match="no images"):
             data.open_source(str(tmp_path))
@@ -138,6 +156,32 @@ class TestTar:
         path.write_bytes(path.read_bytes()[:700])
         with pytest.raises(SourceError, match=r"x\.tar|a in"):
             data.open_source(str(path))[0]
+
+    @pytest.mark.parametrize("place", ["header", "boundary"])
+    def test_a_tar_that_ends_too_early_is_no_short_tar(self, tmp_path, place):
+        """tarfile takes a bad header, or the end of the file, for the end of the archive."""
+        path = write_tar(tmp_path / "x.tar", {f"{n}.png": png(make_image(1, 8, 8, seed=n)) for n in range(6)})
+        body = bytearray(path.read_bytes())
+        middle = 3 * 1024  # each member has a header and one block
+        assert body[middle : middle + 5] == b"3.png"
+        if place == "header":
+            body[middle + 150] ^= 1
+        path.write_bytes(body if place == "header" else body[:middle])
+        with pytest.raises(SourceError, match="truncated or damaged"):
+            data.open_source(str(path))
+
+    def test_hidden_and_info_members_are_passed_over(self, tmp_path):
+        image = png(make_image(1, 8, 8))
+        members = {
+            "__info__.json": b"{}",
+            "d/.DS_Store": b"x",
+            "d/._a.png": b"x",
+            ".cls": b"7",
+            "d/a.png": image,
+            "d/a.cls": b"3",
+        }
+        source = data.open_source(str(write_tar(tmp_path / "x.tar", members)))
+        assert [(source.name(i), source[i].label) for i in range(len(source))] == [("d/a", 3)]
 
     def test_missing_shard(self, tmp_path):
         write_tar(tmp_path / "0.tar", {"a.png": png(make_image(1, 8, 8))})

@@ -38,7 +38,12 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 def read_passphrase(file: Path) -> str:
     """Return the first line of a passphrase file."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    from torchprotect.errors import PassphraseError
+
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise PassphraseError(f"{file} is not text in UTF-8") from None
     return lines[0] if lines else ""
 
 

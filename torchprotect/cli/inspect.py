@@ -17,7 +17,8 @@ def inspect(
     with errors_as_exit_codes():
         facts = _of_export(path) if path.is_dir() else _of_key(path, passphrase_file)
         for name, value in facts.items():
-            typer.echo(f"{name + ':':<16}{value}")
+            shown = "".join(c if c.isprintable() else "?" for c in str(value))  # a hostile file may hold escape codes
+            typer.echo(f"{name + ':':<16}{shown}")
 
 
 def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Side(str, enum.Enum):
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise typer.BadParameter(f"{text!r} is no size; write it as HxW, for example 28x28")
     return int(height), int(width)
 

@@ -29,7 +29,8 @@ _BATCH_IMAGES = 1000
 
 def steps(transform: nn.Module) -> list[nn.Module]:
     """Return the transforms that a (nested) composition runs, in order."""
-    inner = list(transform.children()) or list(getattr(transform, "transforms", []))  # v2.Compose keeps a plain list
+    children = list(transform.children()) if isinstance(transform, nn.Module) else []
+    inner = children or list(getattr(transform, "transforms", []))  # compositions of torchvision keep a plain list
     if isinstance(transform, Disguise) or not inner:
         return [transform]
     return [step for child in inner for step in steps(child)]
@@ -38,7 +39,7 @@ def steps(transform: nn.Module) -> list[nn.Module]:
 def sample_id(subkey: bytes, name: str, index: int, image: Tensor) -> bytes:
     """Return a sample's id, 16 bytes: HMAC-SHA256 over name, 0, index (uint64 little-endian), SHA-256 of the pixels."""
     pixels = hashlib.sha256(image.numpy().tobytes()).digest()
-    message = name.encode() + b"\0" + struct.pack("<Q", index) + pixels
+    message = name.encode(errors="surrogateescape") + b"\0" + struct.pack("<Q", index) + pixels
     return hmac.digest(subkey, message, "sha256")[:16]
 
 
@@ -88,13 +89,15 @@ class DisguiseJob:
         """
         disguises = [step for step in steps(self.transform) if isinstance(step, Disguise)]
         noise = KeystreamNoise(self.noise_key, ids)
-        for step in disguises:
-            step.noise_source = noise  # one stream for all of them, each draws what follows
         before = _generators()
-        result: Tensor = self.transform(images)
+        try:
+            for step in disguises:
+                step.noise_source = noise  # one stream for all of them, each draws what follows
+            result: Tensor = self.transform(images)
+        finally:
+            for step in disguises:
+                step.__dict__.pop("noise_source", None)  # a stream cannot be pickled for a worker
         _require_same(before, "the transform")
-        for step in disguises:
-            del step.noise_source  # a stream cannot be pickled for a worker
         if result.shape[0] != len(ids) or result.ndim != 4:
             raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {list(result.shape)}")
         return result

@@ -16,6 +16,7 @@ from torch import nn
 from torchprotect._json import canonical
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
+from torchprotect.data._encode import encode
 from torchprotect.data._job import DisguiseJob, sample_id, steps
 from torchprotect.data._lock import SharedDescriptor, lock_folder
 from torchprotect.data.engines import local
@@ -101,8 +102,7 @@ def export(
         folder,
         on_error == "skip",
     )
-    job.disguise(sample.image[None], [sample_id(job.id_subkey, source.name(first), first, sample.image)])
-    plan = _make_plan(job, key, described, shard_size)
+    plan = _make_plan(job, key, described, shard_size) | {"probe": _probe(job, key, first, sample)}
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = lock_folder(folder)
@@ -146,6 +146,8 @@ def _export_key(transform: nn.Module, key: Key | None) -> Key:
     keyed: list[Any] = [step for step in steps(transform) if isinstance(step, Disguise) and hasattr(step, "key")]
     if not keyed:
         raise ExportError(f"{type(transform).__name__} holds no keyed disguise: the images would be exported in clear")
+    if any(step.inverse for step in keyed):
+        raise ExportError("a transform with inverse=True would export plain images; leave it out")
     used: Key = keyed[-1].key
     if key is None or key == used:
         return used
@@ -165,6 +167,21 @@ def _first_sample(source: Source, on_error: str) -> tuple[int, Sample]:
             if on_error == "stop":
                 raise
     raise ExportError("no image of the source can be read")
+
+
+def _probe(job: DisguiseJob, key: Key, index: int, sample: Sample) -> str:
+    """Disguise one sample, so that mistakes show before anything is written, and return a keyed digest of the result.
+
+    The digest tells transforms apart whose reprs are equal, such as two functions.
+    """
+    again = job.source[index].image
+    identity = sample_id(job.id_subkey, job.source.name(index), index, sample.image)
+    first, second = (job.disguise(image[None], [identity]) for image in (sample.image, again))
+    if not torch.equal(first, second):
+        raise ExportError("reading and disguising one sample twice gave two results; an export must be repeatable")
+    digest = hmac.new(key.subkey("manifest"), f"{first.dtype}{list(first.shape)}".encode(), "sha256")
+    digest.update(next(encode(first)))
+    return digest.hexdigest()
 
 
 def _shown(value: Any) -> str:
@@ -203,7 +220,7 @@ class _Run:
     def __init__(self, job: DisguiseJob, plan: dict[str, Any], key: Key, lock: SharedDescriptor) -> None:
         self._job, self._plan, self._lock = job, plan, lock
         self._folder, self._signing = job.folder, key.subkey("manifest")
-        self._journal = Journal(job.folder, self._signing)
+        self._journal = Journal(job.folder, self._signing, documents.digest(plan))
         self._order = keyed_order(key.subkey("order"), plan["images"])
 
     def finish(self, workers: int, resume: bool, progress: Progress) -> ExportResult:
@@ -248,8 +265,9 @@ class _Run:
             raise ExportError(f"{self._folder} holds an export already; choose a new folder, or resume it")
         if path not in kept and kept:
             raise ExportError(f"{self._folder} holds {kept[0].name} but no plan; choose a new folder")
+        found = documents.read_document(path, documents.PLAN_FORMAT) if path in kept else {}
         if kept not in ([], [path]):  # a plan by itself, left by an export that failed at once, binds nobody
-            self._require_same_plan(documents.read_document(path, documents.PLAN_FORMAT))
+            self._require_same_plan(found)
         for leftover in temporary:
             leftover.unlink()
         if kept in ([], [path]):
@@ -277,9 +295,9 @@ class _Run:
         return {index: report for index, report in reports.items() if self._is_intact(report)}
 
     def _reports_of(self, manifest: dict[str, Any]) -> dict[int, ShardReport]:
-        if not documents.is_signed(manifest, self._signing):
+        if not documents.is_signed(manifest, self._signing) or manifest.get("plan") != documents.digest(self._plan):
             raise ExportError(
-                f"{self._folder / documents.MANIFEST} was changed: its HMAC is wrong; choose a new folder"
+                f"{self._folder / documents.MANIFEST} was changed, or belongs to another plan; choose a new folder"
             )
         entries = documents.shard_entries(manifest, self._folder / documents.MANIFEST)
         return {

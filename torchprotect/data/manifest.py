@@ -43,6 +43,11 @@ def own_files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     return kept, temporary, foreign
 
 
+def digest(plan: dict[str, Any]) -> str:
+    """Return the SHA-256 of a plan without its HMAC, which ties journal and manifest to it."""
+    return hashlib.sha256(canonical({name: value for name, value in plan.items() if name != "hmac"})).hexdigest()
+
+
 def signed(document: dict[str, Any], subkey: bytes) -> dict[str, Any]:
     """Return the document with its HMAC-SHA256 over the canonical JSON of all other fields."""
     return {**document, "hmac": hmac.digest(subkey, canonical(document), "sha256").hex()}
@@ -68,11 +73,12 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_bytes())
+        canonical(document)  # no NaN, no half characters
     except FileNotFoundError:
         raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ExportError(f"{path} is damaged: it is no JSON") from None
     if not isinstance(document, dict) or document.get("format") != form:
         raise ExportError(f"{path} was not written by torchprotect")
@@ -113,8 +119,8 @@ class Journal:
     It is not flushed to disk: a shard whose line a power cut takes is made again.
     """
 
-    def __init__(self, folder: Path, subkey: bytes) -> None:
-        self._path, self._subkey = folder / JOURNAL, subkey
+    def __init__(self, folder: Path, subkey: bytes, plan: str) -> None:
+        self._path, self._subkey, self._plan = folder / JOURNAL, subkey, plan
 
     def read(self) -> dict[int, ShardReport]:
         """Return the reports that are whole and signed; a line torn by a crash is passed over."""
@@ -122,16 +128,16 @@ class Journal:
         for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
             try:
                 document = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(document, dict) and is_signed(document, self._subkey):
-                fields = {name: value for name, value in document.items() if name not in ("format", "hmac")}
+            if isinstance(document, dict) and is_signed(document, self._subkey) and document["plan"] == self._plan:
+                fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
                 reports[document["index"]] = ShardReport(**fields)
         return reports
 
     def append(self, report: ShardReport) -> None:
         """Add one report. A leading line break ends a line that a crash may have torn."""
-        document = signed({"format": JOURNAL_FORMAT, **asdict(report)}, self._subkey)
+        document = signed({"format": JOURNAL_FORMAT, "plan": self._plan, **asdict(report)}, self._subkey)
         with self._path.open("ab") as file:
             file.write(b"\n" + canonical(document) + b"\n")
 
@@ -147,6 +153,7 @@ def make_manifest(plan: dict[str, Any], reports: Iterable[ShardReport]) -> dict[
         "format": MANIFEST_FORMAT,
         "version": VERSION,
         "security_claim": "obfuscation",
+        "plan": digest(plan),
         "key": plan["key"],
         "transform": plan["transform"],
         "plain": plan["plain"],

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,8 @@ class ShardWriter:
         Raises:
             InputTypeError: an extension or value that would lose something or could run code on reading.
         """
+        if "__key__" not in obj:
+            raise InputTypeError("a sample needs a '__key__'")
         encoded = {name: value if name.startswith("__") else _encode(name, value) for name, value in obj.items()}
         if self._tar is None or self.count >= self.maxcount or self.size >= self.maxsize:
             self.next_stream()
@@ -110,7 +112,7 @@ class ShardWriter:
         self._tar.close()
         if self.opener is not None:
             self._tar.stream.seek(0)
-            with self.opener(self.fname) as stream:  # type: ignore[arg-type]
+            with closing(self.opener(self.fname)) as stream:  # type: ignore[arg-type]
                 shutil.copyfileobj(self._tar.stream, stream)
         stack, self._tar, self._stack = self._stack, None, None
         stack.close()
@@ -158,7 +160,10 @@ def _encode_png(value: Any) -> bytes:
 
 def _encode_npy(value: Any) -> bytes:
     if isinstance(value, bytes):
-        np.lib.format.read_array(io.BytesIO(value), allow_pickle=False)  # raises on pickled objects
+        try:
+            np.lib.format.read_array(io.BytesIO(value), allow_pickle=False)
+        except ValueError as error:
+            raise InputTypeError(f"bytes under 'npy' are no plain array: {error}") from error
         return value
     buffer = io.BytesIO()
     np.save(buffer, value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value), allow_pickle=False)

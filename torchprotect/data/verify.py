@@ -68,11 +68,13 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
 def _check_signatures(folder: Path, key: Key) -> list[str]:
     forms = {documents.PLAN: documents.PLAN_FORMAT, documents.MANIFEST: documents.MANIFEST_FORMAT}
     problems = []
-    for name, form in forms.items():
-        document = documents.read_document(folder / name, form)
+    found = {name: documents.read_document(folder / name, form) for name, form in forms.items()}
+    if found[documents.MANIFEST].get("plan") != documents.digest(found[documents.PLAN]):
+        problems.append("plan and manifest do not belong together")
+    for name, document in found.items():
         if document.get("key") != key.fingerprint:
             made_with = str(document.get("key"))[:12]
-            problems.append(f"{name} was made with key {made_with}, the key given is {key.fingerprint[:12]}")
+            problems.append(f"{name} was made with key {made_with!r}, the key given is {key.fingerprint[:12]}")
         elif not documents.is_signed(document, key.subkey("manifest")):
             problems.append(f"the HMAC of {name} is wrong")
     return problems

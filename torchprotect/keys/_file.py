@@ -114,10 +114,10 @@ def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
     try:
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise foreign from None
-    if metadata.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise foreign
     version = metadata.get("version", "")
     if not version.isdecimal():
@@ -131,9 +131,10 @@ def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
         raise foreign
     try:
         params = json.loads(metadata["params"])
-    except ValueError:
+        exact = canonical(params).decode() == metadata["params"]
+    except (ValueError, RecursionError):
         raise foreign from None
-    if not isinstance(params, dict) or canonical(params).decode() != metadata["params"]:
+    if not isinstance(params, dict) or not exact:
         raise foreign
     return Header(metadata["kind"], params, metadata.get("fingerprint")), tensors
 
@@ -146,7 +147,7 @@ def _rebuild(header: Header, tensors: dict[str, Tensor], name: str) -> Key:
         raise
     except (ProtectError, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError):
         raise KeyFileError(f"{name}: the parameters and tensors of the key do not fit together") from None
-    whole = key.tensors().keys() == tensors.keys() and key.fingerprint == header.fingerprint
-    if not whole:
+    same_parts = key.tensors().keys() == tensors.keys() and canonical(key.params) == canonical(header.params)
+    if not same_parts or key.fingerprint != header.fingerprint:
         raise KeyIntegrityError(f"{name} does not match its fingerprint: a byte was changed; use your copy of the key")
     return key

@@ -30,7 +30,7 @@ class LabelKey(Key):
 
     def __post_init__(self) -> None:
         require_root(self.root)
-        require_permutation("labels", self.labels, self.classes)
+        require_permutation("labels", self.labels, max(2, self.classes))
 
     @classmethod
     def generate(cls, *, classes: int) -> "LabelKey":

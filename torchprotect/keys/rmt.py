@@ -74,6 +74,8 @@ class RMTKey(BlockKey):
         require_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinities or NaN")
+        if float(torch.linalg.cond(self.matrices.double()).max()) > MAX_CONDITION:
+            raise KeyFileError("tensor 'matrices' of the key holds a matrix that cannot be inverted well")
 
     @classmethod
     def generate(

@@ -17,7 +17,8 @@ NoiseSource = Callable[[tuple[int, ...]], Tensor]
 """Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
-_HARMLESS = (str, int, float, complex, type(None), np.generic, torch.Size, torch.dtype, torch.device)
+_HARMLESS = (str, int, float, complex, type(None), np.number, np.bool_, torch.Size, torch.dtype, torch.device)
+_BYTE_SIZED = (torch.uint8, torch.int8, np.dtype(np.uint8), np.dtype(np.int8))
 
 
 def draw_from_torch(shape: tuple[int, ...]) -> Tensor:
@@ -30,8 +31,8 @@ class Disguise(v2.Transform):
 
     Every PIL image, ``tv_tensors.Image`` and ``tv_tensors.Video`` in a sample is disguised. A pure tensor is the
     picture when it is the only value with two or more dimensions; beside it labels may stand: numbers, strings, tensors
-    and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a row of uint8 (it may
-    be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
+    and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a row of 8-bit numbers
+    (it may be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
 
     Attributes:
         security_claim: always ``"obfuscation"``.
@@ -97,9 +98,9 @@ class Disguise(v2.Transform):
 def _is_label(value: Any) -> bool:
     if isinstance(value, _HARMLESS):
         return True
-    if type(value) not in (Tensor, np.ndarray) or value.dtype == np.dtype(object):
+    if type(value) not in (Tensor, np.ndarray) or (type(value) is np.ndarray and value.dtype.kind not in "biufcU"):
         return False
-    return value.ndim == 0 or (value.ndim == 1 and value.dtype not in (torch.uint8, np.dtype(np.uint8)))
+    return value.ndim == 0 or (value.ndim == 1 and value.dtype not in _BYTE_SIZED)
 
 
 def picture_shape(picture: Any) -> tuple[int, ...]:

@@ -3,6 +3,9 @@
 Images are float ``[B, C, H, W]`` in 0..1 whose values are n/255 within 1e-4, as 8-bit pictures give them. They are
 always disguised: there is no ``p``. Masks, boxes and key points raise, since they would pass in clear. kornia's own
 ``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead. Needs kornia 0.9.
+
+What a container does is beyond these modules: ``random_apply`` may leave them out, and class data and dict entries that
+kornia does not know pass without being shown to them. Give it no pictures there.
 """
 
 from importlib.metadata import version

@@ -76,8 +76,9 @@ def _run_in_workers(
             if not running:
                 return
             done, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
-            advance(counter.value - seen)
-            seen = counter.value
+            counted = counter.value
+            advance(counted - seen)
+            seen = counted
             for future in done:
                 yield future.result()
     except BrokenProcessPool:

@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from torchprotect.errors import SourceError
 
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # others, such as EPS, are drawn by outside programs
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "ppm", "pgm", "tif", "tiff", "webp")
 
 
@@ -62,7 +63,7 @@ def decode(content: bytes, name: str) -> Tensor:
         SourceError: it cannot be decoded; the message has its name.
     """
     try:
-        with PIL.Image.open(io.BytesIO(content)) as picture:
+        with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             return to_tensor(picture)
     except Exception as error:  # a decoder fails in many ways on a broken file
         reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import math
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def cifar10(root: Path, split: str) -> ArraySource:
             with tempfile.TemporaryDirectory() as folder, tarfile.open(root / _CIFAR_ARCHIVE) as archive:
                 archive.extractall(folder, filter="data")
                 loaded = CIFAR10(folder, train=split == "train")
-    except (RuntimeError, OSError, tarfile.TarError) as error:
+    except (RuntimeError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise SourceError(f"no intact CIFAR-10 in {root}: expected {_CIFAR_FOLDER}/ or {_CIFAR_ARCHIVE}") from error
     images, labels = loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets)
     return ArraySource(f"cifar10/{split}", root / _CIFAR_FOLDER, images, labels)
@@ -89,12 +91,12 @@ def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     packed = path.with_name(path.name + ".gz")
     try:
         content = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
     dimensions = magic & 0xFF
     header = np.frombuffer(content, ">u4", count=min(1 + dimensions, len(content) // 4))
     shape = [int(n) for n in header[1:]]
     start = 4 * (1 + dimensions)
-    if len(header) <= dimensions or header[0] != magic or len(content) != start + int(np.prod(shape)):
+    if len(header) <= dimensions or header[0] != magic or len(content) != start + math.prod(shape):
         raise SourceError(f"{path} is no IDX file of the expected kind, or it is truncated")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,5 +1,6 @@
 """Any map-style dataset of ``(image, label)`` as a source."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from torchvision import tv_tensors
 
 from torchprotect.data.sources._base import Sample, require_image, to_tensor
 from torchprotect.errors import ExportError, SourceError
+
+_LISTED = 16
 
 
 class DatasetSource:
@@ -29,7 +32,7 @@ class DatasetSource:
     def __getitem__(self, index: int) -> Sample:
         try:
             item = self._dataset[index]
-        except OSError as error:
+        except Exception as error:  # decoders fail in many ways on a broken file
             raise SourceError(f"cannot read sample {index}: {error}") from error
         image, label = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
         try:
@@ -44,8 +47,16 @@ class DatasetSource:
         return str(index)
 
     def listing(self) -> Iterator[bytes]:
-        """Yield type and length of the dataset; its content cannot be listed without reading it."""
+        """Yield type and length of the dataset, and digests of a few samples: reading all would take too long."""
         yield f"{type(self._dataset).__qualname__}\0{len(self)}".encode()
+        step = max(1, len(self) // _LISTED)
+        for index in range(0, len(self), step):
+            try:
+                image, label = self[index]
+            except SourceError:
+                yield b"unreadable"
+            else:
+                yield hashlib.sha256(image.contiguous().numpy().tobytes()).digest() + str(label).encode()
 
 
 def _to_plain_tensor(image: Any) -> Tensor:

@@ -1,5 +1,6 @@
 """An image folder: ``root/class/picture.png``, classes numbered in sorted order as in torchvision's ``ImageFolder``."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,13 +42,21 @@ class ImageFolderSource:
     def listing(self) -> Iterator[bytes]:
         """Yield path and size of each file."""
         for file in self._files:
-            yield f"{file}\0{(self.root / file).stat().st_size}".encode()
+            path = self.root / file
+            size = path.stat().st_size if path.exists() else -1
+            yield f"{file}\0{size}".encode(errors="surrogateescape")
 
 
 _EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.suffix[1:].lower() in IMAGE_EXTENSIONS and path.is_file():
-            yield path
+    """Yield pictures at any depth, links followed; what cannot be opened shows when it is read."""
+
+    def stop(error: OSError) -> None:
+        raise SourceError(f"cannot search {error.filename}: {error.strerror}") from error
+
+    for place, _, names in os.walk(folder, onerror=stop, followlinks=True):
+        for name in names:
+            if Path(name).suffix[1:].lower() in IMAGE_EXTENSIONS:
+                yield Path(place, name)

@@ -3,9 +3,11 @@
 import contextlib
 import gzip
 import os
+import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
 from torchprotect.errors import SourceError
 
 _OPEN_FILES = 64
+_SAMPLE_NAME = re.compile(r"((?:.*/)?[^./]+)[.]([^/]*)")  # hidden files, such as macOS adds, are passed over
 
 
 class _Image(NamedTuple):
@@ -47,7 +50,7 @@ class TarSource:
                     for key, row in _index(path, number, store):
                         self._keys.append(key)
                         rows.append(row)
-                except (OSError, EOFError, tarfile.TarError) as error:
+                except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
                     raise (
                         error if isinstance(error, SourceError) else SourceError(f"cannot read {path}: {error}")
                     ) from error
@@ -77,7 +80,7 @@ class TarSource:
     def listing(self) -> Iterator[bytes]:
         """Yield key, size and label of each sample."""
         for key, (_, _, size, label) in zip(self._keys, self._rows.tolist(), strict=True):
-            yield f"{key}\0{size}\0{label}".encode()
+            yield f"{key}\0{size}\0{label}".encode(errors="surrogateescape")
 
     def _descriptor(self, file: int) -> int:
         if self._unpacked is not None and _is_gzipped(self._paths[file]):
@@ -121,11 +124,12 @@ def _index_file(file: Any, path: Path, number: int) -> Iterator[tuple[str, _Imag
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # keeps memory flat
-            folder, _, base = member.name.rpartition("/")
-            stem, _, extension = base.partition(".")
-            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not extension:
+            named = _SAMPLE_NAME.fullmatch(member.name)
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or named is None:
                 continue
-            key = f"{folder}/{stem}" if folder else stem
+            key, extension = named.groups()
+            if key.startswith("__") and key.endswith("__"):
+                continue
             if key != current and current:
                 yield current, _require_image(place, label, current, path, number)
                 place, label = None, -1
@@ -136,6 +140,9 @@ def _index_file(file: Any, path: Path, number: int) -> Iterator[tuple[str, _Imag
                 place = member.offset_data, member.size
             elif extension == "cls":
                 label = _label(file, member, key, path)
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes any bad header for the end
+            raise SourceError(f"{path} is truncated or damaged: it does not end as a tar file does")
     if current:
         yield current, _require_image(place, label, current, path, number)
 
@@ -151,6 +158,6 @@ def _label(file: Any, member: tarfile.TarInfo, key: str, path: Path) -> int:
     file.seek(member.offset_data)
     text = file.read(min(member.size, 32)).strip()
     file.seek(position)
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > 18:  # int64
         raise SourceError(f"the .cls of sample {key} in {path} is no class number")
     return int(text)
