@@ -12,7 +12,7 @@ import torch
 from Crypto.Cipher import AES
 from torch import Tensor
 
-from torchprotect import keys
+from torchprotect import data, keys, transforms
 
 
 def make_image(*shape: int, dtype: torch.dtype = torch.uint8, seed: int = 0) -> Tensor:
@@ -141,6 +141,17 @@ class Stream(torch.utils.data.IterableDataset):
         return (self.pictures[i] for i in range(start, len(self.pictures), step))
 
 
+def run_export(out, bundle=None, dataset=None, transform=None, **options):
+    """Export 20 pictures, or what is given, in shards of 7."""
+    bundle = bundle or SHARED_AES
+    transform = transform or transforms.from_key(bundle)
+    options = {"shard_size": 7, "key": bundle, **options}
+    return data.export(Pictures(20) if dataset is None else dataset, out, transform=transform, **options)
+
+
 def real_data() -> Path | None:
     root = os.environ.get("TORCHPROTECT_DATA")
     return Path(root) if root else None
+
+
+SHARED_AES = make_bundle("aes")
