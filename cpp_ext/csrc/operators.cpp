@@ -1,0 +1,153 @@
+#include "operators.h"
+
+#include "abi/stack.h"
+#include "abi/tensor.h"
+#include "arguments.h"
+
+namespace torchprotect {
+namespace {
+
+Kernels kernels;  // set once, when the library is registered
+
+/// The result's tensor and, if its memory is no image to a kernel, a contiguous stand-in that is copied over at the end.
+class Result {
+ public:
+  Result(const Tensor& image, Tensor out) : target_(static_cast<Tensor&&>(out)) {
+    if (!target_) target_ = empty_like(image);
+    if (!is_image(target_)) staged_ = new_tensor(target_, contiguous_strides(target_).data());
+  }
+  Image image() const { return as_image(staged_ ? staged_ : target_, true); }
+  void finish() const {
+    if (staged_) succeed(aoti_torch_copy_(target_.handle(), staged_.handle(), 0));
+  }
+  Tensor take() { return static_cast<Tensor&&>(target_); }
+
+ private:
+  Tensor target_, staged_;
+};
+
+/// The image, and what it leans on when its leading dimensions do not fold into one.
+class Source {
+ public:
+  explicit Source(const Tensor& image) {
+    if (!is_image(image)) staged_ = contiguous(image);
+    view_ = as_image(staged_ ? staged_ : image, false);
+  }
+  const Image& image() const { return view_; }
+
+ private:
+  Tensor staged_;
+  Image view_;
+};
+
+const int64_t* read_order(const Tensor& order) { return static_cast<const int64_t*>(order.data()); }
+
+Tensor run_block_permute(const Tensor& image, const Tensor& order, const Pair& block, Tensor out) {
+  require(image.dim >= 2, "image must have at least two dimensions [..., H, W]");
+  const Grid grid = check_block(image, block);
+  check_order(order, grid, image);
+  const Tensor places = contiguous(order);
+  if (kernels.on_host) check_permutation(read_order(places), grid.positions());
+  if (out) check_out(out, image, {&image, &order});
+  Result result(image, static_cast<Tensor&&>(out));
+  if (image.numel > 0) {
+    const Source source(image);
+    kernels.block_permute({source.image(), result.image(), grid, read_order(places)}, image.device_index);
+    result.finish();
+  }
+  return result.take();
+}
+
+Tensor run_aes_ecb(
+    const Tensor& image, const Tensor& keys, const Pair& block, bool decrypt, const Tensor& order, Tensor out) {
+  require(image.dim >= 3, "image must have at least three dimensions [..., C, H, W]");
+  require(image.dtype == aoti_torch_dtype_uint8(), "image must be uint8");
+  const Grid grid = check_block(image, block);
+  require(grid.height * grid.width % 16 == 0, "block must hold a multiple of 16 bytes");
+  check_keys(keys, grid, image);
+  if (order) check_order(order, grid, image);
+  const Tensor table = contiguous(keys), places = order ? contiguous(order) : Tensor();
+  if (order && kernels.on_host) check_permutation(read_order(places), grid.positions());
+  if (out) check_out(out, image, {&image, &keys, &order});
+  Result result(image, static_cast<Tensor&&>(out));
+  if (image.numel > 0) {
+    const Source source(image);
+    kernels.aes_ecb(
+        {source.image(), result.image(), grid, places ? read_order(places) : nullptr,
+         {table.data(), keys.sizes[1], keys.sizes[2]}, decrypt},
+        image.device_index);
+    result.finish();
+  }
+  return result.take();
+}
+
+Tensor run_block_matmul(
+    const Tensor& image, const Tensor& matrices, const Pair& block, bool left, const Tensor& order, Tensor out) {
+  require(image.dim >= 3, "image must have at least three dimensions [..., C, H, W]");
+  const Grid grid = check_block(image, block);
+  check_matrices(matrices, grid, image, left ? grid.height : grid.width);
+  if (order) check_order(order, grid, image);
+  if (out) check_out(out, image, {&image, &matrices, &order});
+  if (image.dtype != aoti_torch_dtype_float32() && image.dtype != aoti_torch_dtype_float64()) {
+    Tensor computed = call_reference("torchprotect::block_matmul", image, matrices, block, left, order);
+    if (!out) return computed;
+    succeed(aoti_torch_copy_(out.handle(), computed.handle(), 0));
+    return out;
+  }
+  const Tensor table = contiguous(matrices), places = order ? contiguous(order) : Tensor();
+  if (order && kernels.on_host) check_permutation(read_order(places), grid.positions());
+  Result result(image, static_cast<Tensor&&>(out));
+  if (image.numel > 0) {
+    const Source source(image);
+    kernels.block_matmul(
+        {source.image(), result.image(), grid, places ? read_order(places) : nullptr,
+         {table.data(), matrices.sizes[1], matrices.sizes[2]}, left},
+        image.device_index);
+    result.finish();
+  }
+  return result.take();
+}
+
+// Boxed kernels: every argument is taken off the stack first, so that an error leaks none.
+
+template <bool kInto>
+void block_permute(StableIValue* values, uint64_t, uint64_t) {
+  Stack stack(values);
+  const Tensor image = stack.tensor(), order = stack.tensor();
+  const Pair block = stack.pair();
+  Tensor out = kInto ? stack.tensor() : Tensor();
+  Tensor result = run_block_permute(image, order, block, static_cast<Tensor&&>(out));
+  if (!kInto) stack.give(static_cast<Tensor&&>(result));
+}
+
+template <bool kInto, Tensor (*kRun)(const Tensor&, const Tensor&, const Pair&, bool, const Tensor&, Tensor)>
+void with_table(StableIValue* values, uint64_t, uint64_t) {
+  Stack stack(values);
+  const Tensor image = stack.tensor(), table = stack.tensor();
+  const Pair block = stack.pair();
+  const bool flag = stack.flag();
+  const Tensor order = stack.optional_tensor();
+  Tensor out = kInto ? stack.tensor() : Tensor();
+  Tensor result = kRun(image, table, block, flag, order, static_cast<Tensor&&>(out));
+  if (!kInto) stack.give(static_cast<Tensor&&>(result));
+}
+
+}  // namespace
+
+void register_kernels(const Kernels& given) {
+  kernels = given;
+  TorchLibraryHandle library;
+  succeed(aoti_torch_library_init_impl("torchprotect", kernels.dispatch_key, __FILE__, __LINE__, &library));
+  const auto add = [library](const char* name, void (*kernel)(StableIValue*, uint64_t, uint64_t)) {
+    succeed(torch_library_impl(library, name, kernel, kAbiVersion));
+  };
+  add("block_permute", block_permute<false>);
+  add("block_permute.out", block_permute<true>);
+  add("aes_ecb", with_table<false, run_aes_ecb>);
+  add("aes_ecb.out", with_table<true, run_aes_ecb>);
+  add("block_matmul", with_table<false, run_block_matmul>);
+  add("block_matmul.out", with_table<true, run_block_matmul>);
+  // `library` is kept for the life of the process: deleting it would take the kernels away
+}
+
+}  // namespace torchprotect
