@@ -63,9 +63,9 @@ inline void copy_block(char* to, int64_t to_pitch, const char* from, int64_t fro
 /// Copy a block element by element: any strides.
 inline void copy_block_strided(
     char* to, int64_t to_pitch, int64_t to_step, const char* from, int64_t from_pitch, int64_t from_step,
-    const Grid& grid, int64_t item) {
-  for (int64_t y = 0; y < grid.height; ++y, to += to_pitch, from += from_pitch) {
-    for (int64_t x = 0; x < grid.width; ++x) std::memcpy(to + x * to_step, from + x * from_step, item);
+    int64_t height, int64_t width, int64_t item) {
+  for (int64_t y = 0; y < height; ++y, to += to_pitch, from += from_pitch) {
+    for (int64_t x = 0; x < width; ++x) std::memcpy(to + x * to_step, from + x * from_step, item);
   }
 }
 
@@ -150,6 +150,12 @@ inline void cut_block(char* to, const char* from, int64_t from_pitch, int64_t he
     }
   }
   copy_block<kRun>(to, run, from, from_pitch, height - y, run);
+}
+
+/// Lay `count` blocks that follow each other side by side into rows.
+template <int kRun>
+inline void lay_pieces(char* to, int64_t to_pitch, const char* from, int64_t count, int64_t height, int64_t run) {
+  for (int64_t i = 0; i < count; ++i) copy_block<kRun>(to + i * run, to_pitch, from + i * height * run, run, height, run);
 }
 
 }  // namespace torchprotect::cpu

@@ -22,10 +22,12 @@ struct Plan {
   int64_t row_bytes, band_bytes, block_bytes, planes;
   bool streamed;                  // the result is large and its rows follow each other
   bool packed;                    // so do the image's rows and planes
-  std::vector<int64_t> positions;  // which block of the image each block of the result comes from
+  std::vector<int64_t> positions;  // which block of the image, before slicing, each block of the result comes from
   std::vector<int64_t> offsets;    // and where that begins, in a plane of the image
 
-  Plan(const Image& from, const Image& to, const Grid& blocks, const int64_t* order) : image(from), out(to), grid(blocks) {
+  /// Each block is worked on as `slices` blocks above each other, which stay together.
+  Plan(const Image& from, const Image& to, const Grid& blocks, const int64_t* order, int64_t slices = 1)
+      : image(from), out(to), grid{blocks.height / slices, blocks.width, blocks.rows * slices, blocks.columns} {
     item = image.item, run = grid.width * item, row_bytes = image.width * item;
     from_pitch = image.row_stride * item, to_pitch = out.row_stride * item;
     from_step = image.column_stride * item, to_step = out.column_stride * item;
@@ -35,11 +37,16 @@ struct Plan {
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);
-    for (int64_t place = 0; place < grid.positions(); ++place) {
-      const int64_t position = order == nullptr ? place : order[place];
-      positions.push_back(position);
-      offsets.push_back(
-          position / grid.columns * grid.height * from_pitch + position % grid.columns * grid.width * from_step);
+    positions.reserve(grid.positions()), offsets.reserve(grid.positions());
+    for (int64_t row = 0; row < grid.rows; ++row) {
+      for (int64_t column = 0; column < grid.columns; ++column) {
+        const int64_t place = row / slices * grid.columns + column;
+        const int64_t position = order == nullptr ? place : order[place];
+        const int64_t first_row = position / grid.columns * slices + row % slices;
+        positions.push_back(position);
+        offsets.push_back(
+            first_row * grid.height * from_pitch + position % grid.columns * grid.width * from_step);
+      }
     }
   }
 
@@ -62,13 +69,16 @@ class Writer {
  public:
   /// `tile` bytes at most are placed before the next tile begins.
   Writer(const Plan& plan, int64_t tile)
-      : streamed_(plan.streamed), capacity_(tile), scratch_(streamed_ ? 2 * capacity_ : 0) {}
+      : streamed_(plan.streamed),
+        capacity_(tile),
+        other_((tile + 4095) / 4096 * 4096 + 2048),  // equal places in two pages would look like one to the core
+        scratch_(streamed_ ? other_ + capacity_ : 0) {}
 
   /// Where to write the `bytes` that are to stand at `target`; valid until `tile` bytes more have been placed.
   char* place(char* target, int64_t bytes) {
     if (!streamed_) return target;
     if (filled_ + bytes > capacity_) turn();
-    char* here = scratch_.data() + half_ * capacity_ + filled_;
+    char* here = scratch_.data() + half_ * other_ + filled_;
     if (!open_.empty() && open_.back().to + open_.back().bytes == target) {
       open_.back().bytes += bytes;
     } else {
@@ -111,7 +121,8 @@ class Writer {
   }
 
   bool streamed_;
-  int64_t capacity_, filled_ = 0, half_ = 0;
+  int64_t capacity_, other_;  // bytes of a half of the scratch, and where the other begins
+  int64_t filled_ = 0, half_ = 0;
   std::vector<char> scratch_;
   std::vector<Piece> open_, full_;  // being filled, and being streamed
   size_t next_ = 0;

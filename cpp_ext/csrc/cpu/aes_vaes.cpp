@@ -1,0 +1,236 @@
+// AES by instructions on 512 bits: four units in a register, under one key or four, eight registers in flight.
+#include "aes_ni.h"
+
+namespace torchprotect::cpu {
+namespace {
+
+constexpr int kInFlight = 8, kLanes = 4;
+
+struct Four {
+  const char* from;
+  char* to;
+};
+
+__m128i load(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
+
+/// Side by side in one load, or unit by unit: a wide load of units written a moment ago would have to wait for them.
+template <bool kWide>
+inline __m512i load_four(const char* from, int64_t pitch) {
+  if constexpr (kWide) return _mm512_loadu_si512(from);
+  __m512i state = _mm512_castsi128_si512(load(from));
+  state = _mm512_inserti32x4(state, load(from + pitch), 1);
+  state = _mm512_inserti32x4(state, load(from + 2 * pitch), 2);
+  return _mm512_inserti32x4(state, load(from + 3 * pitch), 3);
+}
+
+template <bool kWide>
+inline void store_four(char* to, int64_t pitch, __m512i state) {
+  if constexpr (kWide) return _mm512_storeu_si512(to, state);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_castsi512_si128(state));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + pitch), _mm512_extracti32x4_epi32(state, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * pitch), _mm512_extracti32x4_epi32(state, 2));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 3 * pitch), _mm512_extracti32x4_epi32(state, 3));
+}
+
+template <bool kDecrypt, int kRounds, bool kWideLoad, bool kWideStore, int kCount>
+inline void crypt(const __m512i (&keys)[kRounds + 1], const Four* fours, int64_t from_pitch, int64_t to_pitch) {
+  __m512i state[kCount];
+  for (int i = 0; i < kCount; ++i) {
+    state[i] = _mm512_xor_si512(load_four<kWideLoad>(fours[i].from, from_pitch), keys[0]);
+  }
+#pragma GCC unroll 16
+  for (int round = 1; round < kRounds; ++round) {
+    for (int i = 0; i < kCount; ++i) {
+      state[i] =
+          kDecrypt ? _mm512_aesdec_epi128(state[i], keys[round]) : _mm512_aesenc_epi128(state[i], keys[round]);
+    }
+  }
+  for (int i = 0; i < kCount; ++i) {
+    state[i] = kDecrypt ? _mm512_aesdeclast_epi128(state[i], keys[kRounds])
+                        : _mm512_aesenclast_epi128(state[i], keys[kRounds]);
+    store_four<kWideStore>(fours[i].to, to_pitch, state[i]);
+  }
+}
+
+template <bool kDecrypt, int kRounds, bool kWideLoad, bool kWideStore>
+void crypt_fours(const __m512i (&keys)[kRounds + 1], const Units& units) {
+  const int64_t from_pitch = units.reads.pitch, to_pitch = units.writes.pitch;
+  Four batch[kInFlight];
+  int count = 0;
+  for_each_unit<kLanes>(units, [&](const char* from, char* to) {
+    batch[count++] = {from, to};
+    if (count < kInFlight) return;
+    crypt<kDecrypt, kRounds, kWideLoad, kWideStore, kInFlight>(keys, batch, from_pitch, to_pitch);
+    count = 0;
+  });
+  int done = 0;
+  if (count >= 4) crypt<kDecrypt, kRounds, kWideLoad, kWideStore, 4>(keys, batch, from_pitch, to_pitch), done = 4;
+  for (; done < count; ++done) {
+    crypt<kDecrypt, kRounds, kWideLoad, kWideStore, 1>(keys, batch + done, from_pitch, to_pitch);
+  }
+}
+
+template <bool kDecrypt, int kRounds>
+void crypt_units(const __m512i (&keys)[kRounds + 1], const Units& units) {
+  const bool wide_store = units.settled && units.writes.pitch == kUnitBytes;
+  if (units.settled && units.reads.pitch == kUnitBytes) {
+    (wide_store ? crypt_fours<kDecrypt, kRounds, true, true> : crypt_fours<kDecrypt, kRounds, true, false>)(keys, units);
+  } else {
+    (wide_store ? crypt_fours<kDecrypt, kRounds, false, true> : crypt_fours<kDecrypt, kRounds, false, false>)(keys, units);
+  }
+}
+
+template <bool kDecrypt, int kRounds>
+void with_one_key(const uint8_t* schedule, const Units& units) {
+  __m512i keys[kRounds + 1];
+  for (int i = 0; i <= kRounds; ++i) keys[i] = _mm512_broadcast_i32x4(load(schedule + kUnitBytes * i));
+  crypt_units<kDecrypt, kRounds>(keys, units);
+}
+
+template <bool kDecrypt, int kRounds>
+void with_key_per_lane(const uint8_t* const* schedules, const Units& units) {
+  __m512i keys[kRounds + 1];
+  for (int i = 0; i <= kRounds; ++i) {
+    keys[i] = _mm512_castsi128_si512(load(schedules[0] + kUnitBytes * i));
+    keys[i] = _mm512_inserti32x4(keys[i], load(schedules[1] + kUnitBytes * i), 1);
+    keys[i] = _mm512_inserti32x4(keys[i], load(schedules[2] + kUnitBytes * i), 2);
+    keys[i] = _mm512_inserti32x4(keys[i], load(schedules[3] + kUnitBytes * i), 3);
+  }
+  crypt_units<kDecrypt, kRounds>(keys, units);
+}
+
+/// Narrow blocks: four rows of 16 bytes, which are rows of `16 / kRun` blocks side by side, make four units in one
+/// permutation, and the other way round.
+template <int kRun>
+struct Rows {
+  static constexpr int kBlocks = kUnitBytes / kRun;
+
+  explicit Rows(const Narrow& given) : blocks(given) {
+    valid = static_cast<__mmask16>((1 << given.blocks * kRun) - 1);
+    adjacent = true;
+    for (int i = 0; i < kBlocks; ++i) {  // blocks left over at the edge read what another reads
+      offsets[i] = given.offsets[i < given.blocks ? i : 0];
+      if (i > 0 && i < given.blocks) adjacent &= offsets[i] == offsets[i - 1] + kRun;
+    }
+  }
+
+  __m128i load_row(const char* from) const {
+    if (adjacent) return _mm_maskz_loadu_epi8(valid, from + offsets[0]);
+    if constexpr (kRun == 4) {
+      int parts[4];
+      for (int i = 0; i < 4; ++i) std::memcpy(parts + i, from + offsets[i], 4);
+      return _mm_set_epi32(parts[3], parts[2], parts[1], parts[0]);
+    } else {
+      long long parts[2];
+      for (int i = 0; i < 2; ++i) std::memcpy(parts + i, from + offsets[i], 8);
+      return _mm_set_epi64x(parts[1], parts[0]);
+    }
+  }
+  __m512i load(const char* from) const {
+    const int64_t pitch = blocks.from_pitch;
+    __m512i rows = _mm512_castsi128_si512(load_row(from));
+    rows = _mm512_inserti32x4(rows, load_row(from + pitch), 1);
+    rows = _mm512_inserti32x4(rows, load_row(from + 2 * pitch), 2);
+    rows = _mm512_inserti32x4(rows, load_row(from + 3 * pitch), 3);
+    return turn(rows);
+  }
+  void store(char* to, __m512i units) const {
+    const __m512i rows = turn(units);
+    const int64_t pitch = blocks.to_pitch;
+    _mm_mask_storeu_epi8(to, valid, _mm512_castsi512_si128(rows));
+    _mm_mask_storeu_epi8(to + pitch, valid, _mm512_extracti32x4_epi32(rows, 1));
+    _mm_mask_storeu_epi8(to + 2 * pitch, valid, _mm512_extracti32x4_epi32(rows, 2));
+    _mm_mask_storeu_epi8(to + 3 * pitch, valid, _mm512_extracti32x4_epi32(rows, 3));
+  }
+  /// Its own inverse: lane `l` becomes a unit of block `l % kBlocks`.
+  static __m512i turn(__m512i state) {
+    if constexpr (kRun == 4) {
+      const __m512i places = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      return _mm512_permutexvar_epi32(places, state);
+    } else {
+      return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 1, 3, 4, 6, 5, 7), state);
+    }
+  }
+
+  const Narrow& blocks;
+  int64_t offsets[kBlocks];
+  __mmask16 valid;
+  bool adjacent;
+};
+
+template <bool kDecrypt, int kRounds, int kRun, int kCount>
+inline void crypt_rows(const __m512i (&keys)[kRounds + 1], const Rows<kRun>& rows, const Four* at) {
+  __m512i state[kCount];
+  for (int i = 0; i < kCount; ++i) state[i] = _mm512_xor_si512(rows.load(at[i].from), keys[0]);
+#pragma GCC unroll 16
+  for (int round = 1; round < kRounds; ++round) {
+    for (int i = 0; i < kCount; ++i) {
+      state[i] =
+          kDecrypt ? _mm512_aesdec_epi128(state[i], keys[round]) : _mm512_aesenc_epi128(state[i], keys[round]);
+    }
+  }
+  for (int i = 0; i < kCount; ++i) {
+    rows.store(at[i].to, kDecrypt ? _mm512_aesdeclast_epi128(state[i], keys[kRounds])
+                                  : _mm512_aesenclast_epi128(state[i], keys[kRounds]));
+  }
+}
+
+template <bool kDecrypt, int kRounds, int kRun>
+void narrow_blocks(const uint8_t* const* schedules, const Narrow& blocks) {
+  const Rows<kRun> rows(blocks);
+  __m512i keys[kRounds + 1];
+  for (int i = 0; i <= kRounds; ++i) {
+    const auto key = [&](int lane) { return load(schedules[lane % Rows<kRun>::kBlocks] + kUnitBytes * i); };
+    keys[i] = _mm512_castsi128_si512(key(0));
+    keys[i] = _mm512_inserti32x4(keys[i], key(1), 1);
+    keys[i] = _mm512_inserti32x4(keys[i], key(2), 2);
+    keys[i] = _mm512_inserti32x4(keys[i], key(3), 3);
+  }
+  Four batch[kInFlight];
+  int count = 0;
+  for (int64_t plane = 0; plane < blocks.planes; ++plane) {
+    for (int64_t y = 0; y < blocks.height; y += 4) {
+      batch[count++] = {blocks.from[plane] + y * blocks.from_pitch, blocks.to[plane] + y * blocks.to_pitch};
+      if (count == kInFlight) crypt_rows<kDecrypt, kRounds, kRun, kInFlight>(keys, rows, batch), count = 0;
+    }
+  }
+  for (int i = 0; i < count; ++i) crypt_rows<kDecrypt, kRounds, kRun, 1>(keys, rows, batch + i);
+}
+
+template <bool kDecrypt, int kRounds>
+void narrow_of(const uint8_t* const* schedules, const Narrow& blocks) {
+  (blocks.run == 4 ? narrow_blocks<kDecrypt, kRounds, 4> : narrow_blocks<kDecrypt, kRounds, 8>)(schedules, blocks);
+}
+
+/// One of six, for a direction and a key length.
+template <class Function>
+Function pick(const Function (&all)[2][3], int rounds, bool decrypt) {
+  return all[decrypt][(rounds - 10) / 2];
+}
+
+void one_key(const uint8_t* schedule, int rounds, bool decrypt, const Units& units) {
+  constexpr void (*kAll[2][3])(const uint8_t*, const Units&) = {
+      {with_one_key<false, 10>, with_one_key<false, 12>, with_one_key<false, 14>},
+      {with_one_key<true, 10>, with_one_key<true, 12>, with_one_key<true, 14>}};
+  pick(kAll, rounds, decrypt)(schedule, units);
+}
+
+void key_per_lane(const uint8_t* const* schedules, int rounds, bool decrypt, const Units& units) {
+  constexpr void (*kAll[2][3])(const uint8_t* const*, const Units&) = {
+      {with_key_per_lane<false, 10>, with_key_per_lane<false, 12>, with_key_per_lane<false, 14>},
+      {with_key_per_lane<true, 10>, with_key_per_lane<true, 12>, with_key_per_lane<true, 14>}};
+  pick(kAll, rounds, decrypt)(schedules, units);
+}
+
+void narrow(const uint8_t* const* schedules, int rounds, bool decrypt, const Narrow& blocks) {
+  constexpr void (*kAll[2][3])(const uint8_t* const*, const Narrow&) = {
+      {narrow_of<false, 10>, narrow_of<false, 12>, narrow_of<false, 14>},
+      {narrow_of<true, 10>, narrow_of<true, 12>, narrow_of<true, 14>}};
+  pick(kAll, rounds, decrypt)(schedules, blocks);
+}
+
+}  // namespace
+
+const Cipher vaes_cipher{kLanes, expand_by_instruction, one_key, key_per_lane, narrow};
+
+}  // namespace torchprotect::cpu
