@@ -78,7 +78,7 @@ void make_blocks(const Plan& plan, int64_t begin, int64_t end) {
     char* to = plan.target(plane) + place / grid.columns * grid.height * plan.to_pitch +
                place % grid.columns * grid.width * plan.to_step;
     const char* from = plan.source(plane) + plan.offsets[place];
-    copy_block_strided(to, plan.to_pitch, plan.to_step, from, plan.from_pitch, plan.from_step, grid.height, grid.width, plan.item);
+    copy_any_block(to, plan.to_pitch, plan.to_step, from, plan.from_pitch, plan.from_step, grid.height, grid.width, plan.item);
   }
 }
 

@@ -60,10 +60,14 @@ inline void copy_block(char* to, int64_t to_pitch, const char* from, int64_t fro
   }
 }
 
-/// Copy a block element by element: any strides.
-inline void copy_block_strided(
+/// Copy a block of any strides: by rows where both sides have them, by elements otherwise.
+TORCHPROTECT_ALONE inline void copy_any_block(
     char* to, int64_t to_pitch, int64_t to_step, const char* from, int64_t from_pitch, int64_t from_step,
     int64_t height, int64_t width, int64_t item) {
+  if (to_step == item && from_step == item) {
+    with_run(width * item, [=](auto run) { copy_block<run.value>(to, to_pitch, from, from_pitch, height, width * item); });
+    return;
+  }
   for (int64_t y = 0; y < height; ++y, to += to_pitch, from += from_pitch) {
     for (int64_t x = 0; x < width; ++x) std::memcpy(to + x * to_step, from + x * from_step, item);
   }
@@ -135,27 +139,6 @@ inline void lay_blocks(
     }
     pause(run * height);
   }
-}
-
-/// Cut a block out of an image, into one piece.
-template <int kRun>
-inline void cut_block(char* to, const char* from, int64_t from_pitch, int64_t height, int64_t run) {
-  constexpr int64_t kEach = kJoined<kRun>;
-  int64_t y = 0;
-  if constexpr (kEach > 1) {
-    for (; y + kEach <= height; y += kEach, to += kEach * kRun, from += kEach * from_pitch) {
-      const char* rows[kEach];
-      for (int64_t k = 0; k < kEach; ++k) rows[k] = from + k * from_pitch;
-      join<kRun>(to, rows);
-    }
-  }
-  copy_block<kRun>(to, run, from, from_pitch, height - y, run);
-}
-
-/// Lay `count` blocks that follow each other side by side into rows.
-template <int kRun>
-inline void lay_pieces(char* to, int64_t to_pitch, const char* from, int64_t count, int64_t height, int64_t run) {
-  for (int64_t i = 0; i < count; ++i) copy_block<kRun>(to + i * run, to_pitch, from + i * height * run, run, height, run);
 }
 
 }  // namespace torchprotect::cpu
