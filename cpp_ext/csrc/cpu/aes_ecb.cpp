@@ -14,6 +14,7 @@ namespace torchprotect::cpu {
 namespace {
 
 constexpr int64_t kMaxLanes = 4;
+constexpr int64_t kStepBytes = 2048;
 
 const Cipher& pick_cipher() {
 #if defined(__x86_64__)
@@ -56,7 +57,7 @@ class Schedules {
 int64_t count_slices(const Grid& grid) {
   for (int64_t height = 1; height < grid.height; ++height) {
     const int64_t bytes = height * grid.width;
-    if (bytes >= kBatchBytes && bytes % kUnitBytes == 0 && grid.height % height == 0) return grid.height / height;
+    if (bytes >= kStepBytes && bytes % kUnitBytes == 0 && grid.height % height == 0) return grid.height / height;
   }
   return 1;
 }
@@ -90,7 +91,7 @@ class Job {
         narrow_(cipher.narrow != nullptr && is_narrow(plan_)),
         key_per_lane_(units_ % cipher.lanes != 0),
         blocks_(narrow_ ? kUnitBytes / plan_.run : key_per_lane_ ? cipher.lanes : 1),
-        tiles_(plan_, task.keys.channels, blocks_),
+        tiles_(plan_, task.keys.channels, blocks_, kStepBytes),
         schedules_(cipher, task),
         direct_(reach_units(plan_, cipher.lanes)),
         decrypt_(task.decrypt) {}

@@ -10,6 +10,7 @@
 namespace torchprotect::cpu {
 
 constexpr int64_t kPrefetchBytes = 256 * 1024;  // planes up to this size are fetched ahead
+constexpr int64_t kBandBytes = 128 * 1024;       // longer bands are not worth a scratch
 constexpr int64_t kNearBytes = 16 * 1024;       // and up to this size into the first cache
 
 /// A band is one row of blocks.
@@ -33,7 +34,7 @@ struct Plan {
     from_step = image.column_stride * item, to_step = out.column_stride * item;
     band_bytes = grid.height * row_bytes, block_bytes = grid.height * run;
     planes = image.outer * image.channels;
-    streamed = has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kStreamBytes / 64;
+    streamed = has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kBandBytes;
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);

@@ -5,7 +5,6 @@
 
 namespace torchprotect::cpu {
 
-constexpr int64_t kBatchBytes = 2048;  // about so much is worked on in a step
 constexpr int64_t kPieceBytes = 4096;  // a tile holds at least so much of each plane, where there is so much
 constexpr int64_t kMaxPlanes = 32;
 
@@ -22,10 +21,11 @@ struct Batch {
 /// Tiles of some planes by some bands, made `blocks` blocks at a time.
 class Tiles {
  public:
-  /// `table_channels`: 1 where all channels share keys, so that their planes go together too.
-  Tiles(const Plan& plan, int64_t table_channels, int64_t blocks)
+  /// `table_channels`: 1 where all channels share keys, so that their planes go together too. A step is to take about
+  /// `step_bytes`, from as many planes as that needs.
+  Tiles(const Plan& plan, int64_t table_channels, int64_t blocks, int64_t step_bytes)
       : plan_(plan), blocks_(blocks), classes_(table_channels), per_class_(plan.planes / table_channels) {
-    planes_ = std::clamp<int64_t>(kBatchBytes / (blocks * plan.block_bytes), 1, std::min(kMaxPlanes, per_class_));
+    planes_ = std::clamp<int64_t>(step_bytes / (blocks * plan.block_bytes), 1, std::min(kMaxPlanes, per_class_));
     bands_ = std::clamp<int64_t>(kPieceBytes / plan.band_bytes, 1, plan.grid.rows);
     plane_tiles_ = (per_class_ + planes_ - 1) / planes_, band_tiles_ = (plan.grid.rows + bands_ - 1) / bands_;
   }
