@@ -1,8 +1,11 @@
 """Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state."""
 
+from torchprotect.ops import _kernels
 from torchprotect.ops._library import backend
 from torchprotect.ops.aes_ecb import aes_ecb
 from torchprotect.ops.block_matmul import block_matmul
 from torchprotect.ops.block_permute import block_permute
+
+_kernels.load()
 
 __all__ = ["aes_ecb", "backend", "block_matmul", "block_permute"]

@@ -14,26 +14,42 @@ from torchprotect.errors import InputShapeError
 
 LIBRARY = torch.library.Library("torchprotect", "DEF")
 
-_names: list[str] = []
+_checks: dict[str, Callable[..., None]] = {}
 
 
-def register(name: str, arguments: str, reference: Callable[..., Tensor], check: Callable[..., None]) -> None:
+def register(
+    name: str,
+    arguments: str,
+    reference: Callable[..., Tensor],
+    check: Callable[..., None],
+    check_values: Callable[..., None],
+) -> None:
     """Define ``torchprotect::name`` and its ``out`` overload from one reference kernel.
+
+    A third overload, ``reference``, stays with this kernel whatever is compiled: compiled code turns to it for types
+    that it does not cover.
 
     Args:
         name: operator name.
         arguments: schema of the arguments; the first is the image, and the result is shaped like it.
         reference: ``(*arguments) -> Tensor``, plain PyTorch, any device.
         check: ``(*arguments)``, raises when shapes, dtypes or devices do not fit; runs on fake tensors too.
+        check_values: ``(*arguments)``, raises when values do not fit; sees real tensors only.
     """
 
-    def functional(*args: Any) -> Tensor:
+    def check_all(*args: Any, out: Tensor | None = None) -> None:
         check(*args)
+        check_values(*args)
+        if out is not None:
+            _check_out(args[0], out)
+            _check_memory(args, out)
+
+    def functional(*args: Any) -> Tensor:
+        check_all(*args)
         return reference(*args)
 
     def into(*args: Any, out: Tensor) -> None:
-        check(*args)
-        _check_out(args[0], out)
+        check_all(*args, out=out)
         out.copy_(reference(*args))
 
     def fake(*args: Any) -> Tensor:
@@ -46,12 +62,31 @@ def register(name: str, arguments: str, reference: Callable[..., Tensor], check:
 
     LIBRARY.define(f"{name}({arguments}) -> Tensor")
     LIBRARY.define(f"{name}.out({arguments}, *, Tensor(a!) out) -> ()")
+    LIBRARY.define(f"{name}.reference({arguments}) -> Tensor")
     LIBRARY.impl(name, functional, "CompositeExplicitAutograd")
+    LIBRARY.impl(f"{name}.reference", functional, "CompositeExplicitAutograd")
     LIBRARY.impl(f"{name}.out", into, "CompositeExplicitAutograd")
     torch.library.register_fake(f"torchprotect::{name}", fake, lib=LIBRARY)
     torch.library.register_fake(f"torchprotect::{name}.out", fake_into, lib=LIBRARY)
     torch.library.register_vmap(f"torchprotect::{name}", _vmap_rule(name), lib=LIBRARY)
-    _names.append(name)
+    _checks[name] = check_all
+
+
+def call(name: str, *arguments: Any, out: Tensor | None) -> Tensor:
+    """Call ``torchprotect::name``, into ``out`` if that is given.
+
+    Raises:
+        ProtectError: as the reference's checks say. A compiled kernel raises ``RuntimeError`` in fewer words.
+    """
+    operator = getattr(torch.ops.torchprotect, name)
+    try:
+        if out is None:
+            return operator(*arguments)
+        operator.out(*arguments, out=out)
+    except RuntimeError:
+        _checks[name](*arguments, out=out)
+        raise
+    return out
 
 
 def _check_out(image: Tensor, out: Tensor) -> None:
@@ -60,6 +95,26 @@ def _check_out(image: Tensor, out: Tensor) -> None:
             f"out must have the image's shape, dtype and device ({tuple(image.shape)}, {image.dtype}, {image.device}), "
             f"not ({tuple(out.shape)}, {out.dtype}, {out.device})"
         )
+
+
+def _check_memory(arguments: Sequence[Any], out: Tensor) -> None:
+    inputs = [a for a in arguments if isinstance(a, Tensor)]
+    if torch._debug_has_internal_overlap(out) == 1:
+        raise InputShapeError("out overlaps itself: several of its elements share memory, as an expanded tensor's do")
+    if any(_share_memory(out, tensor) for tensor in inputs):
+        raise InputShapeError("out shares memory with another argument; hand over a tensor of its own")
+
+
+def _share_memory(a: Tensor, b: Tensor) -> bool:
+    if a.numel() == 0 or b.numel() == 0 or a.device != b.device:
+        return False
+    (first_a, end_a), (first_b, end_b) = _extent(a), _extent(b)
+    return first_a < end_b and first_b < end_a
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + reach * tensor.element_size()
 
 
 def _vmap_rule(name: str) -> Callable[..., tuple[Tensor, int]]:
@@ -82,4 +137,4 @@ def backend() -> dict[str, dict[str, str]]:
         found = torch._C._dispatch_has_kernel_for_dispatch_key(f"torchprotect::{name}", key)
         return "compiled" if found else "reference"
 
-    return {name: {"cpu": kernel(name, "CPU"), "cuda": kernel(name, "CUDA")} for name in _names}
+    return {name: {"cpu": kernel(name, "CPU"), "cuda": kernel(name, "CUDA")} for name in _checks}

@@ -8,8 +8,8 @@ from torch import Tensor
 from torchprotect.errors import BlockSizeError, InputShapeError, InputTypeError
 from torchprotect.ops import _aes_torch
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
-from torchprotect.ops._library import register
-from torchprotect.ops.block_permute import check_order
+from torchprotect.ops._library import call, register
+from torchprotect.ops.block_permute import check_order, require_permutation
 
 UNIT = 16
 """Bytes in one AES unit."""
@@ -31,6 +31,12 @@ def _check(
         )
     if order is not None:
         check_order(order, positions, image.device)
+
+
+def _check_values(
+    image: Tensor, keys: Tensor, block: Sequence[int], decrypt: bool = False, order: Tensor | None = None
+) -> None:
+    require_permutation(order)
 
 
 def _crypt_cpu(units: Tensor, keys: Tensor, decrypt: bool) -> Tensor:
@@ -69,6 +75,7 @@ register(
     "Tensor image, Tensor keys, SymInt[2] block, bool decrypt=False, Tensor? order=None",
     _reference,
     _check,
+    _check_values,
 )
 
 
@@ -97,7 +104,4 @@ def aes_ecb(
     Returns:
         ``out``, or a new tensor like ``image``.
     """
-    if out is None:
-        return torch.ops.torchprotect.aes_ecb(image, keys, block, decrypt, order)
-    torch.ops.torchprotect.aes_ecb.out(image, keys, block, decrypt, order, out=out)
-    return out
+    return call("aes_ecb", image, keys, block, decrypt, order, out=out)

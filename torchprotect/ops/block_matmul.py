@@ -8,8 +8,8 @@ from torch import Tensor
 
 from torchprotect.errors import InputShapeError, InputTypeError
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
-from torchprotect.ops._library import LIBRARY, register
-from torchprotect.ops.block_permute import check_order
+from torchprotect.ops._library import LIBRARY, call, register
+from torchprotect.ops.block_permute import check_order, require_permutation
 
 ORDERED_SUM_LIMIT = 16
 """Up to this matrix size, sums run over k in order, each product and sum rounded: the same bits on every backend."""
@@ -30,6 +30,12 @@ def _check(
         )
     if order is not None:
         check_order(order, positions, image.device)
+
+
+def _check_values(
+    image: Tensor, matrices: Tensor, block: Sequence[int], left: bool = False, order: Tensor | None = None
+) -> None:
+    require_permutation(order)
 
 
 def _ordered_product(a: Tensor, b: Tensor) -> Tensor:
@@ -77,6 +83,7 @@ register(
     "Tensor image, Tensor matrices, SymInt[2] block, bool left=False, Tensor? order=None",
     _reference,
     _check,
+    _check_values,
 )
 torch.library.register_autograd("torchprotect::block_matmul", _backward, setup_context=_setup_context, lib=LIBRARY)
 
@@ -104,7 +111,4 @@ def block_matmul(
     Returns:
         ``out``, or a new tensor like ``image``. For ``m <= 16`` products are summed in order, each step rounded.
     """
-    if out is None:
-        return torch.ops.torchprotect.block_matmul(image, matrices, block, left, order)
-    torch.ops.torchprotect.block_matmul.out(image, matrices, block, left, order, out=out)
-    return out
+    return call("block_matmul", image, matrices, block, left, order, out=out)

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchprotect.errors import InputShapeError
+from torchprotect.errors import InputRangeError, InputShapeError
 from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
-from torchprotect.ops._library import LIBRARY, register
+from torchprotect.ops._library import LIBRARY, call, register
 
 
 def check_order(order: Tensor, positions: int, device: torch.device) -> None:
@@ -19,10 +19,20 @@ def check_order(order: Tensor, positions: int, device: torch.device) -> None:
         )
 
 
+def require_permutation(order: Tensor | None) -> None:
+    """Check that each block stands in the order once."""
+    if order is not None and not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
+        raise InputRangeError(f"order must be a permutation: each of 0 .. {len(order) - 1} once")
+
+
 def _check(image: Tensor, order: Tensor, block: Sequence[int]) -> None:
     if image.ndim < 2:
         raise InputShapeError(f"an image has at least two dimensions [..., H, W], not shape {list(image.shape)}")
     check_order(order, count_blocks(image, block), image.device)
+
+
+def _check_values(image: Tensor, order: Tensor, block: Sequence[int]) -> None:
+    require_permutation(order)
 
 
 def _reference(image: Tensor, order: Tensor, block: Sequence[int]) -> Tensor:
@@ -40,7 +50,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return torch.ops.torchprotect.block_permute(grad, order.argsort(), ctx.block), None, None
 
 
-register("block_permute", "Tensor image, Tensor order, SymInt[2] block", _reference, _check)
+register("block_permute", "Tensor image, Tensor order, SymInt[2] block", _reference, _check, _check_values)
 torch.library.register_autograd("torchprotect::block_permute", _backward, setup_context=_setup_context, lib=LIBRARY)
 
 
@@ -56,7 +66,4 @@ def block_permute(image: Tensor, order: Tensor, block: tuple[int, int], *, out: 
     Returns:
         ``out``, or a new tensor like ``image``.
     """
-    if out is None:
-        return torch.ops.torchprotect.block_permute(image, order, block)
-    torch.ops.torchprotect.block_permute.out(image, order, block, out=out)
-    return out
+    return call("block_permute", image, order, block, out=out)

@@ -22,6 +22,7 @@ using StableIValue = uint64_t;
 using AOTITorchError = int32_t;
 
 // Constants: their values are no part of the ABI
+int32_t aoti_torch_device_type_cuda();
 int32_t aoti_torch_dtype_uint8();
 int32_t aoti_torch_dtype_int64();
 int32_t aoti_torch_dtype_float32();

@@ -1,10 +1,9 @@
 // Multipliers on 512 bits.
 //
-// Matrices up to 4 x 4: a vector holds the same row of several neighbouring blocks. For each k, element k of every
+// Matrices up to 8 x 8: a vector holds the same row of several neighbouring blocks. For each k, element k of every
 // block's row is spread over that block's lanes and multiplied by row k of the blocks' matrices, side by side in another.
 #include <immintrin.h>
 
-#include <type_traits>
 #include <utility>
 
 #include "block_matmul_loops.h"
@@ -123,44 +122,27 @@ void packed_right(const Blocks<float>& blocks) {
   }
 }
 
-struct EightLanes {
-  using Type = __m256;
-  static Type load(const float* from) { return _mm256_loadu_ps(from); }
-  static Type times(float factor, Type row) { return _mm256_mul_ps(_mm256_set1_ps(factor), row); }
-  static Type add(Type a, Type b) { return _mm256_add_ps(a, b); }
-  static void store(float* to, __mmask16 lanes, Type row) { _mm256_mask_storeu_ps(to, static_cast<__mmask8>(lanes), row); }
-};
-
-struct SixteenLanes {
-  using Type = __m512;
-  static Type load(const float* from) { return _mm512_loadu_ps(from); }
-  static Type times(float factor, Type row) { return _mm512_mul_ps(_mm512_set1_ps(factor), row); }
-  static Type add(Type a, Type b) { return _mm512_add_ps(a, b); }
-  static void store(float* to, __mmask16 lanes, Type row) { _mm512_mask_storeu_ps(to, lanes, row); }
-};
-
-/// One block, a row of which fills more than half a vector: each element is repeated by the load that fetches it.
-template <class Lanes, int kSize>
+/// One block: each element is repeated over a vector by the load that fetches it.
+template <int kSize>
 void single_right(const Blocks<float>& blocks) {
-  typename Lanes::Type matrix[kSize];
-  for (int k = 0; k < kSize; ++k) matrix[k] = Lanes::load(blocks.matrices + k * kLanes);
+  __m512 matrix[kSize];
+  for (int k = 0; k < kSize; ++k) matrix[k] = _mm512_loadu_ps(blocks.matrices + k * kLanes);
   for (int64_t t = 0; t < blocks.planes; ++t) {
     const float* from = blocks.from[t] + blocks.offsets[0];
     float* to = blocks.to[t] + blocks.to_offset;
     for (int64_t i = 0; i < blocks.height; ++i, from += blocks.from_pitch, to += blocks.to_pitch) {
-      typename Lanes::Type sum = Lanes::times(from[0], matrix[0]);
+      __m512 sum = _mm512_mul_ps(_mm512_set1_ps(from[0]), matrix[0]);
 #pragma GCC unroll 16
-      for (int k = 1; k < kSize; ++k) sum = Lanes::add(sum, Lanes::times(from[k], matrix[k]));
-      Lanes::store(to, first_lanes(kSize), sum);
+      for (int k = 1; k < kSize; ++k) sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_set1_ps(from[k]), matrix[k]));
+      _mm512_mask_storeu_ps(to, first_lanes(kSize), sum);
     }
   }
 }
 
 template <int kSize>
 Multiplier<float> small() {
-  if constexpr (kSize <= 4) return {kLanes / kSize, kSize * kLanes, pack_rows<kSize>, packed_right<kSize>};
-  using Lanes = std::conditional_t<kSize <= 8, EightLanes, SixteenLanes>;
-  return {1, kSize * kLanes, pack_rows<kSize>, single_right<Lanes, kSize>};
+  constexpr auto multiply = kSize <= 8 ? packed_right<kSize> : single_right<kSize>;
+  return {kLanes / kSize, kSize * kLanes, pack_rows<kSize>, multiply};
 }
 
 Multiplier<float> small_of(int64_t size) {

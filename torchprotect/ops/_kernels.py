@@ -1,0 +1,40 @@
+"""The compiled kernels: found beside the package, loaded once, or left out."""
+
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+
+def load() -> None:
+    """Add the compiled kernels to the operators.
+
+    Kernels that are not there are no matter: the reference serves. Those that do not load give one warning. They are
+    left out where the environment sets ``TORCHPROTECT_DISABLE_EXT=1``.
+    """
+    if os.environ.get("TORCHPROTECT_DISABLE_EXT", "0") != "0":
+        return
+    for path in _find():
+        try:
+            if ctypes.CDLL(str(path)).torchprotect_register() != 0:
+                raise OSError("PyTorch refused to register them")
+        except (OSError, AttributeError) as error:
+            warnings.warn(
+                f"the compiled kernels in {path.name} do not load, slower ones are used: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _find() -> Iterator[Path]:
+    names = ["torchprotect_cpu"]
+    if torch.version.cuda is not None:  # a library for another release would not find the one that PyTorch has loaded
+        names.append(f"torchprotect_cuda{torch.version.cuda.partition('.')[0]}")
+    folders = sys.modules["torchprotect"].__path__  # two for an editable install: sources, and what was built
+    for name in names:
+        found = [path for folder in folders for path in Path(folder, "lib").glob(f"*{name}.*")]
+        yield from found[:1]
