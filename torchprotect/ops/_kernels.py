@@ -20,14 +20,13 @@ def load() -> None:
         return
     for path in _find():
         try:
-            if ctypes.CDLL(str(path)).torchprotect_register() != 0:
-                raise OSError("PyTorch refused to register them")
+            refused = ctypes.CDLL(str(path)).torchprotect_register() != 0
+            cause = "PyTorch refused to register them" if refused else None
         except (OSError, AttributeError) as error:
-            warnings.warn(
-                f"the compiled kernels in {path.name} do not load, slower ones are used: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            cause = str(error)
+        if cause is not None:
+            message = f"the compiled kernels in {path.name} do not load, slower ones are used: {cause}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _find() -> Iterator[Path]:
