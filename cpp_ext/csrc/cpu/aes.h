@@ -23,7 +23,6 @@ struct Units {
   Layout reads;
   char* const* to;
   Layout writes;
-  bool settled;  // what is read was written long ago
 };
 
 /// A row of narrow blocks that are 16 bytes wide together, or fewer at the edge of the image, in several planes.

@@ -134,7 +134,7 @@ class Job {
     for (int64_t t = 0; t < batch.planes; ++t) from[t] = batch.from[t] + batch.offsets[0];
     cipher_.one_key(
         schedule(batch, 0), schedules_.rounds(), decrypt_,
-        {batch.planes, direct_.strips, direct_.count, from, direct_.reads, batch.to, direct_.writes, true});
+        {batch.planes, direct_.strips, direct_.count, from, direct_.reads, batch.to, direct_.writes});
   }
 
   void cut(const Batch& batch, char* scratch) const {
@@ -166,7 +166,7 @@ class Job {
     char* at[kMaxPlanes];
     for (int64_t first = 0; first < blocks_ * units_; first += each) {
       for (int64_t t = 0; t < batch.planes; ++t) at[t] = scratch + t * line() + first * kUnitBytes;
-      const Units units{batch.planes, 1, each, at, {kUnitBytes, 0}, at, {kUnitBytes, 0}, false};
+      const Units units{batch.planes, 1, each, at, {kUnitBytes, 0}, at, {kUnitBytes, 0}};
       if (key_per_lane_) {  // lanes left over repeat a key
         const uint8_t* lanes[kMaxLanes];
         for (int64_t k = 0; k < cipher_.lanes; ++k) lanes[k] = schedule(batch, (first + k) / units_);
