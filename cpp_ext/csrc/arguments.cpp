@@ -85,11 +85,11 @@ void check_order(const Tensor& order, const Grid& grid, const Tensor& image) {
 }
 
 void check_permutation(const int64_t* order, int64_t positions) {
-  std::vector<bool> seen(positions, false);
+  std::vector<char> seen(positions, 0);
   for (int64_t i = 0; i < positions; ++i) {
     const bool fits = order[i] >= 0 && order[i] < positions && !seen[order[i]];
     require(fits, "order must be a permutation: each of 0 .. positions - 1 once");
-    seen[order[i]] = true;
+    seen[order[i]] = 1;
   }
 }
 

@@ -38,17 +38,7 @@ struct Plan {
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);
-    positions.reserve(grid.positions()), offsets.reserve(grid.positions());
-    for (int64_t row = 0; row < grid.rows; ++row) {
-      for (int64_t column = 0; column < grid.columns; ++column) {
-        const int64_t place = row / slices * grid.columns + column;
-        const int64_t position = order == nullptr ? place : order[place];
-        const int64_t first_row = position / grid.columns * slices + row % slices;
-        positions.push_back(position);
-        offsets.push_back(
-            first_row * grid.height * from_pitch + position % grid.columns * grid.width * from_step);
-      }
-    }
+    find_blocks(order, slices);
   }
 
   bool has_rows() const { return has_rows(image) && has_rows(out); }
@@ -57,6 +47,23 @@ struct Plan {
   char* target(int64_t plane) const { return at(out, plane); }
 
  private:
+  void find_blocks(const int64_t* order, int64_t slices) {
+    std::vector<int64_t> starts;  // of each block of the image, before slicing
+    for (int64_t row = 0; row < grid.rows; row += slices) {
+      for (int64_t column = 0; column < grid.columns; ++column) {
+        starts.push_back(row * grid.height * from_pitch + column * grid.width * from_step);
+      }
+    }
+    positions.reserve(grid.positions()), offsets.reserve(grid.positions());
+    for (int64_t row = 0; row < grid.rows; ++row) {
+      const int64_t first = row / slices * grid.columns, below = row % slices * grid.height * from_pitch;
+      for (int64_t place = first; place < first + grid.columns; ++place) {
+        positions.push_back(order == nullptr ? place : order[place]);
+        offsets.push_back(starts[positions.back()] + below);
+      }
+    }
+  }
+
   static bool has_rows(const Image& any) { return any.column_stride == 1 || any.width == 1; }
   static bool follow(int64_t size, int64_t stride, int64_t length) { return size == 1 || stride == length; }
   static char* at(const Image& any, int64_t plane) {
