@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from _common import (
+from _cases import (
     COPY,
     REFERENCE,
     Builder,

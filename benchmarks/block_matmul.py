@@ -6,7 +6,7 @@ Usage: python benchmarks/block_matmul.py [--device cuda] [--threads N] [--rounds
 from functools import partial
 
 import torch
-from _common import (
+from _cases import (
     COPY,
     REFERENCE,
     Builder,

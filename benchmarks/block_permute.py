@@ -6,7 +6,7 @@ Usage: python benchmarks/block_permute.py [--device cuda] [--threads N] [--round
 from functools import partial
 
 import torch
-from _common import (
+from _cases import (
     COPY,
     REFERENCE,
     Builder,

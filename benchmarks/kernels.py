@@ -10,7 +10,7 @@ import aes_ecb
 import block_matmul
 import block_permute
 import per_sample
-from _common import Builder, Setup, print_table, read_setup, run_cases, summary_rows, two_threads, write_results
+from _cases import Builder, Setup, print_table, read_setup, run_cases, summary_rows, two_threads, write_results
 
 OPERATORS = (block_permute, aes_ecb, block_matmul)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import PIL.Image
 import torch
-from _common import Builder, Case, Contestant, Goal, Setup, benchmark
+from _cases import Builder, Case, Contestant, Goal, Setup, benchmark
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
