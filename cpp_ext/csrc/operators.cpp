@@ -63,7 +63,7 @@ Tensor run_aes_ecb(
   require(image.dim >= 3, "image must have at least three dimensions [..., C, H, W]");
   require(image.dtype == aoti_torch_dtype_uint8(), "image must be uint8");
   const Grid grid = check_block(image, block);
-  require(grid.height * grid.width % 16 == 0, "block must hold a multiple of 16 bytes");
+  require((grid.height % 16) * (grid.width % 16) % 16 == 0, "block must hold a multiple of 16 bytes");
   check_keys(keys, grid, image);
   if (order) check_order(order, grid, image);
   const Tensor table = contiguous(keys), places = order ? contiguous(order) : Tensor();

@@ -1,6 +1,7 @@
 """Blocks of an image as a tensor dimension, and back. Blocks are read row-major."""
 
 from collections.abc import Sequence
+from math import isqrt
 
 from torch import Tensor
 
@@ -19,8 +20,9 @@ def count_blocks(image: Tensor, block: Sequence[int]) -> int:
 
 
 def divisors(size: int) -> list[int]:
-    """Return the block lengths that divide ``size``."""
-    return [n for n in range(1, size + 1) if size % n == 0]
+    """Return the block lengths that divide ``size``; of a size beyond 2**32 only those with a factor up to 2**16."""
+    small = [n for n in range(1, min(isqrt(size), 2**16) + 1) if size % n == 0]
+    return sorted({*small, *(size // n for n in small)})
 
 
 def to_blocks(image: Tensor, block: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchprotect.errors import InputShapeError
+from torchprotect.errors import InputShapeError, InputTypeError
 
 LIBRARY = torch.library.Library("torchprotect", "DEF")
 
@@ -52,6 +52,15 @@ def register(
         check_all(*args, out=out)
         out.copy_(reference(*args))
 
+    def into_resolved(*args: Any, out: Tensor) -> None:
+        # PyTorch's own fallback takes a result off the stack, but there is none: memory would be corrupted
+        if out.is_conj() or out.is_neg():
+            raise InputShapeError(
+                "out is conjugated or negated only in name; hand over its resolve_conj().resolve_neg()"
+            )
+        plain = [a.resolve_conj().resolve_neg() if isinstance(a, Tensor) else a for a in args]
+        getattr(torch.ops.torchprotect, name).out(*plain, out=out)
+
     def fake(*args: Any) -> Tensor:
         check(*args)
         return torch.empty_like(args[0])
@@ -66,6 +75,8 @@ def register(
     LIBRARY.impl(name, functional, "CompositeExplicitAutograd")
     LIBRARY.impl(f"{name}.reference", functional, "CompositeExplicitAutograd")
     LIBRARY.impl(f"{name}.out", into, "CompositeExplicitAutograd")
+    for key in ("Conjugate", "Negative"):
+        LIBRARY.impl(f"{name}.out", into_resolved, key)
     torch.library.register_fake(f"torchprotect::{name}", fake, lib=LIBRARY)
     torch.library.register_fake(f"torchprotect::{name}.out", fake_into, lib=LIBRARY)
     torch.library.register_vmap(f"torchprotect::{name}", _vmap_rule(name), lib=LIBRARY)
@@ -82,10 +93,14 @@ def call(name: str, *arguments: Any, out: Tensor | None) -> Tensor:
     try:
         if out is None:
             return operator(*arguments)
+        if torch.is_grad_enabled() and any(a.requires_grad for a in (*arguments, out) if isinstance(a, Tensor)):
+            raise InputTypeError("out= takes no part in gradients, but an argument requires one; leave out= away")
         operator.out(*arguments, out=out)
     except RuntimeError:
         _checks[name](*arguments, out=out)
         raise
+    if not torch.compiler.is_compiling():
+        torch.autograd.graph.increment_version(out)  # compiled kernels write past autograd, which must notice
     return out
 
 
@@ -99,10 +114,19 @@ def _check_out(image: Tensor, out: Tensor) -> None:
 
 def _check_memory(arguments: Sequence[Any], out: Tensor) -> None:
     inputs = [a for a in arguments if isinstance(a, Tensor)]
-    if torch._debug_has_internal_overlap(out) == 1:
+    if _overlaps_itself(out):
         raise InputShapeError("out overlaps itself: several of its elements share memory, as an expanded tensor's do")
     if any(_share_memory(out, tensor) for tensor in inputs):
         raise InputShapeError("out shares memory with another argument; hand over a tensor of its own")
+
+
+def _overlaps_itself(tensor: Tensor) -> bool:
+    reach = 1
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        if size > 1 and stride < reach:
+            return True
+        reach += stride * (size - 1)
+    return False
 
 
 def _share_memory(a: Tensor, b: Tensor) -> bool:

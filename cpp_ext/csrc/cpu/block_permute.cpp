@@ -58,6 +58,7 @@ void make_bands(const Plan& plan, int64_t begin, int64_t end) {
     char* target = plan.target(plane);
     const int64_t first_row = std::max<int64_t>(begin - plane * rows, 0), end_row = std::min(end - plane * rows, rows);
     for (int64_t row = first_row; row < end_row; ++row) {
+      writer.begin(plan.band_bytes);
       char* band = writer.place(target + row * plan.grid.height * plan.to_pitch, plan.band_bytes);
       const char* ahead = next == nullptr ? nullptr : next + row * plan.band_bytes;
       if (loose(kRun) > kRun && plan.packed && !last) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <stdexcept>
 #include <vector>
 
 #include "../image.h"
@@ -58,8 +59,13 @@ struct Plan {
     for (int64_t row = 0; row < grid.rows; ++row) {
       const int64_t first = row / slices * grid.columns, below = row % slices * grid.height * from_pitch;
       for (int64_t place = first; place < first + grid.columns; ++place) {
-        positions.push_back(order == nullptr ? place : order[place]);
-        offsets.push_back(starts[positions.back()] + below);
+        const int64_t position = order == nullptr ? place : order[place];
+        // checked before, but another thread may have written to the order since: then too nothing outside is read
+        if (position < 0 || position >= static_cast<int64_t>(starts.size())) {
+          throw std::runtime_error("torchprotect: order was changed while it was used");
+        }
+        positions.push_back(position);
+        offsets.push_back(starts[position] + below);
       }
     }
   }
@@ -82,10 +88,14 @@ class Writer {
         other_((tile + 4095) / 4096 * 4096 + 2048),  // equal places in two pages would look like one to the core
         scratch_(streamed_ ? other_ + capacity_ : 0) {}
 
-  /// Where to write the `bytes` that are to stand at `target`; valid until `tile` bytes more have been placed.
+  /// Begin a tile of `bytes` in all. What was placed before is finished, and may be streamed while this one is made.
+  void begin(int64_t bytes) {
+    if (streamed_ && filled_ + bytes > capacity_) turn();
+  }
+
+  /// Where to write the `bytes` of the tile that are to stand at `target`; valid until the next tile begins.
   char* place(char* target, int64_t bytes) {
     if (!streamed_) return target;
-    if (filled_ + bytes > capacity_) turn();
     char* here = scratch_.data() + half_ * other_ + filled_;
     if (!open_.empty() && open_.back().to + open_.back().bytes == target) {
       open_.back().bytes += bytes;

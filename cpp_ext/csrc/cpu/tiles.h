@@ -54,6 +54,7 @@ class Tiles {
     batch.channel = plane_tile / plane_tiles_, batch.planes = std::min(planes_, per_class_ - first);
     const char* ahead[kMaxPlanes];
     char* tops[kMaxPlanes];
+    writer.begin(batch.planes * (end_row - first_row) * plan_.band_bytes);  // one tile: none of it streamed too early
     for (int64_t t = 0; t < batch.planes; ++t) {
       const int64_t here = plane(batch.channel, first + t), next = first + t + planes_;
       batch.from[t] = plan_.source(here);
