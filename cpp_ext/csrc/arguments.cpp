@@ -128,6 +128,7 @@ Image as_image(const Tensor& tensor, bool for_writing) {
   Image image;
   image.data = for_writing ? tensor.mutable_data() : const_cast<void*>(tensor.data());
   image.item = tensor.item();
+  image.fresh = false;
   fold(tensor, tensor.dim - 3, &image.outer, &image.outer_stride);
   const bool has_channels = tensor.dim > 2;
   image.channels = has_channels ? tensor.size(3) : 1;

@@ -11,6 +11,7 @@ struct Image {
   int64_t item;  // bytes an element
   int64_t outer, channels, height, width;
   int64_t outer_stride, channel_stride, row_stride, column_stride;
+  bool fresh;  // memory that nobody has touched yet: the system hands it over as it is written
 
   int64_t bytes() const { return outer * channels * height * width * item; }
 };

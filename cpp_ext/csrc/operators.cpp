@@ -13,10 +13,14 @@ Kernels kernels;  // set once, when the library is registered
 class Result {
  public:
   Result(const Tensor& image, Tensor out) : target_(static_cast<Tensor&&>(out)) {
-    if (!target_) target_ = empty_like(image);
+    if (!target_) target_ = empty_like(image), fresh_ = true;
     if (!is_image(target_)) staged_ = new_tensor(target_, contiguous_strides(target_).data());
   }
-  Image image() const { return as_image(staged_ ? staged_ : target_, true); }
+  Image image() const {
+    Image image = as_image(staged_ ? staged_ : target_, true);
+    image.fresh = fresh_;
+    return image;
+  }
   void finish() const {
     if (staged_) succeed(aoti_torch_copy_(target_.handle(), staged_.handle(), 0));
   }
@@ -24,6 +28,7 @@ class Result {
 
  private:
   Tensor target_, staged_;
+  bool fresh_ = false;
 };
 
 /// The image, and what it leans on when its leading dimensions do not fold into one.

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ SWITCHED_OFF = "TORCHPROTECT_DISABLE_EXT"
 NAMES = ["block_permute", "aes_ecb", "block_matmul"]
 WITH_TABLE = NAMES[1:]
 TABLES = {"aes_ecb": "keys", "block_matmul": "matrices"}
+ONCE = pytest.mark.skipif(os.environ.get(SWITCHED_OFF, "0") != "0", reason="about threads of the compiled kernels")
 BIG = [2**31, 2**32 + 1, 2**40, 2**62, 2**63 - 1]
 SHAPE, BLOCK = (2, 3, 8, 12), (4, 4)
 
@@ -322,8 +324,11 @@ for out, operator, arguments in [
             function(*arguments, out=out)
         except InputShapeError as error:
             print(str(error).split()[0])
-        assert not torch.view_as_real(out).any() if out.is_complex() else not out.any()
-for image, operator, rest in [(pixels.conj(), "block_permute", (order, (4, 4))), (flipped, "block_matmul", (matrices, (4, 4)))]:
+        assert not out.any()
+for image, operator, rest in [
+    (pixels.conj(), "block_permute", (order, (4, 4))),
+    (flipped, "block_matmul", (matrices, (4, 4))),
+]:
     plain = image.resolve_conj().resolve_neg()
     expected, out = getattr(direct, operator).reference(plain, *rest), torch.zeros_like(plain)
     getattr(direct, operator).out(image, *rest, out=out)
@@ -332,7 +337,7 @@ for image, operator, rest in [(pixels.conj(), "block_permute", (order, (4, 4))),
 
 
 def test_conjugated_and_negated_tensors():
-    """As images they are welcome. As out they are refused before PyTorch's fallback spoils its stack, and the process."""
+    """As images they are welcome. As out they are refused, before PyTorch's fallback spoils its own stack."""
     done = subprocess.run([sys.executable, "-c", CONJUGATED], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ["out"] * 4
@@ -351,7 +356,7 @@ def change():
         numbers[-1] = side * side - 1
 thread = threading.Thread(target=change)
 thread.start()
-end = time.monotonic() + 4
+end = time.monotonic() + 2
 while time.monotonic() < end:
     try:
         torch.ops.torchprotect.block_permute.out(image, order, (1, 1), out=out)
@@ -362,6 +367,7 @@ thread.join()
 """
 
 
+@ONCE
 def test_an_order_that_another_thread_changes_is_no_crash():
     done = subprocess.run([sys.executable, "-c", CHANGING_ORDER], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -392,6 +398,7 @@ print(raised)
 """
 
 
+@ONCE
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_threads_short_of_memory_raise():
     """Memory that a thread of the pool does not get is an error, and no result that was never written."""
@@ -401,24 +408,14 @@ def test_threads_short_of_memory_raise():
         assert int(done.stdout) > 0
 
 
-LONG_SIDES = """
-import torch
-from torchprotect import ops
-from torchprotect.errors import BlockSizeError
-image, order = torch.zeros(1, dtype=torch.uint8).expand(1, 2**40, 2**20), torch.arange(1)
-for call in (lambda: ops.block_permute(image, order, (3, 4)), lambda: ops.aes_ecb(image, order, (4, 7))):
-    try:
-        call()
-    except BlockSizeError as error:
-        print(len(str(error)))
-"""
-
-
 def test_long_sides_are_refused_at_once():
-    """The message lists what divides a side: it must not try every number up to 2**40."""
-    done = subprocess.run([sys.executable, "-c", LONG_SIDES], capture_output=True, text=True, check=True, timeout=40)
-    assert all(int(length) < 1000 for length in done.stdout.split())
-    assert len(done.stdout.split()) == 2
+    """The message lists what divides a side: it must not try every number up to that."""
+    for side in (2**27, 2**40, 2**62):
+        image, start = torch.zeros(1, dtype=torch.uint8).expand(1, side, 1), time.monotonic()
+        with pytest.raises(BlockSizeError) as caught:
+            ops.block_permute(image, torch.arange(1), (3, 1))
+        assert time.monotonic() - start < 2
+        assert len(str(caught.value)) < 1500
 
 
 # Tensors that are no plain memory

@@ -24,7 +24,7 @@ DTYPES = [torch.uint8, torch.int16, torch.float32, torch.float64, torch.complex1
 
 class Image(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("item", ctypes.c_int64), ("sizes", ctypes.c_int64 * 4)]
-    _fields_ += [("strides", ctypes.c_int64 * 4)]
+    _fields_ += [("strides", ctypes.c_int64 * 4), ("fresh", ctypes.c_bool)]
 
 
 class Grid(ctypes.Structure):

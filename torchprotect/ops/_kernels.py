@@ -35,5 +35,5 @@ def _find() -> Iterator[Path]:
         names.append(f"torchprotect_cuda{torch.version.cuda.partition('.')[0]}")
     folders = sys.modules["torchprotect"].__path__  # two for an editable install: sources, and what was built
     for name in names:
-        found = [path for folder in folders for path in Path(folder, "lib").glob(f"*{name}.*")]
+        found = [path for folder in folders for path in Path(folder, "lib").glob(f"lib{name}.so")]
         yield from found[:1]

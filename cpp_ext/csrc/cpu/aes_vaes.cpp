@@ -119,7 +119,7 @@ void with_key_per_lane(const uint8_t* const* schedules, const Units& units) {
 
 /// Narrow blocks: four rows of 16 bytes, which are rows of `16 / kRun` blocks side by side, make four units in one
 /// permutation, and the other way round.
-template <int kRun>
+template <int kRun, bool kFull>
 struct Rows {
   static constexpr int kBlocks = kUnitBytes / kRun;
 
@@ -133,7 +133,7 @@ struct Rows {
   }
 
   __m128i load_row(const char* from) const {
-    if (adjacent) return _mm_maskz_loadu_epi8(valid, from + offsets[0]);
+    if (adjacent) return kFull ? load_unit(from + offsets[0]) : _mm_maskz_loadu_epi8(valid, from + offsets[0]);
     if constexpr (kRun == 4) {
       int parts[4];
       for (int i = 0; i < 4; ++i) std::memcpy(parts + i, from + offsets[i], 4);
@@ -155,10 +155,14 @@ struct Rows {
   void store(char* to, __m512i units) const {
     const __m512i rows = turn(units);
     const int64_t pitch = blocks.to_pitch;
-    _mm_mask_storeu_epi8(to, valid, _mm512_castsi512_si128(rows));
-    _mm_mask_storeu_epi8(to + pitch, valid, _mm512_extracti32x4_epi32(rows, 1));
-    _mm_mask_storeu_epi8(to + 2 * pitch, valid, _mm512_extracti32x4_epi32(rows, 2));
-    _mm_mask_storeu_epi8(to + 3 * pitch, valid, _mm512_extracti32x4_epi32(rows, 3));
+    store_row(to, _mm512_castsi512_si128(rows));
+    store_row(to + pitch, _mm512_extracti32x4_epi32(rows, 1));
+    store_row(to + 2 * pitch, _mm512_extracti32x4_epi32(rows, 2));
+    store_row(to + 3 * pitch, _mm512_extracti32x4_epi32(rows, 3));
+  }
+  void store_row(char* to, __m128i row) const {
+    if constexpr (kFull) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), row);
+    _mm_mask_storeu_epi8(to, valid, row);
   }
   /// Its own inverse: lane `l` becomes a unit of block `l % kBlocks`.
   static __m512i turn(__m512i state) {
@@ -176,8 +180,8 @@ struct Rows {
   bool adjacent;
 };
 
-template <bool kDecrypt, int kRounds, int kRun, int kCount>
-inline void crypt_rows(const __m512i (&keys)[kRounds + 1], const Rows<kRun>& rows, const Four* at) {
+template <bool kDecrypt, int kRounds, int kCount, class Rows>
+inline void crypt_rows(const __m512i (&keys)[kRounds + 1], const Rows& rows, const Four* at) {
   __m512i state[kCount];
   for (int i = 0; i < kCount; ++i) state[i] = _mm512_xor_si512(rows.load(at[i].from), keys[0]);
 #pragma GCC unroll 16
@@ -193,25 +197,31 @@ inline void crypt_rows(const __m512i (&keys)[kRounds + 1], const Rows<kRun>& row
   }
 }
 
-template <bool kDecrypt, int kRounds, int kRun>
+template <bool kDecrypt, int kRounds, int kRun, bool kFull>
 void narrow_blocks(const uint8_t* const* schedules, const Narrow& blocks) {
-  const Rows<kRun> rows(blocks);
+  using Way = Rows<kRun, kFull>;
+  const Way rows(blocks);
   __m512i keys[kRounds + 1];
-  for (int i = 0; i <= kRounds; ++i) keys[i] = join_keys(schedules, Rows<kRun>::kBlocks, i);
+  for (int i = 0; i <= kRounds; ++i) keys[i] = join_keys(schedules, Way::kBlocks, i);
   Four batch[kInFlight];
   int count = 0;
   for (int64_t plane = 0; plane < blocks.planes; ++plane) {
     for (int64_t y = 0; y < blocks.height; y += 4) {
       batch[count++] = {blocks.from[plane] + y * blocks.from_pitch, blocks.to[plane] + y * blocks.to_pitch};
-      if (count == kInFlight) crypt_rows<kDecrypt, kRounds, kRun, kInFlight>(keys, rows, batch), count = 0;
+      if (count == kInFlight) crypt_rows<kDecrypt, kRounds, kInFlight>(keys, rows, batch), count = 0;
     }
   }
-  for (int i = 0; i < count; ++i) crypt_rows<kDecrypt, kRounds, kRun, 1>(keys, rows, batch + i);
+  for (int i = 0; i < count; ++i) crypt_rows<kDecrypt, kRounds, 1>(keys, rows, batch + i);
 }
 
 template <bool kDecrypt, int kRounds>
 void narrow_of(const uint8_t* const* schedules, const Narrow& blocks) {
-  (blocks.run == 4 ? narrow_blocks<kDecrypt, kRounds, 4> : narrow_blocks<kDecrypt, kRounds, 8>)(schedules, blocks);
+  const bool full = blocks.blocks * blocks.run == kUnitBytes;
+  if (blocks.run == 4) {
+    (full ? narrow_blocks<kDecrypt, kRounds, 4, true> : narrow_blocks<kDecrypt, kRounds, 4, false>)(schedules, blocks);
+  } else {
+    (full ? narrow_blocks<kDecrypt, kRounds, 8, true> : narrow_blocks<kDecrypt, kRounds, 8, false>)(schedules, blocks);
+  }
 }
 
 /// One of six, for a direction and a key length.

@@ -9,7 +9,7 @@ namespace {
 struct EightFloats {
   using Type = __m256;
   static constexpr int64_t kWidth = 8;
-  static constexpr int kRows = 6;
+  static constexpr int kRows = 4;
   static Type zero() { return _mm256_setzero_ps(); }
   static Type load(const float* from) { return _mm256_loadu_ps(from); }
   static void store(float* to, Type value) { _mm256_storeu_ps(to, value); }
@@ -20,7 +20,7 @@ struct EightFloats {
 struct FourDoubles {
   using Type = __m256d;
   static constexpr int64_t kWidth = 4;
-  static constexpr int kRows = 6;
+  static constexpr int kRows = 4;
   static Type zero() { return _mm256_setzero_pd(); }
   static Type load(const double* from) { return _mm256_loadu_pd(from); }
   static void store(double* to, Type value) { _mm256_storeu_pd(to, value); }

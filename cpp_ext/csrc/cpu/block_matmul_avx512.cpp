@@ -16,7 +16,7 @@ constexpr int kLanes = 16;
 struct SixteenFloats {
   using Type = __m512;
   static constexpr int64_t kWidth = 16;
-  static constexpr int kRows = 12;
+  static constexpr int kRows = 8;
   static Type zero() { return _mm512_setzero_ps(); }
   static Type load(const float* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Type value) { _mm512_storeu_ps(to, value); }
@@ -27,7 +27,7 @@ struct SixteenFloats {
 struct EightDoubles {
   using Type = __m512d;
   static constexpr int64_t kWidth = 8;
-  static constexpr int kRows = 12;
+  static constexpr int kRows = 8;
   static Type zero() { return _mm512_setzero_pd(); }
   static Type load(const double* from) { return _mm512_loadu_pd(from); }
   static void store(double* to, Type value) { _mm512_storeu_pd(to, value); }

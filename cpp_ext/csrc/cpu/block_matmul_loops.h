@@ -125,12 +125,13 @@ inline void multiply_rows(const Row<Scalar>* rows, const Scalar* panel, int64_t 
 
 template <class Vector, class Scalar>
 void multiply_all(const std::vector<Row<Scalar>>& rows, const Scalar* panels, int64_t depth, int64_t columns) {
-  constexpr int kRows = Vector::kRows;
+  constexpr int kRows = Vector::kRows, kFew = kRows / 2;
   const auto count = static_cast<int64_t>(rows.size());
   for (int64_t first = 0; first < columns; first += kPanel<Vector>, panels += depth * kPanel<Vector>) {
     const int64_t wide = std::min(kPanel<Vector>, columns - first);
     int64_t r = 0;
     for (; r + kRows <= count; r += kRows) multiply_rows<Vector, kRows>(&rows[r], panels, depth, first, wide);
+    for (; r + kFew <= count; r += kFew) multiply_rows<Vector, kFew>(&rows[r], panels, depth, first, wide);
     for (; r < count; ++r) multiply_rows<Vector, 1>(&rows[r], panels, depth, first, wide);
   }
 }

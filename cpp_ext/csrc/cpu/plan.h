@@ -35,7 +35,8 @@ struct Plan {
     from_step = image.column_stride * item, to_step = out.column_stride * item;
     band_bytes = grid.height * row_bytes, block_bytes = grid.height * run;
     planes = image.outer * image.channels;
-    streamed = has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kBandBytes;
+    // a page handed over just now is in the caches, zeroed: writing past them would be slower
+    streamed = !out.fresh && has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kBandBytes;
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);
