@@ -10,6 +10,8 @@ from torchprotect.errors import BlockSizeError
 
 def count_blocks(image: Tensor, block: Sequence[int]) -> int:
     """Return the number of blocks in one plane of ``image``; raise if ``block`` does not divide it."""
+    if len(block) != 2:
+        raise BlockSizeError(f"block must be two integers, height and width, not {len(block)} of them")
     (block_h, block_w), (height, width) = block, image.shape[-2:]
     if block_h < 1 or block_w < 1 or height % block_h or width % block_w:
         raise BlockSizeError(
