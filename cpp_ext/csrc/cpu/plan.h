@@ -11,8 +11,8 @@
 namespace torchprotect::cpu {
 
 constexpr int64_t kPrefetchBytes = 256 * 1024;  // planes up to this size are fetched ahead
-constexpr int64_t kBandBytes = 128 * 1024;       // longer bands are not worth a scratch
 constexpr int64_t kNearBytes = 16 * 1024;       // and up to this size into the first cache
+constexpr int64_t kBandBytes = 128 * 1024;      // longer bands are not worth a scratch
 
 /// A band is one row of blocks.
 struct Plan {
@@ -36,7 +36,8 @@ struct Plan {
     band_bytes = grid.height * row_bytes, block_bytes = grid.height * run;
     planes = image.outer * image.channels;
     // a page handed over just now is in the caches, zeroed: writing past them would be slower
-    streamed = !out.fresh && has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kBandBytes;
+    streamed = !out.fresh && has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes &&
+               band_bytes <= kBandBytes;
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);
