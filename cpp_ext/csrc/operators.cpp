@@ -45,22 +45,41 @@ class Source {
   Image view_;
 };
 
-const int64_t* read_order(const Tensor& order) { return static_cast<const int64_t*>(order.data()); }
+/// Let `kernel(image, result)` fill `out`, or a new tensor if there is none.
+template <class Kernel>
+Tensor fill(const Tensor& image, Tensor out, Kernel kernel) {
+  Result result(image, static_cast<Tensor&&>(out));
+  if (image.numel > 0) {
+    const Source source(image);
+    kernel(source.image(), result.image());
+    result.finish();
+  }
+  return result.take();
+}
+
+/// An order, checked and in one piece, as kernels read it; none stays none.
+class Order {
+ public:
+  Order(const Tensor& order, const Grid& grid, const Tensor& image) {
+    if (!order) return;
+    check_order(order, grid, image);
+    held_ = contiguous(order);
+    if (kernels.on_host) check_permutation(places(), grid.positions());
+  }
+  const int64_t* places() const { return held_ ? static_cast<const int64_t*>(held_.data()) : nullptr; }
+
+ private:
+  Tensor held_;
+};
 
 Tensor run_block_permute(const Tensor& image, const Tensor& order, const Pair& block, Tensor out) {
   require(image.dim >= 2, "image must have at least two dimensions [..., H, W]");
   const Grid grid = check_block(image, block);
-  check_order(order, grid, image);
-  const Tensor places = contiguous(order);
-  if (kernels.on_host) check_permutation(read_order(places), grid.positions());
+  const Order places(order, grid, image);
   if (out) check_out(out, image, {&image, &order});
-  Result result(image, static_cast<Tensor&&>(out));
-  if (image.numel > 0) {
-    const Source source(image);
-    kernels.block_permute({source.image(), result.image(), grid, read_order(places)}, image.device_index);
-    result.finish();
-  }
-  return result.take();
+  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
+    kernels.block_permute({from, to, grid, places.places()}, image.device_index);
+  });
 }
 
 Tensor run_aes_ecb(
@@ -70,20 +89,13 @@ Tensor run_aes_ecb(
   const Grid grid = check_block(image, block);
   require((grid.height % 16) * (grid.width % 16) % 16 == 0, "block must hold a multiple of 16 bytes");
   check_keys(keys, grid, image);
-  if (order) check_order(order, grid, image);
-  const Tensor table = contiguous(keys), places = order ? contiguous(order) : Tensor();
-  if (order && kernels.on_host) check_permutation(read_order(places), grid.positions());
+  const Order places(order, grid, image);
   if (out) check_out(out, image, {&image, &keys, &order});
-  Result result(image, static_cast<Tensor&&>(out));
-  if (image.numel > 0) {
-    const Source source(image);
+  const Tensor table = contiguous(keys);
+  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
     kernels.aes_ecb(
-        {source.image(), result.image(), grid, places ? read_order(places) : nullptr,
-         {table.data(), keys.sizes[1], keys.sizes[2]}, decrypt},
-        image.device_index);
-    result.finish();
-  }
-  return result.take();
+        {from, to, grid, places.places(), {table.data(), keys.sizes[1], keys.sizes[2]}, decrypt}, image.device_index);
+  });
 }
 
 Tensor run_block_matmul(
@@ -91,7 +103,7 @@ Tensor run_block_matmul(
   require(image.dim >= 3, "image must have at least three dimensions [..., C, H, W]");
   const Grid grid = check_block(image, block);
   check_matrices(matrices, grid, image, left ? grid.height : grid.width);
-  if (order) check_order(order, grid, image);
+  const Order places(order, grid, image);
   if (out) check_out(out, image, {&image, &matrices, &order});
   if (image.dtype != aoti_torch_dtype_float32() && image.dtype != aoti_torch_dtype_float64()) {
     Tensor computed = call_reference("torchprotect::block_matmul", image, matrices, block, left, order);
@@ -99,18 +111,12 @@ Tensor run_block_matmul(
     succeed(aoti_torch_copy_(out.handle(), computed.handle(), 0));
     return out;
   }
-  const Tensor table = contiguous(matrices), places = order ? contiguous(order) : Tensor();
-  if (order && kernels.on_host) check_permutation(read_order(places), grid.positions());
-  Result result(image, static_cast<Tensor&&>(out));
-  if (image.numel > 0) {
-    const Source source(image);
+  const Tensor table = contiguous(matrices);
+  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
     kernels.block_matmul(
-        {source.image(), result.image(), grid, places ? read_order(places) : nullptr,
-         {table.data(), matrices.sizes[1], matrices.sizes[2]}, left},
+        {from, to, grid, places.places(), {table.data(), matrices.sizes[1], matrices.sizes[2]}, left},
         image.device_index);
-    result.finish();
-  }
-  return result.take();
+  });
 }
 
 // Boxed kernels: every argument is taken off the stack first, so that an error leaks none.

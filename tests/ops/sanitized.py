@@ -116,6 +116,7 @@ def check_large():
     for name, shape, block, options in [
         ("block_permute", (29, 3, 225, 435), (9, 15), {}),
         ("block_permute", (11000, 28, 28), (7, 7), {}),
+        *[("block_permute", (57, 3, 224, 224), block, {}) for block in [(8, 8), (7, 7), (4, 4)]],
         ("aes_ecb", (305, 3, 96, 96), (8, 8), {}),
         ("aes_ecb", (57, 3, 224, 224), (16, 16), {"sharing": 3}),
         ("block_matmul", (31, 3, 154, 147), (7, 7), {"sharing": 3}),

@@ -9,42 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from calls import Call, make_call, place, same_bits
+from calls import Call, make_call
+from refusals import BLOCK, NAMES, SHAPE, WITH_TABLE, check_refusal, make, with_out
 
 from torchprotect import ops
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError, ProtectError
 
 SWITCHED_OFF = "TORCHPROTECT_DISABLE_EXT"
-NAMES = ["block_permute", "aes_ecb", "block_matmul"]
-WITH_TABLE = NAMES[1:]
 TABLES = {"aes_ecb": "keys", "block_matmul": "matrices"}
 ONCE = pytest.mark.skipif(os.environ.get(SWITCHED_OFF, "0") != "0", reason="about threads of the compiled kernels")
 BIG = [2**31, 2**32 + 1, 2**40, 2**62, 2**63 - 1]
-SHAPE, BLOCK = (2, 3, 8, 12), (4, 4)
-
-
-def make(name: str) -> Call:
-    return make_call(name, SHAPE, BLOCK, sharing=3)
-
-
-def check_refusal(call: Call, error: type, match: str, direct=(RuntimeError,)):
-    """Expect the error from the public function, one or another from PyTorch's, and all memory as it was."""
-    held = [t for t in (call.image, call.table, call.order, call.out) if t is not None and t.device.type == "cpu"]
-    held = [t for t in held if t.layout == torch.strided and t.numel() < 2**20]
-    before = [t.clone() for t in held]
-    with pytest.raises(error, match=match) as caught:
-        call.public()
-    assert caught.type is error
-    with pytest.raises((error, *direct)):
-        call.direct()
-    if call.out is None:
-        with pytest.raises((error, *direct[1:])):
-            call.reference()
-    assert all(map(same_bits, held, before))
-
-
-def with_out(call: Call) -> Call:
-    return call.but(out=torch.zeros_like(call.image))
 
 
 # Blocks
@@ -183,79 +157,6 @@ def test_table(name):
 def test_matrices_of_the_other_side(left):
     call = make_call("block_matmul", (3, 8, 12), (4, 6), flag=left)
     check_refusal(call.but(flag=not left), InputShapeError, "matrices must be")
-
-
-# Where to write
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_out_of_another_kind(name):
-    call = make(name)
-    image = call.image
-    shapes = [(1, 3, 8, 12), (2, 3, 8, 13), (2, 3, 12, 8), (3, 8, 12), (6, 8, 12), ()]
-    outs = [image.new_zeros(shape) for shape in shapes]
-    outs += [torch.zeros(SHAPE, dtype=torch.int32), torch.zeros(SHAPE, dtype=torch.float64), image.to("meta")]
-    outs += [image.new_zeros(1, 1, 1, 1).expand(2**10, 2**10, 2**10, 2**10)]
-    for out in outs:
-        check_refusal(call.but(out=out), InputShapeError, "out must have")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_out_that_is_the_image(name):
-    call = make(name)
-    whole, image = place((4, *SHAPE[1:]), "plain", call.image.dtype)
-    image = image[:2].copy_(call.image)
-    outs = [image, image.view(SHAPE), image.mT.contiguous().mT.set_(image), whole[1:3], image.flip(0).set_(image)]
-    for out in outs:
-        check_refusal(call.but(image=image, out=out), InputShapeError, "out shares memory")
-
-
-def over(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return a tensor like ``like`` that begins with the memory of ``tensor``, after moving that to a larger place."""
-    space = torch.zeros(max(tensor.nbytes, like.nbytes) + 64, dtype=torch.uint8)
-    tensor.set_(space[: tensor.nbytes].view(tensor.dtype).view(tensor.shape).copy_(tensor))
-    return space[: like.nbytes].view(like.dtype).view(like.shape)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_out_that_is_the_order(name):
-    call = make(name).but(order=torch.arange(6))
-    check_refusal(call.but(out=over(call.order, call.image)), InputShapeError, "out shares memory")
-
-
-@pytest.mark.parametrize("name", WITH_TABLE)
-def test_out_that_is_the_table(name):
-    call = make(name)
-    check_refusal(call.but(out=over(call.table, call.image)), InputShapeError, "out shares memory")
-
-
-OVERLAPPING = [(0, 96, 12, 1), (288, 0, 12, 1), (288, 96, 0, 1), (288, 96, 12, 0), (0, 0, 0, 0)]  # as if expanded
-OVERLAPPING += [(96, 96, 12, 1), (288, 96, 11, 1), (1, 1, 1, 1)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("strides", OVERLAPPING, ids=str)
-def test_out_that_overlaps_itself(name, strides):
-    call = make(name)
-    out = call.image.new_zeros(576).as_strided(SHAPE, strides)
-    check_refusal(call.but(out=out), InputShapeError, "out overlaps itself")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_out_where_gradients_are_needed(name):
-    """It is written to past autograd, so a gradient would be wrong: refused, as PyTorch's own functions do."""
-    if name == "aes_ecb":
-        pytest.skip("bytes have no gradients")
-    call = make_call(name, SHAPE, BLOCK, dtype=torch.float32)
-    for out, image in [
-        (torch.zeros(SHAPE, requires_grad=True), call.image),
-        (torch.zeros(SHAPE), call.image.clone().requires_grad_()),
-    ]:
-        with pytest.raises((ProtectError, RuntimeError)):
-            call.but(out=out, image=image).public()
-        assert not out.detach().any()
-        with torch.no_grad():
-            assert torch.equal(call.but(out=out, image=image).public(), call.reference())
 
 
 # Huge sizes without memory

@@ -200,6 +200,10 @@ LARGE = [
     ("block_permute", (57, 3, 224, 224), (16, 16), {}),
     ("block_permute", (57, 3, 225, 225), (9, 15), {}),
     ("block_permute", (11000, 28, 28), (7, 7), {}),
+    ("block_permute", (57, 3, 224, 224), (8, 8), {}),
+    ("block_permute", (57, 3, 224, 224), (14, 7), {}),  # seven bytes a row, two tiles above each other
+    ("block_permute", (30, 3, 224, 112), (4, 2), {"dtype": torch.int32}),
+    ("block_permute", (57, 3, 224, 224), (28, 4), {}),
     ("block_permute", (41, 3, 96, 99), (4, 3), {"dtype": torch.float64}),
     ("block_permute", (3, 1700, 1700), (1700, 100), {}),
     ("aes_ecb", (57, 3, 224, 224), (16, 16), {"sharing": 3}),  # planes left over in each channel
@@ -254,6 +258,20 @@ def test_any_large_result(name, h, w, rows, columns, channels, shared):
     shape[0] = (8 * 2**20) // (channels * shape[2] * shape[3] * item) + 1
     call = make_call(name, shape, (h, w), sharing=1 if shared else channels)
     assert same_bits(call.direct(), in_parts(call, 3))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([4, 7, 8]), sizes(1, 3), sizes(0, 40), sizes(0, 9), sizes(0, 1))
+def test_short_rows_of_large_planes(side, slices, more_columns, more_rows, extra):
+    # long enough for turning in registers (8 or 16 tiles a row), or one too few
+    columns = (16 if side == 4 else 8) + more_columns - extra
+    rows = 1 + more_rows + 20_000 // (columns * side * side * slices)
+    plane = columns * rows * side * side * slices
+    call = make_call("block_permute", (2**23 // plane + 1, rows * side * slices, columns * side), (side * slices, side))
+    whole, view = place(call.image.shape, "shifted", torch.uint8, value=0)
+    call.but(out=view).direct()
+    assert same_bits(view, in_parts(call, 3))
+    assert whole.count_nonzero() == view.count_nonzero()
 
 
 # Published vectors

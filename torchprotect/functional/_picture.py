@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from torchprotect.errors import InputRangeError, InputTypeError
 
+_TV_TENSORS = (tv_tensors.Image, tv_tensors.Video)
 _MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # one unsigned byte a channel
 
 
@@ -28,7 +29,7 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
             return to_pil_image(result, mode=image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
         if type(image) is Tensor:
             return operate(_require_planes(image), *args, **kwargs)
-        if isinstance(image, tv_tensors.Image | tv_tensors.Video):
+        if isinstance(image, _TV_TENSORS):
             return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
         raise InputTypeError(f"a picture is a PIL image, a tensor or a tv_tensors.Image or Video, not {_name(image)}")
 

@@ -121,8 +121,8 @@ class BlockKey(Key):
         Raises:
             KeySizeError: it has not.
         """
-        size = (int(image.shape[-2]), int(image.shape[-1]))
-        if size != self.image_size:
+        if image.shape[-2:] != self.image_size:
+            size = (int(image.shape[-2]), int(image.shape[-1]))
             raise KeySizeError(
                 f"key {self.fingerprint[:12]} covers images of {_times(self.image_size)} pixels, but the image is "
                 f"{_times(size)}; resize it first or make a key with "

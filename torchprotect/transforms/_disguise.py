@@ -81,6 +81,8 @@ class Disguise(v2.Transform):
         v2 asks not to override this. It is done because v2 takes the first pure tensor for the picture, be it a label,
         and draws once for all pictures of a sample, while two pictures under one noise would give it away.
         """
+        if len(inputs) == 1 and self._is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
+            return self.transform(inputs[0], self.make_params(list(inputs)))
         flat, spec = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
         self.check_inputs(flat)
         return tree_unflatten(

@@ -56,6 +56,16 @@ struct Apart {
   }
 };
 
+/// All rounds but the last, on every state in turn.
+template <class Way, bool kDecrypt, int kRounds, int kStates>
+inline void go_through_rounds(
+    const typename Way::Vector (&keys)[kRounds + 1], typename Way::Vector (&state)[kStates]) {
+#pragma GCC unroll 16
+  for (int round = 1; round < kRounds; ++round) {
+    for (int i = 0; i < kStates; ++i) state[i] = Way::template round<kDecrypt>(state[i], keys[round]);
+  }
+}
+
 template <class Way, bool kDecrypt, int kRounds, int kCount>
 inline void crypt(
     const typename Way::Vector (&keys)[kRounds + 1], const Four* fours, int64_t from_pitch, int64_t to_pitch) {
@@ -64,10 +74,7 @@ inline void crypt(
   for (int i = 0; i < kStates; ++i) {
     state[i] = Way::mix(Way::load(fours[i / Way::kVectors].from, from_pitch, i % Way::kVectors), keys[0]);
   }
-#pragma GCC unroll 16
-  for (int round = 1; round < kRounds; ++round) {
-    for (int i = 0; i < kStates; ++i) state[i] = Way::template round<kDecrypt>(state[i], keys[round]);
-  }
+  go_through_rounds<Way, kDecrypt, kRounds>(keys, state);
   for (int i = 0; i < kStates; ++i) {
     state[i] = Way::template last<kDecrypt>(state[i], keys[kRounds]);
     Way::store(fours[i / Way::kVectors].to, to_pitch, i % Way::kVectors, state[i]);
@@ -183,18 +190,9 @@ struct Rows {
 template <bool kDecrypt, int kRounds, int kCount, class Rows>
 inline void crypt_rows(const __m512i (&keys)[kRounds + 1], const Rows& rows, const Four* at) {
   __m512i state[kCount];
-  for (int i = 0; i < kCount; ++i) state[i] = _mm512_xor_si512(rows.load(at[i].from), keys[0]);
-#pragma GCC unroll 16
-  for (int round = 1; round < kRounds; ++round) {
-    for (int i = 0; i < kCount; ++i) {
-      state[i] =
-          kDecrypt ? _mm512_aesdec_epi128(state[i], keys[round]) : _mm512_aesenc_epi128(state[i], keys[round]);
-    }
-  }
-  for (int i = 0; i < kCount; ++i) {
-    rows.store(at[i].to, kDecrypt ? _mm512_aesdeclast_epi128(state[i], keys[kRounds])
-                                  : _mm512_aesenclast_epi128(state[i], keys[kRounds]));
-  }
+  for (int i = 0; i < kCount; ++i) state[i] = Wide::mix(rows.load(at[i].from), keys[0]);
+  go_through_rounds<Wide, kDecrypt, kRounds>(keys, state);
+  for (int i = 0; i < kCount; ++i) rows.store(at[i].to, Wide::last<kDecrypt>(state[i], keys[kRounds]));
 }
 
 template <bool kDecrypt, int kRounds, int kRun, bool kFull>

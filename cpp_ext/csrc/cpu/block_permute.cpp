@@ -1,17 +1,18 @@
 // Moving blocks, by element size: no arithmetic, so every type is bytes here.
 //
 // The result is made band by band, block after block, and so written front to back. Reading jumps about in one plane:
-// while one is worked on, the next is fetched. A large result is put together in a scratch of a few kilobytes and
-// streamed from there, so that no line of it is read before it is overwritten.
+// while one is worked on, the next is fetched, or also cut into blocks where their rows are short. A large result is put
+// together in a scratch of a few kilobytes and streamed from there, so that no line of it is read before it is
+// overwritten.
 #include "blocks.h"
+#include "cut.h"
 #include "kernels.h"
 #include "parallel.h"
 
 namespace torchprotect::cpu {
 namespace {
 
-constexpr int64_t kStepBytes = 256;   // result bytes between two rounds of fetching and streaming
-constexpr int64_t kTileBytes = 6144;  // result bytes put together before they are streamed
+constexpr int64_t kStepBytes = 256;  // result bytes between two rounds of fetching and streaming
 
 /// Images whose pixels hold all channels side by side have no channels left: a pixel is one larger element.
 void merge_channels(Image& image) {
@@ -83,13 +84,29 @@ void make_blocks(const Plan& plan, int64_t begin, int64_t end) {
   }
 }
 
+/// How to cut planes into tiles first; null where one pass is as good, or tiles of this size cannot be turned.
+const Turner* find_turner(const Plan& plan) {
+#if defined(__x86_64__)
+  if (!plan.streamed || !plan.fetchable() || plan.grid.rows * plan.band_bytes <= kNearBytes) return nullptr;
+  for (const Turner* turner : {&avx512_turner_4, &avx512_turner_7, &avx512_turner_8}) {
+    const bool fits = plan.run == turner->side && plan.grid.height % turner->side == 0;
+    if (fits && plan.grid.columns >= turner->tiles && turner->usable()) return turner;
+  }
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
 void block_permute(const PermuteTask& task, int) {
   Image image = task.image, out = task.out;
   if (is_channels_last(image) && is_channels_last(out)) merge_channels(image), merge_channels(out);
   const Plan plan(image, out, task.grid, task.order);
-  if (plan.has_rows()) {
+  if (const Turner* turner = find_turner(plan)) {
+    const Plan tiles(image, out, task.grid, task.order, task.grid.height / turner->side);
+    const CutPlanes cut(tiles, *turner);
+    parallel_for(plan.planes, 1, [&](int64_t begin, int64_t end) { cut.make(begin, end); });
+  } else if (plan.has_rows()) {
     const int64_t grain = std::max<int64_t>(kParallelBytes / plan.band_bytes, 1);
     parallel_for(plan.planes * plan.grid.rows, grain, [&](int64_t begin, int64_t end) {
       with_run(plan.run, [&](auto run) { make_bands<run.value>(plan, begin, end); });

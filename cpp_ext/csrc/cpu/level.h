@@ -10,6 +10,7 @@ Level limit_level(Level limit);
 
 bool may_use_avx2();    // with FMA
 bool may_use_avx512();  // F, BW, DQ, VL
+bool may_use_vbmi();    // with AVX-512
 bool may_use_aesni();
 bool may_use_vaes();  // on 512 bits
 

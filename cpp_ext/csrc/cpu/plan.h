@@ -13,6 +13,7 @@ namespace torchprotect::cpu {
 constexpr int64_t kPrefetchBytes = 256 * 1024;  // planes up to this size are fetched ahead
 constexpr int64_t kNearBytes = 16 * 1024;       // and up to this size into the first cache
 constexpr int64_t kBandBytes = 128 * 1024;      // longer bands are not worth a scratch
+constexpr int64_t kTileBytes = 6144;            // whole bands put together before they are streamed
 
 /// A band is one row of blocks.
 struct Plan {

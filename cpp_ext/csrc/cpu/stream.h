@@ -20,6 +20,7 @@ constexpr int64_t kLineBytes = 64;
 /// Fetch into the first cache, or where `near` is false into the second.
 inline void prefetch(const char* from, int64_t bytes, bool near) {
 #if defined(__GNUC__)
+  __asm__ volatile("");  // an effect: GCC drops calls of functions that only fetch
   if (near) {
     for (int64_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, 3);
   } else {
