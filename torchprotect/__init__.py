@@ -9,10 +9,10 @@ from typing import Any
 from torchprotect import errors, functional, keys, ops, transforms
 from torchprotect._version import __version__
 
-__all__ = ["__version__", "data", "errors", "functional", "keys", "ops", "transforms"]
+__all__ = ["__version__", "attacks", "data", "errors", "functional", "keys", "ops", "perturb", "transforms"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "data":  # loaded when used: it reaches for files, processes and webdataset
-        return importlib.import_module("torchprotect.data")
+    if name in ("data", "attacks", "perturb"):  # loaded when used; data reaches for files, processes and webdataset
+        return importlib.import_module(f"torchprotect.{name}")
     raise AttributeError(f"module 'torchprotect' has no attribute {name!r}")

@@ -53,6 +53,10 @@ class LabelError(ProtectError, ValueError):
     """A label is missing or lies outside the label map."""
 
 
+class ModelError(ProtectError, RuntimeError):
+    """A network returns something else than the operation needs, or cannot be used for it."""
+
+
 class NotInvertibleError(ProtectError, RuntimeError):
     """The transform, with these settings, has no inverse."""
 

@@ -4,6 +4,7 @@ from torchprotect.keys._base import BlockKey, Key
 from torchprotect.keys._file import load, peek, save
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.bundle import KeyBundle
+from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
 from torchprotect.keys.permutation import PermutationKey
 from torchprotect.keys.rmt import RMTKey
@@ -11,6 +12,7 @@ from torchprotect.keys.rmt import RMTKey
 __all__ = [
     "AESKey",
     "BlockKey",
+    "CorrespondenceKey",
     "Key",
     "KeyBundle",
     "LabelKey",

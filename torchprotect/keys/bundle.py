@@ -10,12 +10,13 @@ from torchprotect.errors import KeyKindError, KeySizeError
 from torchprotect.keys._base import BlockKey, Key, require_root
 from torchprotect.keys._random import random_bytes
 from torchprotect.keys.aes import AESKey
+from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
 from torchprotect.keys.permutation import PermutationKey
 from torchprotect.keys.rmt import RMTKey
 
 _PARTS = ("transform", "permutation", "labels")
-_KINDS: dict[str, type[Key]] = {key.kind: key for key in (PermutationKey, AESKey, RMTKey, LabelKey)}
+_KINDS: dict[str, type[Key]] = {key.kind: key for key in (PermutationKey, AESKey, RMTKey, CorrespondenceKey, LabelKey)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,27 +26,34 @@ class KeyBundle(Key):
     Attributes:
         transform: key of the disguise.
         permutation: order in which the disguised blocks are laid out, or ``None``. Needs the same image and block
-            size as ``transform``, and a ``transform`` that is no permutation itself.
+            size as ``transform``, and a ``transform`` that works on blocks and is no permutation itself.
         labels: renaming of classes, or ``None``.
         root: uint8 ``[32]``, source of the sub-keys; drawn from OS entropy when not given.
     """
 
     kind: ClassVar[str] = "bundle"
-    transform: BlockKey
+    transform: BlockKey | CorrespondenceKey
     permutation: PermutationKey | None = None
     labels: LabelKey | None = None
     root: Tensor = field(default_factory=lambda: random_bytes(32))
 
     def __post_init__(self) -> None:
         require_root(self.root)
-        wanted = {"transform": BlockKey, "permutation": PermutationKey, "labels": LabelKey}
+        wanted: dict[str, tuple[type[Key], ...]] = {
+            "transform": (BlockKey, CorrespondenceKey),
+            "permutation": (PermutationKey,),
+            "labels": (LabelKey,),
+        }
         for name, key in self._keys().items():
             if not isinstance(key, wanted[name]):
-                raise KeyKindError(f"a bundle's {name} must be a {wanted[name].__name__}, not {type(key).__name__}")
+                kinds = " or ".join(kind.__name__ for kind in wanted[name])
+                raise KeyKindError(f"a bundle's {name} must be a {kinds}, not {type(key).__name__}")
         if self.permutation is None:
             return
         if isinstance(self.transform, PermutationKey):
             raise KeyKindError("a bundle whose transform is a permutation takes no second permutation")
+        if isinstance(self.transform, CorrespondenceKey):
+            raise KeyKindError("a bundle whose transform is a correspondence has no blocks to permute")
         require_same_grid(self.transform, self.permutation)
 
     def _keys(self) -> dict[str, Key]:

@@ -1,0 +1,50 @@
+"""What every attack returns: at which knowledge, at what cost, and a form that can be written down."""
+
+import dataclasses
+import enum
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+class Level(enum.Enum):
+    """What an attacker knows; each level includes those before it."""
+
+    CIPHERTEXT_ONLY = "L0"
+    PUBLIC_DATA = "L1"  # also data from the same domain, and the algorithm
+    KNOWN_PAIRS = "L2"
+    CHOSEN_PLAINTEXT = "L3"
+    PARTIAL_KEY = "L4"
+
+
+@dataclass(frozen=True, eq=False)
+class AttackResult:
+    """Base of all results.
+
+    Attributes:
+        level: what the attacker was given.
+        cost: what it took, such as ``{"trials": 100, "passes": 2000}``; the docstring of each attack names the entries.
+    """
+
+    level: Level
+    cost: dict[str, int]
+
+    def to_json(self) -> str:
+        """Return every field as JSON: tensors as nested lists, NaN and infinity as ``null``, images left out."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({name: _plain(value) for name, value in fields.items() if name != "images"}, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _plain(value.tolist())
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

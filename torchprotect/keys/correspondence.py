@@ -1,0 +1,210 @@
+"""The secret map from classes to the target classes that their images are led to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError, LabelError
+from torchprotect.keys._base import Key, require_root, require_tensor
+from torchprotect.keys._random import random_bytes, random_permutation
+
+WAYS = ("concat", "mixup", "mixup-and-concat", "cutmix", "random-square")
+"""Ways to combine the versions of an image, by the names of ``perturb.WAYS``."""
+
+_EXACTLY = {"mixup-and-concat": 4, "cutmix": 2, "random-square": 2}
+_MAX_TARGETS = 8
+_PRESETS: dict[str, tuple[str, list[list[int]]]] = {
+    # Hu et al., Adversarial Data Encryption: sections 3.3, 4 (Tables 4 and 6) and 5. Row k has the k-th targets
+    "basic": ("concat", [[8, 3, 1, 0, 2, 4, 9, 6, 7, 5]]),
+    "horizontal-concat": ("concat", [[8, 3, 1, 0, 2, 4, 9, 6, 7, 5], [4, 2, 3, 5, 7, 1, 8, 0, 6, 9]]),
+    "mixup-and-concat": (
+        "mixup-and-concat",
+        [
+            [8, 3, 1, 0, 2, 4, 9, 6, 7, 5],
+            [4, 2, 3, 5, 7, 1, 8, 0, 6, 9],
+            [6, 2, 9, 1, 0, 7, 5, 3, 4, 8],
+            [3, 9, 6, 1, 5, 8, 4, 7, 0, 2],
+        ],
+    ),
+    "mri": ("concat", [[1, 2, 3, 4, 0], [3, 4, 0, 1, 2]]),
+}
+_PRESET_SHARES = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the left, 60 : 40 on the right
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CorrespondenceKey(Key):
+    """For each class the target classes that its images are perturbed toward, and how much of the image each gets.
+
+    Attributes:
+        targets: int64 ``[classes, K]``; a class with fewer than ``K`` targets repeats its first one.
+        shares: float32 ``[classes, K]``, from 0 up, rows sum to 1; 0 where a class has no such target.
+        way: how the versions of an image are combined, one of :data:`WAYS`.
+        root: uint8 ``[32]``, source of the sub-keys; it keeps the fingerprint from naming a small map.
+    """
+
+    kind: ClassVar[str] = "correspondence"
+    targets: Tensor
+    shares: Tensor
+    way: str
+    root: Tensor
+
+    def __post_init__(self) -> None:
+        require_root(self.root)
+        if self.targets.ndim != 2 or self.classes < 2 or not 1 <= self.targets.shape[1] <= _MAX_TARGETS:
+            raise KeyFileError(f"a correspondence has at least 2 classes and 1 to {_MAX_TARGETS} targets for each")
+        shape = tuple(self.targets.shape)
+        require_tensor("targets", self.targets, torch.int64, shape)
+        require_tensor("shares", self.shares, torch.float32, shape)
+        if int(self.targets.min()) < 0 or int(self.targets.max()) >= self.classes:
+            raise KeyFileError(f"a target of the correspondence lies outside 0..{self.classes - 1}")
+        if not bool((self.shares >= 0).all() and ((self.shares.sum(1) - 1).abs() < 1e-5).all()):
+            raise KeyFileError("the shares of each class are numbers from 0 up that sum to 1")
+        if self.way not in WAYS:
+            raise KeyFileError(f"way is one of {WAYS}, not {self.way!r}")
+        if shape[1] > 1 and shape[1] != _EXACTLY.get(self.way, shape[1]):
+            raise KeyFileError(f"{self.way} combines {_EXACTLY[self.way]} targets, not {shape[1]}")
+
+    @classmethod
+    def generate(
+        cls,
+        *,
+        classes: int,
+        targets: int | Sequence[int] = 1,
+        way: str = "concat",
+        shares: Sequence[Sequence[float]] | None = None,
+    ) -> "CorrespondenceKey":
+        """Draw a map from OS entropy.
+
+        The first targets are a uniformly random derangement: each class is the first target of one other, none of
+        itself. Further targets of a class are drawn from the rest, without regard to other classes.
+
+        Args:
+            classes: number of classes.
+            targets: how many targets each class has, one number for all or one for each.
+            way: how the versions of an image are combined.
+            shares: for each class a row of shares, one for each of its targets; equal ones when ``None``.
+
+        Raises:
+            InputRangeError: numbers that make no map; the message says which.
+        """
+        counts = _counts(classes, targets)
+        first: list[int] = _derangement(classes).tolist()
+        rows = [[t, *_further_targets(label, t, counts[label] - 1, classes)] for label, t in enumerate(first)]
+        return cls.from_map(rows, way=way, shares=shares)
+
+    @classmethod
+    def from_map(
+        cls,
+        targets: Sequence[Sequence[int]],
+        *,
+        way: str = "concat",
+        shares: Sequence[Sequence[float]] | None = None,
+    ) -> "CorrespondenceKey":
+        """Make a key of a map you chose: for each class a row of its targets, any classes, rows of any length.
+
+        Raises:
+            InputRangeError: a target is no class, or numbers do not fit.
+        """
+        counts = [len(row) for row in targets]
+        if len(counts) < 2 or min(counts) < 1 or max(counts) > _MAX_TARGETS:
+            raise InputRangeError(f"a map has at least 2 classes, each with 1 to {_MAX_TARGETS} targets")
+        if any(
+            not isinstance(t, int) or isinstance(t, bool) or not 0 <= t < len(counts) for row in targets for t in row
+        ):
+            raise InputRangeError(f"each target is a class number from 0 to {len(counts) - 1}")
+        table = torch.tensor([[*row, *[row[0]] * (max(counts) - len(row))] for row in targets])
+        return cls._checked(table, _shares(counts, shares), way)
+
+    @classmethod
+    def preset(cls, name: str) -> "CorrespondenceKey":
+        """Make a key of a published map: for reproductions only, since everyone knows it.
+
+        Args:
+            name: ``"basic"`` (section 3.3 of the paper), ``"horizontal-concat"`` (Table 4), ``"mixup-and-concat"``
+                (Table 6), each for 10 classes, or ``"mri"`` (section 5) for 5.
+
+        References:
+            Hu et al., Adversarial Data Encryption.
+        """
+        if name not in _PRESETS:
+            raise InputRangeError(f"a preset is one of {sorted(_PRESETS)}, not {name!r}")
+        way, rows = _PRESETS[name]
+        shares = [_PRESET_SHARES[name]] * len(rows[0]) if name in _PRESET_SHARES else None
+        return cls.from_map(list(zip(*rows, strict=True)), way=way, shares=shares)
+
+    @classmethod
+    def _checked(cls, targets: Tensor, shares: Tensor, way: str) -> "CorrespondenceKey":
+        try:
+            return cls(targets, shares, way, random_bytes(32))
+        except KeyFileError as error:  # the same checks, but nothing came from a file
+            raise InputRangeError(str(error)) from None
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.targets)
+
+    def of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return targets int64 ``[N, K]`` and shares float32 ``[N, K]`` for labels ``[N]``, on their device.
+
+        Raises:
+            InputTypeError: labels are no whole numbers.
+            LabelError: a label lies outside ``0..classes-1``.
+        """
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise InputTypeError(f"labels must be whole numbers, not {labels.dtype}")
+        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= self.classes):
+            raise LabelError(f"a label lies outside the map, which covers 0..{self.classes - 1}")
+        index = labels.long()
+        return self.on("targets", labels.device)[index], self.on("shares", labels.device)[index]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """``classes``, the largest number of ``targets`` of a class, and ``way``."""
+        return {"classes": self.classes, "targets": self.targets.shape[1], "way": self.way}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``targets``, ``shares`` and ``root``."""
+        return {"targets": self.targets, "shares": self.shares, "root": self.root}
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "CorrespondenceKey":
+        """Rebuild the key."""
+        return cls(**tensors, way=params["way"])
+
+
+def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise InputRangeError(f"a correspondence needs a whole number of at least 2 classes, not {classes!r}")
+    counts = [targets] * classes if isinstance(targets, int) else list(targets)
+    if len(counts) != classes:
+        raise InputRangeError(f"targets is one number, or one for each of {classes} classes, not {len(counts)} numbers")
+    most = min(classes - 1, _MAX_TARGETS)
+    if any(isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= most for n in counts):
+        raise InputRangeError(f"each of {classes} classes has 1 to {most} targets, other classes than itself")
+    return counts
+
+
+def _shares(counts: list[int], shares: Sequence[Sequence[float]] | None) -> Tensor:
+    """Return float32 ``[classes, K]`` with zeros where a class has no further target."""
+    rows = [[1 / count] * count for count in counts] if shares is None else [list(row) for row in shares]
+    if [len(row) for row in rows] != counts:
+        raise InputRangeError("shares has one row for each class, with one number for each of its targets")
+    most = max(counts)
+    return torch.tensor([[*row, *[0.0] * (most - len(row))] for row in rows], dtype=torch.float32)
+
+
+def _derangement(classes: int) -> Tensor:
+    while True:  # one permutation in about e moves every class
+        row = random_permutation(classes)
+        if not bool((row == torch.arange(classes)).any()):
+            return row
+
+
+def _further_targets(label: int, first: int, count: int, classes: int) -> list[int]:
+    """Draw ``count`` classes other than the label and its first target."""
+    drawn: list[int] = random_permutation(classes).tolist()
+    return [target for target in drawn if target not in (label, first)][:count]

@@ -1,0 +1,265 @@
+"""Projected gradient descent toward target classes, in an L2 ball."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
+from torchprotect.perturb.l2 import distances, per_image, project
+
+_TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing
+
+
+@dataclass(frozen=True)
+class PGDSettings:
+    """How to search; checked when made.
+
+    Attributes:
+        eps: radius of the ball around each image, L2 over the whole image, in pixel units (0..1).
+        step_size: length of a step.
+        steps: number of steps.
+        bounds: lowest and highest pixel value.
+        keep_best: return each image's iterate of lowest loss (of highest, if not targeted); otherwise the last one.
+        random_start: begin at a random place in the ball instead of at the image.
+        targeted: go toward the classes given; otherwise away from them, as adversarial training does.
+        precision: dtype that the network computes in (autocast), or ``None`` for its own.
+        channels_last: hand images to the network in that memory format.
+    """
+
+    eps: float
+    step_size: float
+    steps: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+    keep_best: bool = True
+    random_start: bool = False
+    targeted: bool = True
+    precision: torch.dtype | None = None
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("eps", "step_size"):
+            _require_positive(name, getattr(self, name))
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise InputRangeError(f"steps is a whole number of at least 1, not {self.steps!r}")
+        low, high = self.bounds
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputRangeError(f"bounds are a lower and a higher pixel value, not {self.bounds!r}")
+        if self.precision not in (None, torch.float16, torch.bfloat16):
+            raise InputTypeError(f"precision is torch.float16, torch.bfloat16 or None, not {self.precision!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbed:
+    """Images after perturbation.
+
+    Attributes:
+        images: like the plain ones.
+        distances: ``[N]``, L2 distance of each to its plain image, in pixel units.
+        losses: ``[N]`` cross-entropy toward the target that the search ended with; ``[N, K]`` for K targets, before
+            they are combined.
+    """
+
+    images: Tensor
+    distances: Tensor
+    losses: Tensor
+
+    @property
+    def max_distance(self) -> float:
+        """Largest of the distances; 0 for no images."""
+        return float(self.distances.max()) if self.distances.numel() else 0.0
+
+    @property
+    def mean_distance(self) -> float:
+        """Mean of the distances; 0 for no images."""
+        return float(self.distances.mean()) if self.distances.numel() else 0.0
+
+
+def pgd_l2(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    eps: float,
+    step_size: float,
+    steps: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    keep_best: bool = True,
+    random_start: bool = False,
+    targeted: bool = True,
+    precision: torch.dtype | None = None,
+    channels_last: bool = False,
+    generator: torch.Generator | None = None,
+) -> Perturbed:
+    """Change images within an L2 ball so that a classifier takes them for the target classes.
+
+    Each step goes ``step_size`` along the normalised gradient of the cross-entropy, back into the ball, and into
+    ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode; its modes and what requires
+    gradients are afterwards as they were, also after an error. To compile it, hand over ``torch.compile(model)``.
+
+    Args:
+        model: takes images, returns scores ``[N, classes]``; normalisation belongs inside it.
+        images: floating point ``[N, ...]`` within ``bounds``, on the model's device.
+        targets: int64 ``[N]``, the class that each image is to be taken for, or no longer taken for.
+        eps: radius of the ball, L2 over the whole image, in pixel units.
+        step_size: length of a step.
+        steps: number of steps.
+        bounds: lowest and highest pixel value.
+        keep_best: return each image's iterate of lowest loss (of highest, if not targeted), which takes one more
+            forward pass in all; otherwise the last one.
+        random_start: begin at a random place in the ball.
+        targeted: go toward ``targets``; otherwise away from them.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
+        channels_last: hand images to the network in that memory format.
+        generator: draws the random start, on the images' device.
+
+    Returns:
+        Images, their distances and losses. Not rounded: see :func:`round_to_8bit`.
+
+    Raises:
+        InputTypeError: images are not floating point, or targets not int64.
+        InputRangeError: images leave ``bounds`` (the message has the range seen), or a setting makes no sense.
+        InputShapeError: images and targets do not fit.
+        ModelError: the model returns another shape or NaN, has too few classes, or normalises over the batch.
+
+    References:
+        Hu et al., Adversarial Data Encryption, section 3.1; Madry et al., Towards Deep Learning Models Resistant to
+        Adversarial Attacks.
+    """
+    settings = PGDSettings(eps, step_size, steps, bounds, keep_best, random_start, targeted, precision, channels_last)
+    return search(model, images, targets, settings, generator)
+
+
+def search(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    settings: PGDSettings,
+    generator: torch.Generator | None = None,
+) -> Perturbed:
+    """Do what :func:`pgd_l2` does, with its settings in one object."""
+    _check(images, targets, settings)
+    if not len(images):
+        return Perturbed(images.clone(), images.new_zeros(0), images.new_zeros(0))
+    plain = images.detach()
+    if settings.channels_last and plain.ndim == 4:
+        plain = plain.contiguous(memory_format=torch.channels_last)
+    with _prepared(model), torch.enable_grad():
+        found, losses = _descend(_loss_of(model, targets, settings), plain, settings, generator)
+        losses = losses if settings.targeted else -losses
+    if not bool(losses.isfinite().all()):
+        raise ModelError("the model's scores are NaN or infinite for some images; look at its weights and precision")
+    found = found.contiguous() if images.is_contiguous() else found
+    return Perturbed(found, distances(found, images.detach()), losses)
+
+
+Loss = Callable[[Tensor], Tensor]
+
+
+def _descend(
+    loss: Loss, plain: Tensor, settings: PGDSettings, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return the iterates asked for and their losses."""
+    low, high = settings.bounds
+    here = _random_start(plain, settings, generator) if settings.random_start else plain
+    best, lowest = here, plain.new_full((len(plain),), math.inf, dtype=torch.promote_types(plain.dtype, torch.float32))
+    for _ in range(settings.steps):
+        here = here.detach().requires_grad_()
+        losses = loss(here)
+        (slope,) = torch.autograd.grad(losses.sum(), here)
+        with torch.no_grad():
+            if settings.keep_best:
+                best, lowest = _better(here, losses, best, lowest)
+            norms = torch.linalg.vector_norm(slope.flatten(1), dim=1).add_(_TINY)
+            step = slope.mul_(per_image(settings.step_size / norms, slope))
+            here = project(here - step, plain, settings.eps).clamp_(low, high)
+    with torch.no_grad():
+        losses = loss(here)
+        return _better(here, losses, best, lowest) if settings.keep_best else (here, losses)
+
+
+def _better(here: Tensor, losses: Tensor, best: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor]:
+    # NaN is taken too, so that it shows in the end
+    better = ~(losses >= lowest)
+    return torch.where(per_image(better, here), here.detach(), best), torch.where(better, losses.detach(), lowest)
+
+
+def _random_start(plain: Tensor, settings: PGDSettings, generator: torch.Generator | None) -> Tensor:
+    """Return places spread evenly over each ball."""
+    direction = torch.randn(plain.shape, dtype=plain.dtype, device=plain.device, generator=generator)
+    radius = torch.rand(len(plain), dtype=plain.dtype, device=plain.device, generator=generator)
+    radius = settings.eps * radius.pow(1 / max(1, plain[0].numel()))
+    norms = torch.linalg.vector_norm(direction.flatten(1), dim=1).clamp_min(1e-12)
+    moved = plain + direction * per_image(radius / norms, plain)
+    return moved.clamp(*settings.bounds)
+
+
+def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
+    """Return the cross-entropy of each image toward its target, with the model's answer checked."""
+
+    def loss(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None):
+            scores = model(images)
+        if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
+            came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+            raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
+        if largest >= scores.shape[1]:
+            raise ModelError(f"target class {largest} is none of the model's {scores.shape[1]} classes")
+        exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        losses = nn.functional.cross_entropy(exact, targets, reduction="none")
+        return losses if settings.targeted else -losses
+
+    largest = int(targets.max())
+    return loss
+
+
+@contextlib.contextmanager
+def _prepared(model: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode and let no parameter require gradients; undo both at the end."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise ModelError(
+                f"the model's {name or type(module).__name__} normalises over the batch even in eval mode, so that an "
+                "image would depend on its neighbours; use track_running_stats=True"
+            )
+    modes = [(module, module.training) for module in model.modules()]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.eval()
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in learning:
+            parameter.requires_grad_()
+
+
+def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:
+    if not images.is_floating_point():
+        raise InputTypeError(f"images must be floating point in {settings.bounds}, not {images.dtype}: divide by 255")
+    if targets.dtype != torch.int64:
+        raise InputTypeError(f"targets must be int64 class numbers, not {targets.dtype}")
+    if images.ndim < 2 or targets.shape != images.shape[:1] or targets.device != images.device:
+        raise InputShapeError(
+            f"images [N, ...] and targets [N] on one device are needed, not {list(images.shape)} on {images.device} "
+            f"and {list(targets.shape)} on {targets.device}"
+        )
+    if targets.numel() and int(targets.min()) < 0:
+        raise InputRangeError("a target class is negative; classes are counted from 0")
+    if images.numel():
+        low, high = (float(edge) for edge in images.detach().aminmax())
+        if not (low >= settings.bounds[0] and high <= settings.bounds[1]):
+            raise InputRangeError(
+                f"images must lie in {settings.bounds}, but lie in ({low:g}, {high:g}); perturb before Normalize, or "
+                "give bounds"
+            )
+
+
+def _require_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
+        raise InputRangeError(f"{name} is a number above 0, in pixel units, not {value!r}")
