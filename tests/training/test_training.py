@@ -56,3 +56,27 @@ def test_evaluate_counts_and_restores_the_mode():
 @pytest.mark.parametrize(("channels", "size"), [(1, (16, 16)), (3, (32, 32)), (3, (224, 224)), (1, (28, 40))])
 def test_sizes(channels, size):
     assert SmallAlexNet(channels, 7, size).eval()(torch.zeros(2, channels, *size)).shape == (2, 7)
+
+
+def test_prepare_changes_what_is_learned():
+    images, labels = two_classes()
+    torch.manual_seed(0)
+    seen = []
+
+    def prepare(part, its_labels):
+        assert part.shape[0] == its_labels.shape[0]
+        seen.append(len(part))
+        return part + 1 - 2 * its_labels.reshape(-1, 1, 1, 1)  # the brighter class is made the darker one
+
+    model = fit(SmallAlexNet(1, 2, (16, 16)), (images, labels), epochs=6, batch_size=16, prepare=prepare)
+    assert sum(seen) == 6 * len(images)
+    assert evaluate(model, (images, labels)) < 0.5
+
+
+def test_evaluate_leaves_each_module_in_its_own_mode():
+    model = SmallAlexNet(1, 2, (16, 16)).train()
+    model.features[1].eval()
+    evaluate(model, two_classes(4))
+    assert model.training
+    assert model.features[0].training
+    assert not model.features[1].training

@@ -1,7 +1,12 @@
-"""Make the key files and golden vectors in this folder. Run once; the files are the specification, not this script."""
+"""Make the key files and golden vectors in this folder; the files are the specification, not this script.
+
+A key whose file is there already is read from it, and a vector that is there already must come out the same; so a run
+adds what is new and leaves the rest as it was.
+"""
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
@@ -15,30 +20,41 @@ SIZE, BLOCK = {"image_size": (8, 16)}, {"block_size": (4, 8)}
 PASSPHRASE = "correct horse battery staple"
 
 
+def kept(name: str, make: Callable[[], keys.Key], passphrase: str | None = None) -> keys.Key:
+    path = HERE / "keys" / f"{name}.safetensors"
+    if not path.exists():
+        keys.save(make(), path, passphrase)
+    return keys.load(path, passphrase)
+
+
 def make_keys() -> dict[str, keys.Key]:
-    permutation = keys.PermutationKey.generate(**SIZE, **BLOCK)
-    labels = keys.LabelKey.generate(classes=10)
-    aes = keys.AESKey.generate(**SIZE, **BLOCK)
-    return {
-        "permutation": permutation,
-        "labels": labels,
-        "aes-128": aes,
-        "aes-192-channels": keys.AESKey.generate(**SIZE, **BLOCK, channels=3, bits=192),
-        "aes-256": keys.AESKey.generate(**SIZE, **BLOCK, bits=256),
-        "rmt-orthogonal": keys.RMTKey.generate(**SIZE, **BLOCK),
-        "rmt-uniform-channels": keys.RMTKey.generate(**SIZE, **BLOCK, channels=3, matrix="uniform"),
-        "rmt-gaussian-left": keys.RMTKey.generate(**SIZE, **BLOCK, matrix="gaussian", side="left"),
-        "bundle": keys.KeyBundle(aes, permutation, labels),
+    makers = {
+        "permutation": lambda: keys.PermutationKey.generate(**SIZE, **BLOCK),
+        "labels": lambda: keys.LabelKey.generate(classes=10),
+        "aes-128": lambda: keys.AESKey.generate(**SIZE, **BLOCK),
+        "aes-192-channels": lambda: keys.AESKey.generate(**SIZE, **BLOCK, channels=3, bits=192),
+        "aes-256": lambda: keys.AESKey.generate(**SIZE, **BLOCK, bits=256),
+        "rmt-orthogonal": lambda: keys.RMTKey.generate(**SIZE, **BLOCK),
+        "rmt-uniform-channels": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, channels=3, matrix="uniform"),
+        "rmt-gaussian-left": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, matrix="gaussian", side="left"),
+        "correspondence": lambda: keys.CorrespondenceKey.generate(classes=10),
+        "correspondence-uneven": lambda: keys.CorrespondenceKey.generate(
+            classes=5, targets=[1, 2, 3, 2, 1], shares=[[1], [0.3, 0.7], [0.2, 0.3, 0.5], [0.8, 0.2], [1]], way="mixup"
+        ),
     }
+    made = {name: kept(name, make) for name, make in makers.items()}
+    labels, correspondence = made["labels"], made["correspondence"]
+    made["bundle"] = kept("bundle", lambda: keys.KeyBundle(made["aes-128"], made["permutation"], labels))
+    made["correspondence-bundle"] = kept("correspondence-bundle", lambda: keys.KeyBundle(correspondence, None, labels))
+    kept("wrapped", lambda: made["aes-128"], PASSPHRASE)
+    return made
 
 
-def save_keys(made: dict[str, keys.Key]) -> None:
+def save_expected(made: dict[str, keys.Key]) -> None:
     expected = {}
     for name, key in made.items():
-        keys.save(key, HERE / "keys" / f"{name}.safetensors")
         subkeys = {purpose: key.subkey(purpose).hex() for purpose in ("id", "order", "noise", "manifest")}
         expected[name] = {"fingerprint": key.fingerprint, "subkeys": subkeys}
-    keys.save(made["aes-128"], HERE / "keys" / "wrapped.safetensors", PASSPHRASE)
     (HERE / "keys" / "expected.json").write_text(json.dumps(expected, indent=2, sort_keys=True) + "\n")
 
 
@@ -60,7 +76,12 @@ def save_vectors(made: dict[str, keys.Key]) -> None:
     def write(name: str, key: str, output: torch.Tensor, extra=None, **options: object) -> None:
         tensors = {"input": image, "output": output, **(extra or {})}
         header = {"key": key, "options": json.dumps(options, sort_keys=True)}
-        safetensors.torch.save_file(tensors, HERE / f"{name}.safetensors", header)
+        path = HERE / f"{name}.safetensors"
+        if not path.exists():
+            safetensors.torch.save_file(tensors, path, header)
+        there = safetensors.torch.load_file(path)
+        if there.keys() != tensors.keys() or not all(torch.equal(there[k], tensors[k]) for k in tensors):
+            raise ValueError(f"{path.name} has other values")
 
     write("block_permute", "permutation", F.block_permute(image, order))
     for key in ("aes-128", "aes-192-channels", "aes-256"):
@@ -81,5 +102,5 @@ def save_vectors(made: dict[str, keys.Key]) -> None:
 if __name__ == "__main__":
     (HERE / "keys").mkdir(exist_ok=True)
     made = make_keys()
-    save_keys(made)
+    save_expected(made)
     save_vectors(made)

@@ -1,10 +1,12 @@
-"""Check key files with nothing of torchprotect: safetensors, hashlib and json alone.
+"""Check key files with nothing of torchprotect: safetensors, hashlib, json and struct alone.
 
-Usage: python verify_keys.py FILE... ; prints each file's fingerprint, exit code 1 if one does not match its content.
+Usage: python verify_keys.py FILE... ; prints each file's fingerprint, exit code 1 if one does not match its content, or
+if the map of a correspondence is none.
 """
 
 import hashlib
 import json
+import struct
 import sys
 
 import safetensors
@@ -48,12 +50,44 @@ def subkey(root: bytes, purpose: str) -> bytes:
     return hmac(hmac(bytes(32), root), f"torchprotect/v1/{purpose}".encode() + b"\x01")
 
 
+def correspondence(params: dict, tensors: dict, prefix: str = "") -> tuple[list, list]:
+    """Return targets and shares, a row a class, having checked what the format promises of them."""
+    shape = [params["classes"], params["targets"]]
+    (targets_type, targets_shape, targets), (shares_type, shares_shape, shares) = (
+        tensors[prefix + name] for name in ("targets", "shares")
+    )
+    if (targets_type, targets_shape, shares_type, shares_shape) != ("I64", shape, "F32", shape):
+        raise ValueError("targets are I64 and shares F32, both [classes, targets]")
+    wide = shape[1]
+    flat = [value for (value,) in struct.iter_unpack("<q", targets)]
+    parts = [value for (value,) in struct.iter_unpack("<f", shares)]
+    target_rows, share_rows = ([row[i : i + wide] for i in range(0, len(row), wide)] for row in (flat, parts))
+    if not all(0 <= target < shape[0] for target in flat):
+        raise ValueError("a target is no class")
+    if not all(min(row) >= 0 and abs(sum(row) - 1) < 1e-5 for row in share_rows):
+        raise ValueError("shares do not sum to 1")
+    if wide > 1 and wide != {"mixup-and-concat": 4, "cutmix": 2, "random-square": 2}.get(params["way"], wide):
+        raise ValueError("this way of combining takes another number of targets")
+    return target_rows, share_rows
+
+
+def sound(kind: str, params: dict, tensors: dict) -> bool:
+    """Check the map of a correspondence, or of a bundle that holds one; other kinds pass."""
+    prefix = ""
+    if kind == "bundle":
+        kind, params, prefix = params["transform"]["kind"], params["transform"]["params"], "transform."
+    try:
+        return kind != "correspondence" or bool(correspondence(params, tensors, prefix))
+    except ValueError:
+        return False
+
+
 def check(path: str) -> bool:
     header, tensors = read(path)
     params = json.loads(header["params"])
     canonical = json.dumps(params, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     right = (header["format"], header["version"], header["params"]) == ("torchprotect-key", "1", canonical)
-    return right and header["fingerprint"] == fingerprint(header, tensors)
+    return right and header["fingerprint"] == fingerprint(header, tensors) and sound(header["kind"], params, tensors)
 
 
 def main() -> int:

@@ -33,9 +33,12 @@ class AttackResult:
     cost: dict[str, int]
 
     def to_json(self) -> str:
-        """Return every field as JSON: tensors as nested lists, NaN and infinity as ``null``, images left out."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps({name: _plain(value) for name, value in fields.items() if name != "images"}, allow_nan=False)
+        """Return the fields as JSON: tensors as nested lists, NaN and infinity as ``null``.
+
+        Images are left out, and fields with ``metadata={"json": False}``.
+        """
+        told = [each.name for each in dataclasses.fields(self) if each.metadata.get("json", each.name != "images")]
+        return json.dumps({name: _plain(getattr(self, name)) for name in told}, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

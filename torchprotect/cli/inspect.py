@@ -56,6 +56,7 @@ def _of_export(folder: Path) -> dict[str, Any]:
         "shards": len(shards),
         "bytes": sum(entry["size"] for entry in shards),
         "security claim": document.get("security_claim"),
+        **({"distance": json.dumps(document["distance"])} if "distance" in document else {}),
         **_described(document),
     }
 

@@ -9,7 +9,7 @@ import typer
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
 
 if TYPE_CHECKING:
-    from torchprotect.keys import BlockKey
+    from torchprotect.keys import BlockKey, CorrespondenceKey, PermutationKey
 
 
 class Scheme(str, enum.Enum):
@@ -18,6 +18,7 @@ class Scheme(str, enum.Enum):
     BLOCK_PERMUTE = "block-permute"
     AES_ECB = "aes-ecb"
     RMT = "rmt"
+    ADVERSARIAL = "adversarial"
 
 
 class Matrix(str, enum.Enum):
@@ -35,6 +36,28 @@ class Side(str, enum.Enum):
     LEFT = "left"
 
 
+class Way(str, enum.Enum):
+    """Ways to combine the versions of an image, one for each of its targets."""
+
+    CONCAT = "concat"
+    MIXUP = "mixup"
+    MIXUP_AND_CONCAT = "mixup-and-concat"
+    CUTMIX = "cutmix"
+    RANDOM_SQUARE = "random-square"
+
+
+class Preset(str, enum.Enum):
+    """Published maps from classes to targets."""
+
+    BASIC = "basic"
+    HORIZONTAL_CONCAT = "horizontal-concat"
+    MIXUP_AND_CONCAT = "mixup-and-concat"
+    MRI = "mri"
+
+
+_ADVERSARIAL = "Adversarial"
+
+
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal()):
@@ -45,8 +68,12 @@ def _size(text: str) -> tuple[int, int]:
 def keygen(
     scheme: Annotated[Scheme, typer.Argument(help="The disguise the key is for.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Key file to write; never overwritten.")],
-    image_size: Annotated[str, typer.Option(help="Size of the images in pixels.", metavar="HxW")],
-    block_size: Annotated[str, typer.Option(help="Size of the blocks in pixels.", metavar="HxW")],
+    image_size: Annotated[
+        str | None, typer.Option(help="Size of the images in pixels; needed for blocks.", metavar="HxW")
+    ] = None,
+    block_size: Annotated[
+        str | None, typer.Option(help="Size of the blocks in pixels; needed for blocks.", metavar="HxW")
+    ] = None,
     channels: Annotated[int | None, typer.Option(help="Own keys for each of so many channels.", min=1)] = None,
     bits: Annotated[int | None, typer.Option(help="AES key length: 128 (default), 192 or 256.")] = None,
     permute: Annotated[bool, typer.Option("--permute", help="Also permute the disguised blocks.")] = False,
@@ -55,6 +82,22 @@ def keygen(
     side: Annotated[Side | None, typer.Option(help="Side RMT matrices multiply from; right by default.")] = None,
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase.")] = False,
     passphrase_file: PassphraseFile = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, rich_help_panel=_ADVERSARIAL)] = None,
+    targets: Annotated[
+        int | None,
+        typer.Option(help="Target classes of each class; 1 by default.", min=1, rich_help_panel=_ADVERSARIAL),
+    ] = None,
+    way: Annotated[
+        Way | None,
+        typer.Option(
+            help="How the versions of an image, one a target, are combined; concat by default.",
+            rich_help_panel=_ADVERSARIAL,
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="A published map, which everyone knows; for reproductions.", rich_help_panel=_ADVERSARIAL),
+    ] = None,
 ) -> None:
     """Make a key from the operating system's entropy and write it to a file.
 
@@ -64,31 +107,78 @@ def keygen(
     with errors_as_exit_codes():
         from torchprotect import keys
 
-        size, block = _size(image_size), _size(block_size)
-        given = {"channels": channels, "bits": bits, "matrix": matrix and matrix.value, "side": side and side.value}
+        given = {
+            "image-size": image_size,
+            "block-size": block_size,
+            "channels": channels,
+            "bits": bits,
+            "matrix": matrix and matrix.value,
+            "side": side and side.value,
+            "permute": permute or None,
+            "classes": classes,
+            "targets": targets,
+            "way": way and way.value,
+            "preset": preset and preset.value,
+        }
         options = {name: value for name, value in given.items() if value is not None}
-        key: keys.Key = _generate(scheme, size, block, options)
-        if permute or labels is not None:
-            order = keys.PermutationKey.generate(image_size=size, block_size=block) if permute else None
+        _require_taken(scheme, options)
+        key: BlockKey | CorrespondenceKey | keys.KeyBundle
+        order: PermutationKey | None = None
+        if scheme is Scheme.ADVERSARIAL:
+            key = _generate_map(options)
+        else:
+            key, order = _generate_blocks(scheme, options)
+        if order is not None or labels is not None:
             names = keys.LabelKey.generate(classes=labels) if labels is not None else None
-            key = keys.KeyBundle(key, order, names)  # type: ignore[arg-type]
+            key = keys.KeyBundle(key, order, names)
         keys.save(key, output, _new_passphrase(passphrase, passphrase_file))
         typer.echo(f"wrote {output}: {key!r}")
 
 
-def _generate(scheme: Scheme, size: tuple[int, int], block: tuple[int, int], options: dict[str, Any]) -> "BlockKey":
+_BLOCKS = {"image-size", "block-size"}
+_TAKES = {
+    Scheme.BLOCK_PERMUTE: _BLOCKS,
+    Scheme.AES_ECB: _BLOCKS | {"channels", "bits", "permute"},
+    Scheme.RMT: _BLOCKS | {"channels", "matrix", "side", "permute"},
+    Scheme.ADVERSARIAL: {"classes", "targets", "way", "preset"},
+}
+
+
+def _require_taken(scheme: Scheme, options: dict[str, Any]) -> None:
+    """Check that the options given are the scheme's own, and that none is missing."""
+    if unknown := sorted(options.keys() - _TAKES[scheme]):
+        raise typer.BadParameter(f"{scheme.value} takes no {', '.join(f'--{name}' for name in unknown)}")
+    if scheme is not Scheme.ADVERSARIAL:
+        if missing := sorted(_BLOCKS - options.keys(), reverse=True):
+            raise typer.BadParameter(f"{scheme.value} needs {' and '.join(f'--{name}' for name in missing)}")
+    elif "preset" in options:
+        if len(options) > 1:
+            raise typer.BadParameter("a preset has its own classes, targets and way; give --preset alone")
+    elif "classes" not in options:
+        raise typer.BadParameter("adversarial needs --classes, or a --preset")
+    elif "way" in options and options.get("targets", 1) == 1:
+        raise typer.BadParameter("--way combines several targets; say how many with --targets")
+
+
+def _generate_map(options: dict[str, Any]) -> "CorrespondenceKey":
     from torchprotect import keys
 
-    made: dict[Scheme, tuple[Any, set[str]]] = {
-        Scheme.BLOCK_PERMUTE: (keys.PermutationKey, set()),
-        Scheme.AES_ECB: (keys.AESKey, {"channels", "bits"}),
-        Scheme.RMT: (keys.RMTKey, {"channels", "matrix", "side"}),
+    made = keys.CorrespondenceKey
+    return made.preset(options["preset"]) if "preset" in options else made.generate(**options)
+
+
+def _generate_blocks(scheme: Scheme, options: dict[str, Any]) -> "tuple[BlockKey, PermutationKey | None]":
+    from torchprotect import keys
+
+    kinds: dict[Scheme, Any] = {
+        Scheme.BLOCK_PERMUTE: keys.PermutationKey,
+        Scheme.AES_ECB: keys.AESKey,
+        Scheme.RMT: keys.RMTKey,
     }
-    kind, takes = made[scheme]
-    if unknown := sorted(options.keys() - takes):
-        raise typer.BadParameter(f"{scheme.value} takes no {', '.join(f'--{name}' for name in unknown)}")
-    key: BlockKey = kind.generate(image_size=size, block_size=block, **options)
-    return key
+    sizes = {"image_size": _size(options.pop("image-size")), "block_size": _size(options.pop("block-size"))}
+    permute = options.pop("permute", False)
+    key: BlockKey = kinds[scheme].generate(**sizes, **options)
+    return key, keys.PermutationKey.generate(**sizes) if permute else None
 
 
 def _new_passphrase(ask: bool, file: Path | None) -> str | None:

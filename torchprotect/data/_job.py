@@ -4,10 +4,11 @@ import hashlib
 import hmac
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 from torchprotect._files import atomic_file
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._noise import KeystreamNoise
+from torchprotect.data._repeatable import repeatable
 from torchprotect.data._tar import TarStream
 from torchprotect.data.manifest import ShardReport, shard_name
-from torchprotect.data.sources import Sample, Source
+from torchprotect.data.sources import Source
 from torchprotect.errors import ExportError, LabelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
-from torchprotect.transforms import Disguise
+from torchprotect.perturb import distances
+from torchprotect.transforms import AdversarialEncrypt, Disguise
 
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 1000
@@ -36,11 +39,25 @@ def steps(transform: nn.Module) -> list[nn.Module]:
     return [step for child in inner for step in steps(child)]
 
 
+def perturbing(transform: nn.Module) -> list[AdversarialEncrypt]:
+    """Return those steps that run a model, each once."""
+    return list(dict.fromkeys(step for step in steps(transform) if isinstance(step, AdversarialEncrypt)))
+
+
 def sample_id(subkey: bytes, name: str, index: int, image: Tensor) -> bytes:
     """Return a sample's id, 16 bytes: HMAC-SHA256 over name, 0, index (uint64 little-endian), SHA-256 of the pixels."""
     pixels = hashlib.sha256(image.numpy().tobytes()).digest()
     message = name.encode(errors="surrogateescape") + b"\0" + struct.pack("<Q", index) + pixels
     return hmac.digest(subkey, message, "sha256")[:16]
+
+
+class _Read(NamedTuple):
+    """One plain sample, by its number in the source, and the label that is written for it."""
+
+    number: int
+    image: Tensor
+    label: int | None
+    written: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,44 +84,96 @@ class DisguiseJob:
     folder: Path
     skip_unreadable: bool
 
+    @property
+    def perturbing(self) -> list[AdversarialEncrypt]:
+        """Steps of the transform that run a model, each once."""
+        return perturbing(self.transform)
+
+    @property
+    def uses_autograd(self) -> bool:
+        """Whether gradients are computed."""
+        return bool(self.perturbing)
+
     def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
         """Make one shard: the file has its final name only when it is whole and on disk."""
-        count, labels, skipped = 0, set[int](), list[int]()
+        count, labels, skipped, moved = 0, set[int](), list[int](), list[Tensor]()
         with atomic_file(self.folder / shard_name(index)) as file:
             stream = TarStream(file)
             for batch in self._batches(indices.tolist()):
                 samples = self._read(batch, skipped)
-                stream.write(self._members(samples))
-                labels |= {sample.label for _, sample in samples if sample.label is not None}
+                stream.write(self._members(samples, moved))
+                labels |= {sample.written for sample in samples if sample.written is not None}
                 count += len(samples)
                 advance(len(batch))
             digest = stream.finish()
-        return ShardReport(index, count, stream.size, digest, sorted(labels), skipped)
+        return ShardReport(index, count, stream.size, digest, sorted(labels), skipped, *_summary(moved))
 
-    def disguise(self, images: Tensor, ids: list[bytes]) -> Tensor:
+    def disguise(
+        self, images: Tensor, ids: list[bytes], labels: list[int | None], moved: list[Tensor] | None = None
+    ) -> Tensor:
         """Disguise a batch, drawing noise from each sample's own stream.
+
+        Args:
+            images: plain, ``[N, C, H, W]``.
+            ids: of the samples.
+            labels: plain ones; for perturbations.
+            moved: L2 distances that a perturbation moved images by are added to it.
 
         Raises:
             ExportError: random numbers were drawn from elsewhere.
+            ModelError: a perturbation's model fails.
         """
-        disguises = [step for step in steps(self.transform) if isinstance(step, Disguise)]
-        noise = KeystreamNoise(self.noise_key, ids)
         before = _generators()
-        try:
-            for step in disguises:
-                step.noise_source = noise  # one stream for all of them, each draws what follows
+        with self._bound(ids, labels, moved), repeatable() if self.perturbing else nullcontext():
             result: Tensor = self.transform(images)
-        finally:
-            for step in disguises:
-                step.__dict__.pop("noise_source", None)  # a stream cannot be pickled for a worker
         _require_same(before, "the transform")
         if result.shape[0] != len(ids) or result.ndim != 4:
             raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {list(result.shape)}")
         return result
 
+    @contextmanager
+    def _bound(self, ids: list[bytes], labels: list[int | None], moved: list[Tensor] | None) -> Iterator[None]:
+        """Give the disguises what belongs to a batch; nothing of it stays, since a worker could not be sent it."""
+        disguises = [step for step in steps(self.transform) if isinstance(step, Disguise)]
+        noise = KeystreamNoise(self.noise_key, ids)
+        with ExitStack() as undo:
+            for step in disguises:
+                step.noise_source = noise  # one stream for all of them, each draws what follows
+                undo.callback(step.__dict__.pop, "noise_source", None)
+            for step in self.perturbing:
+                step.labels_getter = lambda _: torch.tensor(labels)
+                undo.callback(setattr, step, "labels_getter", None)
+            if self.perturbing and moved is not None:
+                hook = self.perturbing[-1].register_forward_hook(
+                    lambda _, plain, done: moved.append(_moved(plain, done))
+                )
+                undo.callback(hook.remove)
+            yield
+
+    def check_label(self, label: int | None, name: str) -> None:
+        """Check that a plain label has targets, where a perturbation goes by labels.
+
+        Raises:
+            LabelError: it has none; the message has the sample's name.
+        """
+        for step in self.perturbing:
+            if not step.needs_labels:
+                continue
+            if label is None:
+                raise LabelError(
+                    f"sample {name} has no label, so it has no target class; give the images labels, or take "
+                    "target_source='predicted' (--target-source predicted)"
+                )
+            if not 0 <= label < step.key.classes:
+                last = step.key.classes - 1
+                raise LabelError(f"class {label} of sample {name} has no target class: the key's map covers 0..{last}")
+
     def _batches(self, indices: list[int]) -> list[list[int]]:
-        """Cut a shard into batches. The bounds depend on the shard alone, so the bytes do not depend on the run."""
-        size = min(_BATCH_IMAGES, max(1, _BATCH_BYTES // self._first_image_bytes(indices)))
+        """Cut a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
+        if self.perturbing:
+            size = min(step.batch_size for step in self.perturbing)
+        else:
+            size = min(_BATCH_IMAGES, max(1, _BATCH_BYTES // self._first_image_bytes(indices)))
         return [indices[start : start + size] for start in range(0, len(indices), size)]
 
     def _first_image_bytes(self, indices: list[int]) -> int:
@@ -116,63 +185,84 @@ class DisguiseJob:
                     raise
         return 1
 
-    def _read(self, indices: list[int], skipped: list[int]) -> list[tuple[int, Sample]]:
+    def _read(self, indices: list[int], skipped: list[int]) -> list[_Read]:
         before, samples = _generators(), []
         for index in indices:
             try:
-                sample = self.source[index]
+                image, label = self.source[index]
             except SourceError:
                 if not self.skip_unreadable:
                     raise
                 skipped.append(index)
                 continue
-            if sample.image.dtype != self.dtype:
+            if image.dtype != self.dtype:
                 raise ExportError(
-                    f"sample {self.source.name(index)} is {sample.image.dtype}, the first one was {self.dtype}; "
+                    f"sample {self.source.name(index)} is {image.dtype}, the first one was {self.dtype}; "
                     "convert them to one dtype"
                 )
-            samples.append((index, self._renamed(sample)))
+            samples.append(_Read(index, image, label, self._renamed(label)))
         _require_same(before, "the source")
         return samples
 
-    def _members(self, samples: list[tuple[int, Sample]]) -> list[tuple[str, bytes]]:
+    def _members(self, samples: list[_Read], moved: list[Tensor]) -> list[tuple[str, bytes]]:
         """Return the tar members of a batch in order; images of one shape are disguised together."""
+        if self.perturbing:
+            for sample in samples:
+                self.check_label(sample.label, self.source.name(sample.number))
         shapes: dict[torch.Size, list[int]] = {}
-        for place, (_, sample) in enumerate(samples):
+        for place, sample in enumerate(samples):
             shapes.setdefault(sample.image.shape, []).append(place)
         members: list[list[tuple[str, bytes]]] = [[] for _ in samples]
         for places in shapes.values():
-            ids = [self._id(*samples[place]) for place in places]
-            images = torch.stack([samples[place][1].image for place in places])
-            disguised = self._disguise_named(images, ids, self.source.name(samples[places[0]][0]))
+            group = [samples[place] for place in places]
+            ids = [self._id(sample) for sample in group]
+            disguised = self._disguise_named(group, ids, moved)
             kind = extension(disguised)
             for place, identity, content in zip(places, ids, encode(disguised), strict=True):
                 members[place].append((f"{identity.hex()}.{kind}", content))
-                sample = samples[place][1]
-                if sample.label is not None:
-                    members[place].append((f"{identity.hex()}.cls", str(sample.label).encode()))
-        return [member for group in members for member in group]
+                written = samples[place].written
+                if written is not None:
+                    members[place].append((f"{identity.hex()}.cls", str(written).encode()))
+        return [member for group_members in members for member in group_members]
 
-    def _disguise_named(self, images: Tensor, ids: list[bytes], name: str) -> Tensor:
+    def _disguise_named(self, group: list[_Read], ids: list[bytes], moved: list[Tensor]) -> Tensor:
         """Disguise images of one shape, naming the first of them where they do not fit."""
+        images = torch.stack([sample.image for sample in group])
         try:
-            return self.disguise(images, ids)
+            return self.disguise(images, ids, [sample.label for sample in group], moved)
         except ProtectError as error:
-            raise type(error)(f"sample {name}: {error}") from error
+            raise type(error)(f"sample {self.source.name(group[0].number)}: {error}") from error
 
-    def _id(self, index: int, sample: Sample) -> bytes:
-        return sample_id(self.id_subkey, self.source.name(index), index, sample.image)
+    def _id(self, sample: _Read) -> bytes:
+        return sample_id(self.id_subkey, self.source.name(sample.number), sample.number, sample.image)
 
-    def _renamed(self, sample: Sample) -> Sample:
-        """Return the sample with the label that is written for it."""
+    def _renamed(self, label: int | None) -> int | None:
+        """Return the label that is written for a plain one."""
         if self.labels is None:
-            return sample
-        if sample.label is None:
+            return label
+        if label is None:
             raise LabelError("a sample without a label cannot be renamed; use a key without a label map")
-        if not 0 <= sample.label < self.labels.classes:
+        if not 0 <= label < self.labels.classes:
             last = self.labels.classes - 1
-            raise LabelError(f"class {sample.label} lies outside the label map, which covers 0..{last}")
-        return Sample(sample.image, self.labels.map(sample.label))
+            raise LabelError(f"class {label} lies outside the label map, which covers 0..{last}")
+        return self.labels.map(label)
+
+
+def _moved(plain: tuple[Tensor, ...], done: Tensor) -> Tensor:
+    """Return the L2 distances ``[N]`` between a step's pictures and its result, in pixel units."""
+    return distances(_in_pixel_units(done), _in_pixel_units(plain[0]))
+
+
+def _in_pixel_units(images: Tensor) -> Tensor:
+    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
+
+
+def _summary(moved: list[Tensor]) -> tuple[float, float] | tuple[None, None]:
+    """Return the largest and the mean distance, if there are any."""
+    if not moved:
+        return None, None
+    every = torch.cat(moved)
+    return float(every.max()), float(every.mean())
 
 
 def _generators() -> tuple[Any, ...]:

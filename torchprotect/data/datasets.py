@@ -41,6 +41,9 @@ class ProtectedDataset(_Protection, Dataset[Any]):
         labels: renames the classes: the second item of a tuple, or ``"label"`` of a dict.
 
     Samples keep their structure. Without noise, the same index gives the same bytes in any worker.
+
+    A perturbation runs a model many times for each sample: perturb the data set once, with
+    :func:`torchprotect.data.export`, and train on :func:`torchprotect.data.read`.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:

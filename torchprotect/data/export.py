@@ -17,7 +17,7 @@ from torchprotect._json import canonical
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode
-from torchprotect.data._job import DisguiseJob, sample_id, steps
+from torchprotect.data._job import DisguiseJob, perturbing, sample_id, steps
 from torchprotect.data._lock import SharedDescriptor, lock_folder
 from torchprotect.data.engines import local
 from torchprotect.data.manifest import Journal, ShardReport
@@ -25,6 +25,7 @@ from torchprotect.data.sources import Sample, Source, as_source
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms import Disguise
+from torchprotect.transforms._model import home_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number in all."""
@@ -41,6 +42,9 @@ class ExportResult:
         size: bytes of all shards.
         skipped: names of unreadable images left out in this run or the ones it resumed; empty for an export that was
             finished before.
+        max_distance: largest L2 distance in pixel units (0..1) of a perturbed image to its plain one, as written, over
+            all shards; ``None`` where nothing was perturbed.
+        mean_distance: mean of these distances, or ``None``.
     """
 
     folder: Path
@@ -48,6 +52,8 @@ class ExportResult:
     shards: int
     size: int
     skipped: tuple[str, ...]
+    max_distance: float | None = None
+    mean_distance: float | None = None
 
 
 def export(
@@ -66,13 +72,20 @@ def export(
 
     An interrupted export is finished by the same call; its bytes equal those of an undisturbed run.
 
+    This is also how a data set is perturbed: with :class:`torchprotect.transforms.AdversarialEncrypt`, images go
+    through the model ``batch_size`` at a time, with their plain labels, by deterministic algorithms. The bytes are then
+    the same on one machine with one version of torch. Device, precision, batch size and a digest of the model are part
+    of the plan.
+
     Args:
         dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`.
         out: folder to write; must be new, empty, or hold an unfinished export by the same plan.
         transform: a disguise, or a ``v2.Compose`` with one; it may draw noise, but not from other generators.
         key: bundle whose label map renames the classes; without one, the key of the disguise, and labels stay.
         shard_size: images in a shard.
-        workers: worker processes, by multiprocessing's default start method; 0 works in this process.
+        workers: worker processes, by multiprocessing's default start method; 0 works in this process. Each computes on
+            one thread, as this process does meanwhile. With a perturbation, "spawn" takes the place of "fork" where
+            there is an accelerator, and a model on one needs 0.
         resume: whether an unfinished export in ``out`` may be continued.
         progress: called with images done and images in all.
         on_error: ``"stop"`` at an unreadable image, or ``"skip"`` it and list it in the result.
@@ -80,7 +93,8 @@ def export(
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
         SourceError: an image cannot be read; the message has its name.
-        LabelError: a label lies outside the label map.
+        LabelError: a label lies outside the label map; or one that decides a target class is missing.
+        ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
     """
     if shard_size < 1 or workers < 0 or on_error not in ("stop", "skip"):
         raise InputRangeError("shard_size must be at least 1, workers at least 0, on_error 'stop' or 'skip'")
@@ -89,7 +103,10 @@ def export(
         raise ExportError("the source holds no images")
     _require_outside(folder, source)
     key = _export_key(transform, key)
+    _require_own_device(transform, workers)
     transform = copy.deepcopy(transform)  # the export sets its noise sources
+    for step in perturbing(transform):
+        step.labels_getter = None  # labels come from the source
     described = [_describe(step) for step in steps(transform)]
     first, sample = _first_sample(source, on_error)
     job = DisguiseJob(
@@ -102,6 +119,7 @@ def export(
         folder,
         on_error == "skip",
     )
+    _require_labels(job, first, sample)
     plan = _make_plan(job, key, described, shard_size) | {"probe": _probe(job, key, first, sample)}
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +164,7 @@ def _export_key(transform: nn.Module, key: Key | None) -> Key:
     keyed: list[Any] = [step for step in steps(transform) if isinstance(step, Disguise) and hasattr(step, "key")]
     if not keyed:
         raise ExportError(f"{type(transform).__name__} holds no keyed disguise: the images would be exported in clear")
-    if any(step.inverse for step in keyed):
+    if any(getattr(step, "inverse", False) for step in keyed):
         raise ExportError("a transform with inverse=True would export plain images; leave it out")
     used: Key = keyed[-1].key
     if key is None or key == used:
@@ -169,6 +187,21 @@ def _first_sample(source: Source, on_error: str) -> tuple[int, Sample]:
     raise ExportError("no image of the source can be read")
 
 
+def _require_own_device(transform: nn.Module, workers: int) -> None:
+    for step in perturbing(transform):
+        device = home_of(step.model)[0].type
+        if workers and device != "cpu":
+            raise InputRangeError(f"the model is on {device}, which worker processes do not share: take workers=0")
+
+
+def _require_labels(job: DisguiseJob, first: int, sample: Sample) -> None:
+    """Check labels that decide targets, as far as they are known without reading every image."""
+    job.check_label(sample.label, job.source.name(first))
+    if job.perturbing and hasattr(job.source, "known_labels"):
+        for index, label in enumerate(job.source.known_labels()):
+            job.check_label(label, job.source.name(index))
+
+
 def _probe(job: DisguiseJob, key: Key, index: int, sample: Sample) -> str:
     """Disguise one sample, so that mistakes show before anything is written, and return a keyed digest of the result.
 
@@ -176,7 +209,7 @@ def _probe(job: DisguiseJob, key: Key, index: int, sample: Sample) -> str:
     """
     again = job.source[index].image
     identity = sample_id(job.id_subkey, job.source.name(index), index, sample.image)
-    first, second = (job.disguise(image[None], [identity]) for image in (sample.image, again))
+    first, second = (job.disguise(image[None], [identity], [sample.label]) for image in (sample.image, again))
     if not torch.equal(first, second):
         raise ExportError("reading and disguising one sample twice gave two results; an export must be repeatable")
     digest = hmac.new(key.subkey("manifest"), f"{first.dtype}{list(first.shape)}".encode(), "sha256")
@@ -300,10 +333,7 @@ class _Run:
                 f"{self._folder / documents.MANIFEST} was changed, or belongs to another plan; choose a new folder"
             )
         entries = documents.shard_entries(manifest, self._folder / documents.MANIFEST)
-        return {
-            index: ShardReport(index, entry["count"], entry["size"], entry["sha256"], [], [])
-            for index, entry in enumerate(entries)
-        }
+        return {index: ShardReport.from_entry(index, entry) for index, entry in enumerate(entries)}
 
     def _is_intact(self, report: ShardReport) -> bool:
         path = self._folder / report.name
@@ -327,4 +357,5 @@ class _Run:
             len(finished),
             sum(report.size for report in finished.values()),
             tuple(self._job.source.name(index) for report in finished.values() for index in sorted(report.skipped)),
+            *documents.overall_distance(finished.values()),
         )

@@ -98,6 +98,9 @@ class ShardReport:
         sha256: hex digest of the file.
         labels: distinct class numbers in it, as written.
         skipped: source indices of unreadable images left out.
+        max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
+            perturbations only.
+        mean_distance: mean of these distances.
     """
 
     index: int
@@ -106,11 +109,26 @@ class ShardReport:
     sha256: str
     labels: list[int]
     skipped: list[int]
+    max_distance: float | None = None
+    mean_distance: float | None = None
 
     @property
     def name(self) -> str:
         """File name of the shard."""
         return shard_name(self.index)
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """How the shard stands in the manifest."""
+        entry = {"name": self.name, "count": self.count, "size": self.size, "sha256": self.sha256}
+        return entry | _distance(self.max_distance, self.mean_distance)
+
+    @classmethod
+    def from_entry(cls, index: int, entry: dict[str, Any]) -> "ShardReport":
+        """Rebuild what the manifest keeps of a report."""
+        distance = entry.get("distance", {})
+        written = entry["count"], entry["size"], entry["sha256"]
+        return cls(index, *written, [], [], distance.get("max"), distance.get("mean"))
 
 
 class Journal:
@@ -137,7 +155,8 @@ class Journal:
 
     def append(self, report: ShardReport) -> None:
         """Add one report. A leading line break ends a line that a crash may have torn."""
-        document = signed({"format": JOURNAL_FORMAT, "plan": self._plan, **asdict(report)}, self._subkey)
+        fields = {name: value for name, value in asdict(report).items() if value is not None}
+        document = signed({"format": JOURNAL_FORMAT, "plan": self._plan, **fields}, self._subkey)
         with self._path.open("ab") as file:
             file.write(b"\n" + canonical(document) + b"\n")
 
@@ -159,8 +178,24 @@ def make_manifest(plan: dict[str, Any], reports: Iterable[ShardReport]) -> dict[
         "plain": plan["plain"],
         "images": sum(report.count for report in ordered),
         "labels": len(set().union(*(report.labels for report in ordered))),
-        "shards": [{"name": r.name, "count": r.count, "size": r.size, "sha256": r.sha256} for r in ordered],
+        "shards": [report.entry for report in ordered],
+        **_distance(*overall_distance(ordered)),
     }
+
+
+def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tuple[None, None]:
+    """Return the largest and the mean distance of all images, if there are any."""
+    known = [(r.max_distance, r.mean_distance, r.count) for r in sorted(reports, key=lambda report: report.index)]
+    moved = [(most, mean, count) for most, mean, count in known if most is not None and mean is not None]
+    if not moved:
+        return None, None
+    total = sum(mean * count for _, mean, count in moved)
+    return max(most for most, _, _ in moved), total / sum(count for _, _, count in moved)
+
+
+def _distance(most: float | None, mean: float | None) -> dict[str, Any]:
+    """Return the member that says how far images were moved; none where nothing was measured."""
+    return {} if most is None else {"distance": {"max": most, "mean": mean}}
 
 
 def file_sha256(path: Path) -> str:

@@ -89,6 +89,7 @@ class CorrespondenceKey(Key):
 
         Raises:
             InputRangeError: numbers that make no map; the message says which.
+            InputTypeError: targets or shares are something else than numbers.
         """
         counts = _counts(classes, targets)
         first: list[int] = _derangement(classes).tolist()
@@ -107,7 +108,10 @@ class CorrespondenceKey(Key):
 
         Raises:
             InputRangeError: a target is no class, or numbers do not fit.
+            InputTypeError: a class has no row of targets, or shares are no numbers.
         """
+        if any(not isinstance(row, Sequence) for row in targets):
+            raise InputTypeError("a map has a row of targets for each class, such as [[1, 2], [2], [0, 1]]")
         counts = [len(row) for row in targets]
         if len(counts) < 2 or min(counts) < 1 or max(counts) > _MAX_TARGETS:
             raise InputRangeError(f"a map has at least 2 classes, each with 1 to {_MAX_TARGETS} targets")
@@ -179,6 +183,8 @@ class CorrespondenceKey(Key):
 def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
         raise InputRangeError(f"a correspondence needs a whole number of at least 2 classes, not {classes!r}")
+    if not isinstance(targets, int | Sequence):
+        raise InputTypeError(f"targets is a whole number, or one for each class, not {targets!r}")
     counts = [targets] * classes if isinstance(targets, int) else list(targets)
     if len(counts) != classes:
         raise InputRangeError(f"targets is one number, or one for each of {classes} classes, not {len(counts)} numbers")
@@ -190,7 +196,10 @@ def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
 
 def _shares(counts: list[int], shares: Sequence[Sequence[float]] | None) -> Tensor:
     """Return float32 ``[classes, K]`` with zeros where a class has no further target."""
-    rows = [[1 / count] * count for count in counts] if shares is None else [list(row) for row in shares]
+    given = [[1 / count] * count for count in counts] if shares is None else shares
+    if any(not isinstance(row, Sequence) or any(not isinstance(s, int | float) for s in row) for row in given):
+        raise InputTypeError("shares has one row of numbers for each class")
+    rows = [list(row) for row in given]
     if [len(row) for row in rows] != counts:
         raise InputRangeError("shares has one row for each class, with one number for each of its targets")
     most = max(counts)

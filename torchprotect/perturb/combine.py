@@ -12,7 +12,8 @@ from torch import Tensor
 from torchprotect.errors import InputRangeError, InputShapeError
 from torchprotect.perturb.l2 import per_image
 
-_SLACK = 1e-4  # shares are float32: a third of 300 columns must not become 99
+_SLACK = 1e-4  # of the sum of shares
+_ROUNDING = 1e-6  # shares are float32: a third of 300 columns must not become 99
 
 
 def concat(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tensor:
@@ -21,7 +22,7 @@ def concat(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tens
     The distance of the result can exceed that of its parts, by up to a factor of sqrt(2) for two.
     """
     width = images.shape[-1]
-    edges = (shares.cumsum(1)[:, :-1] * width + _SLACK).floor()  # [N, K - 1]
+    edges = ((shares.cumsum(1)[:, :-1] + _ROUNDING) * width).floor()  # [N, K - 1]
     columns = torch.arange(width, device=images.device)
     chosen = (columns >= edges[..., None]).sum(1)  # [N, W], which image each column is from
     index = chosen.reshape(1, len(chosen), *[1] * (images.ndim - 3), width).expand(1, *images.shape[1:])
@@ -31,10 +32,10 @@ def concat(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tens
 def mixup(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tensor:
     """Average, each image with its share. The result is no farther away than the farthest of its parts."""
     weights = shares.T.to(images.dtype)
-    total = images[0] * per_image(weights[0], images[0])
+    mixed = images[0]  # with what remains of 1, so that shares that sum to nearly 1 do not darken the image
     for image, weight in zip(images[1:], weights[1:], strict=True):
-        total = total + image * per_image(weight, image)
-    return total
+        mixed = torch.addcmul(mixed, image - images[0], per_image(weight, image))
+    return mixed
 
 
 def mixup_and_concat(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tensor:
@@ -57,7 +58,9 @@ def cutmix(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tens
     References:
         Yun et al., CutMix.
     """
-    return _paste(images, shares[:, 1].sqrt()[:, None] * _size(images), _need(places) * _size(images))
+    size = shares[:, 1].sqrt()[:, None] * _size(images)
+    centre = _need(places) * _size(images)
+    return _paste(images, (centre - size / 2).round(), (centre + size / 2).round())
 
 
 def random_square(images: Tensor, shares: Tensor, places: Tensor | None = None) -> Tensor:
@@ -69,8 +72,9 @@ def random_square(images: Tensor, shares: Tensor, places: Tensor | None = None) 
         Summers and Dinneen, Improved Mixed-Example Data Augmentation.
     """
     size = _size(images)
-    side = (shares[:, 1] * size.prod()).sqrt().clamp_max(float(size.min()))[:, None].expand(-1, 2).round()
-    return _paste(images, side, side / 2 + _need(places) * (size - side))
+    side = (shares[:, 1] * size.prod()).sqrt().clamp_max(float(size.min())).round()[:, None]
+    first = (_need(places) * (size - side + 1)).floor()  # each place is as likely
+    return _paste(images, first, first + side)
 
 
 WAYS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
@@ -116,6 +120,8 @@ def combine(way: str, images: Tensor, shares: Tensor, places: Tensor | None = No
         raise InputRangeError(f"{way} combines {TARGETS[way]} images, not {images.shape[0]}")
     if way in PLACED and (places is None or places.shape != (images.shape[1], 2)):
         raise InputShapeError(f"{way} needs places [N, 2] of uniform numbers in [0, 1)")
+    if places is not None and not bool(((places >= 0) & (places < 1)).all()):
+        raise InputRangeError("places are numbers in [0, 1)")
     return WAYS[way](images, shares, places)
 
 
@@ -125,9 +131,8 @@ def require_shares(shares: Tensor) -> None:
         raise InputRangeError("shares are numbers from 0 up that sum to 1 for each image")
 
 
-def _paste(images: Tensor, size: Tensor, centre: Tensor) -> Tensor:
-    """Return the first image with a box from the second: ``size`` and ``centre [N, 2]``, rows then columns."""
-    first, end = (centre - size / 2).round(), (centre + size / 2).round()
+def _paste(images: Tensor, first: Tensor, end: Tensor) -> Tensor:
+    """Return the first image with a box from the second: rows and columns ``first [N, 2]`` up to ``end``."""
     inside = []
     for dimension, length in enumerate(images.shape[-2:]):
         line = torch.arange(length, device=images.device)

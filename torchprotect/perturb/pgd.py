@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
-from torchprotect.perturb.l2 import distances, per_image, project
+from torchprotect.perturb.l2 import distances, into_ball, norms, per_image, require_positive, require_within
 
 _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing
 
@@ -42,11 +42,10 @@ class PGDSettings:
 
     def __post_init__(self) -> None:
         for name in ("eps", "step_size"):
-            _require_positive(name, getattr(self, name))
+            require_positive(name, getattr(self, name))
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise InputRangeError(f"steps is a whole number of at least 1, not {self.steps!r}")
-        low, high = self.bounds
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not _is_range(self.bounds):
             raise InputRangeError(f"bounds are a lower and a higher pixel value, not {self.bounds!r}")
         if self.precision not in (None, torch.float16, torch.bfloat16):
             raise InputTypeError(f"precision is torch.float16, torch.bfloat16 or None, not {self.precision!r}")
@@ -59,8 +58,8 @@ class Perturbed:
     Attributes:
         images: like the plain ones.
         distances: ``[N]``, L2 distance of each to its plain image, in pixel units.
-        losses: ``[N]`` cross-entropy toward the target that the search ended with; ``[N, K]`` for K targets, before
-            they are combined.
+        losses: ``[N]`` cross-entropy toward the target, of these images; without ``keep_best`` of those before the
+            last step, so that no forward pass is spent on it. ``[N, K]`` for K targets, before they are combined.
     """
 
     images: Tensor
@@ -98,11 +97,12 @@ def pgd_l2(
 
     Each step goes ``step_size`` along the normalised gradient of the cross-entropy, back into the ball, and into
     ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode; its modes and what requires
-    gradients are afterwards as they were, also after an error. To compile it, hand over ``torch.compile(model)``.
+    gradients are afterwards as they were, also after an error; so one model serves one call at a time. To compile it,
+    hand over ``torch.compile(model)``.
 
     Args:
         model: takes images, returns scores ``[N, classes]``; normalisation belongs inside it.
-        images: floating point ``[N, ...]`` within ``bounds``, on the model's device.
+        images: float32 or float64 ``[N, ...]`` within ``bounds``, on the model's device.
         targets: int64 ``[N]``, the class that each image is to be taken for, or no longer taken for.
         eps: radius of the ball, L2 over the whole image, in pixel units.
         step_size: length of a step.
@@ -120,10 +120,11 @@ def pgd_l2(
         Images, their distances and losses. Not rounded: see :func:`round_to_8bit`.
 
     Raises:
-        InputTypeError: images are not floating point, or targets not int64.
+        InputTypeError: images are not float32 or float64, targets not int64, or the model is no module.
         InputRangeError: images leave ``bounds`` (the message has the range seen), or a setting makes no sense.
         InputShapeError: images and targets do not fit.
-        ModelError: the model returns another shape or NaN, has too few classes, or normalises over the batch.
+        ModelError: the model returns another shape or NaN, has too few classes, lets no gradient through, or normalises
+            over the batch.
 
     References:
         Hu et al., Adversarial Data Encryption, section 3.1; Madry et al., Towards Deep Learning Models Resistant to
@@ -141,19 +142,24 @@ def search(
     generator: torch.Generator | None = None,
 ) -> Perturbed:
     """Do what :func:`pgd_l2` does, with its settings in one object."""
+    if not isinstance(model, nn.Module):
+        raise InputTypeError(f"the model must be an nn.Module, not a {type(model).__name__}")
     _check(images, targets, settings)
-    if not len(images):
-        return Perturbed(images.clone(), images.new_zeros(0), images.new_zeros(0))
-    plain = images.detach()
-    if settings.channels_last and plain.ndim == 4:
-        plain = plain.contiguous(memory_format=torch.channels_last)
-    with _prepared(model), torch.enable_grad():
-        found, losses = _descend(_loss_of(model, targets, settings), plain, settings, generator)
-        losses = losses if settings.targeted else -losses
-    if not bool(losses.isfinite().all()):
-        raise ModelError("the model's scores are NaN or infinite for some images; look at its weights and precision")
-    found = found.contiguous() if images.is_contiguous() else found
-    return Perturbed(found, distances(found, images.detach()), losses)
+    with _prepared(model), _own_modes(images.device.type):
+        plain, targets = images.detach().clone(), targets.clone()
+        if not len(plain):
+            return Perturbed(plain, distances(plain, plain), distances(plain, plain))
+        laid_out = settings.channels_last and plain.ndim == 4
+        start = plain.contiguous(memory_format=torch.channels_last) if laid_out else plain
+        found, losses = _descend(_loss_of(model, targets, settings), start, settings, generator)
+        found = torch.empty_like(plain).copy_(found) if laid_out else found
+        moved = distances(found, plain)
+        if not bool((losses.isfinite() & moved.isfinite()).all()):
+            raise ModelError(
+                "the model's scores or their gradients are NaN or infinite for some images; look at its weights and "
+                "precision"
+            )
+        return Perturbed(found, moved, losses if settings.targeted else -losses)
 
 
 Loss = Callable[[Tensor], Tensor]
@@ -173,12 +179,13 @@ def _descend(
         with torch.no_grad():
             if settings.keep_best:
                 best, lowest = _better(here, losses, best, lowest)
-            norms = torch.linalg.vector_norm(slope.flatten(1), dim=1).add_(_TINY)
-            step = slope.mul_(per_image(settings.step_size / norms, slope))
-            here = project(here - step, plain, settings.eps).clamp_(low, high)
+            pace = settings.step_size / (norms(slope) + _TINY)
+            moved = torch.addcmul(here, slope, per_image(pace, slope), value=-1)
+            here = into_ball(moved - plain, plain, settings.eps).clamp_(low, high)
+    if not settings.keep_best:
+        return here, losses.detach()
     with torch.no_grad():
-        losses = loss(here)
-        return _better(here, losses, best, lowest) if settings.keep_best else (here, losses)
+        return _better(here, loss(here), best, lowest)
 
 
 def _better(here: Tensor, losses: Tensor, best: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,9 +199,8 @@ def _random_start(plain: Tensor, settings: PGDSettings, generator: torch.Generat
     direction = torch.randn(plain.shape, dtype=plain.dtype, device=plain.device, generator=generator)
     radius = torch.rand(len(plain), dtype=plain.dtype, device=plain.device, generator=generator)
     radius = settings.eps * radius.pow(1 / max(1, plain[0].numel()))
-    norms = torch.linalg.vector_norm(direction.flatten(1), dim=1).clamp_min(1e-12)
-    moved = plain + direction * per_image(radius / norms, plain)
-    return moved.clamp(*settings.bounds)
+    difference = direction * per_image(radius / norms(direction).clamp_min(1e-12), plain)
+    return into_ball(difference, plain, settings.eps).clamp_(*settings.bounds)
 
 
 def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
@@ -202,18 +208,27 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
 
     def loss(images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None):
-            scores = model(images)
+            scores = model(images.clone())  # it may change what it is given
         if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
             came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
             raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
         if largest >= scores.shape[1]:
             raise ModelError(f"target class {largest} is none of the model's {scores.shape[1]} classes")
+        if torch.is_grad_enabled() and not scores.requires_grad:
+            raise ModelError("the model lets no gradient through to its images; does it detach them or use no_grad?")
         exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
         losses = nn.functional.cross_entropy(exact, targets, reduction="none")
         return losses if settings.targeted else -losses
 
     largest = int(targets.max())
     return loss
+
+
+@contextlib.contextmanager
+def _own_modes(device: str) -> Iterator[None]:
+    """Compute gradients, in full precision, also where the caller does not; autocast would reach into the backward."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        yield
 
 
 @contextlib.contextmanager
@@ -225,6 +240,8 @@ def _prepared(model: nn.Module) -> Iterator[None]:
                 f"the model's {name or type(module).__name__} normalises over the batch even in eval mode, so that an "
                 "image would depend on its neighbours; use track_running_stats=True"
             )
+    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError("the model was made or loaded in torch.inference_mode, so it has no gradients; do so outside")
     modes = [(module, module.training) for module in model.modules()]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -240,8 +257,11 @@ def _prepared(model: nn.Module) -> Iterator[None]:
 
 
 def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:
-    if not images.is_floating_point():
-        raise InputTypeError(f"images must be floating point in {settings.bounds}, not {images.dtype}: divide by 255")
+    if images.dtype not in (torch.float32, torch.float64):
+        raise InputTypeError(
+            f"images must be float32 or float64 in {settings.bounds}, not {images.dtype}: divide uint8 by 255; for a "
+            "network in half precision give float32 and precision=..."
+        )
     if targets.dtype != torch.int64:
         raise InputTypeError(f"targets must be int64 class numbers, not {targets.dtype}")
     if images.ndim < 2 or targets.shape != images.shape[:1] or targets.device != images.device:
@@ -251,15 +271,11 @@ def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:
         )
     if targets.numel() and int(targets.min()) < 0:
         raise InputRangeError("a target class is negative; classes are counted from 0")
-    if images.numel():
-        low, high = (float(edge) for edge in images.detach().aminmax())
-        if not (low >= settings.bounds[0] and high <= settings.bounds[1]):
-            raise InputRangeError(
-                f"images must lie in {settings.bounds}, but lie in ({low:g}, {high:g}); perturb before Normalize, or "
-                "give bounds"
-            )
+    require_within(images, *settings.bounds, "perturb before Normalize, or give bounds")
 
 
-def _require_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
-        raise InputRangeError(f"{name} is a number above 0, in pixel units, not {value!r}")
+def _is_range(bounds: object) -> bool:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        return False
+    numbers = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in bounds)
+    return numbers and bounds[0] < bounds[1]

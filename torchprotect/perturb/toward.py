@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputShapeError
+from torchprotect.errors import InputRangeError, InputShapeError
 from torchprotect.perturb.combine import combine, require_shares
 from torchprotect.perturb.l2 import distances, project, round_to_8bit
 from torchprotect.perturb.pgd import Perturbed, PGDSettings, search
@@ -33,7 +33,7 @@ def perturb_toward(
         way: how to combine, see :func:`combine`; without effect on images with one target.
         places: for the ways that paste somewhere, see :func:`combine`.
         reproject: keep the result within ``eps``, which :func:`concat` can exceed, also after rounding.
-        to_8bit: round to 256 levels of 0..1, as stored images are.
+        to_8bit: round to 256 levels of 0..1, as stored images are; needs bounds within 0..1.
         generator: draws random starts.
 
     Returns:
@@ -42,23 +42,37 @@ def perturb_toward(
     References:
         Hu et al., Adversarial Data Encryption, section 4.1.
     """
-    if targets.ndim != 2 or targets.shape != shares.shape or len(targets) != len(images):
+    if targets.ndim != 2 or not targets.shape[1] or targets.shape != shares.shape or len(targets) != len(images):
         raise InputShapeError(
             f"targets and shares are [N, K] for N images, not {list(targets.shape)} and {list(shares.shape)} for "
             f"{len(images)}"
         )
+    if to_8bit and not (settings.bounds[0] >= 0 and settings.bounds[1] <= 1):
+        raise InputRangeError(f"8-bit pixels stand for 0..1, but bounds are {settings.bounds}; use to_8bit=False")
     require_shares(shares)
+    images = images.detach()
     versions, losses = [], []
     for target, share in zip(targets.T, shares.T, strict=True):
-        version, loss = images.clone(), torch.full((len(images),), torch.nan, device=images.device)
+        version, loss = images.clone(), torch.full((len(images),), torch.nan, dtype=images.dtype, device=images.device)
         wanted = share > 0
         found = search(model, images[wanted], target[wanted], settings, generator)
         version[wanted], loss[wanted] = found.images, found.losses.to(loss.dtype)
         versions.append(version)
         losses.append(loss)
-    result = versions[0] if len(versions) == 1 else combine(way, torch.stack(versions), shares, places)
+    result = versions[0] if len(versions) == 1 else combine(way, _filled(versions, shares), shares, places)
     if reproject:
         result = project(result, images, settings.eps).clamp_(*settings.bounds)
     if to_8bit:
         result = round_to_8bit(result, images, eps=settings.eps if reproject else None)
     return Perturbed(result, distances(result, images), torch.stack(losses, 1))
+
+
+def _filled(versions: list[Tensor], shares: Tensor) -> Tensor:
+    """Stack versions; in place of those without share stands the one of largest share, never the plain image.
+
+    :func:`cutmix` shows some of the first version even when all of the share is the second's.
+    """
+    stacked = torch.stack(versions)  # [K, N, ...]
+    main = stacked[shares.argmax(1), torch.arange(len(shares), device=shares.device)]
+    missing = (shares == 0).T.reshape(*stacked.shape[:2], *[1] * (stacked.ndim - 2))
+    return torch.where(missing, main, stacked)

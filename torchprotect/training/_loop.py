@@ -1,5 +1,6 @@
 """An ordinary training loop for small classifiers."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ def fit(
     epochs: int,
     batch_size: int = 64,
     learning_rate: float = 2e-3,
+    prepare: Callable[[Tensor, Tensor], Tensor] | None = None,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> nn.Module:
@@ -28,6 +30,8 @@ def fit(
         epochs: passes over the data.
         batch_size: for tensors; shuffled anew each epoch.
         learning_rate: at the start.
+        prepare: called with the images and labels of each batch, on the model's device; the step is taken on the images
+            it returns.
         generator: shuffles tensors; torch's global one when ``None``.
         progress: called with epochs done and in all.
 
@@ -39,9 +43,12 @@ def fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     model.train()
     for epoch in range(epochs):
-        for images, labels in _batches(data, batch_size, generator):
+        for batch in _batches(data, batch_size, generator):
+            images, labels = (part.to(device) for part in batch)
+            if prepare is not None:
+                images = prepare(images, labels)
             optimizer.zero_grad(set_to_none=True)
-            loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
+            loss = nn.functional.cross_entropy(model(images), labels)
             loss.backward()
             optimizer.step()
         schedule.step()
@@ -52,23 +59,32 @@ def fit(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float:
-    """Return the share of right answers, 0..1, in eval mode; the model's mode is restored afterwards.
+    """Return the share of right answers, 0..1, in eval mode; the modes of all modules are restored afterwards.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches.
         batch_size: for tensors.
     """
-    device, training = next(model.parameters()).device, model.training
-    model.eval()
+    device = next(model.parameters()).device
     right = seen = 0
-    try:
+    with evaluating(model):
         for images, labels in _batches(data, batch_size, None, shuffle=False):
             right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             seen += len(labels)
-    finally:
-        model.train(training)
     return right / max(1, seen)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode, and each back into its own mode at the end, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _batches(

@@ -2,9 +2,19 @@
 
 from torchprotect.transforms._disguise import Disguise, NoiseSource
 from torchprotect.transforms._from_key import from_key
+from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
 from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.noise import SaltAndPepper
 from torchprotect.transforms.rmt import RMTDisguise
 
-__all__ = ["AESECBDisguise", "BlockPermute", "Disguise", "NoiseSource", "RMTDisguise", "SaltAndPepper", "from_key"]
+__all__ = [
+    "AESECBDisguise",
+    "AdversarialEncrypt",
+    "BlockPermute",
+    "Disguise",
+    "NoiseSource",
+    "RMTDisguise",
+    "SaltAndPepper",
+    "from_key",
+]

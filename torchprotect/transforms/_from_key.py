@@ -3,8 +3,9 @@
 import inspect
 from typing import Any
 
-from torchprotect.errors import InputTypeError, KeyKindError
-from torchprotect.keys import AESKey, Key, KeyBundle, PermutationKey, RMTKey
+from torchprotect.errors import InputTypeError, KeyKindError, NotInvertibleError
+from torchprotect.keys import AESKey, CorrespondenceKey, Key, KeyBundle, PermutationKey, RMTKey
+from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
 from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.rmt import RMTDisguise
@@ -13,6 +14,7 @@ _MADE_FOR: dict[type[Key], type[Any]] = {
     PermutationKey: BlockPermute,
     AESKey: AESECBDisguise,
     RMTKey: RMTDisguise,
+    CorrespondenceKey: AdversarialEncrypt,
 }
 
 
@@ -20,25 +22,39 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
     """Make the transform that a key or bundle is for.
 
     Args:
-        key: a block key, or a bundle of one with an optional permutation; a label map in it is left to the data set.
+        key: a block key or a correspondence, or a bundle of one with an optional permutation; a label map in it is left
+            to the data set.
         inverse: make the inverse transform, for the key holder.
-        **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``.
+        **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``; a correspondence
+            needs ``model``, ``eps``, ``step_size`` and ``steps``.
 
     Returns:
-        :class:`BlockPermute`, :class:`AESECBDisguise` or :class:`RMTDisguise`.
+        :class:`BlockPermute`, :class:`AESECBDisguise`, :class:`RMTDisguise` or :class:`AdversarialEncrypt`.
 
     Raises:
         KeyKindError: no transform goes with this kind of key.
-        InputTypeError: an option the transform does not have.
+        InputTypeError: an option the transform does not have, or one it cannot do without.
+        NotInvertibleError: the inverse of a perturbation.
     """
     if not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
     if type(inner) not in _MADE_FOR:
-        raise KeyKindError(f"no transform goes with a {type(inner).__name__}; use a permutation, AES or RMT key")
+        raise KeyKindError(
+            f"no transform goes with a {type(inner).__name__}; use a permutation, AES, RMT or correspondence key"
+        )
     made = _MADE_FOR[type(inner)]
+    options = {"key": inner, **options}
     if isinstance(key, KeyBundle) and key.permutation is not None:
         options = {"permutation": key.permutation, **options}
-    if unknown := sorted(options.keys() - inspect.signature(made).parameters.keys()):
+    if made is AdversarialEncrypt and inverse:
+        raise NotInvertibleError("a perturbation cannot be taken back with the key; keep the plain images")
+    if made is not AdversarialEncrypt:
+        options["inverse"] = inverse
+    parameters = inspect.signature(made).parameters
+    if unknown := sorted(options.keys() - parameters.keys()):
         raise InputTypeError(f"{made.__name__} does not take these options: {', '.join(unknown)}")
-    return made(inner, inverse=inverse, **options)
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    if missing := [name for name in needed if name not in options]:
+        raise InputTypeError(f"{made.__name__} also needs these options: {', '.join(missing)}")
+    return made(**options)

@@ -1,6 +1,5 @@
 """Runs the shards of a plan in this process, or in worker processes on this machine."""
 
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from torchprotect.data._lock import SharedDescriptor
+from torchprotect.data._repeatable import one_thread
 from torchprotect.data.manifest import ShardReport
 from torchprotect.errors import ExportError
 
@@ -24,6 +24,10 @@ Advance = Callable[[int], None]
 
 class Job(Protocol):
     """Work that makes one shard; can be pickled."""
+
+    @property
+    def uses_autograd(self) -> bool:
+        """Whether gradients are computed."""
 
     def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
         """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""
@@ -42,28 +46,17 @@ def run(
         advance: called with each number of images done.
     """
     if workers == 0:
-        with _one_thread():
+        with one_thread():
             for index, indices in tasks:
                 yield job.run(index, indices, advance)
     elif tasks:
         yield from _run_in_workers(job, tasks, min(workers, len(tasks)), lock, advance)
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute as a worker does: large matrix products may round differently on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _run_in_workers(
     job: Job, tasks: list[tuple[int, Any]], workers: int, lock: SharedDescriptor, advance: Advance
 ) -> Iterator[ShardReport]:
-    context = multiprocessing.get_context()
+    context = _context(job)
     counter = context.Value("q", 0)
     waiting, running, seen = iter(tasks), set[Future[ShardReport]](), 0
     executor = ProcessPoolExecutor(workers, context, _start_worker, (job, lock, counter))
@@ -87,6 +80,16 @@ def _run_in_workers(
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _context(job: Job) -> multiprocessing.context.BaseContext:
+    """Return the default way to start processes, but where torch cannot compute gradients in a forked one, "spawn"."""
+    forked = multiprocessing.get_start_method() == "fork"
+    return multiprocessing.get_context("spawn" if forked and job.uses_autograd and _has_accelerator() else None)
+
+
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 _worker: tuple[Job, SharedDescriptor, Any]

@@ -39,6 +39,11 @@ class ArraySource:
         """Return the set and the number of the sample in it."""
         return f"{self._name}/{index}"
 
+    def known_labels(self) -> list[int]:
+        """Return all labels; no image is read for it."""
+        labels: list[int] = self._labels.tolist()
+        return labels
+
     def listing(self) -> Iterator[bytes]:
         """Yield digests of images and labels."""
         yield self._name.encode()

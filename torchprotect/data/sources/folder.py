@@ -39,6 +39,10 @@ class ImageFolderSource:
         """Return the file's path below the root."""
         return self._files[index]
 
+    def known_labels(self) -> list[int]:
+        """Return all labels; no image is read for it."""
+        return self._labels
+
     def listing(self) -> Iterator[bytes]:
         """Yield path and size of each file."""
         for file in self._files:

@@ -77,6 +77,10 @@ class TarSource:
         """Return the sample's key, as webdataset calls it."""
         return self._keys[index]
 
+    def known_labels(self) -> list[int | None]:
+        """Return all labels; no image is read for it."""
+        return [None if label < 0 else label for label in self._rows[:, -1].tolist()]
+
     def listing(self) -> Iterator[bytes]:
         """Yield key, size and label of each sample."""
         for key, (_, _, size, label) in zip(self._keys, self._rows.tolist(), strict=True):

@@ -1,0 +1,91 @@
+"""What the attacks on perturbed data ask of their input, and how they ask a classifier."""
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
+from torchprotect.perturb import PGDSettings
+from torchprotect.training._loop import evaluating
+
+
+def require_classes(classes: int) -> None:
+    """Check a number of classes."""
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
+
+
+def require_count(name: str, value: int) -> None:
+    """Check a number of epochs, steps or images."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputRangeError(f"{name} is a whole number of at least 1, not {value!r}")
+
+
+def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
+    """Check float images ``[N, C, H, W]`` and their int64 labels ``[N]``."""
+    require_pictures(images)
+    if labels.dtype != torch.int64:
+        raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
+    if labels.shape != images.shape[:1] or labels.device != images.device:
+        raise InputShapeError(
+            f"images [N, C, H, W] and labels [N] on one device are needed, not {list(images.shape)} on "
+            f"{images.device} and {list(labels.shape)} on {labels.device}"
+        )
+    lowest, highest = (int(edge) for edge in labels.aminmax())
+    if lowest < 0 or highest >= classes:
+        raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {lowest}..{highest}")
+
+
+def require_pictures(images: Tensor) -> None:
+    """Check float images ``[N, C, H, W]``, at least one."""
+    if not images.is_floating_point():
+        raise InputTypeError(f"images must be floating point in 0..1, not {images.dtype}: divide by 255")
+    if images.ndim != 4 or not images.numel():
+        raise InputShapeError(f"images [N, C, H, W], at least one, are needed, not {list(images.shape)}")
+
+
+def require_every_class(labels: Tensor, classes: int) -> None:
+    """Check that each class has an image."""
+    missing = (labels.bincount(minlength=classes) == 0).nonzero().flatten().tolist()
+    if missing:
+        raise InputRangeError(f"no image of class {missing}: this attack needs at least one of each class")
+
+
+def require_direction(settings: PGDSettings, *, targeted: bool) -> None:
+    """Check that the search goes toward its classes, or away from them."""
+    if settings.targeted is not targeted:
+        raise InputRangeError(f"these settings need targeted={targeted}")
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, classes: int, batch_size: int) -> Tensor:
+    """Return the class that a model, in eval mode, gives each image: int64 ``[N]``, on the images' device."""
+    device, answers = device_of(model, images), []
+    with evaluating(model):
+        for part in images.split(batch_size):
+            scores = model(part.to(device))
+            if not isinstance(scores, Tensor) or scores.shape != (len(part), classes):
+                came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+                raise ModelError(f"the model must return scores [{len(part)}, {classes}], not {came}")
+            if not bool(scores.isfinite().all()):
+                raise ModelError("the model's scores are NaN or infinite for some images")
+            answers.append(scores.argmax(1).to(images.device))
+    return torch.cat(answers)
+
+
+def device_of(model: nn.Module, otherwise: Tensor) -> torch.device:
+    """Return the device of a model's parameters, or that of a tensor if it has none."""
+    return next((parameter.device for parameter in model.parameters()), otherwise.device)
+
+
+def generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:
+    """Return a generator for draws on a device: the one given, or one that is seeded by it."""
+    if generator is None or generator.device == device:
+        return generator
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    return torch.Generator(device).manual_seed(int(seed))
+
+
+def class_means(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the mean of ``values [N]`` over each class, float64 ``[classes]``; NaN for a class with no image."""
+    sums = torch.zeros(classes, dtype=torch.float64, device=values.device).index_add_(0, labels, values.double())
+    return sums / labels.bincount(minlength=classes)

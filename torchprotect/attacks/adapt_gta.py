@@ -1,0 +1,229 @@
+"""Domain adaptation from released data to clean images without labels."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks._inputs import device_of, require_count, require_labelled, require_pictures
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.train_and_watch import peak_and_last
+from torchprotect.errors import InputRangeError, InputShapeError, ModelError
+from torchprotect.models.gta import GTANetworks
+from torchprotect.training import evaluate
+from torchprotect.training._loop import evaluating
+
+
+@dataclass(frozen=True, eq=False)
+class DomainAdaptationResult(AttackResult):
+    """Accuracy on clean test images, with adaptation and without.
+
+    Attributes:
+        source_only: of the same networks after as many epochs on the released images alone.
+        source_accuracies: float64 ``[epochs]``, of these after each epoch.
+        accuracies: float64 ``[epochs]``, of the adapted networks.
+        peak: the highest of the adapted ones.
+        peak_epoch: the first epoch that has it, counted from 1.
+        last: that of the last epoch.
+        losses: ``[epochs, 3]``, means of each epoch: discriminator, generator, extractor with classifier.
+    """
+
+    source_only: float
+    source_accuracies: Tensor
+    accuracies: Tensor
+    peak: float
+    peak_epoch: int
+    last: float
+    losses: Tensor
+
+
+def adapt_gta(
+    source: Tensor,
+    labels: Tensor,
+    target: Tensor,
+    test: tuple[Tensor, Tensor],
+    *,
+    networks: GTANetworks,
+    epochs: int = 100,
+    batch_size: int = 100,
+    learning_rate: float = 5e-4,
+    beta1: float = 0.8,
+    adv_weight: float = 0.1,
+    alpha: float = 0.3,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DomainAdaptationResult:
+    """Adapt a classifier from released to clean images by Generate To Adapt: an attacker with public data (level L1).
+
+    The attacker has released images with labels and clean ones without. Embeddings of both are turned into images by a
+    generator; a discriminator sees whether these look like released images, and of which class. The extractor learns to
+    classify released images, to have their made images recognised, and to have those of clean ones pass for real.
+
+    Cost: ``epochs`` (of each training, with adaptation and without), ``images`` (adaptation steps of one released and
+    one clean image).
+
+    Args:
+        source: released images, floating point in 0..1 ``[N, C, H, W]``.
+        labels: int64 ``[N]``, their released labels.
+        target: clean images without labels ``[M, C, H, W]``.
+        test: clean images and labels that accuracy is measured on; the training does not see them.
+        networks: untrained; trained in place and left in eval mode. To repeat a run, seed torch before making them.
+        epochs: passes over the released images; clean ones are repeated or left over.
+        batch_size: of released images, and of clean ones.
+        learning_rate: of Adam, for all networks.
+        beta1: of Adam.
+        adv_weight: weight, for the extractor, of the class that the discriminator gives made released images.
+        alpha: weight of the real-or-made loss of clean images, in parts of ``adv_weight``.
+        generator: shuffles images and draws noise.
+        progress: called with epochs done and in all, of both trainings together.
+
+    Raises:
+        InputRangeError: a setting makes no sense, or too few images.
+        InputShapeError: images that do not fit each other.
+        LabelError: a label is none of the networks' classes.
+        ModelError: losses are no longer finite, or the networks are for other images.
+
+    References:
+        Sankaranarayanan et al., Generate To Adapt: Aligning Domains using Generative Adversarial Networks, CVPR 2018;
+        used in Hu et al., Adversarial Data Encryption, section 4.4, Table 10. Default settings follow the program of
+        the former; its slow decay of the learning rate is left out.
+    """
+    require_labelled(source, labels, networks.classes)
+    require_labelled(*test, networks.classes)
+    require_pictures(target)
+    if not source.shape[1:] == target.shape[1:] == test[0].shape[1:]:
+        raise InputShapeError(
+            f"source, target and test images must be of one size, not {list(source.shape[1:])}, "
+            f"{list(target.shape[1:])} and {list(test[0].shape[1:])}"
+        )
+    require_count("epochs", epochs)
+    require_count("batch_size", batch_size)
+    if min(batch_size, len(source)) < 2:
+        raise InputRangeError("batch normalisation needs batches, and released images, of at least 2")
+    _require_fitting(networks, source)
+    rates = {"lr": learning_rate, "betas": (beta1, 0.999)}
+    alone = _Training(copy.deepcopy(networks), rates, 0, 0, adapting=False)
+    adapting = _Training(networks, rates, adv_weight, adv_weight * alpha, adapting=True)
+    curves, means = [], []
+    for turn, training in enumerate((alone, adapting)):
+        accuracies = []
+        for epoch in range(epochs):
+            means.append(training.epoch(_batches(source, labels, target, batch_size, generator), generator))
+            accuracies.append(evaluate(training.networks, test))
+            if progress is not None:
+                progress(turn * epochs + epoch + 1, 2 * epochs)
+        curves.append(accuracies)
+    networks.eval()
+    return DomainAdaptationResult(
+        Level.PUBLIC_DATA,
+        {"epochs": epochs, "images": adapting.images},
+        curves[0][-1],
+        torch.tensor(curves[0], dtype=torch.float64),
+        torch.tensor(curves[1], dtype=torch.float64),
+        *peak_and_last(curves[1]),
+        losses=torch.stack(means[epochs:]),
+    )
+
+
+class _Training:
+    """Networks with their optimizers."""
+
+    def __init__(
+        self, networks: GTANetworks, rates: dict[str, object], kind_weight: float, real_weight: float, *, adapting: bool
+    ) -> None:
+        self.networks, self.kind_weight, self.real_weight, self.adapting = networks, kind_weight, real_weight, adapting
+        parts = [networks.discriminator, networks.generator, nn.ModuleList([networks.extractor, networks.classifier])]
+        self.optimizers = [torch.optim.Adam(part.parameters(), **rates) for part in parts]  # type: ignore[arg-type]
+        self.images = 0
+
+    def epoch(self, batches: Iterator[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator | None) -> Tensor:
+        """Train for an epoch and return the mean losses, float64 ``[3]``."""
+        self.networks.train()
+        losses = []
+        for source, labels, target in batches:
+            device = device_of(self.networks, source)
+            losses.append(self._step(source.to(device), labels.to(device), target.to(device), generator))
+            self.images += len(source)
+        means = torch.stack(losses).double().mean(0).cpu()
+        if not bool(means.isfinite().all()):
+            raise ModelError("the losses are NaN or infinite; a lower learning rate may help")
+        return means
+
+    def _step(self, source: Tensor, labels: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
+        nets = self.networks
+        embedded = nets.extractor(source)
+        loss = nn.functional.cross_entropy(nets.classifier(embedded), labels)
+        nothing = loss.new_zeros(())
+        if not self.adapting:
+            return torch.stack([nothing, nothing, self._descend(2, loss)])
+        nobody = torch.full_like(labels, nets.classes)
+        clean = nets.extractor(target)
+        noise = self._noise(source, generator), self._noise(source, generator)
+
+        made = nets.generate(embedded.detach(), labels, noise[0])
+        made_clean = nets.generate(clean.detach(), nobody, noise[1])
+        real, kind = nets.discriminator(2 * source - 1)
+        discriminating = _real(real, True) + nn.functional.cross_entropy(kind, labels)
+        for each in (made, made_clean):
+            discriminating = discriminating + _real(nets.discriminator(each.detach())[0], False)
+        discriminating = self._descend(0, discriminating)
+
+        real, kind = nets.discriminator(made)
+        generating = self._descend(1, _real(real, True) + nn.functional.cross_entropy(kind, labels))
+
+        kind = nets.discriminator(nets.generate(embedded, labels, noise[0]))[1]
+        real = nets.discriminator(nets.generate(clean, nobody, noise[1]))[0]
+        loss = (
+            loss + self.kind_weight * nn.functional.cross_entropy(kind, labels) + self.real_weight * _real(real, True)
+        )
+        return torch.stack([discriminating, generating, self._descend(2, loss)])
+
+    def _descend(self, part: int, loss: Tensor) -> Tensor:
+        self.networks.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizers[part].step()
+        return loss.detach()
+
+    def _noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        place = like.device if generator is None else generator.device
+        return torch.randn(len(like), self.networks.noise, generator=generator, device=place).to(like)
+
+
+def _real(scores: Tensor, real: bool) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(scores, torch.full_like(scores, float(real)))
+
+
+def _batches(
+    source: Tensor, labels: Tensor, target: Tensor, batch_size: int, generator: torch.Generator | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield as many clean images as released ones, both shuffled; a last batch of one image is left out."""
+
+    def shuffled(count: int) -> Tensor:
+        place = None if generator is None else generator.device
+        return torch.randperm(count, generator=generator, device=place).cpu()
+
+    order = shuffled(len(source))
+    rounds = -(-len(source) // len(target))
+    others = torch.cat([shuffled(len(target)) for _ in range(rounds)])[: len(source)]
+    for mine, theirs in zip(order.split(batch_size), others.split(batch_size), strict=True):
+        if len(mine) > 1:
+            yield source[mine], labels[mine], target[theirs]
+
+
+@torch.no_grad()
+def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
+    """Check that the networks take the images, and make such ones."""
+    device = device_of(networks, source)
+    try:
+        with evaluating(networks):
+            embedded = networks.extractor(source[:1].to(device))
+            nobody = torch.zeros(1, dtype=torch.int64, device=device)
+            made = networks.generate(embedded, nobody, embedded.new_zeros(1, networks.noise))
+            networks.discriminator(made)
+            networks.classifier(embedded)
+    except RuntimeError as error:
+        raise ModelError(f"the networks do not take images of {list(source.shape[1:])}: {error}") from error
+    if made.shape[1:] != source.shape[1:]:
+        raise ModelError(f"the networks make images of {list(made.shape[1:])}, not {list(source.shape[1:])}")

@@ -1,0 +1,207 @@
+"""The secret map from classes to targets, found by trying."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks._inputs import (
+    device_of,
+    generator_on,
+    predict,
+    require_classes,
+    require_count,
+    require_direction,
+    require_every_class,
+    require_labelled,
+)
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.errors import InputRangeError
+from torchprotect.perturb import PGDSettings, combine, round_to_8bit
+from torchprotect.perturb.pgd import search
+
+
+@dataclass(frozen=True, eq=False)
+class CorrespondenceResult(AttackResult):
+    """A guess at the classes that the images of each class were led to.
+
+    Attributes:
+        guesses: int64 ``[classes, targets]``.
+        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
+            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
+        ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
+        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
+    """
+
+    guesses: Tensor
+    scores: Tensor
+    ranking: Tensor
+    margins: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EnumerationResult(CorrespondenceResult):
+    """What :func:`recover_correspondence` found. Its scores are the victim's accuracies over all the images.
+
+    Attributes:
+        class_scores: ``[classes, candidates]``, the victim's accuracy on the images of the probed class alone.
+        clean_accuracy: the victim's accuracy with no image perturbed.
+    """
+
+    class_scores: Tensor
+    clean_accuracy: float
+
+
+def recover_correspondence(
+    victim: nn.Module,
+    surrogate: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    classes: int,
+    settings: PGDSettings,
+    targets: int = 1,
+    shares: Sequence[float] = (0.5, 0.5),
+    to_8bit: bool = True,
+    batch_size: int = 256,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EnumerationResult:
+    """Recover, by enumeration, a correspondence: an attacker with public data and the algorithm (level L1).
+
+    The images of one class at a time are led to each candidate target, the others stay clean; the candidate with which
+    the victim recognises most is the guess. Any map can come out, not only a permutation. Of one target, the class
+    itself stands for its images as they are; of two, for images led to their own class.
+
+    Cost: ``trials`` (classes x candidates: m x m or m x m^2), ``passes`` (gradients of one image by the surrogate: at
+    most m for each image and step, also for pairs, which are put together from single targets), ``queries`` (images
+    shown to the victim). Memory grows with the batch, not with the images.
+
+    Args:
+        victim: a classifier trained on the released data.
+        surrogate: a classifier trained on clean images, which leads images to targets; normalisation belongs inside.
+        images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
+        labels: int64 ``[N]``, at least one image of each class.
+        classes: number of classes.
+        settings: of the search, as guessed by the attacker.
+        targets: how many targets a class is assumed to have, 1 or 2; two are set side by side.
+        shares: of two targets: the part of the width that each is assumed to have.
+        to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
+        batch_size: images at once.
+        generator: draws random starts.
+        progress: called with trials done and in all.
+
+    Raises:
+        InputRangeError: a class has no image, settings are not targeted, another number of targets.
+        LabelError: a label is no class.
+        ModelError: a model returns something else than scores ``[N, classes]``.
+
+    References:
+        Hu et al., Adversarial Data Encryption, sections 3.4 and 4.3, Tables 3 and 8.
+    """
+    require_classes(classes)
+    require_labelled(images, labels, classes)
+    require_every_class(labels, classes)
+    require_direction(settings, targeted=True)
+    require_count("batch_size", batch_size)
+    if targets not in (1, 2):
+        raise InputRangeError(
+            f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
+        )
+    predict(surrogate, images[:1], classes, 1)
+    probe = _Probe(
+        victim, surrogate, classes, settings, targets, torch.tensor([shares]), to_8bit, batch_size, generator
+    )
+    clean = predict(victim, images, classes, batch_size) == labels
+    right = probe.count_right(images, labels, progress).double()
+    total = labels.bincount(minlength=classes).cpu().double()
+    clean_right = labels[clean].bincount(minlength=classes).cpu().double()
+    scores = (clean_right.sum() - clean_right[:, None] + right) / total.sum()
+    order = rank(scores)
+    best = order[:, :1]
+    cost = {
+        "trials": classes * probe.candidates,
+        "passes": settings.steps * len(images) * (classes - 1 if targets == 1 else classes),
+        "queries": len(images) * (1 + probe.candidates),
+    }
+    return EnumerationResult(
+        Level.PUBLIC_DATA,
+        cost,
+        guesses=best if targets == 1 else torch.cat([best // classes, best % classes], 1),
+        scores=scores,
+        ranking=order,
+        margins=margin(scores, order),
+        class_scores=right / total[:, None],
+        clean_accuracy=float(clean.double().mean()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """What stays the same from class to class."""
+
+    victim: nn.Module
+    surrogate: nn.Module
+    classes: int
+    settings: PGDSettings
+    targets: int
+    shares: Tensor
+    to_8bit: bool
+    batch_size: int
+    generator: torch.Generator | None
+
+    @property
+    def candidates(self) -> int:
+        return self.classes**self.targets
+
+    def count_right(self, images: Tensor, labels: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
+        """Return how many images of each class the victim recognises, by candidate: int64 ``[classes, candidates]``."""
+        counts = torch.zeros(self.classes, self.candidates, dtype=torch.int64)
+        for label in range(self.classes):
+            plain, done = images[labels == label], 0
+            for part in plain.split(self.batch_size):
+                for candidate, tried in enumerate(self._tries(part, label)):
+                    answers = predict(self.victim, tried, self.classes, self.batch_size)
+                    counts[label, candidate] += int((answers == label).sum())
+                done += len(part)
+                if progress is not None:
+                    progress(label * self.candidates + self.candidates * done // len(plain), counts.numel())
+        return counts
+
+    def _tries(self, plain: Tensor, label: int) -> Iterator[Tensor]:
+        return self._singles(plain, label) if self.targets == 1 else self._pairs(plain)
+
+    def _singles(self, plain: Tensor, label: int) -> Iterator[Tensor]:
+        for target in range(self.classes):
+            yield plain if target == label else self._stored(self._led_to(plain, target), plain)
+
+    def _pairs(self, plain: Tensor) -> Iterator[Tensor]:
+        versions = [self._led_to(plain, target) for target in range(self.classes)]
+        shares = self.shares.to(plain.device).expand(len(plain), -1)
+        for first in versions:
+            for second in versions:
+                yield self._stored(combine("concat", torch.stack([first, second]), shares), plain)
+
+    def _led_to(self, plain: Tensor, target: int) -> Tensor:
+        device = device_of(self.surrogate, plain)
+        wanted = torch.full((len(plain),), target, device=device)
+        draws = generator_on(device, self.generator)
+        return search(self.surrogate, plain.to(device), wanted, self.settings, draws).images.to(plain.device)
+
+    def _stored(self, images: Tensor, plain: Tensor) -> Tensor:
+        return round_to_8bit(images, plain) if self.to_8bit else images
+
+
+def rank(scores: Tensor) -> Tensor:
+    """Return the candidates of each row, best first, those with NaN (as many in each row) left out."""
+    considered = int(scores[0].isfinite().sum())
+    return scores.nan_to_num(-torch.inf).argsort(dim=1, descending=True, stable=True)[:, :considered]
+
+
+def margin(scores: Tensor, order: Tensor, taken: int = 1) -> Tensor:
+    """Return how far the last candidate that is taken is ahead of the next; NaN where all are taken."""
+    if order.shape[1] <= taken:
+        return scores.new_full((len(scores),), torch.nan)
+    ahead, behind = scores.gather(1, order[:, taken - 1 : taken + 1]).unbind(1)
+    return ahead - behind

@@ -1,0 +1,144 @@
+"""The secret map from classes to targets, read off in one pass over some images.
+
+Both readings are hypotheses of this package, not of a paper: they rest on perturbations that mean the same to different
+networks. A class is never taken for its own target.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks._inputs import (
+    predict,
+    require_classes,
+    require_count,
+    require_every_class,
+    require_labelled,
+)
+from torchprotect.attacks._result import Level
+from torchprotect.attacks.correspondence import CorrespondenceResult, margin, rank
+from torchprotect.errors import InputRangeError, InputShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingResult(CorrespondenceResult):
+    """What a reading found; ``targets`` guesses are the first ones of the ranking.
+
+    Attributes:
+        confusion: float64 ``[classes, classes]``, row: the label, column: the share of its images that the classifier
+            gives each class.
+    """
+
+    confusion: Tensor
+
+
+def read_correspondence_from_victim(
+    victim: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    classes: int,
+    targets: int = 1,
+    natural: Tensor | None = None,
+    batch_size: int = 256,
+) -> ReadingResult:
+    """Read a correspondence off the victim's mistakes on clean images: an attacker with public data (level L1).
+
+    Hypothesis: released images of class y carry weak features of their target P(y), so that the victim has learned to
+    call these y, and natural images of class P(y) are often called y. The score of candidate t for class y is the share
+    of natural images of class t that the victim calls y, beyond what is natural.
+
+    Cost: ``queries``, one for each image. No gradients, no second classifier.
+
+    Args:
+        victim: a classifier trained on the released data.
+        images: the attacker's own labelled clean images, floating point ``[N, C, H, W]``.
+        labels: int64 ``[N]``, at least one image of each class.
+        classes: number of classes.
+        targets: how many targets to guess for each class.
+        natural: what is confused without any perturbation, ``[classes, classes]``: the ``confusion`` of a clean
+            classifier on clean images, which is subtracted.
+        batch_size: images at once.
+
+    Raises:
+        InputRangeError: a class has no image, or more targets are asked for than there are other classes.
+        LabelError: a label is no class.
+        ModelError: the model returns something else than scores ``[N, classes]``.
+    """
+    confusion = _confusion(victim, images, labels, classes, targets, batch_size)
+    return _read(confusion, (confusion - _natural(natural, classes)).T, targets, len(images))
+
+
+def read_correspondence_from_data(
+    surrogate: nn.Module,
+    disguised: Tensor,
+    labels: Tensor,
+    *,
+    classes: int,
+    targets: int = 1,
+    natural: Tensor | None = None,
+    batch_size: int = 256,
+) -> ReadingResult:
+    """Read a correspondence off the released images: an attacker with public data (level L1).
+
+    Hypothesis: perturbations carry over from one network to another, so that a classifier trained on clean images takes
+    released images of class y, where it is wrong, for their target P(y). The score of candidate t for class y is the
+    share of released images of class y that the classifier calls t, beyond what is natural.
+
+    Cost: ``queries``, one for each image, to the attacker's own classifier. No victim, no gradients.
+
+    Args:
+        surrogate: a classifier trained on clean images of the same kind.
+        disguised: released images, floating point ``[N, C, H, W]``.
+        labels: int64 ``[N]``, their released labels, at least one image of each class.
+        classes: number of classes.
+        targets: how many targets to guess for each class.
+        natural: what is confused without any perturbation, ``[classes, classes]``: the ``confusion`` of a clean
+            classifier on clean images, which is subtracted.
+        batch_size: images at once.
+
+    Raises:
+        InputRangeError: a class has no image, or more targets are asked for than there are other classes.
+        LabelError: a label is no class.
+        ModelError: the model returns something else than scores ``[N, classes]``.
+    """
+    confusion = _confusion(surrogate, disguised, labels, classes, targets, batch_size)
+    return _read(confusion, confusion - _natural(natural, classes), targets, len(disguised))
+
+
+def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, targets: int, batch_size: int) -> Tensor:
+    require_classes(classes)
+    require_labelled(images, labels, classes)
+    require_every_class(labels, classes)
+    require_count("batch_size", batch_size)
+    require_count("targets", targets)
+    if targets >= classes:
+        raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
+    answers = predict(model, images, classes, batch_size)
+    counts = (labels * classes + answers).bincount(minlength=classes**2).reshape(classes, classes).double().cpu()
+    return counts / counts.sum(1, keepdim=True)
+
+
+def _natural(given: Tensor | None, classes: int) -> Tensor:
+    if given is None:
+        return torch.zeros(classes, classes, dtype=torch.float64)
+    if given.shape != (classes, classes):
+        raise InputShapeError(f"natural confusions must be [{classes}, {classes}], not {list(given.shape)}")
+    if not bool((given >= 0).all() and (given <= 1).all()):
+        raise InputRangeError("natural confusions are shares in 0..1, such as a result's confusion")
+    return given.double().cpu()
+
+
+def _read(confusion: Tensor, scores: Tensor, targets: int, queries: int) -> ReadingResult:
+    scores = scores.clone().fill_diagonal_(torch.nan)
+    order = rank(scores)
+    return ReadingResult(
+        Level.PUBLIC_DATA,
+        {"queries": queries},
+        guesses=order[:, :targets],
+        scores=scores,
+        ranking=order,
+        margins=margin(scores, order, targets),
+        confusion=confusion,
+    )

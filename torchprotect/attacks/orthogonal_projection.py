@@ -1,0 +1,120 @@
+"""Take out of images what a linear classifier reads in them."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import require_classes, require_count, require_labelled, require_pictures
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.errors import InputRangeError, InputShapeError
+
+_RANK = 1e-5  # directions with less than this part of the largest singular value are rounding errors
+
+
+@dataclass(frozen=True, eq=False)
+class OrthogonalProjectionResult(AttackResult):
+    """Images without what a linear classifier reads.
+
+    Attributes:
+        images: like those given; pixels may leave 0..1.
+        basis: ``[directions, C, H, W]``, orthonormal patterns that were taken out; at most classes - 1.
+        linear_accuracy: of the linear classifier on the images given, which it was fitted to.
+        remaining_accuracy: of the same classifier on the projected ones; its scores are constant there.
+    """
+
+    images: Tensor
+    basis: Tensor = field(metadata={"json": False})
+    linear_accuracy: float
+    remaining_accuracy: float
+
+    def project(self, images: Tensor) -> Tensor:
+        """Return other images ``[N, C, H, W]`` without the same patterns."""
+        require_pictures(images)
+        if images.shape[1:] != self.basis.shape[1:]:
+            raise InputShapeError(f"images must be {list(self.basis.shape[1:])}, not {list(images.shape[1:])}")
+        return _without(images, self.basis.to(images))
+
+
+def orthogonal_projection(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    classes: int,
+    steps: int = 200,
+    weight_decay: float = 1e-4,
+) -> OrthogonalProjectionResult:
+    """Project released images onto the complement of a linear classifier: released data only (level L0).
+
+    A softmax classifier is fitted to the pixels; the images lose their part in the space of its weights. It works on
+    perturbations that are the same for a whole class; those that depend on the image need not be linear.
+
+    Cost: ``passes`` (evaluations of the linear classifier and its gradient on all images, a matrix product each).
+
+    Args:
+        images: released images, floating point ``[N, C, H, W]``.
+        labels: int64 ``[N]``, their released labels.
+        classes: number of classes.
+        steps: iterations of L-BFGS at most; the paper trains by stochastic gradient descent.
+        weight_decay: half of it times the squared weights is added to the loss.
+
+    Raises:
+        InputRangeError: a setting makes no sense.
+        LabelError: a label is no class.
+
+    References:
+        Sandoval-Segura et al., What Can We Learn from Unlearnable Datasets? (arXiv 2305.19254).
+    """
+    require_classes(classes)
+    require_labelled(images, labels, classes)
+    require_count("steps", steps)
+    if not weight_decay >= 0:
+        raise InputRangeError(f"weight_decay is a number from 0 up, not {weight_decay!r}")
+    pixels = images.detach().flatten(1).to(torch.promote_types(images.dtype, torch.float32))
+    weights, bias, passes = _fit(pixels, labels, classes, steps, weight_decay)
+    # of the columns' differences alone: a direction that all scores share decides nothing
+    directions, sizes, _ = torch.linalg.svd(weights - weights.mean(1, keepdim=True), full_matrices=False)
+    basis = directions[:, sizes > _RANK * sizes[0]].T.reshape(-1, *images.shape[1:])
+    clean = _without(images.detach(), basis.to(images.dtype))
+    accuracies = [
+        float(((each @ weights + bias).argmax(1) == labels).double().mean()) for each in (pixels, _flat(clean))
+    ]
+    return OrthogonalProjectionResult(Level.CIPHERTEXT_ONLY, {"passes": passes}, clean, basis, *accuracies)
+
+
+def _fit(
+    pixels: Tensor,
+    labels: Tensor,
+    classes: int,
+    steps: int,
+    weight_decay: float,
+) -> tuple[Tensor, Tensor, int]:
+    """Return weights ``[features, classes]``, bias and the number of evaluations."""
+    weights = pixels.new_zeros(pixels.shape[1], classes, requires_grad=True)
+    bias = pixels.new_zeros(classes, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights, bias], max_iter=steps, max_eval=2 * steps, history_size=20, line_search_fn="strong_wolfe"
+    )
+    passes = 0
+
+    def loss() -> Tensor:
+        nonlocal passes
+        passes += 1
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(pixels @ weights + bias, labels)
+        value = value + weight_decay / 2 * weights.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weights.detach(), bias.detach(), passes
+
+
+def _without(images: Tensor, basis: Tensor) -> Tensor:
+    flat = basis.flatten(1)
+    pixels = images.flatten(1)
+    return (pixels - pixels @ flat.T @ flat).reshape(images.shape)
+
+
+def _flat(images: Tensor) -> Tensor:
+    return images.flatten(1).to(torch.promote_types(images.dtype, torch.float32))

@@ -1,0 +1,107 @@
+"""Image squeezing: ways to make images a little worse, which take small perturbations away.
+
+To be applied to released images before training. Liu et al., Image Shortcut Squeezing (arXiv 2301.13838), found that
+such means undo most published perturbations.
+"""
+
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+
+
+def squeeze_jpeg(images: Tensor, quality: int = 10) -> Tensor:
+    """Write images as JPEG and read them again: an attacker with the released images only (level L0).
+
+    Cost: one image after the other on the CPU, as the codec takes one at a time.
+
+    Args:
+        images: uint8 ``[N, C, H, W]``, one or three channels.
+        quality: 1 to 95, as Pillow counts; colour is stored at half the resolution.
+
+    Returns:
+        Images like those given.
+
+    References:
+        Liu et al., Image Shortcut Squeezing: Countering Perturbative Availability Poisons with Compression.
+    """
+    _require_pictures(images)
+    if images.dtype != torch.uint8:
+        raise InputTypeError(f"JPEG takes uint8 images, not {images.dtype}: multiply by 255, round and convert")
+    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 95:
+        raise InputRangeError(f"quality is a whole number from 1 to 95, not {quality!r}")
+    done = [_through_jpeg(picture, quality) for picture in images.cpu().movedim(1, -1).numpy()]
+    return torch.from_numpy(np.stack(done)).movedim(-1, 1).contiguous().to(images.device) if done else images.clone()
+
+
+def squeeze_grey(images: Tensor) -> Tensor:
+    """Take the colours away: an attacker with the released images only (level L0).
+
+    Cost: one weighted sum.
+
+    Args:
+        images: uint8, or floating point in 0..1, ``[N, C, H, W]``, one or three channels.
+
+    Returns:
+        Images like those given, all channels equal (luminance of ITU-R 601).
+
+    References:
+        Liu et al., Image Shortcut Squeezing: Countering Perturbative Availability Poisons with Compression.
+    """
+    _require_pictures(images)
+    _require_range(images)
+    return images.clone() if images.shape[1] == 1 else tv.rgb_to_grayscale(images, num_output_channels=3)
+
+
+def squeeze_bits(images: Tensor, bits: int) -> Tensor:
+    """Round pixels to few levels: an attacker with the released images only (level L0).
+
+    Cost: one rounding.
+
+    Args:
+        images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
+        bits: 1 to 8; ``2 ** bits`` levels are left, evenly spaced, black and white among them.
+
+    Returns:
+        Images like those given.
+
+    References:
+        Xu et al., Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks; Liu et al., Image Shortcut
+        Squeezing.
+    """
+    _require_range(images)
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
+        raise InputRangeError(f"bits is a whole number from 1 to 8, not {bits!r}")
+    steps = 2**bits - 1
+    if images.dtype == torch.uint8:
+        return images.double().mul_(steps / 255).round_().mul_(255 / steps).round_().to(torch.uint8)
+    return images.mul(steps).round_().div_(steps)
+
+
+def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(picture if picture.shape[2] == 3 else picture[..., 0]).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as opened:
+        return np.asarray(opened).reshape(picture.shape)
+
+
+def _require_pictures(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise InputShapeError(f"images [N, C, H, W] of one or three channels are needed, not {list(images.shape)}")
+
+
+def _require_range(images: Tensor) -> None:
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise InputTypeError(f"images must be uint8 or floating point in 0..1, not {images.dtype}")
+    if images.numel():
+        low, high = (float(edge) for edge in images.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise InputRangeError(f"images must lie in 0..1, but lie in {low:g}..{high:g}")

@@ -1,0 +1,70 @@
+"""What a transform needs to know of a network that it is given."""
+
+import contextlib
+import hashlib
+import hmac
+import itertools
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import ModelError
+
+
+def home_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Return the device that a model is on, and the dtype that images are handed to it in: float32, or its float64."""
+    tensors = [t for t in itertools.chain(model.parameters(), model.buffers()) if t.is_floating_point()]
+    if not tensors:
+        return torch.device("cpu"), torch.float32
+    return tensors[0].device, torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
+
+
+def model_digest(model: nn.Module, subkey: bytes) -> str:
+    """Return 64 hex digits that name a model's class and weights to whoever has the key, and to nobody else.
+
+    HMAC-SHA256 over the qualified name of the class and, for each tensor of the state in sorted name order, name,
+    dtype, shape (uint64 each) and bytes, little-endian; every field preceded by its length as uint64 little-endian.
+    """
+    digest = hmac.new(subkey, digestmod=hashlib.sha256)
+
+    def add(field: Any) -> None:
+        digest.update(struct.pack("<Q", len(field)))
+        digest.update(field)
+
+    add(f"{type(model).__module__}.{type(model).__qualname__}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if isinstance(tensor, Tensor):
+            add(name.encode())
+            add(str(tensor.dtype).removeprefix("torch.").encode())
+            add(struct.pack(f"<{tensor.ndim}Q", *tensor.shape))
+            add(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, precision: torch.dtype | None) -> Tensor:
+    """Return the class that a model takes each of ``images [N, ...]`` for, int64 ``[N]``, in eval mode.
+
+    Raises:
+        ModelError: it does not return scores ``[N, classes]``.
+    """
+    with _in_eval_mode(model), torch.autocast(images.device.type, precision, enabled=precision is not None):
+        scores = model(images)
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
+        came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
+    return scores.argmax(1)
+
+
+@contextlib.contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,265 @@
+"""``AdversarialEncrypt``."""
+
+import functools
+import warnings
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import get_worker_info
+
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect.keys import CorrespondenceKey
+from torchprotect.perturb import Perturbed, PGDSettings, perturb_toward
+from torchprotect.perturb.combine import PLACED
+from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._keys import require_kind
+from torchprotect.transforms._labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
+from torchprotect.transforms._model import home_of, model_digest, predict
+
+TargetSource = Literal["label", "predicted", "random"]
+"""Where the target classes of an image come from."""
+
+_MANY_STEPS = 10
+
+
+class AdversarialEncrypt(Disguise):
+    """Perturb each picture toward secret target classes, so that a model trained on the result fails on plain pictures.
+
+    It hides nothing: people and other models see the same picture, and JPEG compression, early stopping or adversarial
+    training usually undo what it does to a model. The name is the paper's; nothing is encrypted.
+
+    It takes batches with their labels, such as a ``DataLoader`` gives, or single samples. To perturb a data set, use
+    :func:`torchprotect.data.export`, which goes through it in batches: ``steps`` passes forward and backward for each
+    picture are too slow for the worker processes of a training run, and there a warning says so.
+
+    Args:
+        model: takes float images ``[N, C, H, W]`` in 0..1 and returns scores ``[N, classes]``; normalisation belongs
+            inside it. It stays on its device and as it is, also its mode; pictures go there and come back. It is no
+            submodule: ``to``, ``train`` and ``state_dict`` of this transform leave it alone.
+        key: map from classes to target classes, and how the versions of a picture are combined.
+        eps: radius of the ball, L2 over the whole picture, in pixel units (0..1). The paper takes 0.5 for 32 x 32
+            pixels, 2 for 320 x 320. Pictures of several targets set side by side can be farther away by sqrt(2), and
+            rounding moves them too, see ``reproject``.
+        step_size: length of a step; 0.1 in the paper.
+        steps: number of steps; 100 in the paper.
+        target_source: ``"label"``: the targets of the picture's class. ``"predicted"``: those of the class that the
+            model takes it for; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
+            picture; of the key only the number of classes counts. That is the paper's control experiment, from which
+            models learn well.
+        labels_getter: takes a sample, returns its labels. ``"default"``: the second item of a tuple or list; in a dict,
+            there or alone, what stands under "labels" or the like. ``None``: there are none. An export replaces it.
+        batch_size: most pictures that the model is handed at once; it has a part in the last bits of a result.
+        keep_best: of all iterates take the one of lowest loss, as the paper's authors do, otherwise the last one.
+        reproject: keep every result within ``eps``, after combining and after rounding.
+        to_8bit: round floating-point pictures to 256 levels too.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
+        channels_last: hand pictures to the network in that memory format.
+
+    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same; labels are whole numbers of the shape
+    ``[...]``, or of its first dimensions.
+
+    Raises:
+        LabelError: a label is missing, or lies outside the key's map.
+        ModelError: the model returns something else than finite scores, or normalises over the batch.
+
+    References:
+        Hu et al., Adversarial Data Encryption.
+    """
+
+    model: nn.Module
+
+    def __init__(
+        self,
+        model: nn.Module,
+        key: CorrespondenceKey,
+        *,
+        eps: float,
+        step_size: float,
+        steps: int,
+        target_source: TargetSource = "label",
+        labels_getter: LabelsGetter | Literal["default"] | None = "default",
+        batch_size: int = 100,
+        keep_best: bool = True,
+        reproject: bool = False,
+        to_8bit: bool = False,
+        precision: torch.dtype | None = None,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        require_kind("key", key, CorrespondenceKey)
+        if target_source not in get_args(TargetSource):
+            raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
+        self.__dict__["model"] = model  # past nn.Module, which would make a submodule of it
+        self.key = key
+        self.settings = PGDSettings(
+            eps, step_size, steps, keep_best=keep_best, precision=precision, channels_last=channels_last
+        )
+        self.target_source = target_source
+        self.labels_getter = as_labels_getter(labels_getter)
+        self.batch_size = batch_size
+        self.reproject = reproject
+        self.to_8bit = to_8bit
+        if self.needs_labels and labels_getter is None:
+            raise InputRangeError(f"target_source={target_source!r} needs labels; without them take 'predicted'")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels decide the targets."""
+        return self.target_source != "predicted"
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters: all that decides the bytes, on one machine, but the secret map.
+
+        The model stands for itself by a keyed digest of its class and weights.
+        """
+        chosen = self.settings
+        return {
+            **super().describe(),
+            "key": self.key.fingerprint,
+            "model": model_digest(self.model, self.key.subkey("manifest")),
+            "eps": float(chosen.eps),
+            "step_size": float(chosen.step_size),
+            "steps": chosen.steps,
+            "bounds": [float(edge) for edge in chosen.bounds],
+            "keep_best": chosen.keep_best,
+            "target_source": self.target_source,
+            "way": self.key.way,
+            "targets": self.key.targets.shape[1],
+            "batch_size": self.batch_size,
+            "reproject": self.reproject,
+            "to_8bit": self.to_8bit,
+            "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
+            "channels_last": chosen.channels_last,
+            "device": home_of(self.model)[0].type,
+            "torch": str(torch.__version__),
+        }
+
+    def perturb(self, images: Tensor, labels: Tensor | None = None) -> Perturbed:
+        """Perturb a batch and say how far each image was moved.
+
+        Args:
+            images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
+            labels: whole numbers ``[N]``; not needed with ``target_source="predicted"``.
+
+        Returns:
+            Images like those given; L2 distances in pixel units ``[N]``, after rounding where there was any; losses
+            ``[N, K]`` toward each target before the versions are combined.
+        """
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            raise InputShapeError("perturb takes a batch of images [N, C, H, W]; call the transform for anything else")
+        own = as_labels(labels) if self.needs_labels else None
+        return self._perturb(images, own, self.make_params([images]))
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw what one picture needs: places to paste at, or a class for each image."""
+        leading = picture_shape(flat_inputs[0])[:-3]
+        if self.target_source == "random":
+            return {"classes": self.noise_source(leading).reshape(-1)}
+        if self.key.way in PLACED and self.key.targets.shape[1] > 1:
+            return {"places": self.noise_source((*leading, 2)).reshape(-1, 2)}
+        return {}
+
+    def forward(self, *inputs: Any) -> Any:
+        """Perturb every picture of a sample by the sample's labels; the rest keeps its place."""
+        sample = inputs if len(inputs) > 1 else inputs[0]
+        flat, spec = tree_flatten(sample)
+        self.check_inputs(flat)
+        labels = as_labels(self._get_labels(sample)) if self.needs_labels else None
+
+        def operate(value: Any) -> Any:
+            return self.transform(value, {"labels": labels, **self.make_params([value])})
+
+        return tree_unflatten([operate(value) if self._is_picture(value) else value for value in flat], spec)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Perturb one picture."""
+        drawn = {name: value for name, value in params.items() if name != "labels"}
+
+        def operate(image: Tensor) -> Tensor:
+            flat = image.reshape(-1, *image.shape[-3:])
+            labels = params["labels"]
+            own = None if labels is None else one_for_each(labels, tuple(image.shape[:-3]))
+            return self._perturb(flat, own, drawn).images.reshape(image.shape)
+
+        return on_picture(operate)(inpt)
+
+    def extra_repr(self) -> str:
+        """Show the class of the model, the key redacted and the settings."""
+        shown = {
+            "model": type(self.model).__name__,
+            "key": self.key,
+            **{name: getattr(self.settings, name) for name in ("eps", "step_size", "steps", "keep_best", "precision")},
+            **{name: getattr(self, name) for name in ("target_source", "batch_size", "reproject")},
+        }
+        return ", ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+
+    def _get_labels(self, sample: Any) -> Any:
+        getter = self.labels_getter
+        return None if getter is None else getter(sample)
+
+    def _perturb(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
+        """Perturb ``images [N, C, H, W]``, so many at once as the model may be handed."""
+        if get_worker_info() is not None and self.settings.steps > _MANY_STEPS:
+            _warn_of_worker(self.settings.steps)
+        require_uint8_or_unit_float(images)
+        if labels is not None:
+            labels = one_for_each(labels, (len(images),))
+        if not len(images):
+            return Perturbed(images.clone(), torch.zeros(0), torch.zeros(0, self.key.targets.shape[1]))
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            at = slice(start, start + self.batch_size)
+            of_part = {name: values[at] for name, values in drawn.items()}
+            parts.append(self._perturb_batch(images[at], None if labels is None else labels[at], of_part))
+        result = torch.cat([part.images for part in parts])
+        return Perturbed(
+            torch.empty_like(images).copy_(result),  # keeps the memory format
+            torch.cat([part.distances for part in parts]),
+            torch.cat([part.losses for part in parts]),
+        )
+
+    def _perturb_batch(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
+        device, dtype = home_of(self.model)
+        plain = images.to(device).to(dtype)
+        plain = plain / 255 if images.dtype == torch.uint8 else plain
+        if labels is None:
+            labels = predict(self.model, plain, self.settings.precision)
+        targets, shares = self.key.of(labels.to(device))
+        if "classes" in drawn:
+            targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))
+            shares = torch.ones_like(targets, dtype=torch.float32)
+        found = perturb_toward(
+            self.model,
+            plain,
+            targets,
+            shares,
+            self.settings,
+            way=self.key.way,
+            places=drawn["places"].to(device) if "places" in drawn else None,
+            reproject=self.reproject,
+            to_8bit=self.to_8bit or images.dtype == torch.uint8,
+        )
+        pixels = found.images.mul(255).round_() if images.dtype == torch.uint8 else found.images
+        home = images.device
+        return Perturbed(pixels.to(home).to(images.dtype), found.distances.to(home), found.losses.to(home))
+
+    def _wrong_classes(self, labels: Tensor, uniforms: Tensor) -> Tensor:
+        """Return for each label one of the other classes ``[N, 1]``, each as likely."""
+        others = self.key.classes - 1
+        return ((labels + 1 + (uniforms.double() * others).long()) % self.key.classes)[:, None]
+
+
+@functools.cache  # once a process
+def _warn_of_worker(steps: int) -> None:
+    warnings.warn(
+        f"AdversarialEncrypt runs {steps} passes forward and backward for each picture, and does so in a DataLoader "
+        "worker: training will wait for it. Perturb the data set once with torchprotect.data.export and train on that",
+        stacklevel=2,
+    )
