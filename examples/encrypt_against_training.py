@@ -2,9 +2,9 @@
 Perturb images against training
 ===============================
 
-Fashion-MNIST images that look as before, but from which an ordinary network learns little about plain images. Each is
-moved a little toward a secret class, so that a network takes the perturbation for the class. The last line of the
-output shows what that is worth: whoever compresses the images as JPEG gets most of it back.
+Fashion-MNIST images that people still read, but from which an ordinary network learns little about plain images. Each
+is moved a little toward a secret class, so that a network takes the perturbation for the class. The last line of the
+output shows what that is worth: whoever compresses the images as JPEG gets much of it back.
 
 Run it with ``python examples/encrypt_against_training.py``; it takes half a minute and leaves nothing behind.
 """
@@ -62,8 +62,8 @@ def train(images, labels, epochs):
 # Perturb, train, test
 # --------------------
 #
-# An export is the way to perturb a data set: in batches, resumable, with a manifest. ``eps`` is chosen so that people
-# see no difference at a glance, but models do; it grows with the size of the images.
+# An export is the way to perturb a data set: in batches, resumable, with a manifest. The smaller ``eps``, the less
+# people see of it, and the less models are misled: with 0.5 they learn nearly as well as from plain images.
 
 
 def main():
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=6, help="passes over the training images")
     arguments = parser.parse_args()
 
+    torch.set_num_threads(1)  # more threads gain nothing in so small a network
     images, labels = load(data.open_source(SAMPLE))
     test = torch.arange(len(images)) % 5 == 0
     plain_test = (images[test] / 255, labels[test])

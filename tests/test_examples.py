@@ -1,11 +1,14 @@
 """The examples run as they stand."""
 
+import importlib
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from support import make_image, png, write_tar
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -35,3 +38,28 @@ def test_export_cifar10(tmp_path, workers):
     assert "30 images" in printed
     assert "verified" in printed
     assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_reproductions_of_adversarial_data_encryption(tmp_path):
+    """At the scale that only shows that everything runs: every table is written, with ours beside the paper's."""
+    run("reproduce/adversarial_all.py", "--scale", "check", "--out", tmp_path / "out", cwd=tmp_path)
+    names = [*(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"]
+    for name in names:
+        table = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert table["directions"]
+        assert all(len(row) == len(table["columns"]) for row in table["rows"])
+        assert all(0 <= cell <= 1000 for row in table["rows"] for cell in row if isinstance(cell, float))
+        assert f"**{table['title']}**" in (tmp_path / "out" / f"{name}.md").read_text()
+    trials = json.loads((tmp_path / "out" / "table8.json").read_text())["rows"][-1]
+    assert trials[1] == 1000  # m^2 x m, as in the paper
+    assert (tmp_path / "out" / "adversarial.png").stat().st_size > 10_000
+
+
+def test_networks_of_the_reproductions(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES / "reproduce"))
+    networks = importlib.import_module("_networks")
+    for name in ["small-alexnet", *networks.NETWORKS]:
+        if name.startswith(("preresnet", "densenet")):
+            pytest.importorskip("pytorchcv", reason="the extra `reproduce` is not installed")
+        made = networks.make_network(name, 1, 5, (32, 32)).eval()
+        assert made(torch.rand(2, 1, 32, 32)).shape == (2, 5)

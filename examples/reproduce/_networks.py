@@ -76,7 +76,9 @@ def _torchvision_vgg(name: str, channels: int, classes: int) -> nn.Module:
 def _pytorchcv(name: str, channels: int, classes: int) -> nn.Module:
     from pytorchcv.model_provider import get_model  # the extra `reproduce`
 
-    network: nn.Module = get_model(name, in_channels=channels, num_classes=classes)
+    network: nn.Module = get_model(name, in_channels=channels)
+    network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # the same at 32 x 32, and takes larger images
+    network.output = nn.Linear(network.output.in_features, classes)  # the provider insists on 10 or 100
     return network
 
 

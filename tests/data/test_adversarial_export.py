@@ -43,7 +43,7 @@ SETTINGS = {"eps": 0.5, "step_size": 0.2, "steps": 3, "batch_size": 3}
 
 
 def make(key=KEY, model=None, **options):
-    return transforms.from_key(key, model=model or Tiny(), **{**SETTINGS, **options})
+    return transforms.from_key(key, model=Tiny() if model is None else model, **{**SETTINGS, **options})
 
 
 def run(out, key=KEY, dataset=None, transform=None, **options):
@@ -148,6 +148,10 @@ class TestContent:
         transform = v2.Compose([make(), transforms.from_key(covered)])
         run(tmp_path / "out", covered, transform=transform)
         assert data.verify(tmp_path / "out", covered).images == 20
+
+    def test_a_compiled_model(self, tmp_path):
+        result = run(tmp_path / "out", transform=make(model=torch.compile(Tiny(), backend="eager")))
+        assert 0.1 < result.mean_distance < 0.8
 
     def test_images_of_several_sizes(self, tmp_path):
         class Pooled(Tiny):
@@ -356,6 +360,15 @@ class TestRefusals:
         with pytest.raises(ModelError, match="the model fails on these images"):
             run(tmp_path / "out", dataset=Pictures(20, 3), workers=workers)
         assert not (tmp_path / "out").exists()
+
+    def test_scores_that_are_nan_later_on(self, tmp_path):
+        class Dizzy(Tiny):
+            def forward(self, images):
+                return super().forward(images) / (images.shape[0] == 1)  # not for the first image alone
+
+        with pytest.raises(ModelError, match="and others in its batch: .* NaN or infinite"):
+            run(tmp_path / "out", transform=make(model=Dizzy()))
+        assert sorted(content(tmp_path / "out")) == ["plan.json"]
 
     def test_a_model_that_draws(self, tmp_path):
         class Noisy(Tiny):

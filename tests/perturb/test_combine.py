@@ -83,6 +83,15 @@ def test_concat_counts_columns_as_numbers_on_paper(percent, width):
     assert int((combine("concat", images, shares) == 0).sum()) == percent * width // 100
 
 
+@pytest.mark.parametrize(("width", "percents"), [(5, (1, 39, 60)), (100, (1, 4, 95)), (300, (1, 4, 95))])
+def test_concat_adds_shares_up_as_numbers_on_paper(width, percents):
+    """In float32, 0.01 + 0.39 is less than 0.4."""
+    images = torch.arange(3.0, dtype=torch.float64).reshape(3, 1, 1, 1, 1).expand(-1, -1, -1, -1, width)
+    made = combine("concat", images, rows([percent / 100 for percent in percents]))
+    first, second = percents[0] * width // 100, sum(percents[:2]) * width // 100
+    assert made.flatten().tolist() == [0.0] * first + [1.0] * (second - first) + [2.0] * (width - second)
+
+
 @pytest.mark.parametrize("shares", SHARES, ids=lambda s: f"{len(s[0])} targets")
 def test_mixup(shares):
     images = versions(len(shares[0]), 4, 3, 5)

@@ -55,7 +55,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-KEY = keys.CorrespondenceKey.generate(classes=CLASSES)
+KEY = keys.CorrespondenceKey.from_map([[3], [0], [4], [2], [1]])
 WAYS = {
     "concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=[1, 2, 3, 2, 1]),
     "mixup": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="mixup"),
@@ -66,7 +66,9 @@ WAYS = {
 
 
 def make(key=KEY, model=None, **options):
-    return AdversarialEncrypt(model or Tiny(), key, **{"eps": 0.5, "step_size": 0.2, "steps": 4, **options})
+    return AdversarialEncrypt(
+        Tiny() if model is None else model, key, **{"eps": 0.5, "step_size": 0.2, "steps": 4, **options}
+    )
 
 
 def images(count=6, **options):
@@ -177,8 +179,8 @@ class TestResult:
 
     def test_last_iterate_instead_of_the_best(self):
         plain = images(dtype=torch.float32)
-        best = make(step_size=2.0, steps=3).perturb(plain, LABELS)
-        last = make(step_size=2.0, steps=3, keep_best=False).perturb(plain, LABELS)
+        best = make(step_size=2.0, steps=7).perturb(plain, LABELS)
+        last = make(step_size=2.0, steps=7, keep_best=False).perturb(plain, LABELS)
         assert not torch.equal(best.images, last.images)
 
 
@@ -265,7 +267,8 @@ class TestSamples:
             (plain, LABELS.numpy()),
             (plain, {"name": "x", "labels": LABELS}),
             {"image": plain, "Labels": LABELS, "label": LABELS + 9},
-            {"image": plain, "class_label": LABELS, "other_label": LABELS + 9},
+            {"image": plain, "a label": LABELS + 9, "labels": LABELS},
+            {"image": plain, "class_label": LABELS, "a label": LABELS + 9},
         ]
         for sample in samples:
             done = make()(sample)

@@ -21,7 +21,7 @@ from torchprotect.data._repeatable import repeatable
 from torchprotect.data._tar import TarStream
 from torchprotect.data.manifest import ShardReport, shard_name
 from torchprotect.data.sources import Source
-from torchprotect.errors import ExportError, LabelError, ProtectError, SourceError
+from torchprotect.errors import ExportError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
 from torchprotect.perturb import distances
 from torchprotect.transforms import AdversarialEncrypt, Disguise
@@ -231,7 +231,8 @@ class DisguiseJob:
         try:
             return self.disguise(images, ids, [sample.label for sample in group], moved)
         except ProtectError as error:
-            raise type(error)(f"sample {self.source.name(group[0].number)}: {error}") from error
+            others = " and others in its batch" if isinstance(error, ModelError) and len(group) > 1 else ""
+            raise type(error)(f"sample {self.source.name(group[0].number)}{others}: {error}") from error
 
     def _id(self, sample: _Read) -> bytes:
         return sample_id(self.id_subkey, self.source.name(sample.number), sample.number, sample.image)

@@ -198,7 +198,10 @@ def _require_labels(job: DisguiseJob, first: int, sample: Sample) -> None:
     """Check labels that decide targets, as far as they are known without reading every image."""
     job.check_label(sample.label, job.source.name(first))
     if job.perturbing and hasattr(job.source, "known_labels"):
+        places: dict[int | None, int] = {}
         for index, label in enumerate(job.source.known_labels()):
+            places.setdefault(label, index)
+        for label, index in places.items():
             job.check_label(label, job.source.name(index))
 
 
