@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from support import make_image, png, write_tar
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name, *arguments, cwd):
+def run(name, *arguments, cwd, **variables):
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd, env=environment).stdout
 
 
 def test_train_on_disguised(tmp_path):
@@ -24,6 +26,13 @@ def test_train_on_disguised(tmp_path):
     (accuracy,) = re.findall(r"right answers: ([\d.]+)%", printed)
     assert float(accuracy) > 25  # chance is 10
     assert list(tmp_path.iterdir()) == []
+
+
+def test_encrypt_against_training(tmp_path):
+    printed = run("encrypt_against_training.py", cwd=tmp_path, OMP_NUM_THREADS="1")
+    plain, perturbed, jpeg = (float(number) for number in re.findall(r"([\d.]+) ?%", printed)[:3])
+    assert plain > perturbed + 10
+    assert jpeg > perturbed
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -42,7 +51,8 @@ def test_export_cifar10(tmp_path, workers):
 
 def test_reproductions_of_adversarial_data_encryption(tmp_path):
     """At the scale that only shows that everything runs: every table is written, with ours beside the paper's."""
-    run("reproduce/adversarial_all.py", "--scale", "check", "--out", tmp_path / "out", cwd=tmp_path)
+    arguments = ["--scale", "check", "--out", tmp_path / "out"]
+    run("reproduce/adversarial_all.py", *arguments, cwd=tmp_path, OMP_NUM_THREADS="1")  # tiny images: threads only wait
     names = [*(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"]
     for name in names:
         table = json.loads((tmp_path / "out" / f"{name}.json").read_text())
