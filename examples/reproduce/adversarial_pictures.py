@@ -1,4 +1,4 @@
-"""Pictures of what perturbation does: plain images, perturbed ones, and the difference enlarged ten times.
+"""Pictures of what perturbation does: plain images, perturbed ones, and the difference enlarged five times.
 
 Writes ``adversarial.png`` into the folder of results: a column for each class, and under the plain images two rows each
 for the basic plan, Horizontal Concat and Mixup And Concat.
@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from torchvision.utils import make_grid
 
 PLANS = ("basic", "horizontal-concat", "mixup-and-concat")
-ENLARGED, ZOOM = 10, 3
+ENLARGED, ZOOM = 5, 3
 
 
 def main() -> None:

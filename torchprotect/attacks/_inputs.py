@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.perturb import PGDSettings
-from torchprotect.training._loop import evaluating
+from torchprotect.training import evaluating
 
 
 def require_classes(classes: int) -> None:

@@ -12,8 +12,7 @@ from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.attacks.train_and_watch import peak_and_last
 from torchprotect.errors import InputRangeError, InputShapeError, ModelError
 from torchprotect.models.gta import GTANetworks
-from torchprotect.training import evaluate
-from torchprotect.training._loop import evaluating
+from torchprotect.training import evaluate, evaluating
 
 
 @dataclass(frozen=True, eq=False)

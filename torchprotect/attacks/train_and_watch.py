@@ -17,8 +17,7 @@ from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.errors import ModelError
 from torchprotect.perturb import PGDSettings
 from torchprotect.perturb.pgd import search
-from torchprotect.training import evaluate, fit
-from torchprotect.training._loop import Batches, evaluating
+from torchprotect.training import Batches, evaluate, evaluating, fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,16 @@
 """What a transform needs to know of a network that it is given."""
 
-import contextlib
 import hashlib
 import hmac
 import itertools
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchprotect.errors import ModelError
+from torchprotect.training import evaluating
 
 
 def home_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -51,20 +50,9 @@ def predict(model: nn.Module, images: Tensor, precision: torch.dtype | None) -> 
     Raises:
         ModelError: it does not return scores ``[N, classes]``.
     """
-    with _in_eval_mode(model), torch.autocast(images.device.type, precision, enabled=precision is not None):
+    with evaluating(model), torch.autocast(images.device.type, precision, enabled=precision is not None):
         scores = model(images)
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
         came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
         raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
     return scores.argmax(1)
-
-
-@contextlib.contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
