@@ -153,12 +153,12 @@ class World:
         model = make_network(network, channels, self.classes, (size[0], size[1]))
         path = self._path(name)
         if path.exists():
-            safetensors.torch.load_model(model, path)
+            model.load_state_dict(safetensors.torch.load_file(path))
             return model.to(self.device).eval()
         print(f"training: {name}", flush=True)
         torch.manual_seed(23)  # the paper's; results are not expected to repeat to the digit on other machines
         fit(model.to(self.device), images, self.scale)
-        safetensors.torch.save_model(model, path)
+        _keep({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
         return model
 
     # perturbed sets
@@ -180,7 +180,7 @@ class World:
             start = time.monotonic()
             images, farthest = self._perturb(base, plain, keys.CorrespondenceKey.preset(plan), target_source)
             print(f"  {time.monotonic() - start:.0f} s, largest L2 distance after rounding {farthest:.3f}", flush=True)
-            safetensors.torch.save_file({"images": images}, path)
+            _keep({"images": images}, path)
         return Images(safetensors.torch.load_file(path)["images"], plain.labels)
 
     def _perturb(
@@ -214,7 +214,8 @@ class World:
     @property
     def settings(self) -> PGDSettings:
         """Of every search."""
-        return PGDSettings(self.scale.eps, self.scale.eps / 5, self.scale.steps)
+        step = 0.1 if self.scale.recipe == "sgd" else self.scale.eps / 5  # the paper's, whatever eps is
+        return PGDSettings(self.scale.eps, step, self.scale.steps)
 
     def _path(self, name: str) -> Path:
         """Name a file after what decides its content."""
@@ -222,9 +223,17 @@ class World:
         return self.out / f"{name.replace(' ', '-')}-{hashlib.sha256(told.encode()).hexdigest()[:8]}.safetensors"
 
 
+def _keep(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a file whole or not at all: a run that is stopped leaves none that the next would trip over."""
+    temporary = path.with_suffix(".part")
+    safetensors.torch.save_file(tensors, temporary)
+    temporary.replace(path)
+
+
 def _test_split(source: str) -> str:
     """Name the test set that goes with a training set."""
-    return source.replace("train", "test") if ".tar" in source else f"{source}:test"
+    folder, slash, name = source.rpartition("/")
+    return folder + slash + name.replace("train", "test") if ".tar" in name else f"{source}:test"
 
 
 def _drawn_images(split: str, first: int, count: int, classes: int) -> Images:

@@ -199,11 +199,11 @@ class TestTargets:
         wrong = make(model=model, target_source="predicted", labels_getter=None).perturb(images())
         assert torch.equal(wrong.images, make(model=model).perturb(images(), predicted).images)
 
-    def test_a_prediction_outside_the_map(self):
+    def test_a_model_of_more_classes_than_the_map(self):
         model = nn.Sequential(nn.Flatten(), nn.Linear(192, 50))
         with torch.no_grad():
             model[1].bias[40] = 100
-        with pytest.raises(LabelError, match=r"covers 0\.\.4"):
+        with pytest.raises(ModelError, match=r"must return scores \[\d+, 5\]"):
             make(model=model, target_source="predicted")(images())
 
     def test_random_ones_are_each_of_the_others(self, aims):
@@ -595,3 +595,39 @@ def test_on_cuda():
     assert labels.is_cuda
     apart = (there.cpu().int() - make(WAYS["concat"])(images(), LABELS)[0].int()).abs()
     assert int(apart.max()) <= 2
+
+
+class TestModelsThatChangeTheirInput:
+    """They get a copy: neither the pictures of the caller nor those that the search starts from are touched."""
+
+    class InPlace(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.linear = torch.nn.Linear(3 * 8 * 8, 4)
+
+        def forward(self, images):
+            return self.linear(images.sub_(0.5).flatten(1))
+
+    def test_predicted(self):
+        key = keys.CorrespondenceKey.generate(classes=4)
+        transform = transforms.AdversarialEncrypt(
+            self.InPlace(), key, eps=0.5, step_size=0.1, steps=2, target_source="predicted", labels_getter=None
+        )
+        plain = torch.rand(5, 3, 8, 8)
+        kept = plain.clone()
+        assert transform.perturb(plain).max_distance <= 0.5 + 1e-6
+        assert torch.equal(plain, kept)
+
+
+def test_a_model_of_other_classes_than_the_key():
+    class Two(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :2]
+
+    key = keys.CorrespondenceKey.generate(classes=4)
+    transform = transforms.AdversarialEncrypt(
+        Two(), key, eps=0.5, step_size=0.1, steps=2, target_source="predicted", labels_getter=None
+    )
+    with pytest.raises(ModelError, match=r"must return scores \[3, 4\]"):
+        transform(torch.rand(3, 3, 8, 8))

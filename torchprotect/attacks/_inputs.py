@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.perturb import PGDSettings
-from torchprotect.training import evaluating
+from torchprotect.training import evaluating, scores_of
 
 
 def require_classes(classes: int) -> None:
@@ -62,10 +62,7 @@ def predict(model: nn.Module, images: Tensor, classes: int, batch_size: int) -> 
     device, answers = device_of(model, images), []
     with evaluating(model):
         for part in images.split(batch_size):
-            scores = model(part.to(device))
-            if not isinstance(scores, Tensor) or scores.shape != (len(part), classes):
-                came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-                raise ModelError(f"the model must return scores [{len(part)}, {classes}], not {came}")
+            scores = scores_of(model, part.to(device), classes)
             if not bool(scores.isfinite().all()):
                 raise ModelError("the model's scores are NaN or infinite for some images")
             answers.append(scores.argmax(1).to(images.device))

@@ -84,7 +84,7 @@ def recover_correspondence(
         images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
         labels: int64 ``[N]``, at least one image of each class.
         classes: number of classes.
-        settings: of the search, as guessed by the attacker.
+        settings: of the search; an export's manifest states those of the release.
         targets: how many targets a class is assumed to have, 1 or 2; two are set side by side.
         shares: of two targets: the part of the width that each is assumed to have.
         to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.

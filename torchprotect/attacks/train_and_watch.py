@@ -14,10 +14,9 @@ from torchprotect.attacks._inputs import (
     require_labelled,
 )
 from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.errors import ModelError
 from torchprotect.perturb import PGDSettings
 from torchprotect.perturb.pgd import search
-from torchprotect.training import Batches, evaluate, evaluating, fit
+from torchprotect.training import Batches, evaluate, evaluating, fit, scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +143,7 @@ class _Prepare:
 def classes_of(model: nn.Module, images: Tensor) -> int:
     """Return how many classes a model has, by its scores for one of the images."""
     with evaluating(model):
-        scores = model(images[:1].to(device_of(model, images)))
-    if not isinstance(scores, Tensor) or scores.ndim != 2:
-        came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-        raise ModelError(f"the model must return scores [N, classes], not {came}")
-    return scores.shape[1]
+        return scores_of(model, images[:1].to(device_of(model, images))).shape[1]
 
 
 def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:

@@ -269,7 +269,10 @@ def _summary(moved: list[Tensor]) -> tuple[float, float] | tuple[None, None]:
 def _generators() -> tuple[Any, ...]:
     """Return the states of the global random number generators."""
     legacy: Any = np.random.get_state(legacy=True)
-    return random.getstate(), torch.get_rng_state().numpy().tobytes(), legacy[1].tobytes(), legacy[2:]
+    on_cuda = (
+        [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
+    )
+    return random.getstate(), torch.get_rng_state().numpy().tobytes(), *on_cuda, legacy[1].tobytes(), legacy[2:]
 
 
 def _require_same(before: tuple[Any, ...], who: str) -> None:

@@ -31,8 +31,9 @@ def repeatable() -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    by_clock = torch.backends.cudnn.benchmark
+    by_clock, products = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
     try:
+        torch.set_float32_matmul_precision("highest")  # what a worker that is spawned has, whatever this process has
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
         with one_thread():
@@ -45,3 +46,4 @@ def repeatable() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warning)
         torch.backends.cudnn.benchmark = by_clock
+        torch.set_float32_matmul_precision(products)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
 from torchprotect.perturb.l2 import distances, into_ball, norms, per_image, require_positive, require_within
+from torchprotect.training import scores_of
 
 _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing
 
@@ -26,7 +27,8 @@ class PGDSettings:
         keep_best: return each image's iterate of lowest loss (of highest, if not targeted); otherwise the last one.
         random_start: begin at a random place in the ball instead of at the image.
         targeted: go toward the classes given; otherwise away from them, as adversarial training does.
-        precision: dtype that the network computes in (autocast), or ``None`` for its own.
+        precision: dtype that the network computes in (autocast), or ``None`` for its own. In float16 small gradients
+            can vanish, since losses are not scaled; bfloat16 has no such limit.
         channels_last: hand images to the network in that memory format.
     """
 
@@ -208,12 +210,9 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
 
     def loss(images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None):
-            scores = model(images.clone())  # it may change what it is given
-        if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-            came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-            raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
-        if largest >= scores.shape[1]:
-            raise ModelError(f"target class {largest} is none of the model's {scores.shape[1]} classes")
+            scores = scores_of(model, images)
+        if largest >= scores.shape[1]:  # which class is not said: a target may be secret
+            raise ModelError(f"the model knows {scores.shape[1]} classes, and a target is none of them")
         if torch.is_grad_enabled() and not scores.requires_grad:
             raise ModelError("the model lets no gradient through to its images; does it detach them or use no_grad?")
         exact = scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.errors import ModelError
-from torchprotect.training import evaluating
+from torchprotect.training import evaluating, scores_of
 
 
 def home_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
@@ -44,15 +44,14 @@ def model_digest(model: nn.Module, subkey: bytes) -> str:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, precision: torch.dtype | None) -> Tensor:
+def predict(model: nn.Module, images: Tensor, classes: int, precision: torch.dtype | None) -> Tensor:
     """Return the class that a model takes each of ``images [N, ...]`` for, int64 ``[N]``, in eval mode.
 
     Raises:
-        ModelError: it does not return scores ``[N, classes]``.
+        ModelError: it does not return finite scores ``[N, classes]``.
     """
     with evaluating(model), torch.autocast(images.device.type, precision, enabled=precision is not None):
-        scores = model(images)
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-        came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-        raise ModelError(f"the model must return scores [{len(images)}, classes], not {came}")
+        scores = scores_of(model, images, classes)
+    if not bool(scores.isfinite().all()):
+        raise ModelError("the model's scores are NaN or infinite for some images; look at its weights and precision")
     return scores.argmax(1)

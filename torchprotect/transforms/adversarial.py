@@ -28,8 +28,8 @@ _MANY_STEPS = 10
 class AdversarialEncrypt(Disguise):
     """Perturb each picture toward secret target classes, so that a model trained on the result fails on plain pictures.
 
-    It hides nothing: people and other models see the same picture, and JPEG compression, early stopping or adversarial
-    training usually undo what it does to a model. The name is the paper's; nothing is encrypted.
+    It hides nothing: people and other models see the same picture, and adversarial training, augmentation or coarse
+    rounding undo much of what it does to a model. The name is the paper's; nothing is encrypted.
 
     It takes batches with their labels, such as a ``DataLoader`` gives, or single samples. To perturb a data set, use
     :func:`torchprotect.data.export`, which goes through it in batches: ``steps`` passes forward and backward for each
@@ -41,8 +41,8 @@ class AdversarialEncrypt(Disguise):
             submodule: ``to``, ``train`` and ``state_dict`` of this transform leave it alone.
         key: map from classes to target classes, and how the versions of a picture are combined.
         eps: radius of the ball, L2 over the whole picture, in pixel units (0..1). The paper takes 0.5 for 32 x 32
-            pixels, 2 for 320 x 320. Pictures of several targets set side by side can be farther away by sqrt(2), and
-            rounding moves them too, see ``reproject``.
+            pixels, 2 for 320 x 320. Pictures of K targets set side by side can be farther away, by up to sqrt(K),
+            and rounding moves them too, see ``reproject``.
         step_size: length of a step; 0.1 in the paper.
         steps: number of steps; 100 in the paper.
         target_source: ``"label"``: the targets of the picture's class. ``"predicted"``: those of the class that the
@@ -53,7 +53,8 @@ class AdversarialEncrypt(Disguise):
             there or alone, what stands under "labels" or the like. ``None``: there are none. An export replaces it.
         batch_size: most pictures that the model is handed at once; it has a part in the last bits of a result.
         keep_best: of all iterates take the one of lowest loss, as the paper's authors do, otherwise the last one.
-        reproject: keep every result within ``eps``, after combining and after rounding.
+        reproject: keep every result within ``eps``, after combining and after rounding (as far as a plain picture whose
+            pixels are no multiples of 1 / 255 allows).
         to_8bit: round floating-point pictures to 256 levels too.
         precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
         channels_last: hand pictures to the network in that memory format.
@@ -230,7 +231,7 @@ class AdversarialEncrypt(Disguise):
         plain = images.to(device).to(dtype)
         plain = plain / 255 if images.dtype == torch.uint8 else plain
         if labels is None:
-            labels = predict(self.model, plain, self.settings.precision)
+            labels = predict(self.model, plain, self.key.classes, self.settings.precision)
         targets, shares = self.key.of(labels.to(device))
         if "classes" in drawn:
             targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))
