@@ -2,7 +2,7 @@
 
 ResNet-18 of torchvision with 10 classes on float32 64x3x32x32; the weights are random, which changes nothing about the
 time. On the CPU the times are the processor's, not the wall clock's. torchattacks is compared with where it can be
-imported; it pins old versions of what it needs, so install it apart (tests/vectors/generate_pgd.py says how) and set
+imported; it pins old versions of what it needs, so install it apart (tests/perturb/generate_pgd.py says how) and set
 PYTHONPATH.
 
 Usage: python benchmarks/perturb.py [--threads N] [--rounds N] [--quick] [--device cpu|cuda] [--out FILE]

@@ -7,7 +7,7 @@ from small_nets import make_net
 
 from torchprotect.perturb import pgd_l2
 
-FILE = Path(__file__).parent.parent / "vectors" / "pgd_l2.safetensors"
+FILE = Path(__file__).parent / "pgd_l2.safetensors"
 with safetensors.safe_open(FILE, "pt") as file:
     VALUES = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     HEADER = file.metadata()
@@ -16,7 +16,7 @@ SETTINGS = json.loads(HEADER["settings"])
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_equal_to_torchattacks(name):
-    """PGDL2 of torchattacks 3.5.1; ``vectors/generate_pgd.py`` made the values."""
+    """PGDL2 of torchattacks 3.5.1; ``generate_pgd.py`` made the values."""
     assert HEADER["torchattacks"] == "3.5.1"
     net = make_net(seed=1)
     net.load_state_dict({k.removeprefix("net."): v for k, v in VALUES.items() if k.startswith("net.")})

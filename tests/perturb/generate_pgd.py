@@ -3,7 +3,7 @@
 torchattacks pins old versions of what it needs, so it is installed apart:
 
     pip install --no-deps --target DIR torchattacks==3.5.1 scipy requests charset_normalizer idna urllib3 certifi tqdm
-    PYTHONPATH=DIR python tests/vectors/generate_pgd.py
+    PYTHONPATH=DIR python tests/perturb/generate_pgd.py
 """
 
 import json
@@ -16,7 +16,7 @@ import torchattacks
 from torch import nn
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "perturb"))
+sys.path.insert(0, str(HERE))
 from small_nets import make_batch, make_net  # noqa: E402
 
 SETTINGS = {
