@@ -110,8 +110,8 @@ def export(
 ) -> None:
     """Disguise every image of SOURCE and write WebDataset shards with a manifest to OUT.
 
-    With an adversarial key images are perturbed instead: they stay readable, and models trained on them fail. Run the
-    same command again to finish an interrupted export; the bytes are the same as without the interruption.
+    With an adversarial key images are perturbed instead: they stay readable, and naive training on them is to fail.
+    Run the same command again to finish an interrupted export; the bytes are the same as without the interruption.
     """
     with errors_as_exit_codes():
         from torchprotect import data

@@ -26,7 +26,7 @@ _MANY_STEPS = 10
 
 
 class AdversarialEncrypt(Disguise):
-    """Perturb each picture toward secret target classes, so that a model trained on the result fails on plain pictures.
+    """Perturb each picture toward secret target classes, to make models trained on the result fail on plain pictures.
 
     It hides nothing: people and other models see the same picture, and adversarial training, augmentation or coarse
     rounding undo much of what it does to a model. The name is the paper's; nothing is encrypted.
