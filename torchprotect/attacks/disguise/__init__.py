@@ -1,0 +1,1 @@
+"""Attacks on disguised images, after "Image Disguising" (Sharma, Alam, Chen) and since."""
