@@ -51,3 +51,52 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction(AttackResult):
+    """Images rebuilt by an attack.
+
+    Attributes:
+        images: ``[N, C, H, W]``, in the dtype and on the scale of the plain images the attacker was given.
+    """
+
+    images: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ClassGuesses(AttackResult):
+    """A class guessed for each image.
+
+    Attributes:
+        guesses: int64 ``[N]``.
+    """
+
+    guesses: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LinkageResult(AttackResult):
+    """Known plain images looked up among disguised ones.
+
+    Attributes:
+        guesses: int64 ``[N, k]``: for each known image, indices of disguised ones, best first.
+        distances: float32 ``[N, k]``: of the guesses; smaller is closer.
+    """
+
+    guesses: Tensor
+    distances: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationResult(AttackResult):
+    """An order of blocks recovered.
+
+    Attributes:
+        guesses: int64 ``[positions]``: the original block that lies at each place, as a permutation key's ``order``.
+        margins: float32 ``[positions]``: by how much each guess is better than the best other block at that place;
+            0 is a tie.
+    """
+
+    guesses: Tensor
+    margins: Tensor

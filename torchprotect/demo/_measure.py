@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._interval import wilson
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import evaluate, fit
 
@@ -45,12 +46,3 @@ def measure(name: str, settings: str, folder: str, images: Tensor, labels: Tenso
         fit(model, (pixels[~test], labels[~test]), epochs=EPOCHS)
     accuracy = evaluate(model, (pixels[test], labels[test]))
     return Row(name, settings, folder, accuracy, *wilson(accuracy, int(test.sum())))
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the Wilson score interval of a share at 95 %, which holds the share itself."""
-    z = 1.96
-    centre = share + z * z / (2 * count)
-    spread = z * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    scale = 1 + z * z / count
-    return min(share, (centre - spread) / scale), max(share, (centre + spread) / scale)

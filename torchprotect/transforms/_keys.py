@@ -3,7 +3,7 @@
 from typing import Any
 
 from torchprotect.errors import KeyKindError
-from torchprotect.keys import Key, KeyBundle
+from torchprotect.keys import BlockKey, Key, KeyBundle
 
 
 def require_kind(name: str, key: Any, kind: type[Key]) -> None:
@@ -15,3 +15,9 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
     if not isinstance(key, kind):
         hint = "; hand a bundle to transforms.from_key" if isinstance(key, KeyBundle) else ""
         raise KeyKindError(f"{name} must be a {kind.__name__}, not {type(key).__name__}{hint}")
+
+
+def describe_key(key: BlockKey) -> dict[str, Any]:
+    """Return what is public of a key: an attacker is taken to know the sizes, whether they are told or not."""
+    sizes = {"image_size": list(key.image_size), "block_size": list(key.block_size)}
+    return {"key": key.fingerprint, **sizes, "channels": getattr(key, "channels", None)}

@@ -6,7 +6,7 @@ from torchprotect import functional as F
 from torchprotect.functional.aes_ecb import check_aes_ecb
 from torchprotect.keys import AESKey, PermutationKey
 from torchprotect.transforms._disguise import Disguise
-from torchprotect.transforms._keys import require_kind
+from torchprotect.transforms._keys import describe_key, require_kind
 
 
 class AESECBDisguise(Disguise):
@@ -46,7 +46,7 @@ class AESECBDisguise(Disguise):
         """Return name and public parameters."""
         return {
             **super().describe(),
-            "key": self.key.fingerprint,
+            **describe_key(self.key),
             "permutation": self.permutation and self.permutation.fingerprint,
             "unit_pixels": self.unit_pixels,
             "inverse": self.inverse,

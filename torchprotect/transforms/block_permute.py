@@ -5,7 +5,7 @@ from typing import Any
 from torchprotect import functional as F
 from torchprotect.keys import PermutationKey
 from torchprotect.transforms._disguise import Disguise
-from torchprotect.transforms._keys import require_kind
+from torchprotect.transforms._keys import describe_key, require_kind
 
 
 class BlockPermute(Disguise):
@@ -29,7 +29,7 @@ class BlockPermute(Disguise):
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
-        return {**super().describe(), "key": self.key.fingerprint, "inverse": self.inverse}
+        return {**super().describe(), **describe_key(self.key), "inverse": self.inverse}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""

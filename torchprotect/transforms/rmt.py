@@ -8,7 +8,7 @@ from torchprotect.errors import InputRangeError
 from torchprotect.functional.rmt import check_rmt
 from torchprotect.keys import PermutationKey, RMTKey
 from torchprotect.transforms._disguise import Disguise, picture_shape
-from torchprotect.transforms._keys import require_kind
+from torchprotect.transforms._keys import describe_key, require_kind
 
 
 class RMTDisguise(Disguise):
@@ -53,7 +53,7 @@ class RMTDisguise(Disguise):
         """Return name and public parameters."""
         return {
             **super().describe(),
-            "key": self.key.fingerprint,
+            **describe_key(self.key),
             "permutation": self.permutation and self.permutation.fingerprint,
             "noise": self.noise,
             "side": self.key.side,

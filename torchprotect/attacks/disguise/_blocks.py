@@ -1,0 +1,55 @@
+"""Images as attackers cut them up: blocks and cipher units, read row-major."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import BlockSizeError
+from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
+
+
+def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
+    """Cut ``[N, C, H, W]`` into blocks, positions first: ``[positions, N, C, h, w]``.
+
+    Raises:
+        BlockSizeError: the blocks do not divide the images.
+    """
+    count_blocks(images, block_size)
+    return to_blocks(images, block_size).movedim(2, 0)
+
+
+def assemble(blocks: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Put ``[positions, N, C, h, w]`` together to ``[N, C, H, W]``; the inverse of :func:`cut`."""
+    return from_blocks(blocks.movedim(0, 2), image_size)
+
+
+def cut_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
+    """Cut ``[N, C, H, W]`` into cipher units: ``[positions, N, C, units, unit_pixels]``, row-major inside each block.
+
+    Raises:
+        BlockSizeError: the blocks do not divide the images, or the units do not divide the blocks.
+    """
+    pixels = block_size[0] * block_size[1]
+    if unit_pixels < 1 or pixels % unit_pixels:
+        raise BlockSizeError(
+            f"units of {unit_pixels} pixels do not divide a block of {block_size[0]} x {block_size[1]} pixels"
+        )
+    return cut(images, block_size).flatten(-2).unflatten(-1, (pixels // unit_pixels, unit_pixels))
+
+
+def assemble_units(units: Tensor, block_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Put ``[positions, N, C, units, unit_pixels]`` together to ``[N, C, H, W]``; the inverse of :func:`cut_units`."""
+    return assemble(units.flatten(-2).unflatten(-1, block_size), image_size)
+
+
+def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Tensor:
+    """Lay blocks back: the block at place ``i`` goes to ``order[i]``.
+
+    Args:
+        images: ``[N, C, H, W]`` whose blocks lie in ``order``.
+        order: int64 ``[positions]``, a permutation.
+        block_size: ``(h, w)`` in pixels.
+    """
+    placed = cut(images, block_size)
+    if not torch.equal(order.sort().values, torch.arange(len(placed), device=order.device)):
+        raise BlockSizeError(f"an order of the {len(placed)} blocks of these images is needed, each once")
+    return assemble(placed[order.argsort().to(placed.device)], (images.shape[-2], images.shape[-1]))
