@@ -71,3 +71,19 @@ class ExportError(ProtectError, RuntimeError):
 
 class VerificationError(ProtectError, RuntimeError):
     """An export is not what its manifest says."""
+
+
+class CloudError(ProtectError, RuntimeError):
+    """A cloud service cannot be reached, refuses, or answers with something else than vectors.
+
+    Attributes:
+        again: whether asking again may help.
+    """
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+class LedgerError(ProtectError, RuntimeError):
+    """A key's ledger of use is exhausted, locked or damaged: nothing was sent."""

@@ -41,6 +41,7 @@ def make_keys() -> dict[str, keys.Key]:
         "correspondence-uneven": lambda: keys.CorrespondenceKey.generate(
             classes=5, targets=[1, 2, 3, 2, 1], shares=[[1], [0.3, 0.7], [0.2, 0.3, 0.5], [0.8, 0.2], [1]], way="mixup"
         ),
+        "owsd": lambda: keys.OWSDKey.generate(embedding_size=8, image_size=(16, 24), width=4),
     }
     made = {name: kept(name, make) for name, make in makers.items()}
     labels, correspondence = made["labels"], made["correspondence"]
@@ -99,8 +100,18 @@ def save_vectors(made: dict[str, keys.Key]) -> None:
     write("salt_and_pepper", "", salted, {"uniforms": chance}, amount=0.25)
 
 
+def save_scrambled(key: keys.Key) -> None:
+    """Scrambled images, which may differ by one grey level between machines."""
+    path = HERE / "owsd" / "scrambled.safetensors"
+    embeddings = pixels(4, 1, 1, 8).flatten(1).float() / 64
+    if not path.exists():
+        safetensors.torch.save_file({"input": embeddings, "output": F.owsd_scramble(embeddings, key)}, path)
+
+
 if __name__ == "__main__":
-    (HERE / "keys").mkdir(exist_ok=True)
+    for folder in ("keys", "owsd"):
+        (HERE / folder).mkdir(exist_ok=True)
     made = make_keys()
     save_expected(made)
     save_vectors(made)
+    save_scrambled(made["owsd"])

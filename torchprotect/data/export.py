@@ -25,7 +25,7 @@ from torchprotect.data.sources import Sample, Source, as_source
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms import Disguise
-from torchprotect.transforms._model import home_of
+from torchprotect.training import home_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number in all."""

@@ -6,6 +6,7 @@ from torchprotect.keys.aes import AESKey
 from torchprotect.keys.bundle import KeyBundle
 from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
+from torchprotect.keys.owsd import OWSDKey
 from torchprotect.keys.permutation import PermutationKey
 from torchprotect.keys.rmt import RMTKey
 
@@ -16,6 +17,7 @@ __all__ = [
     "Key",
     "KeyBundle",
     "LabelKey",
+    "OWSDKey",
     "PermutationKey",
     "RMTKey",
     "load",

@@ -71,7 +71,9 @@ class Key:
 
     def on(self, name: str, device: torch.device) -> Tensor:
         """Return the attribute ``name`` on ``device``; the copy is kept beside the key, never pickled with it."""
-        tensor: Tensor = getattr(self, name)
+        return self._copy_on(name, getattr(self, name), device)
+
+    def _copy_on(self, name: str, tensor: Tensor, device: torch.device) -> Tensor:
         if tensor.device == device:
             return tensor
         copies: dict[tuple[str, torch.device], Tensor] = self.__dict__.setdefault(_DEVICE_COPIES, {})

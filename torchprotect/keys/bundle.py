@@ -12,11 +12,14 @@ from torchprotect.keys._random import random_bytes
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
+from torchprotect.keys.owsd import OWSDKey
 from torchprotect.keys.permutation import PermutationKey
 from torchprotect.keys.rmt import RMTKey
 
 _PARTS = ("transform", "permutation", "labels")
-_KINDS: dict[str, type[Key]] = {key.kind: key for key in (PermutationKey, AESKey, RMTKey, CorrespondenceKey, LabelKey)}
+_KINDS: dict[str, type[Key]] = {
+    key.kind: key for key in (PermutationKey, AESKey, RMTKey, CorrespondenceKey, LabelKey, OWSDKey)
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,7 +97,7 @@ def require_same_grid(key: BlockKey, permutation: PermutationKey) -> None:
 
 
 def key_class(kind: str) -> type[Key]:
-    """Return the class of a kind of key that a bundle can hold.
+    """Return the class of a kind of key, other than a bundle.
 
     Raises:
         KeyKindError: there is no such kind.

@@ -1,6 +1,8 @@
 """Networks the papers name that no kept library has."""
 
+from torchprotect.models.dcgan import DCGANGenerator, ResidualEncoder
 from torchprotect.models.gta import GTANetworks
+from torchprotect.models.inference_network import InferenceNetwork
 from torchprotect.models.small_alexnet import SmallAlexNet
 
-__all__ = ["GTANetworks", "SmallAlexNet"]
+__all__ = ["DCGANGenerator", "GTANetworks", "InferenceNetwork", "ResidualEncoder", "SmallAlexNet"]

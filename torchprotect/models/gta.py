@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputShapeError
+from torchprotect.models._halving import halvings
 
 
 class GTANetworks(nn.Module):
@@ -41,7 +41,7 @@ class GTANetworks(nn.Module):
     ) -> None:
         super().__init__()
         self.classes, self.noise = classes, noise
-        widths, base = _halvings(image_size, width)
+        widths, base = halvings(image_size, width)
         self.extractor = extractor if extractor is not None else _extractor(channels, features, widths, base)
         self.classifier = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, classes))
         self.generator = _generator(features + noise + classes + 1, channels, widths, base)
@@ -105,15 +105,3 @@ def _generator(code: int, channels: int, widths: list[int], base: tuple[int, int
     for entering, leaving in zip(widths[:0:-1], widths[-2::-1], strict=True):
         layers += [nn.ConvTranspose2d(entering, leaving, 4, 2, 1), nn.BatchNorm2d(leaving), nn.ReLU()]
     return nn.Sequential(*layers, nn.ConvTranspose2d(widths[0], channels, 4, 2, 1), nn.Tanh())
-
-
-def _halvings(image_size: tuple[int, int], width: int) -> tuple[list[int], tuple[int, int]]:
-    """Return the channels after each halving, and the size left: 7 pixels or fewer, while sizes are even."""
-    height, across = image_size
-    widths: list[int] = []
-    while height % 2 == 0 and across % 2 == 0 and (min(height, across) > 7 or not widths):
-        widths.append(width * 2 ** len(widths))
-        height, across = height // 2, across // 2
-    if not widths:
-        raise InputShapeError(f"the image size must be even, not {image_size[0]} x {image_size[1]}")
-    return widths, (height, across)

@@ -1,13 +1,12 @@
 """An ordinary training loop for small classifiers."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import ModelError
+from torchprotect.training._network import evaluating
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
 """Images and labels as two tensors, or an iterable of batches ``(images, labels)`` such as a ``DataLoader``."""
@@ -75,39 +74,6 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
             right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             seen += len(labels)
     return right / max(1, seen)
-
-
-def scores_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
-    """Return the scores of images, which the model gets a copy of: it may change what it is given.
-
-    Args:
-        model: any network.
-        images: ``[N, ...]`` on its device.
-        classes: how many it must know; any number when ``None``.
-
-    Raises:
-        ModelError: it returns something else than scores ``[N, classes]``.
-    """
-    scores = model(images.clone())
-    shown = "classes" if classes is None else classes
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-        came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
-        raise ModelError(f"the model must return scores [{len(images)}, {shown}], not {came}")
-    if classes is not None and scores.shape[1] != classes:
-        raise ModelError(f"the model must return scores [{len(images)}, {classes}], not {list(scores.shape)}")
-    return scores
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode, and each back into its own mode at the end, also after an error."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _batches(

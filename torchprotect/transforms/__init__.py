@@ -6,6 +6,7 @@ from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
 from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.noise import SaltAndPepper
+from torchprotect.transforms.owsd import OWSDScramble
 from torchprotect.transforms.rmt import RMTDisguise
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "BlockPermute",
     "Disguise",
     "NoiseSource",
+    "OWSDScramble",
     "RMTDisguise",
     "SaltAndPepper",
     "from_key",

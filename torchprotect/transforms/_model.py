@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import itertools
 import struct
 from typing import Any
 
@@ -11,14 +10,6 @@ from torch import Tensor, nn
 
 from torchprotect.errors import ModelError
 from torchprotect.training import evaluating, scores_of
-
-
-def home_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return the device that a model is on, and the dtype that images are handed to it in: float32, or its float64."""
-    tensors = [t for t in itertools.chain(model.parameters(), model.buffers()) if t.is_floating_point()]
-    if not tensors:
-        return torch.device("cpu"), torch.float32
-    return tensors[0].device, torch.float64 if tensors[0].dtype == torch.float64 else torch.float32
 
 
 def model_digest(model: nn.Module, subkey: bytes) -> str:

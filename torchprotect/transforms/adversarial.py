@@ -14,10 +14,11 @@ from torchprotect.functional._picture import on_picture, require_uint8_or_unit_f
 from torchprotect.keys import CorrespondenceKey
 from torchprotect.perturb import Perturbed, PGDSettings, perturb_toward
 from torchprotect.perturb.combine import PLACED
+from torchprotect.training import home_of
 from torchprotect.transforms._disguise import Disguise, picture_shape
 from torchprotect.transforms._keys import require_kind
 from torchprotect.transforms._labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
-from torchprotect.transforms._model import home_of, model_digest, predict
+from torchprotect.transforms._model import model_digest, predict
 
 TargetSource = Literal["label", "predicted", "random"]
 """Where the target classes of an image come from."""

@@ -1,0 +1,171 @@
+"""A random generator network, whose weights are the secret."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError
+from torchprotect.keys._base import Key, as_size, require_root, require_tensor
+from torchprotect.keys._random import random_bytes, random_normal, random_uniform
+from torchprotect.models import DCGANGenerator
+
+MIN_RANGE = 16
+"""Grey levels that a pixel must span over the calibration embeddings, on average, or the key is dead."""
+
+CALIBRATION = 128
+"""Embeddings drawn where none are given."""
+
+_CHUNK = 1 << 20
+_MAX_EMBEDDING = 1 << 20
+_MAX_WIDTH = 1 << 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OWSDKey(Key):
+    """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
+
+    With the usual initialisation of DCGAN the images are flat (0.001 of the range); with He's and with statistics that
+    are measured once and kept, they span it, and each image comes out the same whatever the batch.
+
+    Attributes:
+        embedding_size: length of an embedding.
+        image_size: ``(H, W)`` in pixels of the images made.
+        width: channels before the last layer, doubled at every halving of the size.
+        generator: tensors of a :class:`torchprotect.models.DCGANGenerator` by name: float32 weights, and the mean and
+            variance of each batch norm.
+        root: uint8 ``[32]``, source of the sub-keys.
+
+    References:
+        Savransky et al., One Way Scrambling by Deconvolution.
+    """
+
+    kind: ClassVar[str] = "owsd"
+    embedding_size: int
+    image_size: tuple[int, int]
+    width: int
+    generator: Mapping[str, Tensor]
+    root: Tensor
+
+    def __post_init__(self) -> None:
+        _require_params(self.embedding_size, self.width)
+        require_root(self.root)
+        expected = _state(self.network)
+        if self.generator.keys() != expected.keys():
+            raise KeyFileError("the tensors of the key are not those of the generator that its parameters name")
+        for name, tensor in self.generator.items():
+            require_tensor(name, tensor, torch.float32, tuple(expected[name].shape))
+            if not tensor.isfinite().all() or ("running_var" in name and float(tensor.min()) < 0):
+                raise KeyFileError(f"tensor '{name}' of the key holds numbers that no generator has")
+
+    @classmethod
+    def generate(
+        cls,
+        *,
+        embedding_size: int = 2048,
+        image_size: tuple[int, int] = (256, 256),
+        width: int = 32,
+        embeddings: Tensor | None = None,
+    ) -> "OWSDKey":
+        """Draw a generator from OS entropy.
+
+        Args:
+            embedding_size: length of the encoder's embeddings.
+            image_size: ``(H, W)`` in pixels; even.
+            width: channels before the last layer; the default has the paper's 1,024 after the first one at 256 x 256.
+            embeddings: float ``[n, embedding_size]``, n at least 2: embeddings of public images, with which the
+                batch-norm statistics are measured. Without them exponentially distributed ones are drawn.
+
+        Raises:
+            InputShapeError: the image size is odd, or the embeddings do not fit.
+            InputRangeError: a size is not possible, or the key came out dead: its images hardly differ.
+        """
+        _require_params(embedding_size, width)
+        size = as_size(image_size)
+        seen = _calibration(embeddings, embedding_size)
+        network = DCGANGenerator(embedding_size, size, width=width, affine=False)
+        _draw_weights(network)
+        span = _calibrate(network, seen)
+        if not span >= MIN_RANGE:
+            raise InputRangeError(
+                f"the images of this key span {span:.1f} grey levels over the embeddings, at least {MIN_RANGE} are "
+                "needed: embeddings that hardly differ cannot be told apart; give embeddings of various public images"
+            )
+        return cls(embedding_size, size, width, _state(network), random_bytes(32))
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The generator without its weights, on the meta device."""
+        with torch.device("meta"):
+            return DCGANGenerator(self.embedding_size, self.image_size, width=self.width, affine=False).eval()
+
+    def generator_on(self, device: torch.device) -> dict[str, Tensor]:
+        """Return the generator's tensors on a device; copies are kept beside the key, never pickled with it."""
+        return {name: self._copy_on(name, tensor, device) for name, tensor in self.generator.items()}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """``embedding_size``, ``image_size``, ``width``."""
+        return {"embedding_size": self.embedding_size, "image_size": list(self.image_size), "width": self.width}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The generator's tensors and ``root``."""
+        return {**self.generator, "root": self.root}
+
+    @classmethod
+    def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "OWSDKey":
+        """Rebuild the key."""
+        generator = {name: tensor for name, tensor in tensors.items() if name != "root"}
+        size = as_size(params["image_size"])
+        return cls(params["embedding_size"], size, params["width"], generator, tensors["root"])
+
+
+def _require_params(embedding_size: Any, width: Any) -> None:
+    for name, value, most in (("embedding_size", embedding_size, _MAX_EMBEDDING), ("width", width, _MAX_WIDTH)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InputRangeError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+
+
+def _calibration(embeddings: Tensor | None, size: int) -> Tensor:
+    if embeddings is None:
+        return -random_uniform(CALIBRATION, size).log().float()  # embeddings behind a ReLU are not negative either
+    if embeddings.ndim != 2 or embeddings.shape[1] != size or len(embeddings) < 2:
+        raise InputShapeError(f"embeddings [n, {size}], n at least 2, are needed, not {list(embeddings.shape)}")
+    if not embeddings.is_floating_point() or not bool(embeddings.isfinite().all()):
+        raise InputRangeError("embeddings must be finite floating-point numbers")
+    return embeddings.detach().float().cpu()
+
+
+def _weights(network: nn.Module) -> Iterator[nn.ConvTranspose2d]:
+    return (module for module in network.modules() if isinstance(module, nn.ConvTranspose2d))
+
+
+def _draw_weights(network: nn.Module) -> None:
+    """Draw weights by He's rule: variance 2 / n for sums of n products."""
+    for layer in _weights(network):
+        taps = math.prod(layer.kernel_size) // math.prod(layer.stride) if layer.stride != (1, 1) else 1
+        scale = math.sqrt(2 / (layer.in_channels * taps))
+        flat = layer.weight.data.view(-1)
+        for part in flat.split(_CHUNK):  # in chunks: a weight may have tens of millions of numbers
+            part.copy_(random_normal(part.numel()) * scale)
+
+
+@torch.no_grad()
+def _calibrate(network: nn.Module, embeddings: Tensor) -> float:
+    """Measure the batch-norm statistics, and return how many grey levels a pixel spans on average."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the statistics of one pass, not a running mean with the initial ones
+    network.train()
+    network(embeddings)
+    network.eval()
+    made = network(embeddings)
+    return 255 * float((made.amax(0) - made.amin(0)).mean())
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in network.state_dict().items() if "num_batches" not in name}

@@ -1,0 +1,108 @@
+"""How an inference network is trained."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import InputRangeError
+from torchprotect.models import InferenceNetwork
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How an inference network is trained; the learning rate, its decay and the epochs are the paper's.
+
+    Attributes:
+        hidden: width of the hidden layer.
+        dropout: share of it that is left out.
+        learning_rate: of Adam, at the start.
+        decay: what it is multiplied by after each epoch.
+        epochs: at most.
+        patience: epochs without a better validation loss after which training stops; the best epoch is kept.
+        validation: share of the images held back for that.
+        batch_size: images a step.
+
+    References:
+        Savransky et al., One Way Scrambling by Deconvolution, section 4.1; width, dropout, rate of decay and patience
+        are not given there.
+    """
+
+    hidden: int = 512
+    dropout: float = 0.5
+    learning_rate: float = 1e-4
+    decay: float = 0.95
+    epochs: int = 40
+    patience: int = 5
+    validation: float = 0.1
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "epochs", "patience", "batch_size"):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int) or value < 1:
+                raise InputRangeError(f"{name} is a whole number of at least 1, not {value!r}")
+        if not (0 <= self.dropout < 1 and 0 < self.validation < 1 and 0 < self.decay <= 1 and self.learning_rate > 0):
+            raise InputRangeError(
+                "dropout lies in 0..1 without 1, validation in 0..1 without both, decay in 0..1 without 0, the "
+                "learning rate above 0"
+            )
+
+
+def fit_network(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    settings: InferenceSettings,
+    generator: torch.Generator | None,
+    progress: Callable[[int, int], None] | None,
+) -> nn.Module:
+    """Train with Adam until the validation loss no longer falls, and keep the best epoch."""
+    held = max(1, round(len(features) * settings.validation))
+    if len(features) - held < 2:
+        raise InputRangeError(f"{len(features)} images are too few: {held} are held back, and two more are needed")
+    order = torch.randperm(len(features), generator=generator)
+    validation, training = order[:held], order[held:]
+    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        network = InferenceNetwork(features.shape[1], classes, hidden=settings.hidden, dropout=settings.dropout)
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.decay)
+        best, kept, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
+        for epoch in range(settings.epochs):
+            _epoch(network, optimizer, features[training], labels[training], settings.batch_size, generator)
+            schedule.step()
+            loss = _loss(network, features[validation], labels[validation])
+            waited = 0 if loss < best else waited + 1
+            if loss < best:
+                best, kept = loss, copy.deepcopy(network.state_dict())
+            if progress is not None:
+                progress(epoch + 1, settings.epochs)
+            if waited >= settings.patience:
+                break
+    network.load_state_dict(kept)
+    return network.eval()
+
+
+def _epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    features: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    generator: torch.Generator | None,
+) -> None:
+    network.train()
+    for part in torch.randperm(len(features), generator=generator).split(batch_size):
+        if len(part) < 2:
+            continue  # batch normalisation has no statistics of one image
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(network(features[part]), labels[part]).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def _loss(network: nn.Module, features: Tensor, labels: Tensor) -> float:
+    network.eval()
+    return float(nn.functional.cross_entropy(network(features), labels))

@@ -1,0 +1,67 @@
+"""``OWSDScramble``."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchprotect.errors import InputTypeError
+from torchprotect.functional._picture import on_picture
+from torchprotect.keys import OWSDKey
+from torchprotect.owsd._embed import scramble
+from torchprotect.transforms._disguise import Disguise
+from torchprotect.transforms._keys import require_kind
+
+
+class OWSDScramble(Disguise):
+    """Turn a picture into another that means nothing to people: an embedding of it, run through a random generator.
+
+    A cloud classifier's answer to the scrambled picture still says something about the plain one to whoever has its
+    embedding; see :class:`torchprotect.owsd.Client`. Equal pictures give equal pictures, and pairs of plain and
+    scrambled pictures teach an attacker to link others. It is obfuscation, not cryptographic confidentiality.
+
+    Args:
+        encoder: takes float images in 0..1 (any normalisation is its own), returns embeddings ``[N, E]``; in eval mode.
+            It is no submodule: its weights stay out of ``state_dict()``.
+        key: the generator; also fixes E and the size of the result.
+        batch_size: images through encoder and generator at once.
+
+    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to uint8 ``[..., 3, h, w]`` of the key's image size, on
+    the encoder's device. It has no inverse.
+
+    Raises:
+        ModelError: the encoder is in training mode, cannot take the images, or returns something else.
+        InputShapeError: its embeddings are of another length than the key's.
+
+    References:
+        Savransky et al., One Way Scrambling by Deconvolution.
+    """
+
+    encoder: nn.Module
+
+    def __init__(self, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> None:
+        super().__init__()
+        require_kind("key", key, OWSDKey)
+        if not isinstance(encoder, nn.Module):
+            raise InputTypeError(f"encoder must be a torch.nn.Module, not {type(encoder).__name__}")
+        self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
+        self.key = key
+        self.batch_size = batch_size
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and public parameters."""
+        return {**super().describe(), "key": self.key.fingerprint, "image_size": list(self.key.image_size)}
+
+    def extra_repr(self) -> str:
+        """Show the class of the encoder and the key redacted."""
+        return f"encoder={type(self.encoder).__name__}, key={self.key!r}, batch_size={self.batch_size}"
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Scramble one picture, or a batch of them."""
+        return _scramble(inpt, self)
+
+
+@on_picture
+def _scramble(images: Tensor, disguise: OWSDScramble) -> Tensor:
+    flat = images.reshape(-1, *images.shape[-3:])
+    made = scramble(disguise.encoder, disguise.key, flat, batch_size=disguise.batch_size)
+    return made.unflatten(0, images.shape[:-3]) if images.ndim > 3 else made[0]
