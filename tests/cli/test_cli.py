@@ -7,6 +7,8 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from support import content, write_folder
 from typer.testing import CliRunner
 
@@ -258,3 +260,19 @@ def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
     assert 0 < len(list((tmp_path / "out").glob("*.tar"))) < 2000
     call(*command[3:])
     assert data.verify(tmp_path / "out", key).images == 2000
+
+
+def test_keygen_owsd(tmp_path):
+    out, public = tmp_path / "my.key", tmp_path / "public.safetensors"
+    save_file({"embeddings": torch.rand(8, 20, generator=torch.Generator().manual_seed(0))}, public)
+    call("keygen", "owsd", "-o", out, "--image-size", "16x16", "--embeddings", public)
+    key = keys.load(out)
+    assert (type(key), key.embedding_size, key.image_size) == (keys.OWSDKey, 20, (16, 16))
+    assert "owsd" in call("inspect", out).stdout
+    small = ("--image-size", "16x16")
+    for options in (["--block-size", "4x4"], ["--labels", "10"], ["--embeddings", tmp_path / "none"]):
+        call("keygen", "owsd", "-o", tmp_path / "other", *small, *options, code=2)
+    call("keygen", "owsd", "-o", tmp_path / "other", *small, "--embeddings", public, "--embedding-size", 21, code=1)
+    save_file({"a": torch.zeros(3), "b": torch.zeros(3)}, public)
+    call("keygen", "owsd", "-o", tmp_path / "other", *small, "--embeddings", public, code=2)
+    assert not (tmp_path / "other").exists()

@@ -9,7 +9,9 @@ import typer
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
 
 if TYPE_CHECKING:
-    from torchprotect.keys import BlockKey, CorrespondenceKey, PermutationKey
+    from torch import Tensor
+
+    from torchprotect.keys import BlockKey, CorrespondenceKey, OWSDKey, PermutationKey
 
 
 class Scheme(str, enum.Enum):
@@ -19,6 +21,7 @@ class Scheme(str, enum.Enum):
     AES_ECB = "aes-ecb"
     RMT = "rmt"
     ADVERSARIAL = "adversarial"
+    OWSD = "owsd"
 
 
 class Matrix(str, enum.Enum):
@@ -55,7 +58,7 @@ class Preset(str, enum.Enum):
     MRI = "mri"
 
 
-_ADVERSARIAL = "Adversarial"
+_ADVERSARIAL, _OWSD = "Adversarial", "One way scrambling"
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -98,6 +101,19 @@ def keygen(
         Preset | None,
         typer.Option(help="A published map, which everyone knows; for reproductions.", rich_help_panel=_ADVERSARIAL),
     ] = None,
+    embedding_size: Annotated[
+        int | None,
+        typer.Option(help="Length of the encoder's embeddings; 2048 by default.", min=1, rich_help_panel=_OWSD),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Safetensors file with one tensor [n, E]: embeddings of public images, to which the key is fitted.",
+            dir_okay=False,
+            exists=True,
+            rich_help_panel=_OWSD,
+        ),
+    ] = None,
 ) -> None:
     """Make a key from the operating system's entropy and write it to a file.
 
@@ -115,20 +131,26 @@ def keygen(
             "matrix": matrix and matrix.value,
             "side": side and side.value,
             "permute": permute or None,
+            "labels": labels,
             "classes": classes,
             "targets": targets,
             "way": way and way.value,
             "preset": preset and preset.value,
+            "embedding-size": embedding_size,
+            "embeddings": embeddings,
         }
         options = {name: value for name, value in given.items() if value is not None}
         _require_taken(scheme, options)
-        key: BlockKey | CorrespondenceKey | keys.KeyBundle
+        options.pop("labels", None)
+        key: BlockKey | CorrespondenceKey | OWSDKey | keys.KeyBundle
         order: PermutationKey | None = None
         if scheme is Scheme.ADVERSARIAL:
             key = _generate_map(options)
+        elif scheme is Scheme.OWSD:
+            key = _generate_generator(options)
         else:
             key, order = _generate_blocks(scheme, options)
-        if order is not None or labels is not None:
+        if not isinstance(key, keys.OWSDKey) and (order is not None or labels is not None):
             names = keys.LabelKey.generate(classes=labels) if labels is not None else None
             key = keys.KeyBundle(key, order, names)
         keys.save(key, output, _new_passphrase(passphrase, passphrase_file))
@@ -136,11 +158,13 @@ def keygen(
 
 
 _BLOCKS = {"image-size", "block-size"}
+_LABELLED = _BLOCKS | {"labels"}
 _TAKES = {
-    Scheme.BLOCK_PERMUTE: _BLOCKS,
-    Scheme.AES_ECB: _BLOCKS | {"channels", "bits", "permute"},
-    Scheme.RMT: _BLOCKS | {"channels", "matrix", "side", "permute"},
-    Scheme.ADVERSARIAL: {"classes", "targets", "way", "preset"},
+    Scheme.BLOCK_PERMUTE: _LABELLED,
+    Scheme.AES_ECB: _LABELLED | {"channels", "bits", "permute"},
+    Scheme.RMT: _LABELLED | {"channels", "matrix", "side", "permute"},
+    Scheme.ADVERSARIAL: {"labels", "classes", "targets", "way", "preset"},
+    Scheme.OWSD: {"image-size", "embedding-size", "embeddings"},
 }
 
 
@@ -148,11 +172,13 @@ def _require_taken(scheme: Scheme, options: dict[str, Any]) -> None:
     """Check that the options given are the scheme's own, and that none is missing."""
     if unknown := sorted(options.keys() - _TAKES[scheme]):
         raise typer.BadParameter(f"{scheme.value} takes no {', '.join(f'--{name}' for name in unknown)}")
+    if scheme is Scheme.OWSD:
+        return
     if scheme is not Scheme.ADVERSARIAL:
         if missing := sorted(_BLOCKS - options.keys(), reverse=True):
             raise typer.BadParameter(f"{scheme.value} needs {' and '.join(f'--{name}' for name in missing)}")
     elif "preset" in options:
-        if len(options) > 1:
+        if options.keys() - {"preset", "labels"}:
             raise typer.BadParameter("a preset has its own classes, targets and way; give --preset alone")
     elif "classes" not in options:
         raise typer.BadParameter("adversarial needs --classes, or a --preset")
@@ -165,6 +191,29 @@ def _generate_map(options: dict[str, Any]) -> "CorrespondenceKey":
 
     made = keys.CorrespondenceKey
     return made.preset(options["preset"]) if "preset" in options else made.generate(**options)
+
+
+def _generate_generator(options: dict[str, Any]) -> "OWSDKey":
+    from torchprotect import keys
+
+    sizes: dict[str, Any] = {"image_size": _size(options["image-size"])} if "image-size" in options else {}
+    seen = _read_embeddings(options["embeddings"]) if "embeddings" in options else None
+    if "embedding-size" in options or seen is not None:
+        sizes["embedding_size"] = options.get("embedding-size", seen.shape[-1] if seen is not None else None)
+    return keys.OWSDKey.generate(**sizes, embeddings=seen)
+
+
+def _read_embeddings(path: Path) -> "Tensor":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = list(load_file(path).values())
+    except SafetensorError as error:
+        raise typer.BadParameter(f"{path} is no safetensors file: {error}") from None
+    if len(tensors) != 1:
+        raise typer.BadParameter(f"{path} holds {len(tensors)} tensors; one, [n, E], is needed")
+    return tensors[0]
 
 
 def _generate_blocks(scheme: Scheme, options: dict[str, Any]) -> "tuple[BlockKey, PermutationKey | None]":

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torchprotect.errors import InputTypeError
 from torchprotect.functional._picture import on_picture
 from torchprotect.keys import OWSDKey
-from torchprotect.owsd._embed import scramble
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import require_kind
 
@@ -62,6 +61,8 @@ class OWSDScramble(Disguise):
 
 @on_picture
 def _scramble(images: Tensor, disguise: OWSDScramble) -> Tensor:
+    from torchprotect.owsd._embed import scramble  # when it is used: the room also has databases and a network client
+
     flat = images.reshape(-1, *images.shape[-3:])
     made = scramble(disguise.encoder, disguise.key, flat, batch_size=disguise.batch_size)
     return made.unflatten(0, images.shape[:-3]) if images.ndim > 3 else made[0]

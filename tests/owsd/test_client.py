@@ -1,0 +1,183 @@
+"""The client from end to end: what is sent, counted, kept; ensembles; rotation; interruption."""
+
+import pytest
+import torch
+from torch import nn
+
+from torchprotect import functional as F
+from torchprotect import keys, owsd
+from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, LedgerError, ModelError
+
+SETTINGS = owsd.InferenceSettings(hidden=32, learning_rate=1e-2, epochs=10)
+
+
+class Encoder(nn.Module):
+    def __init__(self, seed=0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3 * 64, 12, generator=torch.Generator().manual_seed(seed)) / 8)
+
+    def forward(self, images):
+        return (images.flatten(1) @ self.weight).relu()
+
+
+class RecordingCloud:
+    """Keeps what it was sent; answers with colour means and a few pixels."""
+
+    def __init__(self, fail_at=None):
+        self.sent, self.fail_at = [], fail_at
+
+    def __call__(self, images):
+        if self.fail_at is not None and len(self.sent) == self.fail_at:
+            self.fail_at = None
+            raise KeyboardInterrupt
+        self.sent.append(images.clone())
+        return images.float().flatten(1)[:, ::29] / 255
+
+    @property
+    def count(self):
+        return sum(map(len, self.sent))
+
+
+def make_key():
+    return keys.OWSDKey.generate(embedding_size=12, image_size=(16, 16), width=4)
+
+
+@pytest.fixture
+def images():
+    """Two classes, bright above or below."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (120,), generator=generator)
+    pixels = torch.rand(120, 3, 8, 8, generator=generator) * 0.5
+    pixels[labels == 0, :, :4] += 0.5
+    pixels[labels == 1, :, 4:] += 0.5
+    return (pixels * 255).byte(), labels
+
+
+def make_client(tmp_path, cloud, encoders=None, key=None, **options):
+    ledger = owsd.Ledger(tmp_path / "ledger", bound=options.pop("bound", 9000))
+    encoders = encoders if encoders is not None else Encoder().eval()
+    return owsd.Client(encoders, key if key is not None else make_key(), cloud, ledger=ledger, **options)
+
+
+def test_end_to_end(tmp_path, images):
+    cloud = RecordingCloud()
+    client = make_client(tmp_path, cloud, answers=owsd.AnswerCache(tmp_path / "answers"), batch_size=16)
+    pictures, labels = images
+    client.fit(pictures[:90], labels[:90], classes=2, settings=SETTINGS, generator=torch.Generator().manual_seed(0))
+    told = client.evaluate(pictures[90:], labels[90:])
+    assert told.top1["both"] > 0.9
+    assert told.images == 30
+    guesses = client.predict(pictures[90:])
+    assert guesses.shape == (30, 2)
+    assert float((guesses[:, 0] == labels[90:]).double().mean()) == told.top1["both"]
+    assert client.ledger.use(client.keys[0].fingerprint).used == cloud.count == 120  # each image once
+
+
+def test_only_scrambled_images_leave(tmp_path, images):
+    cloud, key = RecordingCloud(), make_key()
+    client = make_client(tmp_path, cloud, key=key, batch_size=50)
+    observed = client.observe(images[0])
+    with torch.no_grad():
+        embeddings = client.encoders[0](images[0].float() / 255)
+    expected = torch.cat([F.owsd_scramble(part, key) for part in embeddings.split(50)])
+    assert torch.equal(torch.cat(cloud.sent), expected)
+    assert torch.equal(observed.embeddings, embeddings)
+    assert torch.equal(observed.vectors, expected.float().flatten(1)[:, ::29] / 255)
+
+
+def test_several_encoders_and_keys(tmp_path, images):
+    cloud, pair = RecordingCloud(), [make_key(), make_key()]
+    client = make_client(tmp_path, cloud, [Encoder(1).eval(), Encoder(2).eval()], pair)
+    observed = client.observe(images[0][:10])
+    single = make_client(tmp_path, RecordingCloud(), client.encoders[1], pair[0]).observe(images[0][:10])
+    wide = single.vectors.shape[1]
+    assert torch.equal(observed.vectors[:, 2 * wide : 3 * wide], single.vectors)  # by encoder, then by key
+    assert observed.embeddings.shape == (10, 24)
+    assert observed.vectors.shape[1] == 4 * cloud.sent[0].float().flatten(1)[:, ::29].shape[1]
+    assert cloud.count == 40
+    assert [client.ledger.use(key.fingerprint).used for key in pair] == [30, 20]
+
+
+def test_answers_are_paid_for_once(tmp_path, images):
+    cloud, cache = RecordingCloud(), owsd.AnswerCache(tmp_path / "answers")
+    client = make_client(tmp_path, cloud, answers=cache)
+    twice = torch.cat([images[0][:8], images[0][:8]])
+    first = client.observe(twice)
+    assert cloud.count == 8
+    second = client.observe(twice)
+    assert cloud.count == 8
+    assert torch.equal(first.vectors, second.vectors)
+    other = owsd.Client(client.encoders, client.keys, cloud, ledger=client.ledger, answers=cache, name="another")
+    other.observe(twice)
+    assert cloud.count == 16
+
+
+def test_interrupted_runs_lose_nothing(tmp_path, images):
+    cloud, cache = RecordingCloud(fail_at=3), owsd.AnswerCache(tmp_path / "answers")
+    client = make_client(tmp_path, cloud, answers=cache, batch_size=20)
+    with pytest.raises(KeyboardInterrupt):
+        client.observe(images[0])
+    assert cloud.count == 60
+    again = make_client(tmp_path, cloud, key=client.keys, answers=owsd.AnswerCache(tmp_path / "answers"), batch_size=20)
+    observed = again.observe(images[0])
+    assert cloud.count == 120
+    assert again.ledger.use(again.keys[0].fingerprint).used == 140  # what was in hand counts: it may have been seen
+    undisturbed = make_client(tmp_path, RecordingCloud(), key=client.keys, batch_size=20).observe(images[0])
+    assert torch.equal(observed.vectors, undisturbed.vectors)
+
+
+def test_stops_at_the_bound(tmp_path, images):
+    cloud = RecordingCloud()
+    client = make_client(tmp_path, cloud, bound=100, batch_size=40)
+    with pytest.warns(owsd.BudgetWarning), pytest.raises(LedgerError, match="new key"):
+        client.observe(images[0])
+    assert cloud.count == 80
+    with pytest.warns(owsd.BudgetWarning):
+        client.rotate(make_key()).observe(images[0][:90])
+
+
+def test_rotation_needs_a_new_fit(tmp_path, images):
+    cloud = RecordingCloud()
+    client = make_client(tmp_path, cloud)
+    pictures, labels = images
+    client.fit(pictures, labels, classes=2, settings=SETTINGS)
+    client.inference.save(tmp_path / "network")
+    fresh = client.rotate(make_key())
+    with pytest.raises(ModelError, match="call fit"):
+        fresh.predict(pictures)
+    with pytest.raises(ModelError, match="train it again"):
+        owsd.Inference.load(tmp_path / "network", fresh.fingerprints)
+    with pytest.raises(ModelError, match="other keys"):
+        fresh.inference = client.inference
+    client.inference = owsd.Inference.load(tmp_path / "network", client.fingerprints)
+    assert client.evaluate(pictures, labels).images == 120
+
+
+def test_changing_vectors(tmp_path, images):
+    calls = []
+
+    def cloud(sent):
+        calls.append(len(sent))
+        return torch.zeros(len(sent), 5 + len(calls))
+
+    with pytest.raises(CloudError, match="length"):
+        make_client(tmp_path, cloud, batch_size=60).observe(images[0])
+
+
+def test_refusals(tmp_path, images):
+    cloud = RecordingCloud()
+    with pytest.raises(KeyKindError):
+        make_client(tmp_path, cloud, key=[keys.LabelKey.generate(classes=3)])
+    with pytest.raises(InputRangeError):
+        make_client(tmp_path, cloud, encoders=[])
+    client = make_client(tmp_path, cloud)
+    with pytest.raises(InputShapeError):
+        client.observe(images[0][0])
+    with pytest.raises(ModelError, match="call fit"):
+        client.evaluate(*images)
+    with pytest.raises(ModelError, match="training mode"):
+        make_client(tmp_path, cloud, Encoder().train()).observe(images[0])
+    wrong = keys.OWSDKey.generate(embedding_size=13, image_size=(16, 16), width=4)
+    with pytest.raises(InputShapeError, match="embedding_size"):
+        make_client(tmp_path, cloud, key=wrong).observe(images[0])
+    assert cloud.count == 0
