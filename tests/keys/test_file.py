@@ -128,7 +128,7 @@ def rewrite(path: Path, **changes: str) -> None:
         ({"version": "0"}, KeyVersionError),
         ({"version": "x"}, KeyFileError),
         ({"format": "pt"}, KeyFileError),
-        ({"kind": "owsd"}, KeyKindError),
+        ({"kind": "unheard-of"}, KeyKindError),
         ({"kind": "permutation"}, KeyFileError),
         ({"params": '{"classes":11}'}, KeyFileError),
         ({"params": '{"classes": 10}'}, KeyFileError),
