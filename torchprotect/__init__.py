@@ -9,10 +9,24 @@ from typing import Any
 from torchprotect import errors, functional, keys, ops, transforms
 from torchprotect._version import __version__
 
-__all__ = ["__version__", "attacks", "data", "errors", "functional", "keys", "ops", "perturb", "transforms"]
+_LAZY = ("attacks", "audit", "data", "owsd", "perturb")  # loaded when used: files, processes, databases, webdataset
+
+__all__ = [
+    "__version__",
+    "attacks",
+    "audit",
+    "data",
+    "errors",
+    "functional",
+    "keys",
+    "ops",
+    "owsd",
+    "perturb",
+    "transforms",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("data", "attacks", "perturb"):  # loaded when used; data reaches for files, processes and webdataset
+    if name in _LAZY:
         return importlib.import_module(f"torchprotect.{name}")
     raise AttributeError(f"module 'torchprotect' has no attribute {name!r}")

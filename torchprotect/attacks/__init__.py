@@ -1,6 +1,26 @@
 """Attacks: functions of what an attacker sees, each saying at which knowledge and cost."""
 
 from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.disguise._metadata_checks import MetadataFinding
+from torchprotect.attacks.disguise._score import (
+    examiner_score,
+    score_classes,
+    score_linkage,
+    score_permutation,
+    score_reconstruction,
+)
+from torchprotect.attacks.disguise._score_results import ExaminerScore, LinkageScore, ReconstructionScore, ShareScore
+from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
+from torchprotect.attacks.disguise.examiner import DNNExaminer
+from torchprotect.attacks.disguise.jigsaw import JigsawResult, jigsaw_attack
+from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
+from torchprotect.attacks.disguise.quality import psnr, ssim
+from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
+from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
+from torchprotect.attacks.owsd.distances import DistanceResult, distance_correlation
+from torchprotect.attacks.owsd.label_probe import label_probe
+from torchprotect.attacks.owsd.ridge import ridge_reidentification
+from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
 from torchprotect.attacks.perturbation._score import CorrespondenceScore, score_correspondence
 from torchprotect.attacks.perturbation.adapt_gta import DomainAdaptationResult, adapt_gta
 from torchprotect.attacks.perturbation.augmentation import strong_augmentation
@@ -21,25 +41,53 @@ from torchprotect.attacks.perturbation.train_and_watch import TrainingCurve, tra
 
 __all__ = [
     "AttackResult",
+    "CodebookResult",
     "CorrespondenceResult",
     "CorrespondenceScore",
+    "DNNExaminer",
+    "DistanceResult",
     "DomainAdaptationResult",
     "EnumerationResult",
+    "ExaminerScore",
     "HypothesisResult",
+    "JigsawResult",
     "Level",
+    "LinkageScore",
+    "MetadataFinding",
+    "MetadataResult",
     "OrthogonalProjectionResult",
     "ReadingResult",
+    "ReconstructionScore",
+    "RegressionResult",
+    "SeedResult",
+    "ShareScore",
     "TrainingCurve",
     "adapt_gta",
+    "autoencoder_attack",
+    "codebook_attack",
+    "distance_correlation",
+    "examiner_score",
     "hypothesis_accuracy",
+    "jigsaw_attack",
+    "label_probe",
+    "metadata_scan",
     "orthogonal_projection",
+    "psnr",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
     "recover_correspondence",
+    "regression_attack",
+    "ridge_reidentification",
+    "score_classes",
     "score_correspondence",
+    "score_linkage",
+    "score_permutation",
+    "score_reconstruction",
+    "small_seed_search",
     "squeeze_bits",
     "squeeze_grey",
     "squeeze_jpeg",
+    "ssim",
     "strong_augmentation",
     "train_and_watch",
 ]

@@ -55,6 +55,14 @@ def require_pairs(plain: Tensor, disguised: Tensor, target: Tensor | None = None
             )
 
 
+def require_channels(channels: int | None, images: Tensor) -> None:
+    """Check ``channels``: ``None``, or as many as the images have."""
+    if channels is not None and (isinstance(channels, bool) or channels != images.shape[1]):
+        raise InputRangeError(
+            f"channels is None for one key for all channels, or the images' {images.shape[1]}, not {channels!r}"
+        )
+
+
 def like(images: Tensor, plain: Tensor) -> Tensor:
     """Bring rebuilt images to the dtype and range of plain ones: rounded to 0..255 for uint8, else within 0..1."""
     if plain.dtype == torch.uint8:

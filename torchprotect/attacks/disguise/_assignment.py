@@ -1,0 +1,24 @@
+"""Blocks given to places, each once, at least cost."""
+
+import torch
+from torch import Tensor
+
+
+def assign(costs: Tensor) -> Tensor:
+    """Return the block for each place, int64 ``[n]``, that makes the sum of ``costs [places, blocks]`` least."""
+    from scipy.optimize import linear_sum_assignment
+
+    blocks = linear_sum_assignment(costs.detach().cpu().numpy())[1]
+    return torch.from_numpy(blocks).to(costs.device, torch.int64)
+
+
+def margins(costs: Tensor, blocks: Tensor) -> Tensor:
+    """Return by how much the block at each place is cheaper than the cheapest other one there, float32 ``[n]``.
+
+    0 is a tie; a negative margin says that another block fits better but was needed elsewhere.
+    """
+    if len(costs) == 1:
+        return torch.full((1,), torch.inf, device=costs.device)
+    chosen = blocks[:, None]
+    others = costs.scatter(1, chosen, torch.inf).amin(1)
+    return (others - costs.gather(1, chosen)[:, 0]).float()

@@ -1,0 +1,110 @@
+"""Blocks laid out on a grid so that neighbours fit."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Costs = NDArray[np.float64]
+Grid = NDArray[np.int64]
+
+_MOST_STARTS = 64
+_START_WORK = 2**22  # fewer starts where there are so many blocks that each takes long
+
+
+def solve(right: Costs, below: Costs, size: tuple[int, int]) -> tuple[Grid, int]:
+    """Search for the layout of least cost, summed over all neighbours; a local optimum.
+
+    Args:
+        right: ``[blocks, blocks]``: cost of the second block as right neighbour of the first; of a block beside itself,
+            more than that of any other.
+        below: the same of the lower neighbour.
+        size: rows and columns of the grid, as many as there are blocks.
+
+    Returns:
+        The block in each cell, and how many layouts were started from.
+    """
+    count = len(right)
+    starts = np.unique(np.linspace(0, count - 1, min(_MOST_STARTS, max(1, _START_WORK // count**2))).astype(int))
+    layouts = [_improve(_grow(int(start), right, below, size), right, below) for start in starts]
+    return min(layouts, key=lambda layout: layout[1])[0], len(starts)
+
+
+def fits(grid: Grid, right: Costs, below: Costs) -> Costs:
+    """Return what each block would cost in each cell beside the blocks around it: ``[blocks, cells]``, row-major."""
+    costs = np.zeros((len(right), *grid.shape))
+    costs[:, :, 1:] += right.T[:, grid[:, :-1]]
+    costs[:, :, :-1] += right[:, grid[:, 1:]]
+    costs[:, 1:] += below.T[:, grid[:-1]]
+    costs[:, :-1] += below[:, grid[1:]]
+    return costs.reshape(len(right), -1)
+
+
+def _grow(start: int, right: Costs, below: Costs, size: tuple[int, int]) -> Grid:
+    """Lay block after block beside those that lie, each time the one that is furthest ahead of its best rival."""
+    rows, columns = size
+    count = rows * columns
+    laid = np.full((2 * rows + 1, 2 * columns + 1), -1)  # the first block may end up in any cell
+    costs = np.zeros((count, *laid.shape))
+    beside = np.zeros(laid.shape, bool)
+    free = np.ones(count, bool)
+    low = high = np.array([rows, columns])
+    cell, block = (rows, columns), start
+    while True:
+        row, column = cell
+        laid[cell], free[block] = block, False
+        low, high = np.minimum(low, cell), np.maximum(high, cell)
+        if not free.any():
+            return laid[low[0] : high[0] + 1, low[1] : high[1] + 1]
+        for y, x, cost in (
+            (row, column + 1, right[block]),
+            (row, column - 1, right[:, block]),
+            (row + 1, column, below[block]),
+            (row - 1, column, below[:, block]),
+        ):
+            costs[:, y, x] += cost
+            beside[y, x] = True
+        within = np.zeros(laid.shape, bool)
+        top, left = np.maximum(high - size + 1, 0)
+        within[top : low[0] + rows, left : low[1] + columns] = True
+        cells = np.argwhere(beside & within & (laid < 0))
+        blocks = np.flatnonzero(free)
+        of_cells = costs[blocks][:, cells[:, 0], cells[:, 1]]
+        if len(blocks) > 1:
+            best, second = np.partition(of_cells, 1, axis=0)[:2]
+            chosen = int((second - best).argmax())
+        else:
+            chosen = int(of_cells[0].argmin())
+        cell, block = (int(cells[chosen, 0]), int(cells[chosen, 1])), int(blocks[of_cells[:, chosen].argmin()])
+
+
+def _improve(grid: Grid, right: Costs, below: Costs) -> tuple[Grid, float]:
+    """Lay blocks anew until nothing gets better: those of one colour of a chessboard at once, then rows and columns.
+
+    Cells of one colour are no neighbours, so that the best assignment of their blocks is an exact one.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    best = _cost(grid, right, below)
+    black = np.indices(grid.shape).sum(0).reshape(-1) % 2 == 1
+    while True:
+        tried = grid.copy()
+        for colour in (black, ~black):
+            blocks = tried.reshape(-1)[colour]
+            chosen, cells = linear_sum_assignment(fits(tried, right, below)[blocks][:, colour])
+            tried.reshape(-1)[np.flatnonzero(colour)[cells]] = blocks[chosen]
+        tried = _cut_at_worst_seam(tried, right, below)
+        cost = _cost(tried, right, below)
+        if cost >= best - 1e-9:
+            return grid, best
+        grid, best = tried, cost
+
+
+def _cut_at_worst_seam(grid: Grid, right: Costs, below: Costs) -> Grid:
+    """Roll the grid round so that the worst fitting columns and rows come to lie at its edges."""
+    seams = right[grid, np.roll(grid, -1, 1)].sum(0)
+    grid = np.roll(grid, -int(seams.argmax()) - 1, 1)
+    seams = below[grid, np.roll(grid, -1, 0)].sum(1)
+    return np.roll(grid, -int(seams.argmax()) - 1, 0)
+
+
+def _cost(grid: Grid, right: Costs, below: Costs) -> float:
+    return float(right[grid[:, :-1], grid[:, 1:]].sum() + below[grid[:-1], grid[1:]].sum())

@@ -1,0 +1,171 @@
+"""A dictionary of cipher units, looked up."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import generator_on
+from torchprotect.attacks._result import Level, Reconstruction
+from torchprotect.attacks.disguise._blocks import assemble_units, cut_units, undo_order
+from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
+from torchprotect.attacks.disguise._lookup import RowBook, most_frequent
+from torchprotect.errors import InputRangeError, InputTypeError
+
+Fallback = Literal["zeros", "most-likely", "random-patch"]
+
+_UNITS_AT_ONCE = 2**21  # bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class CodebookResult(Reconstruction):
+    """Images put together from known units.
+
+    Attributes:
+        known: bool ``[N, C, H, W]``: pixels whose unit is in the codebook; the others come from the fall-back.
+        hit_rate: share of the units that are in the codebook.
+        hit_rate_non_constant: the same without the units that the codebook turns into one single grey level, such as
+            background; a unit that is not in the codebook counts as non-constant. NaN if none is left.
+        one_to_one_rate: share of the units that are in the codebook with one plain unit only. With small units, noise
+            or several channels on one key, one disguised unit can stand for several plain ones.
+    """
+
+    known: Tensor = field(metadata={"json": False})
+    hit_rate: float
+    hit_rate_non_constant: float
+    one_to_one_rate: float
+
+
+def codebook_attack(
+    plain: Tensor,
+    disguised: Tensor,
+    target: Tensor,
+    *,
+    block_size: tuple[int, int],
+    unit_pixels: int = 16,
+    fallback: Fallback = "zeros",
+    order: Tensor | None = None,
+    channels: int | None = None,
+    generator: torch.Generator | None = None,
+) -> CodebookResult:
+    """Look disguised units up among known ones: an attacker with known pairs (level L2).
+
+    A cipher without a running state (AES-ECB) turns equal plain units at one position into equal disguised ones. The
+    pairs give a dictionary for each position; where one disguised unit stood for several plain ones, the most frequent
+    is taken.
+
+    Cost: ``pairs``, ``entries`` (disguised units in the codebook, different ones at each position), ``lookups`` (units
+    of the images attacked).
+
+    Args:
+        plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        disguised: the same images disguised, uint8, in the same order.
+        target: disguised images to be attacked, uint8 ``[M, C, H, W]``.
+        block_size: ``(h, w)`` in pixels.
+        unit_pixels: pixels of a unit, row-major inside a block.
+        fallback: what stands for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
+            plain value of each pixel; ``random-patch``, a plain unit drawn from those known at that position.
+        order: int64 ``[positions]``, the original block that lies at each place; ``None`` if blocks were not moved.
+        channels: ``None`` if the channels of a position share a key, and so one dictionary; their number if each has
+            its own.
+        generator: draws random patches.
+
+    Raises:
+        InputTypeError: the disguised images are not uint8: only a cipher of bytes has a codebook.
+        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
+        InputRangeError: an unknown fall-back.
+        BlockSizeError: blocks do not divide the images, or units the blocks.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        sections IV-B and V-B.
+    """
+    require_pairs(plain, disguised, target)
+    require_channels(channels, plain)
+    if disguised.dtype != torch.uint8:
+        raise InputTypeError(
+            f"a codebook needs disguised bytes (uint8), not {disguised.dtype}; for products with a matrix use "
+            "regression_attack"
+        )
+    if fallback not in get_args(Fallback):
+        raise InputRangeError(f"fallback is one of {get_args(Fallback)}, not {fallback!r}")
+    if order is not None:
+        disguised, target = (undo_order(images, order, block_size) for images in (disguised, target))
+    book = _Codebook(plain, disguised, block_size, unit_pixels, channels)
+    images, known = plain.new_empty(target.shape), torch.empty_like(target, dtype=torch.bool)
+    tally = torch.zeros(3, dtype=torch.int64, device=target.device)
+    at_once = max(1, _UNITS_AT_ONCE * unit_pixels // target[0].numel())
+    parts = (each.split(at_once) for each in (target, images, known))
+    for wanted, rebuilt, mask in zip(*parts, strict=True):
+        found = book.find(wanted)
+        units = book.plain_units(found) if fallback != "random-patch" else book.plain_or_random(found, generator)
+        rebuilt.copy_(book.lay(units, wanted.shape))
+        mask.copy_(book.lay((found >= 0)[..., None].expand(units.shape), wanted.shape))
+        tally += book.tally(found)
+    if fallback == "most-likely":
+        images = torch.where(known, images, plain.mode(0).values)
+    units_seen = target.numel() // unit_pixels
+    hits, constant, one_to_one = tally.tolist()
+    left = units_seen - constant
+    return CodebookResult(
+        Level.KNOWN_PAIRS,
+        {"pairs": len(plain), "entries": book.entries, "lookups": units_seen},
+        images,
+        known,
+        hits / units_seen,
+        (hits - constant) / left if left else math.nan,
+        one_to_one / units_seen,
+    )
+
+
+class _Codebook:
+    """For each different disguised unit of each group (position, or position and channel) the plain unit it stands for.
+
+    Units are rows ``[groups, rows, unit_pixels]``.
+    """
+
+    def __init__(
+        self, plain: Tensor, disguised: Tensor, block_size: tuple[int, int], unit_pixels: int, channels: int | None
+    ) -> None:
+        self._block_size, self._unit_pixels, self._channels = block_size, unit_pixels, channels
+        self._known = self._rows(plain)
+        self._book = RowBook(self._rows(disguised))
+        place, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
+        self._table = self._known.flatten(0, 1)[place]
+        self._constant = (self._table == self._table[:, :1]).all(1)
+        self._one_to_one = different == 1
+        self.entries = self._book.count
+
+    def find(self, images: Tensor) -> Tensor:
+        """Return the entry of each unit, int64 ``[groups, rows]``, -1 for none."""
+        return self._book.find(self._rows(images))
+
+    def plain_units(self, found: Tensor) -> Tensor:
+        """Return plain units, zeros where there is no entry."""
+        return self._table[found.clamp(min=0)].masked_fill((found < 0)[..., None], 0)
+
+    def plain_or_random(self, found: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return plain units, one drawn from those known of the group where there is no entry."""
+        draws = generator_on(found.device, generator)
+        index = torch.randint(self._known.shape[1], found.shape, generator=draws, device=found.device)
+        groups = torch.arange(len(found), device=found.device)[:, None]
+        return torch.where((found < 0)[..., None], self._known[groups, index], self._table[found.clamp(min=0)])
+
+    def tally(self, found: Tensor) -> Tensor:
+        """Count units with an entry, with an entry that is constant, and with one that has one plain unit only."""
+        hits = found[found >= 0]
+        return torch.stack([torch.tensor(len(hits)).to(hits), self._constant[hits].sum(), self._one_to_one[hits].sum()])
+
+    def _rows(self, images: Tensor) -> Tensor:
+        units = cut_units(images, self._block_size, self._unit_pixels).movedim(2, 1)  # [positions, C, N, units, pixels]
+        groups = len(units) if self._channels is None else len(units) * self._channels
+        return units.reshape(groups, -1, self._unit_pixels)
+
+    def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """Put units together to images of a shape."""
+        count, channels, height, width = shape
+        pixels = self._block_size[0] * self._block_size[1]
+        units = rows.reshape(-1, channels, count, pixels // self._unit_pixels, self._unit_pixels)
+        return assemble_units(units.movedim(1, 2), self._block_size, (height, width))

@@ -1,0 +1,219 @@
+"""The DNN examiner: a network that stands for somebody who looks at disguised or rebuilt images."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect import training
+from torchprotect.attacks._inputs import predict, require_classes, require_count
+from torchprotect.attacks._result import ClassGuesses, Level
+from torchprotect.attacks.disguise._inputs import require_images, require_plain
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
+from torchprotect.models import SmallAlexNet
+
+_AT_ONCE = 4096  # images whose mean and deviation are summed at once
+
+
+class DNNExaminer:
+    """A classifier of original images that is shown disguised or rebuilt ones: an attacker with public data (level L1).
+
+    What it still recognises, somebody who looks can recognise; what it does not, another attack still may. Shown
+    disguised images as they are, it is the paper's direct re-identification.
+
+    Images are standardised with the means and deviations of the images it was trained on, channel by channel, so that
+    it takes uint8 images, floating-point ones in 0..1, and the real numbers outside these ranges that RMT gives.
+
+    Args:
+        classes: number of classes.
+        image_size: ``(H, W)`` in pixels.
+        channels: channels of the images.
+        network: an untrained network in place of :class:`torchprotect.models.SmallAlexNet`: standardised float images
+            ``[N, C, H, W]`` to scores ``[N, classes]``. The paper takes the architecture that the owner trains. It is
+            trained in place and left in eval mode.
+        device: where the network runs; that of the training images when ``None``.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section V-B.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        image_size: tuple[int, int],
+        channels: int = 1,
+        *,
+        network: nn.Module | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        require_classes(classes)
+        require_count("channels", channels)
+        for side in image_size:
+            require_count("a side of image_size", side)
+        self.classes, self.image_size, self.channels = classes, tuple(image_size), channels
+        self._network, self._device = network, None if device is None else torch.device(device)
+        self._fitted: _Standardised | None = None
+        self._cost: dict[str, int] = {}
+
+    def fit(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        epochs: int = 10,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        generator: torch.Generator | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "DNNExaminer":
+        """Train on original images, from the start each time unless a network was given.
+
+        Args:
+            images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
+            labels: int64 ``[N]``.
+            epochs: passes over the images.
+            batch_size: images of one step.
+            learning_rate: at the start.
+            generator: on the CPU; seeds weights, order and dropout: the same seed gives the same examiner on the same
+                machine. torch's global one when ``None``.
+            progress: called with epochs done and in all.
+
+        Returns:
+            Itself.
+
+        Raises:
+            InputShapeError: images of another size, or not as many labels.
+            InputTypeError: images that are neither uint8 nor floating point, or labels that are not int64.
+            LabelError: a label is no class.
+        """
+        require_plain("images", images)
+        self._require_size(images)
+        self._require_labels(images, labels)
+        require_count("epochs", epochs)
+        require_count("batch_size", batch_size)
+        if len(images) % batch_size == 1:
+            images, labels = images[:-1], labels[:-1]  # batch normalisation takes no single image
+        if not len(images):
+            raise InputRangeError("an examiner needs at least two images, of any classes")
+        device = images.device if self._device is None else self._device
+        with _seeded(device, generator):
+            network = self._network or SmallAlexNet(
+                self.channels, self.classes, (self.image_size[0], self.image_size[1])
+            )
+            reader = _Standardised(network, *_statistics(images), 255 if images.dtype == torch.uint8 else 1).to(device)
+            training.fit(
+                reader,
+                (images, labels),
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                progress=progress,
+            )
+        self._fitted, self._cost = reader, {"epochs": epochs, "images": epochs * len(images)}
+        return self
+
+    def predict(self, images: Tensor, *, scale: int | None = None, batch_size: int = 256) -> ClassGuesses:
+        """Guess the class of images, one by one.
+
+        Cost: ``epochs`` and ``images`` (training steps of one image) of the training, ``passes`` (images looked at).
+
+        Args:
+            images: ``[N, C, H, W]``: uint8, or floating point, also outside 0..1.
+            scale: which value is white in floating-point images, 255 or 1; that of the training images when ``None``,
+                as RMT keeps the scale of what it is given.
+            batch_size: images at once.
+
+        Raises:
+            ModelError: the examiner has not been trained, or its network returns something else than scores.
+            InputShapeError: images of another size.
+            InputRangeError: trained on uint8 images, it is given floating-point ones within 0..1 without ``scale``.
+        """
+        if self._fitted is None:
+            raise ModelError("this examiner has not been trained yet: call fit with original images first")
+        require_images("images", images)
+        self._require_size(images)
+        require_count("batch_size", batch_size)
+        reader = self._fitted.with_scale(self._scale_of(images, scale, self._fitted.scale))
+        guesses = predict(reader, images, self.classes, batch_size)
+        return ClassGuesses(Level.PUBLIC_DATA, {**self._cost, "passes": len(images)}, guesses)
+
+    def _scale_of(self, images: Tensor, scale: int | None, trained: int) -> int:
+        if scale not in (None, 1, 255):
+            raise InputRangeError(f"scale is 255 or 1, not {scale!r}")
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise InputTypeError(f"images must be uint8 or floating point, not {images.dtype}")
+        if scale is None and trained == 255 and images.is_floating_point():
+            low, high = (float(edge) for edge in images.aminmax())
+            if low >= 0 and 0 < high <= 1:
+                raise InputRangeError(
+                    "these floating-point images lie in 0..1, but the examiner was trained on uint8 images: say "
+                    "scale=1 if 1 is white in them, scale=255 if they are that dark"
+                )
+        return trained if scale is None else scale
+
+    def _require_size(self, images: Tensor) -> None:
+        if tuple(images.shape[1:]) != (self.channels, *self.image_size):
+            raise InputShapeError(
+                f"this examiner takes images of {[self.channels, *self.image_size]}, not {list(images.shape[1:])}"
+            )
+
+    def _require_labels(self, images: Tensor, labels: Tensor) -> None:
+        if labels.dtype != torch.int64:
+            raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
+        if labels.shape != images.shape[:1]:
+            raise InputShapeError(f"{len(images)} labels are needed, one for each image, not {list(labels.shape)}")
+        low, high = (int(edge) for edge in labels.aminmax())
+        if low < 0 or high >= self.classes:
+            raise LabelError(f"labels must lie in 0..{self.classes - 1}, but lie in {low}..{high}")
+
+
+class _Standardised(nn.Module):
+    """A network behind the standardisation of its training images."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, mean: Tensor, deviation: Tensor, scale: int) -> None:
+        super().__init__()
+        self.network, self.scale = network, scale
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    def with_scale(self, scale: int) -> "_Standardised":
+        """Return the same for floating-point images of another scale."""
+        return _Standardised(self.network, self.mean, self.deviation, scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scores of images as they come."""
+        white = 255 if images.dtype == torch.uint8 else self.scale
+        scores: Tensor = self.network((images.float() / white - self.mean) / self.deviation)
+        return scores
+
+
+def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each channel, in 0..1, ``[1, C, 1, 1]``; no deviation is below one grey level."""
+    white = 255 if images.dtype == torch.uint8 else 1
+    sums = torch.zeros(2, images.shape[1], dtype=torch.float64, device=images.device)
+    for part in images.split(_AT_ONCE):
+        values = part.double() / white
+        sums += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+    mean, square = sums / (images.numel() // images.shape[1])
+    deviation = (square - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
+    return mean.float()[None, :, None, None], deviation.float()[None, :, None, None]
+
+
+@contextlib.contextmanager
+def _seeded(device: torch.device, generator: torch.Generator | None) -> Iterator[None]:
+    """Seed what draws by a generator, and put torch's own generators back at the end."""
+    if generator is None:
+        yield
+        return
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    accelerator = device.type != "cpu"
+    with torch.random.fork_rng([device] if accelerator else [], device_type=device.type if accelerator else "cuda"):
+        torch.default_generator.manual_seed(seed)
+        if accelerator:
+            torch.get_device_module(device).manual_seed(seed)
+        yield

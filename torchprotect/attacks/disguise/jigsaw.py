@@ -1,0 +1,107 @@
+"""Moved blocks put back by how their edges fit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._result import Level, PermutationResult
+from torchprotect.attacks.disguise._blocks import cut, undo_order
+from torchprotect.attacks.disguise._inputs import require_images
+from torchprotect.attacks.disguise._puzzle import Costs, fits, solve
+
+_PAIRS_AT_ONCE = 2**22  # bounds the memory
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class JigsawResult(PermutationResult):
+    """A layout of the blocks.
+
+    Margins are in units of the evidence, see :func:`jigsaw_attack`: by how much the block fits better beside its
+    neighbours than the best other one.
+
+    Attributes:
+        images: ``[N, C, H, W]``, the images with their blocks laid back.
+    """
+
+    images: Tensor
+
+
+def jigsaw_attack(disguised: Tensor, *, block_size: tuple[int, int]) -> JigsawResult:
+    """Put moved blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
+
+    All images must share one order, as they do with one key; every image is evidence. Nothing else is needed, but the
+    content of the blocks must be as it was: this is an attack on block permutation alone.
+
+    The evidence that one block is the neighbour of another is how near their edges are, each drawn on by half a pixel:
+    the share of all blocks that are as near or nearer, looked at from either side, as a logarithm, averaged over the
+    images. Equal shares count as the largest, so that backgrounds tell nothing. The layout starts with one block, takes
+    the most certain neighbour each time, is improved by exact assignments of every second cell, and rolled to where the
+    worst seams are the edges; this is done from many starts.
+
+    What edges do not tell is not found: blocks that are constant in all images are laid anywhere, where a blank margin
+    surrounds all images the layout can be rolled within it, and blocks one pixel wide do not tell left from right.
+
+    Cost: ``images``, ``pairs`` (of edges compared in each image), ``starts``.
+
+    Args:
+        disguised: ``[N, C, H, W]``, any number type.
+        block_size: ``(h, w)`` in pixels.
+
+    Raises:
+        InputShapeError: not images.
+        InputRangeError: NaN or infinity.
+        BlockSizeError: blocks do not divide the images.
+
+    References:
+        Edges drawn on and ranked: Pomeranz, Shemesh, Ben-Shahar, A fully automated greedy square jigsaw puzzle solver,
+        CVPR 2011. On disguises by moved blocks: Chuman, Kiya, arXiv 2202.00806.
+    """
+    require_images("disguised images", disguised)
+    right, below = _evidence(disguised, block_size)
+    count = len(right)
+    size = disguised.shape[-2] // block_size[0], disguised.shape[-1] // block_size[1]
+    grid, starts = solve(right, below, size)
+    order = torch.from_numpy(grid.reshape(-1).argsort())
+    cost = {"images": len(disguised), "pairs": 2 * count * (count - 1), "starts": starts}
+    images = undo_order(disguised, order, block_size)
+    of_cells = fits(grid, right, below)
+    cells = np.arange(count)
+    own = of_cells[grid.reshape(-1), cells].copy()
+    of_cells[grid.reshape(-1), cells] = np.inf
+    margins = torch.from_numpy(of_cells.min(0) - own).float()[order]
+    return JigsawResult(Level.CIPHERTEXT_ONLY, cost, order.to(disguised.device), margins.to(disguised.device), images)
+
+
+def _evidence(images: Tensor, block_size: tuple[int, int]) -> tuple[Costs, Costs]:
+    """Return the cost of each block as right, and as lower, neighbour of each other: ``[blocks, blocks]``."""
+    blocks = cut(images, block_size).movedim(1, 0)  # [N, positions, C, h, w]
+    count = blocks.shape[1]
+    totals = torch.zeros(2, count, count, dtype=torch.float64, device=images.device)
+    for part in blocks.split(max(1, _PAIRS_AT_ONCE // count**2)):
+        for total, turned in zip(totals, (part, part.mT), strict=True):
+            total += _log_ranks(turned.double())
+    totals = totals / len(images)
+    totals.diagonal(dim1=1, dim2=2).fill_(1)  # a block is no neighbour of its own
+    right, below = totals.cpu().numpy()
+    return right, below
+
+
+def _log_ranks(blocks: Tensor) -> Tensor:
+    """Return the evidence of last columns ``[N, positions, C, h, w]`` beside first ones, summed over the images."""
+    width = blocks.shape[-1]
+    last, before, first, after = (blocks[..., n].flatten(2) for n in (-1, max(-2, -width), 0, min(1, width - 1)))
+    ends, begins = 1.5 * last - 0.5 * before, 1.5 * first - 0.5 * after
+    distances = ends.square().sum(2)[:, :, None] + begins.square().sum(2)[:, None] - 2 * ends @ begins.mT
+    distances = distances.clamp(min=_ROUNDING * float(distances.max())).float()  # edges that are equal tie
+    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    return (_ranks(distances).log() + _ranks(distances.mT.contiguous()).mT.log()).sum(0) / 2
+
+
+def _ranks(distances: Tensor) -> Tensor:
+    """Return which share of each row ``[..., n]``, itself left out, is as small as each value, or smaller."""
+    others = max(1, distances.shape[-1] - 1)
+    ranks = torch.searchsorted(distances.sort(-1).values, distances, right=True)
+    return ranks.clamp(max=others).double() / others

@@ -1,0 +1,115 @@
+"""Known images found again among disguised ones."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import require_count
+from torchprotect.attacks._result import Level, LinkageResult
+from torchprotect.attacks.disguise._assignment import assign
+from torchprotect.attacks.disguise._neighbours import nearest
+from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
+from torchprotect.attacks.disguise._products import add_noise_energy, common_metric, products
+from torchprotect.errors import InputRangeError
+
+_SOFT = 2.0  # products in a learned metric count by their logarithm beyond this: rare pixels give huge ones
+
+
+def linkage_attack(
+    known: Tensor,
+    disguised: Tensor,
+    *,
+    block_size: tuple[int, int],
+    preserved: Preserved = "energies",
+    side: Side = "right",
+    unit_pixels: int = 16,
+    noise: float = 0.0,
+    learned_scale: bool = False,
+    rounds: int = 2,
+    k: int = 10,
+) -> LinkageResult:
+    """Look known images up among disguised ones, without key or pairs: an attacker with public data (level L1).
+
+    The attacker has images that may be in the set, and the public parameters of the disguise. What the disguise
+    preserves of each block is compared, first without regard to the order of the blocks: each feature is sorted over
+    the image. As all images have the same order of blocks, these links then tell it (the assignment of blocks to places
+    at which linked images differ least), and with it links are made anew.
+
+    Compared are, by ``preserved``: pixels; inner products of the rows of a block, of which energies are the diagonal;
+    or how rare a unit is among those at its place.
+
+    Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``passes`` (comparisons of all
+    with all: ``rounds`` + 1). Memory for ``features`` numbers of each image and some 200 MB.
+
+    Args:
+        known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        disguised: ``[M, C, H, W]``, on the scale of the plain ones if floating point.
+        block_size: ``(h, w)`` in pixels.
+        preserved: ``values`` for moved blocks, ``energies`` for products with a matrix, ``equality`` for units that a
+            cipher replaces one by one. With ``equality`` the known images have to be many: they stand for the
+            statistics of the set.
+        side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
+        unit_pixels: pixels of a cipher unit, row-major inside a block.
+        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
+        learned_scale: the matrices are not orthogonal: compare products in a metric that is learned from all known,
+            and from all disguised images, place by place.
+        rounds: how often the order of blocks is learned from the links; with 0, links are made without it.
+        k: guesses for each known image, at most M.
+
+    Returns:
+        Indices of disguised images for each known one, and distances between their features.
+
+    Raises:
+        InputTypeError: known images are neither uint8 nor floating point.
+        InputShapeError: images of different sizes or devices, or none.
+        InputRangeError: a setting makes no sense.
+        BlockSizeError: blocks do not divide the images, or units the blocks.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B, for the disguises. Giannella, Liu, Kargupta (arXiv 0911.2942) on maps that preserve distances.
+        Second moments of neighbours as in blind source separation: Tong, Liu, Soon, Huang, Indeterminacy and
+        Identifiability of Blind Identification.
+    """
+    reading = Reading(block_size, preserved, side, unit_pixels, noise)
+    reading.require("known", known, disguised)
+    require_count("k", k)
+    if k > len(disguised):
+        raise InputRangeError(f"there are {len(disguised)} disguised images, so k is at most that, not {k}")
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
+        raise InputRangeError(f"rounds is a whole number from 0 up, not {rounds!r}")
+    mine, theirs = _features(reading, known, disguised, learned_scale)
+    found = nearest(_sorted(mine), _sorted(theirs), k)
+    for _ in range(rounds):
+        order = _order(mine, theirs[:, found[0][:, 0]])
+        found = nearest(_joined(mine[order]), _joined(theirs), k)
+    numbers = mine.shape[0] * mine.shape[2]
+    cost = {"known": len(known), "candidates": len(disguised), "features": numbers, "passes": rounds + 1}
+    return LinkageResult(Level.PUBLIC_DATA, cost, *found)
+
+
+def _features(reading: Reading, known: Tensor, disguised: Tensor, learned_scale: bool) -> tuple[Tensor, Tensor]:
+    """Return what is compared, ``[positions, N, features]``."""
+    if reading.preserved == "values":
+        return reading.values(known, disguised)
+    if reading.preserved == "equality":
+        return reading.rarities(known, disguised)
+    plain, seen = reading.lines(known, disguised)
+    spread = reading.noise**2 / 12
+    metrics = (common_metric(plain, spread), common_metric(seen)) if learned_scale else (None, None)
+    mine, theirs = products(plain, metrics[0]), products(seen, metrics[1])
+    mine = add_noise_energy(mine, plain.shape[3], spread, metrics[0], plain.shape[4])
+    return ((mine / _SOFT).asinh(), (theirs / _SOFT).asinh()) if learned_scale else (mine, theirs)
+
+
+def _sorted(features: Tensor) -> Tensor:
+    """Sort each feature over the positions: ``[N, positions * features]``, the same in any order of blocks."""
+    return features.movedim(0, -1).sort(dim=-1).values.flatten(1)
+
+
+def _joined(features: Tensor) -> Tensor:
+    return features.movedim(0, 1).flatten(1)
+
+
+def _order(mine: Tensor, linked: Tensor) -> Tensor:
+    """Return the original block at each place that makes linked images differ least."""
+    return assign(torch.cdist(linked.flatten(1), mine.flatten(1)).square())

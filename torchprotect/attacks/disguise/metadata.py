@@ -1,0 +1,62 @@
+"""What an export tells without a look at its pixels."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.disguise._folder import Folder
+from torchprotect.attacks.disguise._metadata_checks import CHECKS, MetadataFinding, Severity
+from torchprotect.attacks.disguise._metadata_seen import Seen
+
+
+@dataclass(frozen=True, eq=False)
+class MetadataResult(AttackResult):
+    """What a folder gives away.
+
+    Attributes:
+        findings: one for each topic, also where nothing was found.
+        samples: images.
+        classes: distinct class numbers, or class folders; 0 where there are none.
+    """
+
+    findings: tuple[MetadataFinding, ...]
+    samples: int
+    classes: int
+
+    @property
+    def worst(self) -> Severity:
+        """The highest severity of all findings."""
+        order: tuple[Severity, ...] = ("none", "low", "medium", "high")
+        return max((finding.severity for finding in self.findings), key=order.index)
+
+    def to_json(self) -> str:
+        """Return the fields as JSON, each finding an object."""
+        told = {name: getattr(self, name) for name in ("cost", "samples", "classes", "worst")}
+        findings = [dataclasses.asdict(finding) for finding in self.findings]
+        return json.dumps({"level": self.level.value, **told, "findings": findings})
+
+
+def metadata_scan(folder: str | Path) -> MetadataResult:
+    """Read what stands beside the pixels of an export: an attacker with the export only (level L0).
+
+    Looks at names, order, sizes, times, owners, modes, what image files carry beside pixels, classes and their
+    balance, documents, and files that do not belong there. Takes exports, and other folders of uncompressed tar
+    archives or image files. Archives are not unpacked, links are not followed; findings hold counts, never names.
+
+    Cost: ``files`` and ``members`` looked at; image files are not decoded, only their headers are read.
+
+    Args:
+        folder: of the export.
+
+    Raises:
+        SourceError: there is no such folder, or it cannot be read.
+    """
+    source, seen = Folder(Path(folder)), Seen()
+    for entry in source.entries():
+        seen.add(entry)
+    seen.unread += source.unread
+    findings = tuple(check(seen) for check in CHECKS)
+    cost = {"files": source.files, "members": seen.members}
+    return MetadataResult(Level.CIPHERTEXT_ONLY, cost, findings, seen.images, len(seen.classes))

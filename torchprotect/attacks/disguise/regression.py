@@ -1,0 +1,141 @@
+"""Least squares for the inverse of a secret matrix."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._result import Level, Reconstruction
+from torchprotect.attacks.disguise._blocks import assemble, cut, undo_order
+from torchprotect.attacks.disguise._inputs import like, require_channels, require_pairs
+from torchprotect.errors import InputRangeError
+
+_TOLERANCE = 1e-5  # singular values below this part of the largest are rounding errors of float32
+_PIXELS_AT_ONCE = 2**22  # bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionResult(Reconstruction):
+    """Images rebuilt by a linear map for each position.
+
+    Attributes:
+        rank: int64 ``[positions, channels or 1]``: independent directions of the known plain rows (around their mean,
+            with an intercept); a block's width, height for ``side="left"``, where they determine the matrix. In other
+            directions the attack can only say zero, or the mean with an intercept.
+    """
+
+    rank: Tensor
+
+
+def regression_attack(
+    plain: Tensor,
+    disguised: Tensor,
+    target: Tensor,
+    *,
+    block_size: tuple[int, int],
+    side: Literal["right", "left"] = "right",
+    intercept: bool = True,
+    solve_for: Literal["plain", "matrix"] = "plain",
+    order: Tensor | None = None,
+    channels: int | None = None,
+) -> RegressionResult:
+    """Fit a linear map for each position by least squares: an attacker with known pairs (level L2).
+
+    Where a disguise multiplies each block with a matrix of its position, with or without noise, one linear map leads
+    back. Where pairs do not determine it, the shortest solution is taken.
+
+    Cost: ``pairs``, ``equations`` (known rows of pixels for one map), ``solutions`` (maps fitted).
+
+    Args:
+        plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least one.
+        disguised: the same images disguised, in the same order, any number type.
+        target: disguised images to be attacked, ``[M, C, H, W]``.
+        block_size: ``(h, w)`` in pixels.
+        side: ``right`` if each row of a block was multiplied with the matrix, ``left`` if each column was.
+        intercept: fit a constant too: it takes out the mean of the noise, ``u / 2`` for noise drawn from 0 to ``u``.
+        solve_for: ``plain`` fits plain rows to disguised ones, which weighs noise against signal; ``matrix`` estimates
+            the secret matrix, as the paper does, and inverts it.
+        order: int64 ``[positions]``, the original block that lies at each place; ``None`` if blocks were not moved.
+        channels: ``None`` if the channels of a position share a matrix, and so one map; their number if each has
+            its own.
+
+    Raises:
+        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
+        InputRangeError: an unknown side or ``solve_for``, another number of channels.
+        BlockSizeError: blocks do not divide the images.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        sections IV-B and V-B.
+    """
+    require_pairs(plain, disguised, target)
+    require_channels(channels, plain)
+    if side not in ("right", "left"):
+        raise InputRangeError(f"side is 'right' or 'left', not {side!r}")
+    if solve_for not in ("plain", "matrix"):
+        raise InputRangeError(f"solve_for is 'plain' or 'matrix', not {solve_for!r}")
+    if order is not None:
+        disguised, target = (undo_order(images, order, block_size) for images in (disguised, target))
+    rows = _Rows(block_size, side, channels)
+    plain_rows, disguised_rows = (rows.of(images).double() for images in (plain, disguised))
+    linear, constant, rank = _fit(plain_rows, disguised_rows, intercept, solve_for)
+    at_once = max(1, _PIXELS_AT_ONCE // target[0].numel())
+    rebuilt = [
+        like(rows.lay(torch.baddbmm(constant, rows.of(part).double(), linear), part.shape), plain)
+        for part in target.split(at_once)
+    ]
+    groups, equations = plain_rows.shape[:2]
+    return RegressionResult(
+        Level.KNOWN_PAIRS,
+        {"pairs": len(plain), "equations": equations, "solutions": groups},
+        torch.cat(rebuilt),
+        rank.reshape(-1, channels or 1),
+    )
+
+
+class _Rows:
+    """What a matrix is multiplied with: rows or columns of blocks, ``[groups, rows, length]``.
+
+    A group is a position, or a position and a channel.
+    """
+
+    def __init__(self, block_size: tuple[int, int], side: str, channels: int | None) -> None:
+        self._block_size, self._left, self._channels = block_size, side == "left", channels
+
+    def of(self, images: Tensor) -> Tensor:
+        blocks = cut(images, self._block_size).movedim(2, 1)  # [positions, C, N, h, w]
+        if self._left:
+            blocks = blocks.mT
+        return blocks.reshape(len(blocks) * (self._channels or 1), -1, blocks.shape[-1])
+
+    def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        count, channels, height, width = shape
+        sizes = reversed(self._block_size) if self._left else self._block_size
+        blocks = rows.reshape(-1, channels, count, *sizes)
+        return assemble((blocks.mT if self._left else blocks).movedim(1, 2), (height, width))
+
+
+def _fit(plain: Tensor, disguised: Tensor, intercept: bool, solve_for: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the maps ``[groups, length, length]``, constants ``[groups, 1, length]`` and ranks ``[groups]``."""
+    plain_mean, disguised_mean = (each.mean(1, keepdim=True) for each in (plain, disguised))
+    if not intercept:
+        plain_mean, disguised_mean = torch.zeros_like(plain_mean), torch.zeros_like(disguised_mean)
+    plain, disguised = plain - plain_mean, disguised - disguised_mean
+    forward, rank = _least_squares(plain, disguised)
+    if solve_for == "matrix":
+        linear = torch.linalg.pinv(forward, rtol=_TOLERANCE)
+    else:
+        linear, _ = _least_squares(disguised, plain)
+    return linear, plain_mean - disguised_mean @ linear, rank
+
+
+def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shortest maps from given to wanted rows, and the ranks of the given ones.
+
+    By the eigenvectors of the normal equations; they square the condition of the rows, which float64 has room for.
+    """
+    squares, directions = torch.linalg.eigh(given.mT @ given)
+    kept = squares > _TOLERANCE**2 * squares[:, -1:]
+    inverse = torch.where(kept, squares, 1).reciprocal() * kept
+    return directions * inverse[:, None] @ directions.mT @ (given.mT @ wanted), kept.sum(1)

@@ -1,0 +1,59 @@
+"""What the cloud learns of labels from its own answers."""
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks._inputs import require_classes
+from torchprotect.attacks._result import ClassGuesses, Level
+from torchprotect.attacks.owsd._inputs import require_same_count, require_vectors
+from torchprotect.errors import InputShapeError, LabelError
+
+_ITERATIONS = 200
+
+
+def label_probe(vectors: Tensor, labels: Tensor, target: Tensor, *, classes: int, decay: float = 1e-3) -> ClassGuesses:
+    """Guess labels from vectors by a linear classifier that is trained on a few known ones (level L2).
+
+    A cloud provider has the vectors of all images it was sent; a few labels leak easily. Takes any vectors: the cloud's
+    answers, or an encoder's features of scrambled images.
+
+    Cost: ``labels`` known ones, at most ``iterations`` of L-BFGS.
+
+    Args:
+        vectors: floating point ``[m, V]``, of images whose labels are known.
+        labels: int64 ``[m]``.
+        target: floating point ``[N, V]``.
+        classes: number of classes.
+        decay: weight of the squared weights in the loss.
+
+    References:
+        Alain and Bengio, Understanding intermediate layers using linear classifier probes.
+    """
+    require_classes(classes)
+    require_vectors("vectors", vectors)
+    require_vectors("targets", target)
+    require_same_count("vectors", vectors, "labels", labels)
+    if vectors.shape[1] != target.shape[1] or labels.dtype != torch.int64 or labels.ndim != 1:
+        raise InputShapeError("vectors and targets must have one length, and labels be int64 [m]")
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {int(labels.min())}..{int(labels.max())}")
+    mean, spread = vectors.double().mean(0), vectors.double().std(0, correction=0).clamp_min(1e-12)
+    known, wanted = ((each.double() - mean) / spread for each in (vectors, target))
+    weights, bias = _fit(known, labels, classes, decay)
+    cost = {"labels": len(labels), "iterations": _ITERATIONS}
+    return ClassGuesses(Level.KNOWN_PAIRS, cost, guesses=(wanted @ weights + bias).argmax(1))
+
+
+def _fit(vectors: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:
+    weights = torch.zeros(vectors.shape[1], classes, dtype=vectors.dtype, device=vectors.device, requires_grad=True)
+    bias = torch.zeros(classes, dtype=vectors.dtype, device=vectors.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, bias], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        total = nn.functional.cross_entropy(vectors @ weights + bias, labels) + decay * weights.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)  # type: ignore[arg-type]
+    return weights.detach(), bias.detach()

@@ -1,0 +1,78 @@
+"""Linking scrambled images to plain ones by a linear map that is learned from known pairs."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._result import Level, LinkageResult
+from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
+from torchprotect.errors import InputRangeError, InputShapeError
+
+_STRENGTHS = torch.logspace(-6, 3, 19, dtype=torch.float64)  # of the largest eigenvalue
+
+
+def ridge_reidentification(
+    embeddings: Tensor, scrambled: Tensor, target: Tensor, candidates: Tensor, *, k: int = 10
+) -> LinkageResult:
+    """Find the plain image behind each scrambled one, from known pairs (level L2).
+
+    A ridge regression learns embeddings from scrambled pixels; the predicted embedding is looked up among those of the
+    candidates by its cosine. The encoder is taken to be known, as pretrained ones are. How much to regularise is chosen
+    by leaving each known pair out in turn.
+
+    Cost: ``pairs``; one eigendecomposition of ``[pairs, pairs]``, and ``comparisons`` of a target with a candidate.
+
+    Args:
+        embeddings: floating point ``[m, E]`` of the known plain images, m at least 3.
+        scrambled: uint8 ``[m, C, H, W]``, of the same images.
+        target: uint8 ``[N, C, H, W]``, under the same key.
+        candidates: floating point ``[M, E]`` of the plain images among which to look.
+        k: guesses for each target; at most M.
+
+    Returns:
+        For each target the candidates, best first, and their cosine distances.
+
+    Raises:
+        InputTypeError, InputShapeError, InputRangeError: the inputs do not go together, or there are too few pairs.
+
+    References:
+        After the attacks on random encoders: Carlini et al., NeuraCrypt is not private (arXiv 2108.07256).
+    """
+    require_vectors("embeddings", embeddings)
+    require_vectors("candidates", candidates)
+    require_scrambled("scrambled images", scrambled)
+    require_scrambled("targets", target)
+    require_same_count("embeddings", embeddings, "scrambled images", scrambled)
+    if embeddings.shape[1] != candidates.shape[1] or scrambled.shape[1:] != target.shape[1:]:
+        raise InputShapeError("embeddings and candidates, scrambled images and targets must each have one size")
+    if len(embeddings) < 3:
+        raise InputRangeError(f"this attack needs at least 3 known pairs, not {len(embeddings)}")
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(candidates):
+        raise InputRangeError(f"k is a whole number from 1 to the {len(candidates)} candidates, not {k!r}")
+    predicted = _predict(flat_pixels(scrambled).double(), embeddings.double(), flat_pixels(target).double())
+    centre = embeddings.double().mean(0)
+    cosines = _unit(predicted - centre) @ _unit(candidates.double() - centre).T
+    best = cosines.topk(k, 1)
+    cost = {"pairs": len(embeddings), "comparisons": cosines.numel()}
+    return LinkageResult(Level.KNOWN_PAIRS, cost, guesses=best.indices, distances=(1 - best.values).float())
+
+
+def _predict(pixels: Tensor, embeddings: Tensor, target: Tensor) -> Tensor:
+    """Predict embeddings by ridge regression in its dual form: there are more pixels than pairs."""
+    pixel_mean, mean = pixels.mean(0), embeddings.mean(0)
+    values, vectors = torch.linalg.eigh((pixels - pixel_mean) @ (pixels - pixel_mean).T)
+    values, rotated = values.clamp_min(0), vectors.T @ (embeddings - mean)
+    strength = min(_STRENGTHS.to(values) * values[-1], key=lambda each: _left_out(values, vectors, rotated, each))
+    weights = vectors @ (rotated / (values + strength)[:, None])
+    return (target - pixel_mean) @ ((pixels - pixel_mean).T @ weights) + mean
+
+
+def _left_out(values: Tensor, vectors: Tensor, rotated: Tensor, strength: Tensor) -> float:
+    """Return the mean squared error of each pair predicted from the others, in closed form."""
+    shrink = strength / (values + strength)
+    residual = vectors @ (shrink[:, None] * rotated)
+    leverage = (vectors.square() * shrink).sum(1, keepdim=True)
+    return float((residual / leverage.clamp_min(1e-12)).square().mean())
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -1,0 +1,68 @@
+"""Trying every seed of a generator whose weights came from one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.owsd._inputs import require_scrambled
+from torchprotect.errors import InputRangeError, InputShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class SeedResult(AttackResult):
+    """What trying seeds gave.
+
+    Attributes:
+        found: whether a seed gives the scrambled image.
+        seed: that seed, or the nearest one tried.
+        distance: mean difference in grey levels of its image to the one looked for.
+    """
+
+    found: bool
+    seed: int
+    distance: float
+
+
+def small_seed_search(
+    scrambled: Tensor,
+    generate: Callable[[int], Tensor],
+    seeds: Sequence[int],
+    *,
+    tolerance: float = 1.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> SeedResult:
+    """Try seeds until one makes the scrambled image of a known plain one (level L2): why a seed is no key.
+
+    Keys of this package are weights from the operating system's entropy, which no seed makes; this is what happens to
+    those of who draws them with a seeded generator of 32 bits or fewer.
+
+    Cost: ``trials``, one image made each.
+
+    Args:
+        scrambled: uint8 ``[1, C, H, W]``: one image.
+        generate: makes the scrambled image of the same plain one under the key of a seed, uint8 ``[1, C, H, W]``.
+        seeds: to try, in order.
+        tolerance: mean difference in grey levels up to which images are the same.
+        progress: called with seeds tried and in all.
+    """
+    require_scrambled("the scrambled image", scrambled)
+    if len(scrambled) != 1 or not len(seeds):
+        raise InputShapeError("one scrambled image [1, C, H, W] and at least one seed are needed")
+    if not tolerance >= 0:
+        raise InputRangeError(f"tolerance is a number of grey levels from 0 up, not {tolerance!r}")
+    best, nearest, tried = float("inf"), seeds[0], 0
+    for tried, seed in enumerate(seeds, 1):
+        made = generate(seed)
+        if made.shape != scrambled.shape:
+            raise InputShapeError(f"generate must make an image {list(scrambled.shape)}, not {list(made.shape)}")
+        distance = float((made.to(scrambled.device, torch.float32) - scrambled.float()).abs().mean())
+        if distance < best:
+            best, nearest = distance, seed
+        if progress is not None:
+            progress(tried, len(seeds))
+        if best <= tolerance:
+            break
+    return SeedResult(Level.KNOWN_PAIRS, {"trials": tried}, found=best <= tolerance, seed=nearest, distance=best)

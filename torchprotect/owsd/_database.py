@@ -1,0 +1,117 @@
+"""A small SQLite file of one kind: opened for each use, so that threads, forks and other processes can share it."""
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchprotect._files import TEMPORARY_SUFFIX, sync_folder
+from torchprotect.errors import ProtectError
+
+
+@dataclass(frozen=True)
+class Database:
+    """One file; every use is a transaction that waits its turn and is on disk when it ends.
+
+    Attributes:
+        path: of the file.
+        what: it is called in messages.
+        application: the number in the file's header that says what it is.
+        version: of its tables; newer ones are refused.
+        schema: statements that make the tables.
+        error: raised for everything that is wrong with it.
+        wait: seconds to wait for others that use it.
+    """
+
+    path: Path
+    what: str
+    application: int
+    version: int
+    schema: tuple[str, ...]
+    error: type[ProtectError]
+    wait: float
+
+    def create(self) -> None:
+        """Make the file, readable by its owner only, unless it exists; it has its tables before it has its name."""
+        if self.path.exists():
+            return
+        with self._errors():
+            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{self.path.name}.", self.path.parent)
+            os.close(descriptor)
+            try:
+                with self._connect(Path(name)) as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for statement in self.schema:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id = {self.application}")
+                    connection.execute(f"PRAGMA user_version = {self.version}")
+                    connection.execute("COMMIT")
+                with contextlib.suppress(FileExistsError):  # another process was faster
+                    os.link(name, self.path)
+            finally:
+                Path(name).unlink()
+            sync_folder(self.path.parent)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the file alone for the length of the block; what was written is undone if the block raises."""
+        with self._errors(), self._connect(self.path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._require_kind(connection)
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def damaged(self, how: str) -> ProtectError:
+        """Return the error that says what is wrong with the content."""
+        return self.error(f"the {self.what} {self.path} is damaged: {how}; put back a copy of it, or begin a new one")
+
+    @contextlib.contextmanager
+    def _connect(self, path: Path) -> Iterator[sqlite3.Connection]:
+        # mode=rw: a file that has gone is not replaced by an empty one
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(uri, uri=True, timeout=self.wait, isolation_level=None)
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA synchronous = EXTRA")  # FULL, and the end of the journal is flushed too
+            yield connection
+
+    def _require_kind(self, connection: sqlite3.Connection) -> None:
+        kind, version = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if kind != self.application:
+            raise self.error(f"{self.path} is no {self.what}; give another path, this file is left as it is")
+        if version != self.version:
+            raise self.error(
+                f"the {self.what} {self.path} has version {version}, this torchprotect knows {self.version}: update it"
+            )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._operational(error) from error
+        except sqlite3.NotSupportedError as error:
+            raise self.error(f"the {self.what} {self.path} cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise self.damaged(f"{error}") from error
+        except OSError as error:
+            raise self.error(f"the {self.what} {self.path} cannot be made: {error.strerror}") from error
+
+    def _operational(self, error: sqlite3.OperationalError) -> ProtectError:
+        if "locked" in str(error):
+            return self.error(
+                f"the {self.what} {self.path} has been in use by another process for {self.wait:g} s; try again, or "
+                "look for a process that hangs"
+            )
+        if not self.path.exists():
+            return self.error(f"the {self.what} {self.path} is gone: put it back")
+        return self.error(f"the {self.what} {self.path} cannot be used: {error}")

@@ -1,0 +1,118 @@
+"""What to say where a cloud refuses or cannot be reached: no pixels, no credentials, few words of its own."""
+
+import email.utils
+import json
+import re
+import ssl
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from torchprotect.errors import CloudError
+
+_MOST_SHOWN = 100
+_TRY_AGAIN = (429, 500, 502, 503, 504)
+_NUMBERS = re.compile(r"-?\d[\d.eE+-]*(?:[\s,;:()\[\]]+-?\d[\d.eE+-]*){2,}")
+_WORDS = re.compile(r"[\w.~+/-]{4,}")
+
+
+class CloudBusyError(CloudError):
+    """The cloud asks to be left alone for a while.
+
+    Attributes:
+        wait: seconds, as it says itself.
+    """
+
+    def __init__(self, message: str, *, wait: float) -> None:
+        super().__init__(message, again=True)
+        self.wait = wait
+
+
+def excerpt(text: Any) -> str:
+    """Return at most 100 printable ASCII characters of what a cloud said."""
+    shown = "".join(char if " " <= char <= "~" else "?" for char in str(text)[: _MOST_SHOWN + 1])
+    return shown if len(shown) <= _MOST_SHOWN else shown[: _MOST_SHOWN - 3] + "..."
+
+
+def refusal(host: str, status: int, retry_after: str | None, body: bytes, secrets: Iterable[str]) -> CloudError:
+    """Return the error for an answer whose status is not 200.
+
+    Args:
+        host: that answers.
+        status: of the answer.
+        retry_after: the header of that name.
+        body: of the answer.
+        secrets: what must not show even if the cloud sends it back.
+    """
+    if 300 <= status < 400:
+        return CloudError(
+            f"{host} answers with a redirect (HTTP {status}), which is not followed: images would go elsewhere; give "
+            "the final address yourself"
+        )
+    message = f"{host} answers with HTTP {status}{_said(body, ' '.join(secrets))}"
+    wait = _seconds(retry_after)
+    if status in _TRY_AGAIN and wait is not None:
+        return CloudBusyError(f"{message}, asking to wait {wait:.0f} s", wait=wait)
+    return CloudError(message, again=status in _TRY_AGAIN)
+
+
+def failure(host: str, error: BaseException) -> CloudError:
+    """Return the error for a request without an answer; the cause's text may hold the request, and is left out."""
+    import requests
+    import urllib3.exceptions
+
+    if _cause(error, ssl.SSLCertVerificationError):
+        return CloudError(
+            f"the certificate of {host} is not trusted; where a CA of your own signed it, give its certificate as "
+            "ca_bundle"
+        )
+    if isinstance(error, requests.exceptions.SSLError) and not _cause(error, ssl.SSLEOFError):
+        return CloudError(f"no TLS connection can be made to {host}; look at its address and at ca_bundle")
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return CloudError(f"{host} does not answer in time", again=True)
+    cut = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)
+    if isinstance(error, cut):
+        return CloudError(f"the connection to {host} cannot be made or is cut ({type(error).__name__})", again=True)
+    return CloudError(
+        f"no request can be made to {host} ({type(error).__name__}); look at its address, at headers and ca_bundle"
+    )
+
+
+def _cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Look for an error among those that another one wraps, as its reason, its cause or in its arguments."""
+    seen = [error]
+    for each in seen:
+        if isinstance(each, kind):
+            return True
+        inside = [*each.args, getattr(each, "reason", None), each.__cause__]
+        seen.extend(one for one in inside if isinstance(one, BaseException) and one not in seen)
+    return False
+
+
+def _said(body: bytes, secrets: str) -> str:
+    """Return the start of an error's text, as the protocol has it, without numbers in a row and without secrets."""
+    try:
+        said = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return ""
+    parts = _WORDS.findall(secrets)
+
+    def shown(word: re.Match[str]) -> str:
+        return "(hidden)" if word[0] in secrets or any(part in word[0] for part in parts) else word[0]
+
+    return f": {excerpt(_WORDS.sub(shown, _NUMBERS.sub('(numbers)', said)))}" if isinstance(said, str) else ""
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Read a ``Retry-After``: seconds, or a date."""
+    if retry_after is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
+        return float(retry_after)
+    try:
+        moment = email.utils.parsedate_to_datetime(retry_after)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

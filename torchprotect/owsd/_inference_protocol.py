@@ -1,0 +1,159 @@
+"""A cloud that speaks the Open Inference Protocol over HTTP."""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+from urllib.parse import quote
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import CloudError, InputRangeError
+from torchprotect.owsd._http import Endpoint
+from torchprotect.owsd._messages import Datatype, Layout, read_answer, request_body
+from torchprotect.owsd._prepare import Preparation, require_images, require_whole
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class InferenceProtocolCloud:
+    """A classifier behind the Open Inference Protocol, version 2, over REST: KServe, MLServer, Triton and others.
+
+    It sends ``POST {url}/v2/models/{model}/infer`` with the images as JSON numbers, and the headers that the library
+    ``requests`` sends by itself. Certificates are always verified, redirects never followed, cookies and ``~/.netrc``
+    not used. Proxies, and the CA bundle where none is given, come from the environment as ``requests`` has it, but for
+    loopback addresses, which are spoken to directly. It asks once; :func:`ask` repeats. Needs the extra ``cloud``.
+
+    Over http, everybody on the way sees the images; credentials go over https only, or to loopback addresses.
+
+    Args:
+        url: of the server, ``https://host:port``, with a path in front of ``/v2`` where there is one.
+        model: name of the model.
+        input_name: name of its input.
+        version: of the model; the server's choice when ``None``.
+        output: name of the output with the vectors ``[N, V]``; needed where there are several.
+        datatype: ``"UINT8"``: grey levels 0..255. ``"FP32"``: the same divided by 255, then normalised if ``mean`` and
+            ``std`` say so; five times as many bytes.
+        layout: ``"NCHW"``, or ``"NHWC"`` for models that have channels last.
+        size: ``(height, width)`` images are resized to, bilinearly with antialiasing; not at all when ``None``.
+        mean: subtracted per channel, on the 0..1 scale; ``"FP32"`` only.
+        std: divided by per channel, on the 0..1 scale; ``"FP32"`` only.
+        batch_size: images a request.
+        timeout: seconds to connect, and seconds until an answer begins; within the latter time again it must end.
+        token: returns a bearer token, called before each request.
+        headers: sent along, an API key for instance; shown in no ``repr`` and no error, like the token.
+        ca_bundle: file or folder of CA certificates to trust instead of the usual ones.
+
+    Raises:
+        InputRangeError: an argument is not of that form.
+        ImportError: ``requests`` is not installed.
+
+    References:
+        Open Inference Protocol, REST, https://github.com/kserve/open-inference-protocol.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        input_name: str,
+        version: str | None = None,
+        output: str | None = None,
+        datatype: Datatype = "UINT8",
+        layout: Layout = "NCHW",
+        size: tuple[int, int] | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        batch_size: int = 16,
+        timeout: tuple[float, float] = (5.0, 60.0),
+        token: Callable[[], str] | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if find_spec("requests") is None:
+            raise ImportError("this cloud is spoken to by requests: pip install 'torchprotect[cloud]'")
+        for name, value in (("model", model), ("version", version), ("input_name", input_name), ("output", output)):
+            _require_name(name, value, optional=name in ("version", "output"))
+        if datatype not in get_args(Datatype) or layout not in get_args(Layout):
+            raise InputRangeError(f"datatype is UINT8 or FP32, layout NCHW or NHWC, not {datatype!r} and {layout!r}")
+        if datatype == "UINT8" and (mean is not None or std is not None):
+            raise InputRangeError("UINT8 numbers are grey levels; normalising by mean and std needs datatype='FP32'")
+        require_whole("batch_size", batch_size, 1)
+        self.model, self.version, self.batch_size = model, version, batch_size
+        self._prepare = Preparation(size, mean, std)
+        self._form: dict[str, Any] = {
+            "input_name": input_name,
+            "datatype": datatype,
+            "layout": layout,
+            "output": output,
+        }
+        address = f"{url.rstrip('/') if isinstance(url, str) else url}/v2/models/{quote(model, safe='')}"
+        address += "/infer" if version is None else f"/versions/{quote(version, safe='')}/infer"
+        self._endpoint = Endpoint(address, _timeout(timeout), _headers(headers), token, _bundle(ca_bundle))
+        self._length: int | None = None
+
+    def __repr__(self) -> str:
+        return f"InferenceProtocolCloud({self._endpoint.url!r}, {self._form}, {self._prepare})"
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return the server's vectors, float32 ``[N, V]`` on the CPU.
+
+        Raises:
+            InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
+            CloudError: the server does not answer, refuses, or answers with something else than finite vectors of the
+                length it has answered with before; ``again`` for time-outs, cut connections and HTTP 429, 500, 502, 503
+                and 504.
+        """
+        require_images(images)
+        with self._endpoint.session() as session:
+            return torch.cat([self._ask(session, part) for part in images.split(self.batch_size)])
+
+    def _ask(self, session: Any, images: Tensor) -> Tensor:
+        as_floats = self._form["datatype"] == "FP32"
+        sent = (self._prepare.floats if as_floats else self._prepare.levels)(images.cpu())
+        answer = self._endpoint.post(session, request_body(sent, **self._form))
+        vectors = read_answer(answer, len(images), self._form["output"])
+        if self._length is None:
+            self._length = vectors.shape[1]
+        if vectors.shape[1] != self._length:
+            raise CloudError(f"the cloud's vectors had {self._length} numbers before, and now have {vectors.shape[1]}")
+        return vectors
+
+
+def _require_name(name: str, value: Any, *, optional: bool) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, str) or not value.strip() or value in (".", ".."):
+        raise InputRangeError(f"{name} is a name, not {value!r}")
+
+
+def _timeout(timeout: Any) -> tuple[float, float]:
+    if not isinstance(timeout, tuple) or len(timeout) != 2:
+        raise InputRangeError(f"timeout is a pair (seconds to connect, seconds until an answer), not {timeout!r}")
+    if not all(isinstance(each, int | float) and math.isfinite(each) and each > 0 for each in timeout):
+        raise InputRangeError(f"both numbers of timeout are finite and above 0, not {timeout!r}")
+    return timeout
+
+
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    names = all(isinstance(name, str) and re.fullmatch(r"[\w-]+", name, re.ASCII) for name in headers)
+    values = all(isinstance(value, str) and re.fullmatch(r"[!-~]([ -~]*[!-~])?", value) for value in headers.values())
+    if not names or not values:
+        raise InputRangeError("headers are names and values in printable ASCII, without spaces around them")
+    return dict(headers)
+
+
+def _bundle(ca_bundle: Any) -> str | None:
+    if ca_bundle is None:
+        return None
+    if not isinstance(ca_bundle, str | os.PathLike) or not Path(ca_bundle).exists():
+        raise InputRangeError(
+            f"ca_bundle is an existing file or folder, not {ca_bundle!r}; verifying cannot be left out"
+        )
+    return str(ca_bundle)

@@ -1,0 +1,149 @@
+"""Clouds: whatever takes scrambled images and answers with vectors."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import CloudError, InputRangeError, ModelError
+from torchprotect.owsd._failures import CloudBusyError
+from torchprotect.owsd._inference_protocol import InferenceProtocolCloud
+from torchprotect.owsd._prepare import Preparation, require_images, require_whole
+from torchprotect.owsd.ledger import Ledger
+from torchprotect.training import evaluating, home_of, scores_of
+
+__all__ = ["Cloud", "CloudBusyError", "InferenceProtocolCloud", "ModelCloud", "ask"]
+
+LONGEST_WAIT = 300.0
+"""Seconds: :func:`ask` pauses no longer than this, and gives up where the cloud asks for more."""
+
+
+class Cloud(Protocol):
+    """A callable that is given uint8 images ``[N, 3, H, W]`` on the CPU and returns float vectors ``[N, V]``.
+
+    V is the same for all images. It raises :class:`~torchprotect.errors.CloudError` with ``again=True`` where asking
+    again may help; whatever else it raises ends the run.
+    """
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return a vector for each image."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCloud:
+    """A network of your own in the role of the cloud.
+
+    Attributes:
+        model: takes normalised float images, returns scores ``[N, V]``; used in eval mode on the device it is on, each
+            module put back into its own mode afterwards.
+        size: ``(height, width)`` images are resized to, bilinearly with antialiasing; not at all when ``None``.
+        mean: subtracted per channel, on the 0..1 scale.
+        std: divided by per channel, on the 0..1 scale.
+        softmax: whether scores become probabilities; a model that ends in a softmax needs ``False``.
+        batch_size: images through the model at once.
+    """
+
+    model: nn.Module
+    size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    softmax: bool = True
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        Preparation(self.size, self.mean, self.std)
+        require_whole("batch_size", self.batch_size, 1)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return the model's vectors, float32 ``[N, V]`` on the CPU.
+
+        Raises:
+            InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
+            ModelError: the model returns something else than finite scores ``[N, V]``, V the same for all batches.
+        """
+        require_images(images)
+        with evaluating(self.model):
+            vectors = [self._vectors(part) for part in images.split(self.batch_size)]
+        lengths = sorted({part.shape[1] for part in vectors})
+        if len(lengths) > 1:
+            raise ModelError(f"the model returns vectors of various lengths: {lengths}")
+        return torch.cat(vectors)
+
+    def _vectors(self, images: Tensor) -> Tensor:
+        device, dtype = home_of(self.model)
+        prepared = Preparation(self.size, self.mean, self.std).floats(images.to(device))
+        scores = scores_of(self.model, prepared.to(dtype)).float()
+        if not scores.numel() or not bool(scores.isfinite().all()):
+            raise ModelError("the model's scores are NaN, infinite or none at all for some images")
+        return (scores.softmax(1) if self.softmax else scores).cpu()
+
+
+def ask(
+    cloud: Cloud,
+    images: Tensor,
+    *,
+    ledger: Ledger,
+    fingerprint: str,
+    retries: int = 3,
+    backoff: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Tensor:
+    """Ask a cloud about one batch, again where that may help, each attempt counted in the ledger before it is made.
+
+    An attempt that fails has counted all the same: the cloud may have seen the images. Keep batches as small as the
+    cloud's own (``InferenceProtocolCloud.batch_size``), or a failure in a later part repeats the earlier ones.
+
+    Args:
+        cloud: what to ask.
+        images: uint8 ``[N, 3, H, W]``, scrambled.
+        ledger: counts the images.
+        fingerprint: of the key they were scrambled with.
+        retries: attempts after the first one.
+        backoff: seconds before the second attempt, doubled for each further one, times a random number in 0.5..1. The
+            cloud's own wish to wait (``Retry-After``) is granted if it is longer and at most :data:`LONGEST_WAIT`.
+        sleep: how to pause.
+
+    Returns:
+        float32 ``[N, V]`` on the CPU, finite.
+
+    Raises:
+        InputTypeError, InputShapeError, InputRangeError: images, ``retries`` or ``backoff`` are not of that form.
+        LedgerError: the key's bound would be passed, or the ledger cannot be used; nothing was sent in this attempt.
+        CloudError: asking does not help, or no attempt did; or the answer is no finite vector for each image.
+    """
+    require_images(images)
+    require_whole("retries", retries, 0)
+    if not (math.isfinite(backoff) and backoff >= 0):
+        raise InputRangeError(f"backoff is a number of seconds of at least 0, not {backoff!r}")
+    images = images.detach().cpu()
+    attempt = 0
+    while True:
+        ledger.reserve(fingerprint, len(images))
+        try:
+            return _vectors(cloud(images), len(images))
+        except CloudError as error:
+            wanted = error.wait if isinstance(error, CloudBusyError) else 0.0
+            if not error.again or attempt == retries or wanted > LONGEST_WAIT:
+                raise
+        pause = min(backoff * 2.0 ** min(attempt, 30), LONGEST_WAIT)
+        sleep(max(pause * random.SystemRandom().uniform(0.5, 1), wanted))
+        attempt += 1
+
+
+def _vectors(answer: Any, count: int) -> Tensor:
+    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != count or not answer.shape[1]:
+        came = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise CloudError(f"the cloud must answer with vectors [{count}, V], not {came}")
+    if not answer.is_floating_point():
+        raise CloudError(f"the cloud must answer with floating-point vectors, not {answer.dtype}")
+    vectors = answer.detach().to("cpu", torch.float32)
+    if not bool(vectors.isfinite().all()):
+        raise CloudError("some of the cloud's vectors are NaN or infinite")
+    return vectors
