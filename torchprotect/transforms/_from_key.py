@@ -4,10 +4,11 @@ import inspect
 from typing import Any
 
 from torchprotect.errors import InputTypeError, KeyKindError, NotInvertibleError
-from torchprotect.keys import AESKey, CorrespondenceKey, Key, KeyBundle, PermutationKey, RMTKey
+from torchprotect.keys import AESKey, CorrespondenceKey, Key, KeyBundle, OWSDKey, PermutationKey, RMTKey
 from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
 from torchprotect.transforms.block_permute import BlockPermute
+from torchprotect.transforms.owsd import OWSDScramble
 from torchprotect.transforms.rmt import RMTDisguise
 
 _MADE_FOR: dict[type[Key], type[Any]] = {
@@ -15,7 +16,9 @@ _MADE_FOR: dict[type[Key], type[Any]] = {
     AESKey: AESECBDisguise,
     RMTKey: RMTDisguise,
     CorrespondenceKey: AdversarialEncrypt,
+    OWSDKey: OWSDScramble,
 }
+_ONE_WAY = (AdversarialEncrypt, OWSDScramble)
 
 
 def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
@@ -23,33 +26,34 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
 
     Args:
         key: a block key or a correspondence, or a bundle of one with an optional permutation; a label map in it is left
-            to the data set.
+            to the data set. Or the key of a one way scrambling.
         inverse: make the inverse transform, for the key holder.
         **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``; a correspondence
-            needs ``model``, ``eps``, ``step_size`` and ``steps``.
+            needs ``model``, ``eps``, ``step_size`` and ``steps``, a one way scrambling ``encoder``.
 
     Returns:
-        :class:`BlockPermute`, :class:`AESECBDisguise`, :class:`RMTDisguise` or :class:`AdversarialEncrypt`.
+        :class:`BlockPermute`, :class:`AESECBDisguise`, :class:`RMTDisguise`, :class:`AdversarialEncrypt` or
+        :class:`OWSDScramble`.
 
     Raises:
         KeyKindError: no transform goes with this kind of key.
         InputTypeError: an option the transform does not have, or one it cannot do without.
-        NotInvertibleError: the inverse of a perturbation.
+        NotInvertibleError: the inverse of a perturbation or of a one way scrambling.
     """
     if not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
     if type(inner) not in _MADE_FOR:
         raise KeyKindError(
-            f"no transform goes with a {type(inner).__name__}; use a permutation, AES, RMT or correspondence key"
+            f"no transform goes with a {type(inner).__name__}; use a permutation, AES, RMT, correspondence or OWSD key"
         )
     made = _MADE_FOR[type(inner)]
     options = {"key": inner, **options}
     if isinstance(key, KeyBundle) and key.permutation is not None:
         options = {"permutation": key.permutation, **options}
-    if made is AdversarialEncrypt and inverse:
-        raise NotInvertibleError("a perturbation cannot be taken back with the key; keep the plain images")
-    if made is not AdversarialEncrypt:
+    if made in _ONE_WAY and inverse:
+        raise NotInvertibleError(f"{made.__name__} cannot be taken back with the key; keep the plain images")
+    if made not in _ONE_WAY:
         options["inverse"] = inverse
     parameters = inspect.signature(made).parameters
     if unknown := sorted(options.keys() - parameters.keys()):
