@@ -17,6 +17,8 @@ import safetensors
 import safetensors.torch
 import torch
 from _networks import make_network
+from _shared import Table as Table  # for the scripts of the tables
+from _shared import test_split
 from torch import Tensor, nn
 
 from torchprotect import data, keys, perturb, training
@@ -117,7 +119,7 @@ class World:
     def _read(self, split: str, first: int, count: int) -> Images:
         if self.source is None:
             return _drawn_images(split, first, count, self.classes)
-        source = data.open_source(self.source if split == "train" else _test_split(self.source))
+        source = data.open_source(self.source if split == "train" else test_split(self.source))
         found = []
         order = torch.randperm(len(source), generator=torch.Generator().manual_seed(23))  # folders are sorted by class
         for index in order.tolist():
@@ -212,6 +214,11 @@ class World:
         return key.of(labels)
 
     @property
+    def about(self) -> dict[str, object]:
+        """Where the numbers come from."""
+        return {"scale": asdict(self.scale), "source": self.source, "device": str(self.device)}
+
+    @property
     def settings(self) -> PGDSettings:
         """Of every search."""
         step = 0.1 if self.scale.recipe == "sgd" else self.scale.eps / 5  # the paper's, whatever eps is
@@ -228,12 +235,6 @@ def _keep(tensors: dict[str, Tensor], path: Path) -> None:
     temporary = path.with_suffix(".part")
     safetensors.torch.save_file(tensors, temporary)
     temporary.replace(path)
-
-
-def _test_split(source: str) -> str:
-    """Name the test set that goes with a training set."""
-    folder, slash, name = source.rpartition("/")
-    return folder + slash + name.replace("train", "test") if ".tar" in name else f"{source}:test"
 
 
 def _drawn_images(split: str, first: int, count: int, classes: int) -> Images:
@@ -318,44 +319,7 @@ def fit(model: nn.Module, images: Images, scale: Scale, progress: Callable[[int,
     model.eval()
 
 
-# Results
-
-
-class Table:
-    """Our numbers beside the paper's, and whether the paper's direction holds."""
-
-    def __init__(self, title: str, columns: list[str]) -> None:
-        self.title, self.columns = title, columns
-        self.rows: list[list[str | float | None]] = []
-        self.directions: list[tuple[str, bool]] = []
-
-    def row(self, *cells: str | float | None) -> None:
-        """Add a row; ``None`` is what the paper does not give."""
-        self.rows.append(list(cells))
-
-    def direction(self, says: str, holds: bool) -> None:
-        """Add a direction of the paper and whether ours agrees."""
-        self.directions.append((says, bool(holds)))
-
-    def markdown(self) -> str:
-        """Return the table as text."""
-        lines = [f"**{self.title}**", "", "| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
-        lines += ["| " + " | ".join(_shown(cell) for cell in row) + " |" for row in self.rows]
-        lines += ["", *(f"* {says}: {'holds' if holds else 'does NOT hold'}" for says, holds in self.directions)]
-        return "\n".join(lines) + "\n"
-
-    def finish(self, world: World, name: str) -> None:
-        """Print the table and write it as Markdown and JSON."""
-        about = {"scale": asdict(world.scale), "source": world.source, "device": str(world.device)}
-        about |= {"torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-        print("\n" + self.markdown())
-        (world.out / f"{name}.md").write_text(self.markdown())
-        content = {"title": self.title, "columns": self.columns, "rows": self.rows, "directions": self.directions}
-        (world.out / f"{name}.json").write_text(json.dumps({**content, "about": about}, indent=1) + "\n")
-
-
-def _shown(cell: str | float | None) -> str:
-    return "-" if cell is None else cell if isinstance(cell, str) else f"{cell:.2f}"
+# Command line
 
 
 def read_world(description: str | None, classes: int = 10) -> World:

@@ -30,7 +30,7 @@ class Request:
 class FaultServer:
     """Answers each request by the next of some behaviours, and by the last one from then on."""
 
-    def __init__(self, *behaviours, certificate=None):
+    def __init__(self, *behaviours, certificate=None, reads_slowly=False):
         self.requests: list[Request] = []
         self.behaviours = list(behaviours) or [right]
         self.closing = threading.Event()
@@ -41,7 +41,7 @@ class FaultServer:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = owner.read(self.rfile, int(self.headers["Content-Length"]))
                 owner.requests.append(Request(self.path, self.headers.items(), body))
                 behaviour = owner.behaviours.pop(0) if len(owner.behaviours) > 1 else owner.behaviours[0]
                 with contextlib.suppress(OSError):  # clients hang up on those that misbehave
@@ -50,7 +50,10 @@ class FaultServer:
             def log_message(self, *_):
                 pass
 
+        self.reads_slowly = reads_slowly
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if reads_slowly:
+            self.server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -65,6 +68,15 @@ class FaultServer:
         self.closing.set()
         self.server.shutdown()
         self.server.server_close()
+
+    def read(self, file, length: int) -> bytes:
+        parts = []
+        while length:
+            parts.append(file.read(min(length, 1 << 16) if self.reads_slowly else length))
+            length -= len(parts[-1])
+            if self.reads_slowly:
+                self.closing.wait(0.01)
+        return b"".join(parts)
 
     def received(self) -> torch.Tensor:
         return torch.cat([request.tensor for request in self.requests])

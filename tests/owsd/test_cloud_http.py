@@ -3,7 +3,9 @@
 import json
 import pickle
 import shutil
+import socket
 import subprocess
+import threading
 import traceback
 
 import pytest
@@ -173,6 +175,29 @@ def test_time_outs(behaviour):
         assert "time" in str(error) or "takes longer" in str(error)
 
 
+def test_sending_may_take_longer_than_connecting():
+    with FaultServer(reads_slowly=True) as server:
+        images = make_image(16, 3, 256, 256)
+        client(server, timeout=(1.0, 20.0))(images)
+        assert torch.equal(server.received(), images)
+
+
+def test_a_connection_cut_in_the_tls_handshake():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            connection, _ = listener.accept()
+            connection.recv(100_000)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        error = failing(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert error.again
+    assert "cut" in str(error)
+
+
 def test_nobody_there():
     with FaultServer() as server:
         pass
@@ -238,7 +263,8 @@ def echo(code):
 
     def behave(handler, owner):
         sent = owner.requests[-1]
-        text = f"token={TOKEN} {dict(sent.headers).get('Authorization')} '{API_KEY}' {sent.tensor.flatten().tolist()}"
+        given = f"token={TOKEN} x-{TOKEN[:-1]}x {dict(sent.headers)['Authorization']} '{API_KEY}'"
+        text = f"{given} {sent.tensor.flatten().tolist()}"
         status(code, text)(handler, owner)
 
     return behave

@@ -11,11 +11,16 @@ from torchprotect.attacks.disguise._score import (
 )
 from torchprotect.attacks.disguise._score_results import ExaminerScore, LinkageScore, ReconstructionScore, ShareScore
 from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
+from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
 from torchprotect.attacks.disguise.examiner import DNNExaminer
 from torchprotect.attacks.disguise.jigsaw import JigsawResult, jigsaw_attack
+from torchprotect.attacks.disguise.linkage import linkage_attack
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
+from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
 from torchprotect.attacks.disguise.quality import psnr, ssim
 from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
+from torchprotect.attacks.disguise.row_energy import row_energy_attack
+from torchprotect.attacks.disguise.silhouette import SilhouetteResult, silhouette_attack
 from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
 from torchprotect.attacks.owsd.distances import DistanceResult, distance_correlation
 from torchprotect.attacks.owsd.label_probe import label_probe
@@ -47,6 +52,7 @@ __all__ = [
     "DNNExaminer",
     "DistanceResult",
     "DomainAdaptationResult",
+    "DuplicateResult",
     "EnumerationResult",
     "ExaminerScore",
     "HypothesisResult",
@@ -61,28 +67,35 @@ __all__ = [
     "RegressionResult",
     "SeedResult",
     "ShareScore",
+    "SilhouetteResult",
     "TrainingCurve",
     "adapt_gta",
     "autoencoder_attack",
     "codebook_attack",
     "distance_correlation",
+    "duplicate_statistics",
     "examiner_score",
     "hypothesis_accuracy",
     "jigsaw_attack",
     "label_probe",
+    "linkage_attack",
     "metadata_scan",
     "orthogonal_projection",
     "psnr",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
     "recover_correspondence",
+    "recover_permutation",
+    "recover_permutation_from_statistics",
     "regression_attack",
     "ridge_reidentification",
+    "row_energy_attack",
     "score_classes",
     "score_correspondence",
     "score_linkage",
     "score_permutation",
     "score_reconstruction",
+    "silhouette_attack",
     "small_seed_search",
     "squeeze_bits",
     "squeeze_grey",

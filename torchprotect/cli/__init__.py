@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from torchprotect._version import __version__
+from torchprotect.cli.audit import audit
 from torchprotect.cli.demo import demo
 from torchprotect.cli.export import export
 from torchprotect.cli.inspect import inspect
@@ -33,7 +34,7 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, verify, demo):
+for command in (keygen, inspect, export, verify, audit, demo):
     app.command()(command)
 
 

@@ -128,7 +128,7 @@ class AnswerCache:
         Their places in the file are overwritten; what the disk itself or a backup keeps is beyond this.
         """
         with self._database.transaction() as connection:
-            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA main.secure_delete = ON")
             numbers = [
                 row[0] for row in connection.execute("SELECT id FROM sets WHERE fingerprint = ?", (fingerprint,))
             ]

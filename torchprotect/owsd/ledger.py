@@ -13,8 +13,8 @@ from torchprotect.owsd._database import Database
 from torchprotect.owsd._prepare import require_whole
 
 PAPER_BOUND = 9_000
-"""The empirical figure of Savransky et al.: of 13,500 training images of their autoencoder, 4,500 were not enough to
-rebuild images, and the rest is what they let a key be used for. A property of their experiment, no guarantee."""
+"""The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images; less
+4,500 that train an inference network, 9,000 remain to be sent. Theirs is one experiment; nothing is promised by it."""
 
 _SCHEMA = (
     "CREATE TABLE used (fingerprint TEXT PRIMARY KEY NOT NULL, images INTEGER NOT NULL, checksum INTEGER NOT NULL)",

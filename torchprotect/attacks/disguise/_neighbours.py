@@ -1,7 +1,10 @@
-"""Nearest neighbours, in parts that bound the memory."""
+"""Nearest neighbours, in parts that bound the memory, and what they vote for."""
 
 import torch
 from torch import Tensor
+
+from torchprotect.attacks._inputs import require_classes, require_count
+from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 
 _NUMBERS_AT_ONCE = 2**24
 _SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
@@ -28,18 +31,41 @@ def nearest(queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor
     return indices[:, :k], distances[:, :k]
 
 
-def vote(indices: Tensor, distances: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return the class that the neighbours of each query vote for, int64 ``[N]``; nearer ones count more.
+def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, k: int) -> Tensor:
+    """Return the class that the ``k`` nearest labelled images vote for, int64 ``[M]``; nearer ones count more.
 
     Args:
-        indices: int64 ``[N, k]``, neighbours of each query.
-        distances: ``[N, k]``, to them; a vote counts by its inverse.
-        labels: int64 ``[M]`` of the candidates.
+        mine: features of the labelled images, float32 ``[positions, N, features]``.
+        labels: int64 ``[N]``.
+        theirs: features of the images to be told, ``[positions, M, features]``.
         classes: number of classes.
+        k: neighbours that vote; all if there are fewer.
     """
+    near, distances = nearest(joined(theirs), joined(mine), min(k, len(labels)))
     weights = 1 / distances.double().clamp(min=1e-9)
-    votes = weights.new_zeros(len(indices), classes).scatter_add_(1, labels[indices], weights)
+    votes = weights.new_zeros(len(near), classes).scatter_add_(1, labels[near], weights)
     return votes.argmax(1)
+
+
+def joined(features: Tensor) -> Tensor:
+    """Lay the features of all positions side by side: ``[positions, N, features]`` to ``[N, positions * features]``."""
+    return features.movedim(0, 1).flatten(1)
+
+
+def require_voters(images: Tensor, labels: Tensor, classes: int, k: int) -> None:
+    """Check labels of public images, and how many of them vote."""
+    require_classes(classes)
+    require_count("k", k)
+    if labels.dtype != torch.int64:
+        raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
+    if labels.shape != images.shape[:1] or labels.device != images.device:
+        raise InputShapeError(
+            f"a label for each of {len(images)} public images is needed, on {images.device}, "
+            f"not {list(labels.shape)} on {labels.device}"
+        )
+    lowest, highest = (int(edge) for edge in labels.aminmax())
+    if lowest < 0 or highest >= classes:
+        raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {lowest}..{highest}")
 
 
 def _nearest(queries: Tensor, candidates: Tensor, squares: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -70,30 +70,27 @@ class Reading:
 
     def silhouettes(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read where a unit differs from the most frequent one at its place: 1, or 0 for that one."""
-        return self.silhouette(plain), self.silhouette(disguised)
-
-    def silhouette(self, images: Tensor) -> Tensor:
-        """Read one set of images as :meth:`silhouettes` does."""
-        return self._unit_columns(_differs_from_most_frequent(self.unit_numbers(images)), images)
+        first, second = (_features(_differs_from_most_frequent(self._units(each))) for each in (plain, disguised))
+        return first, second
 
     def rarities(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read how rare a unit is among those at its place in its own set, as a logarithm.
+        """Read the share of a unit among those at its place in its own set, as a logarithm.
 
         Shares that the smaller set is too small to tell apart are the same.
         """
         least = 2 / min(len(plain), len(disguised))
         first, second = (
-            self._unit_columns(_shares(self.unit_numbers(each)).clamp(min=least).log(), each)
+            _features((count_equal(self._units(each)) / len(each)).clamp(min=least).log())
             for each in (plain, disguised)
         )
         return first, second
 
-    def precursors(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
+    def agreements(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the last image before each that has the same unit at its place, its own number if none has.
 
         Units agree in the same pairs of images if, and only if, these numbers are all the same.
         """
-        first, second = (self._unit_columns(_precursors(self.unit_numbers(each)), each) for each in (plain, disguised))
+        first, second = (_features(_last_equal(self._units(each))) for each in (plain, disguised))
         return first, second
 
     def blocks(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,35 +103,38 @@ class Reading:
         return first, second
 
     def lines(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut blocks into rows (columns), ``[positions, N, C, lines, length]``, plain ones with the mean of the noise."""
+        """Cut into rows (columns) ``[positions, N, C, lines, length]``; plain ones have the mean of the noise added."""
         first, second = self.blocks(plain, disguised)
         if self.side == "left":
             first, second = first.mT, second.mT
         return first + self.noise / 2, second
 
-    def unit_numbers(self, images: Tensor) -> Tensor:
-        """Number the units at each place, equal for equal ones: int64 ``[positions * C * units, N]``."""
-        units = cut_units(images, self.block_size, self.unit_pixels).movedim(1, -2)  # [positions, C, units, N, pixels]
-        return RowBook(units.flatten(0, 2)).numbers
-
-    def _unit_columns(self, read: Tensor, images: Tensor) -> Tensor:
-        columns = images.shape[1] * self.block_size[0] * self.block_size[1] // self.unit_pixels
-        return read.float().unflatten(0, (-1, columns)).movedim(-1, 1)
+    def _units(self, images: Tensor) -> Tensor:
+        return number_units(images, self.block_size, self.unit_pixels)
 
 
-def _counts(numbers: Tensor) -> Tensor:
+def number_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
+    """Number the units of images, equal for units that are equal at one place: int64 ``[positions, C, units, N]``."""
+    units = cut_units(images, block_size, unit_pixels).movedim(1, -2)
+    return RowBook(units.flatten(0, 2)).numbers.view(units.shape[:-1])
+
+
+def count_equal(numbers: Tensor) -> Tensor:
+    """Return how many images have the same unit there, int64 like ``numbers``."""
     return numbers.flatten().bincount()[numbers]
 
 
-def _shares(numbers: Tensor) -> Tensor:
-    return _counts(numbers) / numbers.shape[1]
-
-
 def _differs_from_most_frequent(numbers: Tensor) -> Tensor:
-    return numbers != numbers.gather(1, _counts(numbers).argmax(1, keepdim=True))
+    return numbers != numbers.gather(-1, count_equal(numbers).argmax(-1, keepdim=True))
 
 
-def _precursors(numbers: Tensor) -> Tensor:
-    ordered, image = numbers.sort(dim=1, stable=True)
-    before = torch.where((ordered == ordered.roll(1, 1)) & (image > image.roll(1, 1)), image.roll(1, 1), image)
-    return torch.empty_like(image).scatter_(1, image, before)
+def _last_equal(numbers: Tensor) -> Tensor:
+    ordered, image = numbers.sort(dim=-1, stable=True)
+    last = image.roll(1, -1)
+    same = (ordered == ordered.roll(1, -1)) & (last < image)
+    return torch.empty_like(image).scatter_(-1, image, torch.where(same, last, image))
+
+
+def _features(read: Tensor) -> Tensor:
+    """Bring ``[positions, C, units, N]`` to float32 ``[positions, N, C * units]``."""
+    return read.float().flatten(1, 2).movedim(-1, 1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchprotect.attacks._inputs import require_count
 from torchprotect.attacks._result import Level, LinkageResult
 from torchprotect.attacks.disguise._assignment import assign
-from torchprotect.attacks.disguise._neighbours import nearest
+from torchprotect.attacks.disguise._neighbours import joined, nearest
 from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
 from torchprotect.attacks.disguise._products import add_noise_energy, common_metric, products
 from torchprotect.errors import InputRangeError
@@ -66,9 +66,9 @@ def linkage_attack(
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
-        section III-B, for the disguises. Giannella, Liu, Kargupta (arXiv 0911.2942) on maps that preserve distances.
-        Second moments of neighbours as in blind source separation: Tong, Liu, Soon, Huang, Indeterminacy and
-        Identifiability of Blind Identification.
+        section III-B, for the disguises. Giannella, Liu, Kargupta: Breaching Euclidean Distance-Preserving Data
+        Perturbation Using Few Known Inputs (arXiv 0911.2942). Moments of neighbours as in blind source separation:
+        Tong, Soon, Huang, Liu: AMUSE: a new blind identification algorithm.
     """
     reading = Reading(block_size, preserved, side, unit_pixels, noise)
     reading.require("known", known, disguised)
@@ -81,7 +81,7 @@ def linkage_attack(
     found = nearest(_sorted(mine), _sorted(theirs), k)
     for _ in range(rounds):
         order = _order(mine, theirs[:, found[0][:, 0]])
-        found = nearest(_joined(mine[order]), _joined(theirs), k)
+        found = nearest(joined(mine[order]), joined(theirs), k)
     numbers = mine.shape[0] * mine.shape[2]
     cost = {"known": len(known), "candidates": len(disguised), "features": numbers, "passes": rounds + 1}
     return LinkageResult(Level.PUBLIC_DATA, cost, *found)
@@ -104,10 +104,6 @@ def _features(reading: Reading, known: Tensor, disguised: Tensor, learned_scale:
 def _sorted(features: Tensor) -> Tensor:
     """Sort each feature over the positions: ``[N, positions * features]``, the same in any order of blocks."""
     return features.movedim(0, -1).sort(dim=-1).values.flatten(1)
-
-
-def _joined(features: Tensor) -> Tensor:
-    return features.movedim(0, 1).flatten(1)
 
 
 def _order(mine: Tensor, linked: Tensor) -> Tensor:

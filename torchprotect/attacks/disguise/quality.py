@@ -63,8 +63,11 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     from kornia.metrics import ssim as similarity_map  # more than a second to import
 
     window = min(_WINDOW, 2 * min(images.shape[-2:]) - 1)
-    found = [similarity_map(*pair, window_size=window, eps=0.0).mean((1, 2, 3)) for pair in _batches(images, reference)]
-    return torch.cat(found)
+    found = []
+    for pair in _batches(images, reference):
+        planes = (each.flatten(0, 1)[None] for each in pair)  # channels of one image: the same, several times faster
+        found.append(similarity_map(*planes, window_size=window, eps=0.0).mean((0, 2, 3)))
+    return torch.cat(found).unflatten(0, images.shape[:2]).mean(1)
 
 
 def _mean_square(images: Tensor, reference: Tensor) -> Tensor:

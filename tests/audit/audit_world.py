@@ -1,0 +1,91 @@
+"""A small world to audit: four classes of pictures that a small network tells apart, each picture one of its kind."""
+
+import torch
+from torch import Tensor
+
+from torchprotect import audit, data, keys, transforms
+
+CLASSES, SIZE, BLOCK = 4, (16, 16), (4, 4)
+QUICK = audit.Settings(
+    trainings=1,
+    train_images=200,
+    epochs=6,
+    targets=60,
+    pairs=(2, 60),
+    inversion_pairs=60,
+    inversion_epochs=2,
+)
+
+
+def pictures(count: int = 240, seed: int = 0, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """Return uint8 images: a bright shape on black, one for each class, moved, dimmed and textured in its own way."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    across = torch.arange(16).repeat(16, 1)
+    images = torch.zeros(count, channels, *SIZE)
+    for place, label in enumerate(labels.tolist()):
+        x, y = torch.randint(3, 7, (2,), generator=generator).tolist()
+        shape = torch.zeros(SIZE, dtype=torch.bool)
+        if label == 0:
+            shape[y : y + 3, 1:15] = True
+        elif label == 1:
+            shape[1:15, x : x + 3] = True
+        elif label == 2:
+            shape[y : y + 7, x : x + 7] = True
+        else:
+            shape = (across - across.T).abs() < 2
+        level = 130 + 100 * torch.rand((), generator=generator)
+        images[place] = shape * (level + 25 * torch.rand(channels, *SIZE, generator=generator))
+    return images.round().to(torch.uint8), labels
+
+
+class World(torch.utils.data.Dataset):
+    """The pictures as a data set."""
+
+    def __init__(self, count: int = 240, seed: int = 0, channels: int = 1):
+        self.images, self.labels = pictures(count, seed, channels)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], int(self.labels[index])
+
+
+def make_key(kind: str, **options):
+    sizes = {"image_size": SIZE, "block_size": BLOCK}
+    order, names = keys.PermutationKey.generate(**sizes), keys.LabelKey.generate(classes=CLASSES)
+    if kind == "BlockPermute":
+        return keys.KeyBundle(order, None, names)
+    made = {"AESECBDisguise": keys.AESKey, "RMTDisguise": keys.RMTKey}[kind].generate(**sizes, **options)
+    return keys.KeyBundle(made, order, names)
+
+
+def export(out, kind: str = "RMTDisguise", key=None, dataset=None, *, noise: float = 0.0, **options):
+    """Export the world and return the key."""
+    key = key or make_key(kind)
+    settings = {"noise": noise} if kind == "RMTDisguise" else {}
+    transform = transforms.from_key(key, **settings)
+    data.export(World() if dataset is None else dataset, out, transform=transform, key=key, shard_size=100, **options)
+    return key
+
+
+def control(kind: str, how: str, count: int = 240) -> audit.Evidence:
+    """Return evidence whose disguise does nothing (``identity``), or leaves nothing (``noise``)."""
+    images, labels = pictures(count)
+    scheme = audit.Scheme(kind, block_size=BLOCK, permuted=True)
+    generator = torch.Generator().manual_seed(9)
+    disguised = images
+    if how == "noise":
+        disguised = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8)
+    if kind == "RMTDisguise":
+        disguised = disguised.float()
+    return audit.Evidence(
+        disguised,
+        scheme,
+        labels=labels,
+        plain=images,
+        plain_labels=labels,
+        pairing=torch.arange(count),
+        order=torch.arange(16),
+    )

@@ -1,0 +1,143 @@
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from support import content
+from typer.testing import CliRunner
+
+from torchprotect import keys
+from torchprotect.cli import app
+from torchprotect.demo import SAMPLE
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The bundled sample under RMT, and its key behind a passphrase."""
+    folder = tmp_path_factory.mktemp("audit")
+    size = {"image_size": (28, 28), "block_size": (14, 14)}
+    key = keys.KeyBundle(keys.RMTKey.generate(**size), None, keys.LabelKey.generate(classes=10))
+    keys.save(key, folder / "key", "sesame")
+    keys.save(key, folder / "bare")
+    (folder / "pass").write_text("sesame\n")
+    options = ["--key", folder / "bare"]
+    assert call("export", SAMPLE, folder / "out", *options).exit_code == 0
+    return folder
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def audit(folder, report, *arguments):
+    with_key = ["--plain", SAMPLE, "--key", folder / "key", "--passphrase-file", folder / "pass"]
+    return call("audit", folder / "out", *with_key, "--report", report, "--fast", "--limit", 120, *arguments)
+
+
+def test_a_report_and_a_short_table(exported, tmp_path):
+    done = audit(exported, tmp_path / "report.html")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line[:2] for line in lines[:5]] == ["L0", "L1", "L2", "L3", "L4"]
+    assert re.fullmatch(r"L2  +[\d.]+%  \w.*", lines[2])
+    assert lines[3] == "L3     not measured"
+    assert re.fullmatch(r".*report\.html: \d+ attacks ran, \d+ did not, [\d.]+ s", lines[5])
+    assert len(lines) == 6
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["data"]["images"] == 120
+    assert f"{document['levels']['L2']['leakage']:.1%}" in lines[2]
+    assert sorted(content(tmp_path)) == ["report.html", "report.json"]
+
+
+def test_exit_codes_of_max_leakage(exported, tmp_path):
+    allowed = audit(exported, tmp_path / "a.html", "--max-leakage", "L2=1", "--max-leakage", "L1=1")
+    assert allowed.exit_code == 0
+    exceeded = audit(exported, tmp_path / "b.html", "--max-leakage", "L2=0.01", "--max-leakage", "L1=1")
+    assert exceeded.exit_code == 3
+    assert re.fullmatch(r"leakage at L2 is [\d.]+%, at most 1\.0% is allowed\n", exceeded.stderr)
+    unknown = audit(exported, tmp_path / "c.html", "--max-leakage", "L3=0.5")
+    assert unknown.exit_code == 1
+    assert "no attack was measured at L3" in unknown.stderr
+    for path in "abc":
+        assert (tmp_path / f"{path}.html").exists()
+
+
+@pytest.mark.parametrize("bound", ["L2", "L2=", "L2=x", "L2=1.5", "L9=0.5", "=1", "L2=nan"])
+def test_bounds_that_cannot_be(exported, tmp_path, bound):
+    done = audit(exported, tmp_path / "report.html", "--max-leakage", bound)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_are_one_line_and_code_1(exported, tmp_path):
+    for arguments, message in (
+        (["--plain", tmp_path / "no"], "no image folder"),
+        (["--key", exported / "pass"], "not a torchprotect key file"),
+        (["--plain", SAMPLE, "--key", exported / "key"], "passphrase"),
+        (["--device", "nowhere"], "nowhere"),
+    ):
+        done = call(
+            "audit", exported / "out", "--report", tmp_path / "report.html", "--fast", "--limit", 40, *arguments
+        )
+        assert done.exit_code == 1, (arguments, done.output)
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert call("audit", tmp_path / "no", "--report", tmp_path / "x.html").exit_code == 2
+    assert "no finished export" in call("audit", tmp_path, "--report", tmp_path / "x.html").stderr
+
+
+def test_help_and_no_pictures(exported, tmp_path):
+    assert "--max-leakage" in call("audit", "--help").output
+    assert audit(exported, tmp_path / "report.html", "--no-pictures").exit_code == 0
+    assert "image/png" not in (tmp_path / "report.html").read_text()
+
+
+def command(folder, report):
+    names = ["--plain", SAMPLE, "--key", folder / "bare", "--report", report, "--fast", "--limit", 120]
+    return [sys.executable, "-m", "torchprotect", "audit", *map(str, [folder / "out", *names])]
+
+
+def test_ctrl_c_ends_with_130_and_the_audit_goes_on(exported, tmp_path):
+    report, parts = tmp_path / "report.html", tmp_path / "report.html.parts"
+    process = subprocess.Popen(command(exported, report), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(parts.glob("*.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, 2)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert "Traceback" not in stderr
+    assert not report.exists()
+    assert list(parts.glob("*.json"))
+    subprocess.run(command(exported, report), check=True, capture_output=True)
+    assert sorted(content(tmp_path)) == ["report.html", "report.json"]
+
+
+def test_a_terminal_sees_a_bar_and_a_pipe_does_not(exported, tmp_path):
+    quiet = subprocess.run(command(exported, tmp_path / "a.html"), capture_output=True, text=True, check=True)
+    assert quiet.stderr == ""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    loud = command(exported, tmp_path / "b.html")
+    process = subprocess.Popen(loud, stderr=follower, stdout=subprocess.PIPE, env=environment)
+    os.close(follower)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(leader, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(leader)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"Regression" in drawn
+    assert re.search(rb"\d+/14", drawn)

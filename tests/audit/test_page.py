@@ -1,0 +1,120 @@
+"""The page, in a real browser where there is one."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from audit_world import QUICK, World, export
+from browser import find_browser, open_browser
+
+from torchprotect import audit
+from torchprotect.audit._page import render
+
+SEEN = """JSON.stringify({
+    wide: document.documentElement.scrollWidth, screen: innerWidth,
+    broken: [...document.images].filter(each => !each.complete || !each.naturalWidth).length,
+    pictures: document.images.length,
+    outside: [...document.querySelectorAll('main *')].filter(each => !each.closest('.wide')
+        && each.getBoundingClientRect().right > innerWidth + 0.5).map(each => each.tagName),
+    small: [...document.querySelectorAll('main *')].filter(each => each.childNodes.length
+        && parseFloat(getComputedStyle(each).fontSize) < 11.5).map(each => each.tagName),
+    text: document.body.innerText.length,
+    title: document.title,
+})"""
+
+
+@pytest.fixture(scope="module", params=["AESECBDisguise", "BlockPermute"])
+def page(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit")
+    key = export(folder / "out", request.param)
+    report = audit.run(folder / "out", plain=World(), key=key, settings=QUICK, report=folder / "report.html")
+    return folder / "report.html", report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if find_browser() is None:
+        pytest.skip("no Chromium here")
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_a_browser(page, browser, width, dark):
+    browser.open(page[0], width, dark=dark)
+    seen = json.loads(browser.evaluate(SEEN))
+    assert browser.problems == []
+    assert [each for each in browser.requests if not each.startswith(("data:", "file:"))] == []
+    assert sum(each.startswith("file:") for each in browser.requests) == 1
+    assert seen["screen"] == width
+    assert seen["wide"] <= width
+    assert seen["outside"] == []
+    assert seen["small"] == []
+    assert seen["broken"] == 0
+    assert seen["pictures"] > 10
+    assert seen["text"] > 3000
+    assert seen["title"].startswith("Leakage audit")
+
+
+def test_unfolded_at_phone_width(page, browser):
+    browser.open(page[0], 390)
+    browser.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true }); 1")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_contrast_in_both_schemes(page, browser):
+    """Text stands out from its ground by 4.5 to 1, as WCAG asks for."""
+    luminance = (
+        "const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => { x /= 255;"
+        "return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4 }); return .2126*v[0] + .7152*v[1]"
+        "+ .0722*v[2] };"
+        "const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;"
+        "if (!/, 0\\)|transparent/.test(c)) return c } return 'rgb(255,255,255)' };"
+        "Math.min(...[...document.querySelectorAll('p, td, th, dd, dt, h1, h2, figcaption, span, summary')].filter("
+        "e => e.innerText).map(e => { const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];"
+        "return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) }))"
+    )
+    for dark in (False, True):
+        browser.open(page[0], 1280, dark=dark)
+        assert browser.evaluate(f"(() => {{ {luminance.replace('Math.min(...', 'return Math.min(...', 1)} }})()") > 4.5
+
+
+def test_page_is_one_file(page):
+    text = page[0].read_text()
+    outside = re.sub(r"data:image/(png|svg\+xml);base64,[^\"]+", "data:", text)
+    assert not re.search(r"(src|href)=.(?!data:)|https?:|url\(|<script|@import", outside)
+    assert len(outside) < 60_000
+
+
+def test_page_says_what_the_report_says(page):
+    text, report = page[0].read_text(), page[1]
+    for level in ("L0", "L1", "L2", "L3", "L4"):
+        assert f'<b class="tag">{level}</b>' in text
+        if report.measured(level):
+            assert f"{report.leakage(level):.1%}".replace("%", " %") in text
+    for each in report.not_run:
+        assert each.reason.split("&")[0].split("'")[0].split("(")[0] in text
+    assert "obfuscation schemes" in text
+    assert "95 % interval" in text
+    assert report.facts["disguise"]["key_fingerprint"] in text
+
+
+def test_text_from_outside_is_escaped(page):
+    report = page[1]
+    hostile = {**report.facts, "disguise": {**report.facts["disguise"], "name": "<script>alert(1)</script>"}}
+    shown = render(replace(report, facts=hostile))
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+def test_without_pictures(tmp_path):
+    key = export(tmp_path / "out", "BlockPermute")
+    settings = replace(QUICK, pictures=False)
+    report = audit.run(tmp_path / "out", plain=World(), key=key, settings=settings, report=tmp_path / "report.html")
+    text = Path(tmp_path / "report.html").read_text()
+    assert "image/png" not in text
+    assert "some plain images" not in text
+    assert all(each.examples == () for each in report.findings)

@@ -1,0 +1,87 @@
+"""Blocks matched by their statistics over many images."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.disguise._assignment import assign, margins
+
+_MOST_ROUNDS = 20
+_MOST_COUPLED = 2048  # numbers of an image whose covariances are looked at; features are averaged down to it
+_TINY = 1e-12
+
+
+def match_statistics(mine: Tensor, theirs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+    """Return the block of ``mine`` for each place of ``theirs``, margins, and how many assignments were solved.
+
+    Args:
+        mine: features of images in the original order, ``[positions, N, features]``.
+        theirs: the same of other images in an unknown order, ``[positions, M, features]``.
+        grid: rows and columns of blocks.
+    """
+    alone = torch.cdist(_moments(theirs), _moments(mine)).square()
+    match = _Match(alone, _covariances(theirs), _covariances(mine))
+    first = match.refine(assign(alone))
+    rows = torch.arange(len(mine), device=mine.device).unflatten(0, grid)
+    mirrored = [match.refine(rows.flip(*turn).flatten()[first]) for turn in ((0,), (1,), (0, 1))]
+    best = min((first, *mirrored), key=match.misfit)
+    return best, margins(match.costs(best), best), 1 + match.assignments
+
+
+class _Match:
+    """What it costs to take a block for the one at a place: alone, and beside the blocks at all other places."""
+
+    def __init__(self, alone: Tensor, theirs: Tensor, mine: Tensor) -> None:
+        self._alone, self._theirs, self._mine = alone, theirs, mine
+        self._places = torch.arange(len(alone), device=alone.device)
+        self.assignments = 0
+
+    def refine(self, order: Tensor) -> Tensor:
+        """Give each place the block that fits best beside the others where they are; again until nothing changes."""
+        for _ in range(_MOST_ROUNDS):
+            self.assignments += 1
+            better = assign(self._together(order))
+            if torch.equal(better, order):
+                break
+            order = better
+        return order
+
+    def misfit(self, order: Tensor) -> float:
+        """Return the sum of the logarithms of both costs: neither scale counts."""
+        alone = self._alone[self._places, order].double().sum()
+        together = (self._theirs - self._mine[order][:, order]).square().sum()
+        return float((alone + _TINY).log() + (together + _TINY).log())
+
+    def costs(self, order: Tensor) -> Tensor:
+        """Return both costs of each block at each place, each in parts of its mean, added."""
+        together = self._together(order)
+        return self._alone / (self._alone.mean() + _TINY) + together / (together.mean() + _TINY)
+
+    def _together(self, order: Tensor) -> Tensor:
+        """Return how far covariances with the blocks at all places differ, ``[places, blocks]``."""
+        expected = self._mine[:, order]
+        costs = torch.cdist(self._theirs.flatten(1), expected.flatten(1)).square()
+        # the place itself does not hold the block that lies there now, but the one that is tried
+        own, tried = self._theirs[self._places, self._places], self._mine[self._places, self._places]
+        now = torch.linalg.vector_norm(own[:, None] - expected.movedim(1, 0), dim=(2, 3)).square()
+        then = torch.cdist(own.flatten(1), tried.flatten(1)).square()
+        return costs - now + then
+
+
+def _moments(features: Tensor) -> Tensor:
+    return torch.cat([features.mean(1), features.std(1, correction=0)], 1)
+
+
+def _covariances(features: Tensor) -> Tensor:
+    """Return how features of all blocks vary together: float64 ``[positions, positions, features, features]``.
+
+    Each feature is divided by the root of its deviation. That lies between covariances, in which few bright blocks
+    would drown the others, and correlations, in which blocks that are nearly always empty would.
+    """
+    positions, _, count = features.shape
+    kept = min(count, max(1, _MOST_COUPLED // positions))
+    pooled = torch.nn.functional.adaptive_avg_pool1d(features, kept).double()
+    centred = pooled - pooled.mean(1, keepdim=True)
+    scaled = centred / centred.std(1, correction=0, keepdim=True).clamp(min=_TINY).sqrt()
+    joined = scaled.movedim(1, 0).flatten(1)
+    products = joined.T @ joined / len(joined)
+    return products.unflatten(1, (positions, kept)).unflatten(0, (positions, kept)).movedim(1, 2)

@@ -1,0 +1,67 @@
+"""Images and units that repeat."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.disguise._inputs import require_images
+from torchprotect.attacks.disguise._lookup import RowBook
+from torchprotect.attacks.disguise._preserved import count_equal, number_units
+
+
+@dataclass(frozen=True, eq=False)
+class DuplicateResult(AttackResult):
+    """What repeats in a set of disguised images. Units are NaN, and positions empty, where no block size was given.
+
+    Attributes:
+        image_groups: how many different images are there more than once.
+        image_share: share of the images that are there more than once.
+        unit_share: share of the units that occur at their place in another image too.
+        unit_share_by_position: float32 ``[positions]``, the same of each place.
+        background_share: share of the units that are the most frequent ones of their place: where it is near 1 over
+            the number of images, there is no background to see.
+    """
+
+    image_groups: int
+    image_share: float
+    unit_share: float
+    unit_share_by_position: Tensor
+    background_share: float
+
+
+def duplicate_statistics(
+    disguised: Tensor, *, block_size: tuple[int, int] | None = None, unit_pixels: int = 16
+) -> DuplicateResult:
+    """Count equal images, and equal units at one place of different images: disguised images only (level L0).
+
+    A disguise without randomness turns equal images into equal ones. A cipher without state does so unit by unit.
+    Equal means equal in every byte.
+
+    Cost: ``images``, ``units`` (numbered by sorting; 0 without a block size).
+
+    Args:
+        disguised: ``[N, C, H, W]``, any number type.
+        block_size: ``(h, w)`` in pixels; ``None`` to look at whole images only.
+        unit_pixels: pixels of a unit, row-major inside a block.
+
+    Raises:
+        InputShapeError: there are no images.
+        InputRangeError: they hold NaN or infinity.
+        BlockSizeError: blocks do not divide the images, or units the blocks.
+    """
+    require_images("disguised images", disguised)
+    sizes = RowBook(disguised.flatten(1)[None]).numbers.flatten().bincount()
+    repeated = sizes[sizes > 1]
+    groups, share = len(repeated), float(repeated.sum()) / len(disguised)
+    cost = {"images": len(disguised), "units": 0}
+    if block_size is None:
+        return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, math.nan, torch.empty(0), math.nan)
+    numbers = number_units(disguised, block_size, unit_pixels)
+    counts = count_equal(numbers).flatten(1, 2)
+    background = counts.amax(-1).sum() / counts.numel()
+    seen = (counts > 1).float().mean((1, 2))
+    cost["units"] = counts.numel()
+    return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))

@@ -1,0 +1,63 @@
+"""Classes guessed from the energies of block rows."""
+
+from torch import Tensor
+
+from torchprotect.attacks._result import ClassGuesses, Level
+from torchprotect.attacks.disguise._blocks import undo_order
+from torchprotect.attacks.disguise._neighbours import require_voters, vote
+from torchprotect.attacks.disguise._preserved import Reading, Side
+from torchprotect.attacks.disguise.permutation import recover_permutation_from_statistics
+
+
+def row_energy_attack(
+    public: Tensor,
+    labels: Tensor,
+    disguised: Tensor,
+    *,
+    classes: int,
+    block_size: tuple[int, int],
+    side: Side = "right",
+    noise: float = 0.0,
+    order: Tensor | None = None,
+    k: int = 5,
+) -> ClassGuesses:
+    """Guess classes by the norms of block rows, which an orthogonal matrix keeps: public data only (level L1).
+
+    The attacker has labelled images of the same kind. Each disguised image gets the class that its nearest public
+    images vote for, by the norms of all rows of all blocks.
+
+    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (norms of each).
+
+    Args:
+        public: plain labelled images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        labels: int64 ``[N]``.
+        disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
+        classes: number of classes.
+        block_size: ``(h, w)`` in pixels.
+        side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
+        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix; its mean is counted in.
+        order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
+            :func:`recover_permutation_from_statistics`.
+        k: neighbours that vote, nearer ones with more weight.
+
+    Raises:
+        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
+        InputShapeError: images of different sizes, labels that do not fit them, or none.
+        InputRangeError: a setting makes no sense.
+        LabelError: a label is no class.
+        BlockSizeError: blocks do not divide the images, or the order does not fit their blocks.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B, for the disguise; Giannella, Liu, Kargupta (arXiv 0911.2942) for what distances tell.
+    """
+    reading = Reading(block_size, "energies", side, noise=noise)
+    reading.require("public", public, disguised)
+    require_voters(public, labels, classes, k)
+    if order is None:
+        order = recover_permutation_from_statistics(
+            public, disguised, block_size=block_size, preserved="energies", side=side, noise=noise
+        ).guesses
+    mine, theirs = reading.norms(public, undo_order(disguised, order, block_size))
+    cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
+    return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, k))

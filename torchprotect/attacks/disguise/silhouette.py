@@ -1,0 +1,93 @@
+"""Classes guessed from where cipher units differ from the most frequent one."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from torchprotect.attacks._result import ClassGuesses, Level
+from torchprotect.attacks.disguise._blocks import assemble_units, undo_order
+from torchprotect.attacks.disguise._neighbours import require_voters, vote
+from torchprotect.attacks.disguise._preserved import Reading
+from torchprotect.attacks.disguise.permutation import recover_permutation_from_statistics
+
+
+@dataclass(frozen=True, eq=False)
+class SilhouetteResult(ClassGuesses):
+    """Classes, and the maps they were guessed from.
+
+    Attributes:
+        silhouettes: float32 ``[N, 1, H, W]``, blocks laid back: 0 where units are the most frequent ones of their place
+            (background), 1 where they are not; between for the mean of several channels. An original picture of the
+            foreground, at the resolution of the units.
+        background_share: share of the units that are the most frequent ones of their place. Where it is near 1 / N the
+            attack has nothing to use.
+    """
+
+    silhouettes: Tensor
+    background_share: float
+
+
+def silhouette_attack(
+    public: Tensor,
+    labels: Tensor,
+    disguised: Tensor,
+    *,
+    classes: int,
+    block_size: tuple[int, int],
+    unit_pixels: int = 16,
+    order: Tensor | None = None,
+    k: int = 10,
+) -> SilhouetteResult:
+    """Guess classes by where units are not background, which a cipher without state shows: public data (level L1).
+
+    Equal units at one place have equal code words, in all images: the most frequent code word of a place stands for its
+    most frequent unit, mostly an even background. Each disguised image gets the class that those public images vote for
+    whose silhouettes are nearest. Keys of their own for each position do not help: positions repeat over the images.
+
+    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (units of each).
+
+    Args:
+        public: plain labelled images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        labels: int64 ``[N]``.
+        disguised: ``[M, C, H, W]``; the more there are, the surer is the background.
+        classes: number of classes.
+        block_size: ``(h, w)`` in pixels.
+        unit_pixels: pixels of a unit, row-major inside a block.
+        order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
+            :func:`recover_permutation_from_statistics`.
+        k: neighbours that vote, nearer ones with more weight.
+
+    Raises:
+        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
+        InputShapeError: images of different sizes, labels that do not fit them, or none.
+        InputRangeError: a setting makes no sense.
+        LabelError: a label is no class.
+        BlockSizeError: blocks do not divide the images, units the blocks, or the order does not fit the blocks.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B, for the disguise.
+    """
+    reading = Reading(block_size, "equality", unit_pixels=unit_pixels)
+    reading.require("public", public, disguised)
+    require_voters(public, labels, classes, k)
+    if order is None:
+        order = recover_permutation_from_statistics(
+            public, disguised, block_size=block_size, preserved="equality", unit_pixels=unit_pixels
+        ).guesses
+    mine, theirs = reading.silhouettes(public, undo_order(disguised, order, block_size))
+    cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
+    return SilhouetteResult(
+        Level.PUBLIC_DATA,
+        cost,
+        vote(mine, labels, theirs, classes, k),
+        _maps(theirs, disguised, block_size, unit_pixels),
+        float((theirs == 0).float().mean()),
+    )
+
+
+def _maps(silhouettes: Tensor, images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
+    """Draw silhouettes ``[positions, N, C * units]`` as pictures, the mean of all channels: ``[N, 1, H, W]``."""
+    channels, height, width = images.shape[1:]
+    units = silhouettes.unflatten(2, (channels, -1)).mean(2, keepdim=True)[..., None]
+    return assemble_units(units.expand(-1, -1, -1, -1, unit_pixels), block_size, (height, width))

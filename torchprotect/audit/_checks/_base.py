@@ -1,0 +1,146 @@
+"""What a check is, and what checks ask for."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from torchprotect.attacks import AttackResult, Level
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._finding import Finding, Leaks, Point, headline
+from torchprotect.audit._measures import of_images
+from torchprotect.audit._pictures import examples
+
+Reason = str | None
+"""Why an attack is not run; ``None`` where it is."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """An attack as the audit runs it.
+
+    Attributes:
+        name: of the attack, as in :mod:`torchprotect.attacks`.
+        level: what the attacker knows.
+        reason: says why the attack does not apply to what lies on the bench, or ``None``.
+        run: runs it and scores what comes out.
+    """
+
+    name: str
+    level: Level
+    reason: Callable[[Bench], Reason]
+    run: Callable[[Bench], Finding]
+
+    def timed(self, bench: Bench) -> Finding:
+        """Run it, and note how long it took."""
+        start = time.monotonic()
+        found = self.run(bench)
+        return replace(found, seconds=round(time.monotonic() - start, 2))
+
+
+def first(*reasons: Callable[[Bench], Reason]) -> Callable[[Bench], Reason]:
+    """Return what gives the first of several reasons that there is."""
+    return lambda bench: next((found for each in reasons if (found := each(bench)) is not None), None)
+
+
+def needs_scheme(*names: str) -> Callable[[Bench], Reason]:
+    """Ask for one of some disguises, alone."""
+
+    def reason(bench: Bench) -> Reason:
+        scheme = bench.evidence.scheme
+        if scheme.readable:
+            return "the images are readable as they are"
+        if scheme.other:
+            return f"{' and '.join((*scheme.other, scheme.name))} are composed; the attack knows one disguise alone"
+        if scheme.name not in names:
+            return f"made for {' and '.join(names)}; these images went through {scheme.name}"
+        return None
+
+    return reason
+
+
+def needs_moved_blocks(bench: Bench) -> Reason:
+    """Ask for blocks in a secret order."""
+    return None if bench.evidence.scheme.permuted else "the blocks stand at their places: there is no order to recover"
+
+
+def needs_plain(bench: Bench) -> Reason:
+    """Ask for plain images that go with the disguised ones."""
+    evidence = bench.evidence
+    if evidence.plain is None:
+        return "no plain images were given (--plain)"
+    if evidence.plain.shape[1:] != evidence.disguised.shape[1:]:
+        came = " x ".join(map(str, evidence.plain.shape[1:]))
+        wanted = " x ".join(map(str, evidence.disguised.shape[1:]))
+        return f"plain images are {came}, disguised ones {wanted}: give the images as they were before the disguise"
+    return None
+
+
+def needs_classes(bench: Bench) -> Reason:
+    """Ask for plain images with labels, and a truth to score guessed classes with."""
+    evidence = bench.evidence
+    if (lacking := needs_plain(bench)) is not None:
+        return lacking
+    if evidence.plain_labels is None:
+        return "the plain images have no labels"
+    if evidence.pairing is None and evidence.labels is None:
+        return "no key was given (--key) and the export has no labels: nothing to score guesses with"
+    return "the images have one class" if evidence.classes < 2 else None
+
+
+def needs_truth(bench: Bench) -> Reason:
+    """Ask for the plain image of each disguised one, for scores."""
+    if (lacking := needs_plain(bench)) is not None:
+        return lacking
+    if bench.evidence.pairing is None:
+        return "no key was given (--key): which plain image belongs to which disguised one is not known"
+    return None
+
+
+def needs_pairs(bench: Bench) -> Reason:
+    """Ask for known pairs."""
+    if (lacking := needs_truth(bench)) is not None:
+        return lacking
+    return None if len(bench.split.known) else "no image is left for known pairs"
+
+
+def rebuild(
+    bench: Bench,
+    name: str,
+    attack: Callable[[Tensor, Tensor, Tensor, int], AttackResult],
+    pairs: list[int],
+    *,
+    leaks: Leaks = "picture",
+    note: str = "",
+) -> Finding:
+    """Run an attack that rebuilds images from known pairs, for several numbers of them; the last is the headline.
+
+    Args:
+        bench: with pairs.
+        name: of the attack.
+        attack: takes plain, disguised, images to be attacked and the number of pairs.
+        pairs: numbers of pairs, ascending.
+        leaks: what it gives away.
+        note: for the reader.
+    """
+    indices = bench.targets()
+    target, curve = bench.disguised(indices), []
+    for count in pairs:
+        result = attack(*bench.pairs(count), target, count)
+        measures = of_images(bench, result, indices)
+        curve.append((count, measures))
+    top = headline(measures)
+    assert top is not None  # noqa: S101 - images always have measures
+    points = [Point(count, next(each for each in some if each.metric == top.metric)) for count, some in curve]
+    return Finding(
+        attack=name,
+        level=result.level,
+        leaks=leaks,
+        measures=measures,
+        pairs=pairs[-1],
+        curve=tuple(points) if len(points) > 1 else (),
+        examples=examples(bench, result.images, indices),  # type: ignore[attr-defined]
+        cost=result.cost,
+        note=note,
+    )

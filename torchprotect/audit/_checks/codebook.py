@@ -1,0 +1,40 @@
+"""Codebook attack on AES-ECB."""
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor
+
+from torchprotect import attacks
+from torchprotect.attacks import AttackResult, Level
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._checks._base import Check, first, needs_pairs, needs_scheme, rebuild
+from torchprotect.audit._finding import Finding
+
+_FALLBACK: Literal["most-likely"] = "most-likely"
+
+
+def _run(bench: Bench) -> Finding:
+    scheme = bench.evidence.scheme
+    rates: dict[str, float] = {}
+
+    def attack(plain: Tensor, disguised: Tensor, target: Tensor, count: int) -> AttackResult:
+        order = bench.order_from_pairs(count)
+        found = attacks.codebook_attack(
+            plain,
+            disguised,
+            target,
+            block_size=scheme.blocks,
+            unit_pixels=scheme.unit_pixels,
+            fallback=_FALLBACK,
+            order=None if order is None else order.guesses,
+            channels=scheme.channels,
+        )
+        rates.update(hit_rate=found.hit_rate, hit_rate_non_constant=found.hit_rate_non_constant)
+        return found
+
+    found = rebuild(bench, CODEBOOK.name, attack, bench.numbers_of_pairs())
+    return replace(found, facts=rates, settings={"fallback": _FALLBACK})
+
+
+CODEBOOK = Check("codebook_attack", Level.KNOWN_PAIRS, first(needs_scheme("AESECBDisguise"), needs_pairs), _run)

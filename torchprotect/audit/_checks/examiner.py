@@ -1,0 +1,17 @@
+"""Direct re-identification: a network that knows plain images looks at disguised ones."""
+
+from torchprotect.attacks import Level
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._checks._base import Check, needs_classes
+from torchprotect.audit._finding import Finding
+from torchprotect.audit._measures import of_classes
+
+
+def _run(bench: Bench) -> Finding:
+    indices = bench.split.attacked
+    result = bench.look(bench.disguised(indices))
+    measures = (of_classes(bench, result, indices),)
+    return Finding(EXAMINER.name, result.level, "class", measures, cost=result.cost)
+
+
+EXAMINER = Check("DNNExaminer", Level.PUBLIC_DATA, needs_classes, _run)

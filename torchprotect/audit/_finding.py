@@ -1,0 +1,190 @@
+"""What one attack found: numbers with their chance level and upper bound, and what to show of it."""
+
+import base64
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from torchprotect.attacks import Level
+
+Leaks = Literal["class", "picture", "identity", "key", "equality", "metadata"]
+"""What an attack gives away. Only the first three are about images and count for a level's leakage; a part of a key
+does no harm by itself: what it opens is measured by the attacks that use it."""
+
+_COUNTED = ("class", "picture", "identity")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a finding.
+
+    Attributes:
+        metric: what was measured.
+        value: what came out.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        chance: what somebody gets who has not seen the disguised images; ``None`` where there is no such value.
+        upper: what is reached on plain images; ``None`` where that is no share, as for PSNR.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    chance: float | None = None
+    upper: float | None = None
+
+    @property
+    def leakage(self) -> float | None:
+        """Where the value lies between chance (0) and plain images (1); ``None`` where one of them is missing."""
+        if self.chance is None or self.upper is None or not self.upper > self.chance or math.isnan(self.value):
+            return None
+        return min(1.0, max(0.0, (self.value - self.chance) / (self.upper - self.chance)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and the leakage, with ``None`` for NaN and infinity."""
+        return {name: _finite(each) for name, each in {**asdict(self), "leakage": self.leakage}.items()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Measure":
+        """Rebuild a measure from :meth:`to_dict`."""
+        value, low, high = (_number(fields[name]) for name in ("value", "low", "high"))
+        return cls(fields["metric"], value, low, high, fields["chance"], fields["upper"])
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: the headline measure of an attack with so many known pairs."""
+
+    pairs: int
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image, for a person to look at: PNG files of the plain, the disguised and the rebuilt one.
+
+    Attributes:
+        rank: ``worst``, ``median`` or ``best`` for the attacker.
+        plain: as the owner has it.
+        disguised: as it was released.
+        rebuilt: as the attack gives it.
+    """
+
+    rank: str
+    plain: bytes
+    disguised: bytes
+    rebuilt: bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an attack achieved.
+
+    Attributes:
+        attack: name of the attack.
+        level: what the attacker knows.
+        leaks: what it gives away.
+        measures: numbers; the one that leaks most is the headline.
+        pairs: known pairs it was given, of the headline.
+        curve: the headline measure for smaller numbers of pairs too.
+        examples: pictures, worst to best.
+        facts: statistics that have no scale, such as of duplicates.
+        cost: of the attack, by its own count.
+        settings: its options.
+        seconds: it took.
+        note: what to know when reading it.
+    """
+
+    attack: str
+    level: Level
+    leaks: Leaks
+    measures: tuple[Measure, ...] = ()
+    pairs: int | None = None
+    curve: tuple[Point, ...] = ()
+    examples: tuple[Example, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    note: str = ""
+
+    @property
+    def headline(self) -> Measure | None:
+        """The measure that leaks most; the first one where none has a leakage."""
+        return headline(self.measures)
+
+    @property
+    def leakage(self) -> float | None:
+        """Leakage of the headline."""
+        return self.headline.leakage if self.headline else None
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts for the leakage of its level: it is about images, and has a scale."""
+        return self.leaks in _COUNTED and self.leakage is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding for JSON, without pictures."""
+        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        top = self.headline.to_dict() if self.headline else dict.fromkeys(Measure("", 0, 0, 0).to_dict())
+        return {
+            **{name: getattr(self, name) for name in told},
+            "level": self.level.value,
+            "counted": self.counted,
+            **top,
+            "measures": [each.to_dict() for each in self.measures],
+            "curve": [{"pairs": point.pairs, **point.measure.to_dict()} for point in self.curve],
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Finding":
+        """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
+        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        return cls(
+            **{name: fields[name] for name in kept},
+            level=Level(fields["level"]),
+            measures=tuple(map(Measure.from_dict, fields["measures"])),
+            curve=tuple(Point(each["pairs"], Measure.from_dict(each)) for each in fields["curve"]),
+            examples=tuple(_example(each) for each in fields.get("examples", ())),
+        )
+
+    def with_pictures(self) -> dict[str, Any]:
+        """Return :meth:`to_dict` and the pictures in base64."""
+        names = ("plain", "disguised", "rebuilt")
+        coded = [
+            {"rank": each.rank, **{name: base64.b64encode(getattr(each, name)).decode() for name in names}}
+            for each in self.examples
+        ]
+        return {**self.to_dict(), "examples": coded}
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """An attack that was not run, and why."""
+
+    attack: str
+    level: Level
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return {"attack": self.attack, "level": self.level.value, "reason": self.reason}
+
+
+def headline(measures: tuple[Measure, ...]) -> Measure | None:
+    """Return the measure that leaks most; the first one where none has a leakage."""
+    scaled = [each for each in measures if each.leakage is not None]
+    return max(scaled, key=lambda each: each.leakage or 0.0) if scaled else (measures[0] if measures else None)
+
+
+def _example(fields: dict[str, str]) -> Example:
+    return Example(fields["rank"], *(base64.b64decode(fields[name]) for name in ("plain", "disguised", "rebuilt")))
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

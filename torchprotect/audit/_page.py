@@ -1,0 +1,126 @@
+"""The report as one page: everything is in it, nothing is fetched."""
+
+import base64
+import importlib.util
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from torchprotect._files import atomic_file
+from torchprotect.attacks import Level
+from torchprotect.audit import _words
+from torchprotect.audit._finding import Example, Finding
+from torchprotect.audit._report import Report
+from torchprotect.audit._statement import MEANING, STATEMENT
+from torchprotect.audit._utility import mean_and_deviation
+from torchprotect.errors import ExportError
+
+_TEMPLATE = "report.html.j2"
+
+
+def require_page_tools(path: Path) -> None:
+    """Check, before the work begins, that a page can be drawn and written.
+
+    Raises:
+        ExportError: the extra is missing, or there is no such folder.
+    """
+    missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(f"a report needs {' and '.join(missing)}: pip install torchprotect[audit]")
+    if path.suffix not in (".html", ".htm"):
+        raise ExportError(f"the report is a page: give it a name that ends in .html, not {path.name}")
+    if not path.parent.is_dir():
+        raise ExportError(f"the folder to write {path} into does not exist")
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write the page to a temporary name, then rename it."""
+    with atomic_file(path) as file:
+        file.write(render(report).encode())
+
+
+def render(report: Report) -> str:
+    """Return the page as HTML. All text from outside is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _words.percent, "spaced": _words.spaced}
+    return environment.get_template(_TEMPLATE).render(_context(report))
+
+
+def _context(report: Report) -> dict[str, Any]:
+    about = [each for each in report.findings if each.leaks in ("equality", "metadata")]
+    attacks = sorted((each for each in report.findings if each not in about), key=lambda each: each.level.value)
+    curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
+    return {
+        "words": _words,
+        "facts": report.facts,
+        "levels": [_level(report, level) for level in Level],
+        "attacks": attacks,
+        "pictures": [(each, _rows(each)) for each in attacks if each.examples],
+        "curves": _draw(curves),
+        "utility": report.utility,
+        "trained": _trained(report),
+        "kept": _kept(report),
+        "equality": [each for each in about if each.leaks == "equality"],
+        "metadata": [each for each in about if each.leaks == "metadata"],
+        "not_run": report.not_run,
+        "meaning": MEANING,
+        "statement": STATEMENT,
+    }
+
+
+def _level(report: Report, level: Level) -> dict[str, Any]:
+    worst = report.worst(level)
+    return {
+        "name": level.value,
+        "knows": _words.KNOWS[level],
+        "worst": worst,
+        "leakage": worst.leakage if worst is not None else None,
+        "measured": report.measured(level),
+        "verdict": report.verdict(level),
+    }
+
+
+def _draw(curves: list[Finding]) -> str | None:
+    from torchprotect.audit._figures import draw_curves
+
+    return draw_curves(curves) if curves else None
+
+
+def _trained(report: Report) -> list[tuple[str, dict[str, float]]]:
+    """Return the utility's lines: what was trained and tested on, mean and deviation."""
+    found = report.utility
+    if found is None:
+        return []
+    lines = [
+        ("trained and tested on plain images", mean_and_deviation(found.plain)),
+        ("trained and tested on disguised images", mean_and_deviation(found.disguised)),
+        ("trained on disguised images, tested on plain ones", mean_and_deviation(found.crossed)),
+    ]
+    return [(name, values) for name, values in lines if values is not None]
+
+
+def _kept(report: Report) -> float | None:
+    """Return where the accuracy on disguised images lies between chance and plain images."""
+    found = report.utility
+    plain, disguised = (None, None) if found is None else map(mean_and_deviation, (found.plain, found.disguised))
+    if found is None or found.chance is None or plain is None or disguised is None:
+        return None
+    if not plain["mean"] > found.chance:
+        return None
+    return min(1.0, max(0.0, (disguised["mean"] - found.chance) / (plain["mean"] - found.chance)))
+
+
+def _rows(finding: Finding) -> list[tuple[str, list[dict[str, str]]]]:
+    """Return the pictures of an attack by rank."""
+    grouped = groupby(finding.examples, key=lambda each: each.rank)
+    return [(rank, [_uris(each) for each in some]) for rank, some in grouped]
+
+
+def _uris(example: Example) -> dict[str, str]:
+    kinds = {"plain": example.plain, "disguised": example.disguised, "rebuilt": example.rebuilt}
+    return {kind: "data:image/png;base64," + base64.b64encode(content).decode() for kind, content in kinds.items()}

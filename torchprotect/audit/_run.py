@@ -1,0 +1,145 @@
+"""The audit: evidence in, report out."""
+
+import datetime
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torchprotect._version import __version__
+from torchprotect.audit import _facts
+from torchprotect.audit._absent import absent
+from torchprotect.audit._bench import Bench, usable_device
+from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._evidence import Evidence
+from torchprotect.audit._finding import Finding, NotRun
+from torchprotect.audit._open import open_evidence
+from torchprotect.audit._page import require_page_tools, write_page
+from torchprotect.audit._report import Report
+from torchprotect.audit._settings import Settings
+from torchprotect.audit._store import Store
+from torchprotect.audit._utility import gather, trainings
+from torchprotect.errors import InputTypeError, ProtectError
+from torchprotect.keys import Key
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being run, the number of parts done, and the number in all."""
+
+
+def run(
+    out: str | os.PathLike[str] | Evidence,
+    *,
+    plain: Any = None,
+    key: Key | None = None,
+    report: str | os.PathLike[str] | None = None,
+    fast: bool = False,
+    limit: int = 10_000,
+    device: str | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+) -> Report:
+    """Run every attack that applies to an export, at every level of knowledge, and report what leaks.
+
+    Half of the disguised images are attacked. The plain images of the others, with their labels, are what an attacker
+    has from L1 on; pairs of them are what is known at L2. No attack gets a key.
+
+    Args:
+        out: folder of a finished export, or evidence of one's own.
+        plain: the source it was made from, by name or opened.
+        key: the key it was made with: it tells which plain image belongs to which disguised one.
+        report: path of the page to write, with the same in JSON beside it; nothing is written when ``None``.
+        fast: a fifth of the work.
+        limit: images to read at most.
+        device: where attacks and networks run, ``"cpu"`` by default.
+        settings: how much is done, in place of the defaults.
+        progress: called before each attack and at the end.
+        resume: whether to go on with an interrupted audit of the same images, settings and report.
+
+    Raises:
+        ExportError: ``out`` is no finished export; or the extra ``audit`` is missing and a page is wanted.
+        VerificationError: the export is not what its manifest says.
+        SourceError: ``plain`` cannot be read, or is not the source of this export.
+    """
+    if isinstance(out, Evidence) and (plain is not None or key is not None):
+        raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
+    path = None if report is None else Path(report)
+    if path is not None:
+        require_page_tools(path)
+    started, start = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    chosen = settings or (Settings().faster() if fast else Settings())
+    chosen = replace(chosen, device=device) if device is not None else chosen
+    usable_device(chosen.device)
+    evidence = out if isinstance(out, Evidence) else open_evidence(out, plain, key, limit=limit)
+    bench = Bench(evidence, chosen)
+    store = Store(None if path is None else _parts(path), _digest(evidence, chosen))
+    if not resume:
+        store.clear()
+    done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
+    if path is not None:
+        done.write(path.with_suffix(".json"))
+        write_page(done, path)
+        store.remove()
+    return done
+
+
+class _Audit:
+    """One call of :func:`run`: parts that were finished before are taken from the store."""
+
+    def __init__(self, bench: Bench, store: Store, progress: Progress) -> None:
+        self._bench, self._store, self._progress = bench, store, progress
+        self._trainings = trainings(bench)
+        self._total, self._done = len(self._trainings) + len(CHECKS), 0
+
+    def finish(self, started: datetime.datetime, start: float) -> Report:
+        learned = {name: self._part(name, work) for name, work in self._trainings.items()}
+        ran = [self._check(check) for check in CHECKS]
+        self._progress("done", self._total, self._total)
+        bench = self._bench
+        facts = {
+            "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "seconds": round(time.monotonic() - start, 1),
+            "environment": _facts.environment_facts(bench),
+            "settings": asdict(bench.settings),
+            "data": _facts.data_facts(bench.evidence),
+            "split": _facts.split_facts(bench),
+            "disguise": _facts.disguise_facts(bench.evidence),
+        }
+        not_run = [each for each in ran if isinstance(each, NotRun)] + absent(bench.evidence.scheme)
+        found = tuple(each for each in ran if isinstance(each, Finding))
+        return Report(found, tuple(not_run), gather(bench, learned), facts)
+
+    def _check(self, check: Check) -> Finding | NotRun:
+        reason = check.reason(self._bench)
+        if reason is not None:
+            self._done += 1
+            return NotRun(check.name, check.level, reason)
+        try:
+            part = self._part(check.name, lambda: check.timed(self._bench).with_pictures())
+        except ProtectError as error:
+            return NotRun(check.name, check.level, f"refused these images: {error}")
+        return Finding.from_dict(part)
+
+    def _part(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._progress(name, self._done, self._total)
+        self._done += 1
+        found = self._store.load(name)
+        if found is None:
+            found = work()
+            self._store.save(name, found)
+        return found
+
+
+def _parts(report: Path) -> Path:
+    return report.with_name(report.name + ".parts")
+
+
+def _digest(evidence: Evidence, settings: Settings) -> str:
+    return hashlib.sha256(f"{__version__} {evidence.digest} {settings}".encode()).hexdigest()
+
+
+def _show_nothing(name: str, done: int, total: int) -> None:
+    """Show nothing."""

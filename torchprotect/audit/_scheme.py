@@ -1,0 +1,98 @@
+"""What an attacker is taken to know of a disguise: its public parameters."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torchprotect.errors import BlockSizeError, ExportError
+
+Preserved = Literal["values", "energies", "equality"]
+
+_PRESERVED: dict[str, Preserved] = {"BlockPermute": "values", "RMTDisguise": "energies", "AESECBDisguise": "equality"}
+_PERTURBATION = "AdversarialEncrypt"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Public parameters of a disguise, as an export's manifest has them.
+
+    Attributes:
+        name: class of the transform.
+        block_size: ``(h, w)`` in pixels; ``None`` where it has no blocks.
+        permuted: whether the blocks are laid out in a secret order.
+        unit_pixels: pixels of a cipher unit.
+        noise: grey levels.
+        side: from which a matrix multiplies.
+        matrix: kind of the matrices.
+        channels: channels with a secret of their own; ``None`` shares one.
+        other: further keyed transforms of the same export; attacks that know one disguise do not fit them.
+        described: the manifest's entries, without ``key`` and ``permutation``.
+    """
+
+    name: str
+    block_size: tuple[int, int] | None = None
+    permuted: bool = False
+    unit_pixels: int = 16
+    noise: float = 0.0
+    side: Literal["right", "left"] = "right"
+    matrix: str = "orthogonal"
+    channels: int | None = None
+    other: tuple[str, ...] = ()
+    described: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name in _PRESERVED and self.block_size is None:
+            raise BlockSizeError(f"{self.name} works on blocks: give its block_size, (h, w) in pixels")
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Size of the blocks, for attacks on blocks."""
+        if self.block_size is None:
+            raise BlockSizeError(f"{self.name} has no blocks")
+        return self.block_size
+
+    @property
+    def matching(self) -> dict[str, Any]:
+        """What attacks that compare blocks are told: size, what is preserved, side, unit, noise."""
+        told = {"block_size": self.blocks, "preserved": self.preserved, "side": self.side, "noise": self.noise}
+        return {**told, "unit_pixels": self.unit_pixels}
+
+    @property
+    def preserved(self) -> Preserved | None:
+        """What it keeps of a block, as the attacks call it; ``None`` where no attack on blocks fits."""
+        return None if self.other or self.block_size is None else _PRESERVED.get(self.name)
+
+    @property
+    def readable(self) -> bool:
+        """Whether people can read the images as they are."""
+        return self.name == _PERTURBATION and not self.other
+
+
+def read_scheme(steps: Any) -> Scheme:
+    """Read the transform of a manifest; the last disguise in it is what the attacks are about.
+
+    Raises:
+        ExportError: it names no disguise, or is malformed.
+    """
+    keyed = [step for step in steps if isinstance(step, dict) and "key" in step] if isinstance(steps, list) else []
+    if not keyed:
+        raise ExportError("the manifest names no keyed disguise; export again with this version of torchprotect")
+    last = keyed[-1]
+    if "image_size" not in last and last["name"] != _PERTURBATION:
+        raise ExportError(
+            f"the manifest does not tell the block size of {last['name']}; export again with this torchprotect"
+        )
+    given = {name: last[name] for name in ("unit_pixels", "noise", "side", "matrix", "channels") if name in last}
+    return Scheme(
+        name=last["name"],
+        block_size=(last["block_size"][0], last["block_size"][1]) if "block_size" in last else None,
+        permuted=last["name"] == "BlockPermute" or last.get("permutation") is not None,
+        **given,
+        other=tuple(step["name"] for step in keyed[:-1]),
+        described=tuple(_public(step) for step in steps),
+    )
+
+
+def _public(step: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in step.items() if name not in ("key", "permutation", "model")} | (
+        {"permuted": step["permutation"] is not None} if "permutation" in step else {}
+    )

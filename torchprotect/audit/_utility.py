@@ -1,0 +1,111 @@
+"""What the images are still good for: networks trained on disguised images beside networks trained on plain ones."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from torchprotect import attacks
+from torchprotect.audit._bench import Bench
+
+Trained = dict[str, float]
+"""Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if it was asked."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Accuracies on images that were not trained on, one for each training.
+
+    Attributes:
+        plain: trained and tested on plain images.
+        disguised: trained and tested on disguised ones, by the labels as written.
+        crossed: trained on disguised images, tested on plain ones: what the release teaches about natural images.
+        chance: share of the most frequent class in the disguised test images.
+        trained: images a network was trained on.
+        tested: disguised images it was tested on.
+    """
+
+    plain: tuple[float, ...]
+    disguised: tuple[float, ...]
+    crossed: tuple[float, ...]
+    chance: float | None
+    trained: int
+    tested: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, means and deviations for JSON."""
+        kinds = ("plain", "disguised", "crossed")
+        return {**asdict(self), "summary": {kind: mean_and_deviation(getattr(self, kind)) for kind in kinds}}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Utility":
+        """Rebuild it from :meth:`to_dict`."""
+        plain, disguised, crossed = (tuple(fields[kind]) for kind in ("plain", "disguised", "crossed"))
+        return cls(plain, disguised, crossed, fields["chance"], fields["trained"], fields["tested"])
+
+
+def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
+    """Return mean and standard deviation; ``None`` of nothing."""
+    if not values:
+        return None
+    found = torch.tensor(values, dtype=torch.float64)
+    return {"mean": float(found.mean()), "sd": float(found.std()) if len(values) > 1 else 0.0, "n": len(values)}
+
+
+def trainings(bench: Bench) -> dict[str, Callable[[], Trained]]:
+    """Return the trainings to do, by name."""
+    evidence = bench.evidence
+    todo: dict[str, Callable[[], Trained]] = {}
+    for number in range(bench.settings.trainings if evidence.classes > 1 else 0):
+        if evidence.plain is not None and evidence.plain_labels is not None:
+            todo[f"plain training {number + 1}"] = partial(_train_plain, bench, number)
+        if evidence.labels is not None:
+            todo[f"disguised training {number + 1}"] = partial(_train_disguised, bench, number)
+    return todo
+
+
+def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
+    """Put the accuracies together; ``None`` where there are no labels to train by."""
+    labels = bench.evidence.labels
+    if not done:
+        return None
+    written = None if labels is None else labels[bench.split.attacked.to(labels.device)]
+    chance = None if written is None else float(written.bincount().max()) / len(written)
+    return Utility(
+        plain=tuple(each["accuracy"] for name, each in done.items() if name.startswith("plain")),
+        disguised=tuple(each["accuracy"] for name, each in done.items() if name.startswith("disguised")),
+        crossed=tuple(each["crossed"] for each in done.values() if "crossed" in each),
+        chance=chance,
+        trained=min(bench.settings.train_images, len(bench.split.others)),
+        tested=len(bench.split.attacked),
+    )
+
+
+def _train_plain(bench: Bench, number: int) -> Trained:
+    if number == 0:
+        return {"accuracy": bench.clean_accuracy}
+    model = bench.train(number, *bench.public(bench.settings.train_images))
+    clean = bench.split.clean
+    return {"accuracy": attacks.score_classes(model.predict(bench.plain(clean)), bench.plain_labels(clean)).accuracy}
+
+
+def _train_disguised(bench: Bench, number: int) -> Trained:
+    evidence = bench.evidence
+    assert evidence.labels is not None  # noqa: S101 - asked for above
+    home = evidence.labels.device
+    others, attacked = (each.to(home) for each in (bench.split.others, bench.split.attacked))
+    others = others[: bench.settings.train_images]
+    model = bench.train(number, bench.disguised(others), evidence.labels[others])
+    written = evidence.labels[attacked]
+    found = {"accuracy": attacks.score_classes(model.predict(bench.disguised(attacked)), written).accuracy}
+    if (
+        evidence.pairing is not None
+        and evidence.plain is not None
+        and evidence.plain.shape[1:] == evidence.disguised.shape[1:]
+    ):
+        plain = bench.truth(attacked)
+        plain = plain.to(evidence.disguised.dtype) if plain.dtype == torch.uint8 else plain
+        found["crossed"] = attacks.score_classes(model.predict(plain), written).accuracy
+    return found

@@ -1,0 +1,92 @@
+"""What levels, attacks and numbers are called on the page and in the terminal."""
+
+import math
+
+from torchprotect.attacks import Level
+from torchprotect.audit._finding import Measure
+
+KNOWS = {
+    Level.CIPHERTEXT_ONLY: "has the disguised images alone",
+    Level.PUBLIC_DATA: "also has plain images of the same kind, with labels, and the algorithm",
+    Level.KNOWN_PAIRS: "also has known pairs of a plain and its disguised image",
+    Level.CHOSEN_PLAINTEXT: "also gets images of their choice disguised",
+    Level.PARTIAL_KEY: "also has a part of the key",
+}
+
+_NOTHING = "\u2013"
+
+LEAKS = {
+    "class": "the class",
+    "picture": "the picture",
+    "identity": "which image it is",
+    "key": "a part of the key",
+    "equality": "what is equal",
+    "metadata": "what stands beside",
+}
+
+ATTACKS = {
+    "duplicate_statistics": ("Duplicates", "counts images and cipher units that repeat"),
+    "metadata_scan": ("Metadata", "reads names, order, sizes, times and whatever else stands beside the pixels"),
+    "jigsaw_attack": ("Jigsaw", "puts blocks together by what fits at their edges"),
+    "DNNExaminer": (
+        "Direct re-identification",
+        "a network that knows plain images looks at disguised ones as they are",
+    ),
+    "recover_permutation_from_statistics": ("Order from statistics", "matches blocks with places by public images"),
+    "row_energy_attack": ("Row energies", "guesses the class from the norms of block rows, which rotations keep"),
+    "silhouette_attack": ("Silhouettes", "guesses the class from where cipher units repeat"),
+    "linkage_attack": ("Linkage", "finds the disguised version of a known image"),
+    "recover_permutation": ("Order from pairs", "matches blocks with places by known pairs"),
+    "codebook_attack": ("Codebook", "looks cipher units up in a dictionary made of known pairs"),
+    "regression_attack": ("Regression", "fits a linear way back to known pairs"),
+    "reconstruction_attack": ("Learned inversion", "trains a U-Net on known pairs to draw the plain image"),
+}
+
+
+def title(attack: str) -> str:
+    """Return what an attack is called."""
+    return ATTACKS[attack][0] if attack in ATTACKS else attack
+
+
+def about(attack: str) -> str:
+    """Return what an attack does, in half a sentence."""
+    return ATTACKS[attack][1] if attack in ATTACKS else ""
+
+
+def percent(value: float | None) -> str:
+    """Return a share for people."""
+    return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}".replace("%", " %")
+
+
+def number(metric: str, value: float | None) -> str:
+    """Return a value of a metric for people."""
+    if value is None or math.isnan(value):
+        return _NOTHING
+    if metric.startswith("PSNR"):
+        return f"{value:.1f} dB"
+    return f"{value:.2f}" if metric == "SSIM" else percent(value)
+
+
+def interval(measure: Measure) -> str:
+    """Return the 95 % interval of a measure for people."""
+    return f"{number(measure.metric, measure.low)} to {number(measure.metric, measure.high)}"
+
+
+def spaced(name: str) -> str:
+    """Return a field's name in words."""
+    return name.replace("_", " ")
+
+
+def shown(name: str, value: object) -> str:
+    """Return a fact for people, by its name and kind."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return percent(value) if name.endswith(("share", "rate", "constant")) else f"{value:,.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return (" x " if name.endswith("size") else ", ").join(shown(name, each) for each in value)
+    return str(value)

@@ -1,0 +1,124 @@
+"""``torchprotect audit``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+
+if TYPE_CHECKING:
+    from torchprotect.audit import Progress, Report
+
+_EXCEEDED = 3
+
+
+def audit(
+    out: Annotated[Path, typer.Argument(help="Folder of a finished export.", exists=True, file_okay=False)],
+    report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
+    plain: Annotated[
+        str | None, typer.Option(help="The source it was made from, as for `torchprotect export`.", metavar="SOURCE")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Key file: tells which plain image is which; attacks never see it.", dir_okay=False),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    fast: Annotated[bool, typer.Option("--fast", help="A fifth of the work.")] = False,
+    limit: Annotated[int, typer.Option(help="Images to read at most.", min=20)] = 10_000,
+    max_leakage: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit code 3 if more leaks at a level, such as L1=0.5; may be repeated.", metavar="LEVEL=VALUE"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where attacks and networks run: cpu, cuda, ..")] = "cpu",
+    pictures: Annotated[bool, typer.Option(help="Show some plain, disguised and rebuilt images on the page.")] = True,
+) -> None:
+    """Run every attack that applies to an export, and write one page that says what leaks.
+
+    Run the same command again to go on with an interrupted audit.
+    """
+    with errors_as_exit_codes():
+        bounds = [_bound(each) for each in max_leakage or []]
+        from dataclasses import replace
+
+        from torchprotect import audit as room
+
+        settings = room.Settings().faster() if fast else room.Settings()
+        settings = replace(settings, device=device, pictures=pictures)
+        secret = None if key is None else load_key(key, passphrase_file)
+        with _progress() as progress:
+            found = room.run(
+                out, plain=plain, key=secret, report=report, limit=limit, settings=settings, progress=progress
+            )
+        _print_verdicts(found)
+        typer.echo(
+            f"{report}: {len(found.findings)} attacks ran, {len(found.not_run)} did not, {found.facts['seconds']} s"
+        )
+        _compare(found, bounds)
+
+
+def _bound(text: str) -> tuple[str, float]:
+    from torchprotect.audit._report import level_of
+    from torchprotect.errors import InputRangeError
+
+    level, _, value = text.partition("=")
+    try:
+        bound = float(value)
+    except ValueError:
+        bound = -1.0
+    if not 0 <= bound <= 1:
+        raise InputRangeError(f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}")
+    return level_of(level).value, bound
+
+
+def _print_verdicts(found: "Report") -> None:
+    from torchprotect.attacks import Level
+    from torchprotect.audit._words import title
+
+    for level in Level:
+        worst = found.worst(level)
+        if worst is not None and found.measured(level):
+            typer.echo(f"{level.value}  {worst.leakage:6.1%}  {title(worst.attack)}")
+        else:
+            typer.echo(f"{level.value}     not measured")
+
+
+def _compare(found: "Report", bounds: list[tuple[str, float]]) -> None:
+    """End with code 1 where nothing was measured, with 3 where more leaks than is allowed."""
+    unknown = [level for level, _ in bounds if not found.measured(level)]
+    exceeded = [(level, bound) for level, bound in bounds if (found.leakage(level) or 0.0) > bound]
+    for level, bound in exceeded:
+        typer.secho(
+            f"leakage at {level} is {found.leakage(level):.1%}, at most {bound:.1%} is allowed", fg="red", err=True
+        )
+    if unknown:
+        typer.secho(f"error: no attack was measured at {', '.join(unknown)}; the report says why", fg="red", err=True)
+    if exceeded or unknown:
+        raise typer.Exit(_EXCEEDED if exceeded else 1)
+
+
+@contextmanager
+def _progress() -> Iterator["Progress | None"]:
+    """Draw what is being run, parts done and time on standard error; nothing where that is no terminal."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from torchprotect.audit._words import title
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task("reading", total=None)
+
+        def advance(name: str, done: int, total: int) -> None:
+            drawn.update(task, completed=done, total=total, description=title(name))
+
+        yield advance
