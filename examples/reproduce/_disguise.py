@@ -279,18 +279,19 @@ class World:
 
     def success(self, name: str, fold: int, rebuilt: Tensor, labels: Tensor) -> float:
         """Return the attack success rate as the paper defines it, in percent."""
-        examiner, test = self.examiner(name, fold), self.test(name, fold)
-        baseline = self._keep(
-            f"examiner {name} {fold}", lambda: attacks.examiner_score(examiner, test.images, test.labels).accuracy
-        )
-        rate = attacks.examiner_score(examiner, crop(rebuilt), labels, baseline).success_rate
+        baseline = self._accuracy(name, fold, PLAIN) / 100
+        rate = attacks.examiner_score(self.examiner(name, fold), crop(rebuilt), labels, baseline).success_rate
         return 100 * (rate or 0.0)
 
     def _accuracy(self, name: str, fold: int, disguise: Disguise) -> float:
         def measure() -> float:
             torch.manual_seed(fold)  # of the noise
             owner, train, test = self.owner(name, fold, disguise), self.train(name, fold), self.test(name, fold)
-            network = self._network(Images(owner(train.images), train.labels), disguise.size)
+            network = (
+                self.examiner(name, fold)
+                if disguise == PLAIN
+                else self._network(Images(owner(train.images), train.labels), disguise.size)
+            )
             accuracy = 100 * attacks.examiner_score(network, owner(test.images), test.labels).accuracy
             print(f"{name}, fold {fold}: {accuracy:.1f} % with {disguise}", flush=True)
             return accuracy

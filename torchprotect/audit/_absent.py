@@ -17,11 +17,18 @@ _PERTURBATION = (
     ("orthogonal_projection", "followed by a full training: run it by itself"),
     ("adapt_gta", "several full trainings: run it by itself"),
 )
+_SCRAMBLING = (
+    "distance_correlation",
+    "small_seed_search",
+)
 
 
 def absent(scheme: Scheme) -> list[NotRun]:
     """Return what is missing for a disguise, beyond what its checks say of themselves."""
     found = [NotRun(name, Level.PUBLIC_DATA, reason) for name, reason in _PERTURBATION if scheme.readable]
+    if scheme.name == "OWSDScramble":
+        reason = "works on embeddings or answers of a service, which an export does not hold: run it by itself"
+        found += [NotRun(name, Level.PUBLIC_DATA, reason) for name in _SCRAMBLING]
     found += [
         NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version"),
         NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version"),

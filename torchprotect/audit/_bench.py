@@ -86,8 +86,10 @@ class Bench:
 
     def numbers_of_pairs(self) -> list[int]:
         """Return the numbers of known pairs to try, ascending."""
-        wanted = [each for each in self.settings.pairs if each <= len(self.split.known)]
-        return wanted or [len(self.split.known)]
+        scheme, most = self.evidence.scheme, len(self.split.known)
+        least = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # what tells the order
+        wanted = {max(least, each) for each in self.settings.pairs if each <= most}
+        return sorted(wanted) or [most]
 
     @cached_property
     def examiner(self) -> DNNExaminer:

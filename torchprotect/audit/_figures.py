@@ -34,6 +34,7 @@ def draw_curves(findings: list[Finding]) -> str:
                 marker=_MARKERS[place % len(_MARKERS)],
                 linewidth=1.8,
                 markersize=5,
+                linestyle="-" if each.counted else ":",
                 label=title(each.attack),
                 clip_on=False,
             )

@@ -26,11 +26,12 @@ def of_classes(bench: Bench, result: ClassGuesses, indices: Tensor, metric: str 
 
 
 def of_linkage(result: LinkageResult, truth: Tensor, candidates: int) -> tuple[Measure, ...]:
-    """Return the share of known images that are found among the disguised ones, at one guess and at more."""
+    """Return the share of known images that are found among the disguised ones at the first guess, and at more."""
     score = attacks.score_linkage(result, truth, candidates=candidates)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(f"re-identification@{k}", share, low, high, chance, 1.0) for k, share, low, high, chance in rows
+        Measure(f"re-identification@{k}", share, low, high, chance, 1.0 if k == 1 else None)
+        for k, share, low, high, chance in rows
     )
 
 

@@ -93,6 +93,6 @@ def read_scheme(steps: Any) -> Scheme:
 
 
 def _public(step: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in step.items() if name not in ("key", "permutation", "model")} | (
+    return {name: value for name, value in step.items() if name not in ("key", "permutation", "model", "inverse")} | (
         {"permuted": step["permutation"] is not None} if "permutation" in step else {}
     )

@@ -43,6 +43,21 @@ ATTACKS = {
 }
 
 
+_FACTS = {
+    "image_groups": "groups of equal images",
+    "image_share": "images that equal another one",
+    "unit_share": "units that repeat at their place",
+    "unit_share_by_position": "the same, place by place",
+    "background_share": "units that are the most frequent at their place",
+    "hit_rate": "units in the book",
+    "hit_rate_non_constant": "units in the book, without even ones",
+    "rank_least": "least rank",
+    "rank_most": "largest rank",
+}
+
+_LONG = 12
+
+
 def title(attack: str) -> str:
     """Return what an attack is called."""
     return ATTACKS[attack][0] if attack in ATTACKS else attack
@@ -74,7 +89,7 @@ def interval(measure: Measure) -> str:
 
 def spaced(name: str) -> str:
     """Return a field's name in words."""
-    return name.replace("_", " ")
+    return _FACTS.get(name, name.replace("_", " "))
 
 
 def shown(name: str, value: object) -> str:
@@ -84,9 +99,11 @@ def shown(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return percent(value) if name.endswith(("share", "rate", "constant")) else f"{value:,.4g}"
+        return percent(value) if {"share", "rate"} & set(name.split("_")) else f"{value:,.4g}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list) and len(value) > _LONG:
+        return f"{shown(name, min(value))} to {shown(name, max(value))}"
     if isinstance(value, list):
         return (" x " if name.endswith("size") else ", ").join(shown(name, each) for each in value)
     return str(value)

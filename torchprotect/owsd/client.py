@@ -32,7 +32,7 @@ class Client:
         ledger: counts what is sent under each key and stops at its bound.
         answers: where answers are kept, so that none is paid for twice; not kept when ``None``.
         name: of the cloud and its model, under which answers are kept.
-        batch_size: images embedded, scrambled and sent at once.
+        batch_size: images embedded, scrambled and sent at once; a failure loses the answers of one batch at most.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -47,7 +47,7 @@ class Client:
         ledger: Ledger,
         answers: AnswerCache | None = None,
         name: str = "cloud",
-        batch_size: int = 64,
+        batch_size: int = 16,
     ) -> None:
         self.encoders = [encoders] if isinstance(encoders, nn.Module) else list(encoders)
         self.keys = [keys] if isinstance(keys, OWSDKey) else list(keys)

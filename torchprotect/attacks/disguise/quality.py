@@ -65,8 +65,8 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     window = min(_WINDOW, 2 * min(images.shape[-2:]) - 1)
     found = []
     for pair in _batches(images, reference):
-        planes = (each.flatten(0, 1)[None] for each in pair)  # channels of one image: the same, several times faster
-        found.append(similarity_map(*planes, window_size=window, eps=0.0).mean((0, 2, 3)))
+        one, other = (each.flatten(0, 1)[None] for each in pair)  # as channels of one image: several times faster
+        found.append(similarity_map(one, other, window, eps=0.0).mean((0, 2, 3)))
     return torch.cat(found).unflatten(0, images.shape[:2]).mean(1)
 
 
