@@ -61,6 +61,11 @@ def make_networks(public, cloud_images, epochs):
     return encoder, owsd.ModelCloud(Grey(train(network(8, 10), *cloud_images, epochs)), size=(28, 28))
 
 
+@torch.no_grad()
+def embed(encoder, images):
+    return encoder(images / 255)
+
+
 # %%
 # Ask, learn to read the answers, try
 # -----------------------------------
@@ -108,8 +113,8 @@ def main():
     public, cloud_images, ours = ((images[part], labels[part]) for part in (fifth == 0, fifth == 1, fifth > 1))
     encoder, cloud = make_networks(public, cloud_images, arguments.epochs)
 
-    embed = torch.no_grad()(lambda plain: encoder(plain / 255))
-    key = keys.OWSDKey.generate(embedding_size=256, image_size=(32, 32), width=8, embeddings=embed(public[0]))
+    calibration = embed(encoder, public[0])
+    key = keys.OWSDKey.generate(embedding_size=256, image_size=(32, 32), width=8, embeddings=calibration)
     test = torch.arange(len(ours[0])) % 4 == 0
     with tempfile.TemporaryDirectory() as folder:
         ledger = owsd.Ledger(Path(folder) / "use.ledger")
@@ -119,7 +124,7 @@ def main():
         sent = ledger.use(key.fingerprint)
         print(f"{sent.used:,} scrambled images sent under this key, of {sent.bound:,}; no plain ones")
     for pairs in (30, 100, 300):
-        score = link(embed(ours[0]), key, test, pairs)
+        score = link(embed(encoder, ours[0]), key, test, pairs)
         print(
             f"linked to plain images by who knows {pairs} pairs: {score.shares[0]:.1%} (chance {score.chance[0]:.1%})"
         )

@@ -18,24 +18,25 @@ QUICK = audit.Settings(
 
 
 def pictures(count: int = 240, seed: int = 0, channels: int = 1) -> tuple[Tensor, Tensor]:
-    """Return uint8 images: a bright shape on black, one for each class, moved, dimmed and textured in its own way."""
+    """Return uint8 images: a bright shape on black, one for each class, moved, dimmed, holed and textured."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % CLASSES
     across = torch.arange(16).repeat(16, 1)
     images = torch.zeros(count, channels, *SIZE)
     for place, label in enumerate(labels.tolist()):
-        x, y = torch.randint(3, 7, (2,), generator=generator).tolist()
+        x, y = (int(torch.randint(*edges, (), generator=generator)) for edges in ((0, 4), (6, 12)))  # not symmetric
         shape = torch.zeros(SIZE, dtype=torch.bool)
         if label == 0:
-            shape[y : y + 3, 1:15] = True
+            shape[y : y + 4, 2:16] = True
         elif label == 1:
-            shape[1:15, x : x + 3] = True
+            shape[1:15, x : x + 5] = True
         elif label == 2:
-            shape[y : y + 7, x : x + 7] = True
+            shape[y - 4 : y + 3, x : x + 8] = True
         else:
             shape = (across - across.T).abs() < 2
         level = 130 + 100 * torch.rand((), generator=generator)
-        images[place] = shape * (level + 25 * torch.rand(channels, *SIZE, generator=generator))
+        holes = (torch.rand(16, 4, generator=generator) > 0.25).repeat_interleave(4, 1)
+        images[place] = shape * holes * (level + 25 * torch.rand(channels, *SIZE, generator=generator))
     return images.round().to(torch.uint8), labels
 
 
@@ -70,10 +71,10 @@ def export(out, kind: str = "RMTDisguise", key=None, dataset=None, *, noise: flo
     return key
 
 
-def control(kind: str, how: str, count: int = 240) -> audit.Evidence:
+def control(kind: str, how: str, count: int = 400) -> audit.Evidence:
     """Return evidence whose disguise does nothing (``identity``), or leaves nothing (``noise``)."""
     images, labels = pictures(count)
-    scheme = audit.Scheme(kind, block_size=BLOCK, permuted=True)
+    scheme = audit.Scheme(kind, block_size=BLOCK, permuted=True, unit_pixels=4)
     generator = torch.Generator().manual_seed(9)
     disguised = images
     if how == "noise":

@@ -96,7 +96,7 @@ def open_browser():
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
     flags += ["--disable-dev-shm-usage", "--disable-background-networking", f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(
-        ["/bin/sh", "-c", shell, find_browser(), *flags],
+        ["bash", "-c", shell, find_browser(), *flags],
         pass_fds=(to_read, to_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

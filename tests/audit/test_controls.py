@@ -38,7 +38,8 @@ def test_identity_leaks_about_everything(kind, identity):
     assert identity.utility.plain[0] > 0.9
     for each in identity.findings:
         if each.leakage is not None:
-            assert each.leakage > 0.85, (each.attack, each.measures)
+            least = 0.85 if each.counted else 0.4  # statistics cannot tell places apart that are black in most images
+            assert each.leakage > least, (each.attack, each.measures)
     assert identity.leakage("L1") > 0.97
     assert identity.leakage("L2") > 0.97
 

@@ -1,6 +1,13 @@
 """Attacks: functions of what an attacker sees, each saying at which knowledge and cost."""
 
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks._result import (
+    AttackResult,
+    ClassGuesses,
+    Level,
+    LinkageResult,
+    PermutationResult,
+    Reconstruction,
+)
 from torchprotect.attacks.disguise._metadata_checks import MetadataFinding
 from torchprotect.attacks.disguise._score import (
     examiner_score,
@@ -46,6 +53,7 @@ from torchprotect.attacks.perturbation.train_and_watch import TrainingCurve, tra
 
 __all__ = [
     "AttackResult",
+    "ClassGuesses",
     "CodebookResult",
     "CorrespondenceResult",
     "CorrespondenceScore",
@@ -58,11 +66,14 @@ __all__ = [
     "HypothesisResult",
     "JigsawResult",
     "Level",
+    "LinkageResult",
     "LinkageScore",
     "MetadataFinding",
     "MetadataResult",
     "OrthogonalProjectionResult",
+    "PermutationResult",
     "ReadingResult",
+    "Reconstruction",
     "ReconstructionScore",
     "RegressionResult",
     "SeedResult",

@@ -55,5 +55,5 @@ def _fit(vectors: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[T
         total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     return weights.detach(), bias.detach()

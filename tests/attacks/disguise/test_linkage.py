@@ -1,0 +1,274 @@
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from disguised_shapes import BLOCK, aes, blocks_with_loops, random_order, rmt, shapes, share
+from support import make_image
+
+from torchprotect import data, functional
+from torchprotect.attacks import Level, linkage_attack, score_linkage
+from torchprotect.attacks.disguise._assignment import assign, margins
+from torchprotect.attacks.disguise._neighbours import nearest
+from torchprotect.attacks.disguise._preserved import Reading
+from torchprotect.attacks.disguise._products import add_noise_energy, common_metric, products
+from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
+
+
+def mixed(count, seed=0, channels=1):
+    """Images, their disguised order, and where each of them lies in it."""
+    images = shapes(count, seed, channels)[0]
+    places = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return images, images[places], places.argsort()
+
+
+# what is compared
+
+
+def test_nearest_is_what_sorting_all_distances_gives(device):
+    queries, candidates = make_image(30, 7, seed=1).float(), make_image(50, 7, seed=2).float() + 1000
+    indices, distances = nearest(queries.to(device), candidates.to(device), 4)
+    for query, index, distance in zip(queries, indices.cpu().tolist(), distances.cpu().tolist()):
+        expected = sorted((math.dist(query.tolist(), each.tolist()), n) for n, each in enumerate(candidates))[:4]
+        assert index == [n for _, n in expected]
+        assert distance == pytest.approx([far for far, _ in expected], rel=1e-5)
+
+
+def test_nearest_is_the_same_in_parts(monkeypatch):
+    queries, candidates = (make_image(40, 9, seed=seed).float() for seed in (1, 2))
+    whole = nearest(queries, candidates, 3)
+    monkeypatch.setattr("torchprotect.attacks.disguise._neighbours._NUMBERS_AT_ONCE", 200)
+    for one, other in zip(whole, nearest(queries, candidates, 3)):
+        torch.testing.assert_close(one, other)
+    assert nearest(candidates, candidates, 1)[1].eq(0).all()  # no rounding: equal is at distance 0
+
+
+def test_assignment_is_the_best_of_all_orders():
+    costs = make_image(5, 5, seed=3).float()
+    best = min(itertools.permutations(range(5)), key=lambda order: sum(costs[n, m] for n, m in enumerate(order)))
+    order = assign(costs)
+    assert order.tolist() == list(best)
+    for place, (block, margin) in enumerate(zip(best, margins(costs, order).tolist())):
+        assert margin == min(costs[place, other] for other in range(5) if other != block) - costs[place, block]
+    assert margins(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64)).tolist() == [math.inf]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_products_are_those_of_rows(side):
+    images = make_image(2, 3, 8, 8)
+    plain, _ = Reading((4, 2), "energies", side).lines(images, images)
+    read = products(plain)
+    for n, image in enumerate(images):
+        for position, block in enumerate(blocks_with_loops(image, (4, 2))):
+            expected = []
+            for plane in block:
+                lines = plane if side == "right" else plane.T
+                for i, j in itertools.combinations_with_replacement(range(len(lines)), 2):
+                    expected.append(float(lines[i] @ lines[j]) * (1 if i == j else math.sqrt(2)))
+            assert read[position, n].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_mean_of_the_noise_is_counted_in(learned):
+    """Products of many noisy versions of one image have the mean that is expected of it."""
+    noise, plain = 80.0, make_image(1, 1, 4, 8, seed=4)
+    noisy = plain.expand(40000, -1, -1, -1) + noise * torch.rand(
+        40000, 1, 4, 8, generator=torch.Generator().manual_seed(0)
+    )
+    reading = Reading(BLOCK, "energies", noise=noise)
+    lines, seen = reading.lines(plain, noisy)
+    metric = torch.tensor([[2.0, 1, 0, 0], [1, 3, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]).expand(2, 1, 4, 4)
+    metric = metric if learned else None
+    expected = add_noise_energy(products(lines, metric), 4, noise**2 / 12, metric, 4)
+    torch.testing.assert_close(products(seen, metric).mean(1), expected[:, 0], rtol=5e-3, atol=100)
+    wide, norms = reading.norms(plain, noisy)
+    torch.testing.assert_close(norms.square().mean(1), wide[:, 0].square(), rtol=5e-3, atol=0)
+
+
+@pytest.mark.parametrize("matrix", ["orthogonal", "uniform", "gaussian"])
+def test_no_matrix_changes_products_in_a_learned_metric(matrix):
+    images = (make_image(300, 2, 16, 16).float() / 2 + shapes(300, 0, 2)[0] / 2).to(torch.uint8)  # of full rank
+    reading = Reading(BLOCK, "energies")
+    lines, seen = reading.lines(images, rmt(images, matrix=matrix))
+    expected, found = (products(each, common_metric(each)) for each in (lines, seen))
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 * float(expected.std()))
+    if matrix == "orthogonal":
+        torch.testing.assert_close(products(seen), products(lines), rtol=1e-3, atol=1)
+
+
+def test_a_learned_metric_leaves_out_what_neighbours_do_not_share():
+    """A direction that is noise in each line counts for nothing, however strong it is."""
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(1, 5000, 1, 1, 1, generator=generator).expand(-1, -1, -1, 4, -1)
+    alone = 100 * torch.randn(1, 5000, 1, 4, 1, generator=generator)
+    metric = common_metric(torch.cat([shared, alone], -1))[0, 0]
+    assert metric[0, 0] == pytest.approx(1, rel=0.1)
+    assert metric[1, 1] * 100**2 < 0.01
+
+
+def test_a_learned_metric_of_single_lines_is_that_of_whitened_ones():
+    lines = torch.randn(2, 900, 1, 1, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 10, 100])
+    metric = common_metric(lines)[:, 0]
+    expected = torch.stack([torch.linalg.inv(each.T @ each / 900) for each in lines[:, :, 0, 0].double()])
+    torch.testing.assert_close(metric, expected)
+
+
+# the attack
+
+
+def attack_with_loops(known, disguised):
+    """Sort each pixel of the blocks over the image, compare all with all."""
+
+    def read(image):
+        return torch.stack([block.flatten() for block in blocks_with_loops(image)]).sort(0).values.flatten()
+
+    far = [[math.dist(read(one).tolist(), read(other).tolist()) for other in disguised] for one in known]
+    return torch.tensor(far).sort(1)
+
+
+def test_values_as_with_loops(device):
+    known, moved, _ = mixed(12)
+    disguised = functional.block_permute(moved, random_order())
+    expected = attack_with_loops(known, disguised)
+    result = linkage_attack(
+        known.to(device), disguised.to(device), block_size=BLOCK, preserved="values", rounds=0, k=12
+    )
+    torch.testing.assert_close(result.distances.cpu(), expected.values.float(), rtol=1e-4, atol=1e-2)
+    assert torch.equal(result.guesses[:, 0].cpu(), expected.indices[:, 0])
+    assert torch.equal(result.guesses.sort(1).values.cpu(), torch.arange(12).expand(12, -1))
+    single = linkage_attack(known[5:6], disguised, block_size=BLOCK, preserved="values", rounds=0, k=12)
+    torch.testing.assert_close(single.distances, result.distances[5:6].cpu())
+
+
+def test_values_are_found_at_distance_0():
+    known, moved, truth = mixed(200, channels=3)
+    result = linkage_attack(
+        known, functional.block_permute(moved, random_order()), block_size=BLOCK, preserved="values", k=3
+    )
+    assert share(result.guesses[:, 0], truth) == 1
+    assert result.distances[:, 0].eq(0).all()
+    assert result.level is Level.PUBLIC_DATA
+    assert result.cost == {"known": 200, "candidates": 200, "features": 3 * 16 * 16, "passes": 3}
+    assert json.loads(result.to_json())["guesses"] == result.guesses.tolist()
+
+
+@pytest.mark.parametrize("matrix", ["orthogonal", "uniform", "gaussian"])
+@pytest.mark.parametrize(("side", "channels", "noise"), [("right", None, 0), ("left", 3, 0), ("right", 3, 40)])
+def test_products_with_any_matrix_link(matrix, side, channels, noise, device):
+    known, moved, truth = mixed(400, channels=channels or 1)
+    disguised = rmt(moved, noise=noise, order=random_order(), matrix=matrix, side=side, channels=channels)
+    options = {"block_size": BLOCK, "side": side, "noise": noise, "learned_scale": matrix != "orthogonal"}
+    result = linkage_attack(known.to(device), disguised.to(device), **options)
+    assert result.guesses.device.type == device.type
+    score = score_linkage(result, truth, k=1)
+    assert score.shares[0] > (0.97 if noise else 0.99)
+    assert score.chance[0] == 1 / 400
+
+
+def test_the_order_learned_from_links_helps():
+    known, moved, truth = mixed(400)
+    disguised = rmt(moved, noise=150, order=random_order())
+    shares = [
+        share(linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=n).guesses[:, 0], truth)
+        for n in (0, 1)
+    ]
+    assert shares[0] + 0.03 < shares[1]
+
+
+def test_the_mean_of_the_noise_helps():
+    known, moved, truth = mixed(400)
+    disguised = rmt(moved, noise=150, order=random_order())
+    shares = [
+        share(linkage_attack(known, disguised, block_size=BLOCK, noise=n).guesses[:, 0], truth) for n in (0, 150)
+    ]
+    assert shares[0] + 0.03 < shares[1]
+
+
+def test_floats_and_grey_levels_are_the_same():
+    known, moved, truth = mixed(100)
+    for noise in (0.0, 30.0):
+        whole = rmt(moved, noise=noise, order=random_order())
+        one = linkage_attack(known, whole, block_size=BLOCK, noise=noise, k=1)
+        other = linkage_attack(known / 255, whole / 255, block_size=BLOCK, noise=noise, k=1)
+        assert torch.equal(one.guesses, other.guesses)
+        torch.testing.assert_close(one.distances, other.distances, rtol=1e-3, atol=5)
+        assert share(one.guesses[:, 0], truth) > 0.95
+
+
+def test_members_are_found_among_strangers():
+    """Few of the known images are in the set; the links of the others lead nowhere."""
+    inside, moved, truth = mixed(40)
+    others, strangers = shapes(360, 1)[0], shapes(360, 2)[0]
+    disguised = rmt(torch.cat([moved, others]), order=random_order(), noise=20)
+    known = torch.cat([inside, strangers])
+    result = linkage_attack(known, disguised, block_size=BLOCK, noise=20, k=1)
+    assert share(result.guesses[:40, 0], truth) > 0.97
+    distances = result.distances[:, 0]
+    assert distances[:40].median() < distances[40:].median() / 2
+
+
+def test_equal_units_link():
+    """Few grey levels, so that units repeat; the keys of each position are different."""
+    images = make_image(300, 1, 4, 4, seed=1) % 3 * 100
+    images = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    images[:, :, :4, :4] //= 200  # a place where most are background
+    places = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    disguised = aes(images[places], order=random_order())
+    result = linkage_attack(images, disguised, block_size=BLOCK, preserved="equality", k=1)
+    plain = linkage_attack(images, images[places], block_size=BLOCK, preserved="equality", k=1)
+    assert torch.equal(result.guesses, plain.guesses)  # nothing is lost by the cipher
+    assert share(result.guesses[:, 0], places.argsort()) > 0.5
+    assert result.distances.eq(0).all()
+
+
+def test_controls():
+    """As they are, images are found; in fresh noise they are not."""
+    known, moved, truth = mixed(300)
+    fresh = torch.rand(300, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    for preserved in ("values", "energies", "equality"):
+        options = {"block_size": BLOCK, "preserved": preserved, "k": 1}
+        noise = (255 * fresh).to(torch.uint8) if preserved == "equality" else 255 * fresh
+        found = score_linkage(linkage_attack(known, noise, **options), truth, k=1)
+        assert found.low[0] <= found.chance[0] <= found.high[0]
+        if preserved != "equality":
+            scale = moved.float()
+            assert share(linkage_attack(known, scale, **options).guesses[:, 0], truth) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"k": 0}, InputRangeError, "k is"),
+        ({"k": 6}, InputRangeError, "5 disguised images"),
+        ({"rounds": -1}, InputRangeError, "rounds"),
+        ({"noise": -1.0}, InputRangeError, "noise"),
+        ({"noise": math.nan}, InputRangeError, "noise"),
+        ({"preserved": "colour"}, InputRangeError, "'values', 'energies', 'equality'"),
+        ({"side": "top"}, InputRangeError, "'right' or 'left'"),
+        ({"block_size": (5, 4)}, BlockSizeError, "do not divide"),
+        ({"preserved": "equality", "unit_pixels": 5}, BlockSizeError, "units of 5"),
+        ({"known": torch.zeros(0, 1, 16, 16)}, InputShapeError, "at least one"),
+        ({"known": torch.zeros(5, 1, 16, 12)}, InputShapeError, "one size"),
+        ({"known": torch.zeros(5, 1, 16, 16, dtype=torch.int32)}, InputTypeError, "int32"),
+        ({"disguised": torch.full((5, 1, 16, 16), torch.nan)}, InputRangeError, "NaN"),
+    ],
+)
+def test_linkage_refuses(change, error, message):
+    images = shapes(5, 0)[0]
+    given = {"known": images, "disguised": images.float(), "block_size": BLOCK, "k": 1, **change}
+    with pytest.raises(error, match=message):
+        linkage_attack(given.pop("known"), given.pop("disguised"), **given)
+
+
+def bulk(source, count):
+    return torch.stack([source[n].image for n in range(count)])
+
+
+@pytest.mark.parametrize(("matrix", "least"), [("orthogonal", 0.99), ("gaussian", 0.95)])
+def test_fashion_mnist_is_linked_through_noise(real, matrix, least):
+    images = bulk(data.open_source(f"fashion-mnist:{real}"), 1000)
+    disguised = rmt(images, noise=100, order=random_order((7, 7), (28, 28)), matrix=matrix, block_size=(7, 7))
+    learned = matrix != "orthogonal"
+    result = linkage_attack(images, disguised, block_size=(7, 7), noise=100, learned_scale=learned, k=1)
+    assert share(result.guesses[:, 0], torch.arange(1000)) > least
