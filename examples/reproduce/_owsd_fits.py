@@ -4,14 +4,16 @@ import hashlib
 import statistics
 from typing import NamedTuple
 
+import scipy.stats
 import torch
 from _owsd import World
 from torch import Tensor
 
 from torchprotect import owsd
 
-COLUMNS = ["top-1", "±", "top-5", "embedding only: top-1", "top-5", "cloud only: top-1", "top-5"]
-"""Of a table; the ablations always come along."""
+DEFAULT = owsd.InferenceSettings()
+COLUMNS = ["top-1", "±", "top-5", "embedding only: top-1", "top-5", "p", "cloud only: top-1", "top-5"]
+"""Of a table; the ablations always come along. ``p``: of a paired t-test over runs, that answers add to embeddings."""
 
 
 class Split(NamedTuple):
@@ -31,16 +33,28 @@ class Runs:
         """Return the mean over runs; inputs are those of :data:`torchprotect.owsd.inference.INPUTS`."""
         return statistics.fmean(each[f"{inputs} {top}"] for each in self.numbers)
 
-    def spread(self) -> float | None:
-        """Return the standard deviation over runs of the first guess given both."""
-        each = [run["both 1"] for run in self.numbers]
+    def spread(self, inputs: str = "both") -> float | None:
+        """Return the standard deviation over runs, of the first guess."""
+        each = [run[f"{inputs} 1"] for run in self.numbers]
         return statistics.stdev(each) if len(each) > 1 else None
+
+    def above(self, other: "Runs", inputs: str = "both", others: str = "both") -> float:
+        """Return p of a paired t-test over runs for no gain over other runs; the splits overlap, so p is too low."""
+        gains = [a[f"{inputs} 1"] - b[f"{others} 1"] for a, b in zip(self.numbers, other.numbers, strict=True)]
+        if len(set(gains)) < 2:
+            return 0.0 if gains[0] > 0 else 1.0
+        return float(scipy.stats.ttest_1samp(gains, 0, alternative="greater").pvalue)
+
+    @property
+    def adds(self) -> float:
+        """p for the cloud's answer adding nothing to the embedding."""
+        return self.above(self, others="embedding")
 
     def cells(self, classes: int) -> list[float | None]:
         """Return what stands in a row, for :data:`COLUMNS`; five guesses of five labels are always right."""
         fives = [self.mean(inputs, 5) if classes > 5 else None for inputs in ("both", "embedding", "cloud")]
         both, embedding, cloud = (self.mean(inputs) for inputs in ("both", "embedding", "cloud"))
-        return [both, self.spread(), fives[0], embedding, fives[1], cloud, fives[2]]
+        return [both, self.spread(), fives[0], embedding, fives[1], self.adds, cloud, fives[2]]
 
 
 def split_by_share(labels: Tensor, share: float, run: int) -> Split:
@@ -60,14 +74,20 @@ def split_by_count(labels: Tensor, train: int, test: int, run: int) -> Split:
     return Split(torch.cat([part[test : test + train] for part in parts]), torch.cat([part[:test] for part in parts]))
 
 
-def infer(world: World, observed: owsd.Observations, labels: Tensor, classes: int, splits: list[Split]) -> Runs:
-    """Train inference networks on each split with the package's settings, and count; kept on disk."""
+def infer(
+    world: World,
+    observed: owsd.Observations,
+    labels: Tensor,
+    classes: int,
+    splits: list[Split],
+    settings: owsd.InferenceSettings = DEFAULT,
+) -> Runs:
+    """Train inference networks on each split, by default with the package's settings, and count; kept on disk."""
 
     def once(run: int, split: Split) -> dict[str, float]:
         generator = torch.Generator().manual_seed(run)
-        fitted = owsd.Inference.fit(
-            observed[split.train], labels[split.train], classes=classes, keys=(), generator=generator
-        )
+        seen, known = observed[split.train], labels[split.train]
+        fitted = owsd.Inference.fit(seen, known, classes=classes, keys=(), settings=settings, generator=generator)
         found = fitted.evaluate(observed[split.test], labels[split.test])
         tops = ((1, found.top1), (5, found.top5))
         return {f"{inputs} {top}": 100 * share for top, shares in tops for inputs, share in shares.items()}
@@ -75,7 +95,8 @@ def infer(world: World, observed: owsd.Observations, labels: Tensor, classes: in
     runs = []
     for run, split in enumerate(splits):
         told = _digest(observed.embeddings, observed.vectors, labels, *split)
-        runs.append(world.kept.numbers(("fit", told, classes, run), lambda run=run, split=split: once(run, split)))
+        name = ("fit", told, classes, run, *(() if settings == DEFAULT else (repr(settings),)))
+        runs.append(world.kept.numbers(name, lambda run=run, split=split: once(run, split)))
     return Runs(runs)
 
 

@@ -7,6 +7,10 @@ from audit_world import QUICK, control, pictures
 from torchprotect import audit
 from torchprotect.audit._checks import CHECKS
 
+LEAST = {
+    "codebook_attack": 0.5,  # a book of 60 images does not hold the texture of others
+    "recover_permutation_from_statistics": 0.6,  # some places look the same in all statistics
+}
 SCHEMES = ("BlockPermute", "RMTDisguise", "AESECBDisguise")
 
 
@@ -38,8 +42,7 @@ def test_identity_leaks_about_everything(kind, identity):
     assert identity.utility.plain[0] > 0.9
     for each in identity.findings:
         if each.leakage is not None:
-            least = 0.85 if each.counted else 0.4  # statistics cannot tell places apart that are black in most images
-            assert each.leakage > least, (each.attack, each.measures)
+            assert each.leakage > LEAST.get(each.attack, 0.85), (each.attack, each.measures)
     assert identity.leakage("L1") > 0.97
     assert identity.leakage("L2") > 0.97
 

@@ -169,3 +169,8 @@ def test_evidence_that_cannot_be():
     with pytest.raises(InputShapeError, match="outside the 29 plain"):
         audit.Evidence(images, scheme, plain=images[:29], pairing=some)
     assert "not paired" in repr(audit.Evidence(images, scheme, plain=images))
+
+
+def test_scheme_of_a_scrambling_has_no_blocks():
+    scheme = read_scheme([{"name": "OWSDScramble", "key": "0" * 64, "image_size": [32, 32]}])
+    assert (scheme.name, scheme.block_size, scheme.preserved, scheme.permuted) == ("OWSDScramble", None, None, False)

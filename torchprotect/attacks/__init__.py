@@ -20,6 +20,7 @@ from torchprotect.attacks.disguise._score_results import ExaminerScore, LinkageS
 from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
 from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
 from torchprotect.attacks.disguise.examiner import DNNExaminer
+from torchprotect.attacks.disguise.inversion import reconstruction_attack
 from torchprotect.attacks.disguise.jigsaw import JigsawResult, jigsaw_attack
 from torchprotect.attacks.disguise.linkage import linkage_attack
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
@@ -95,6 +96,7 @@ __all__ = [
     "psnr",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
+    "reconstruction_attack",
     "recover_correspondence",
     "recover_permutation",
     "recover_permutation_from_statistics",

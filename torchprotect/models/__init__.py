@@ -4,5 +4,6 @@ from torchprotect.models.dcgan import DCGANGenerator, ResidualEncoder
 from torchprotect.models.gta import GTANetworks
 from torchprotect.models.inference_network import InferenceNetwork
 from torchprotect.models.small_alexnet import SmallAlexNet
+from torchprotect.models.unet import UNet
 
-__all__ = ["DCGANGenerator", "GTANetworks", "InferenceNetwork", "ResidualEncoder", "SmallAlexNet"]
+__all__ = ["DCGANGenerator", "GTANetworks", "InferenceNetwork", "ResidualEncoder", "SmallAlexNet", "UNet"]

@@ -12,7 +12,7 @@ from torchprotect.attacks import Level, linkage_attack, score_linkage
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
-from torchprotect.attacks.disguise._products import add_noise_energy, common_metric, products
+from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
 
@@ -73,45 +73,45 @@ def test_products_are_those_of_rows(side):
 def test_the_mean_of_the_noise_is_counted_in(learned):
     """Products of many noisy versions of one image have the mean that is expected of it."""
     noise, plain = 80.0, make_image(1, 1, 4, 8, seed=4)
-    noisy = plain.expand(40000, -1, -1, -1) + noise * torch.rand(
-        40000, 1, 4, 8, generator=torch.Generator().manual_seed(0)
-    )
+    draws = torch.rand(40000, 1, 4, 8, generator=torch.Generator().manual_seed(0))
     reading = Reading(BLOCK, "energies", noise=noise)
-    lines, seen = reading.lines(plain, noisy)
-    metric = torch.tensor([[2.0, 1, 0, 0], [1, 3, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]).expand(2, 1, 4, 4)
-    metric = metric if learned else None
-    expected = add_noise_energy(products(lines, metric), 4, noise**2 / 12, metric, 4)
-    torch.testing.assert_close(products(seen, metric).mean(1), expected[:, 0], rtol=5e-3, atol=100)
-    wide, norms = reading.norms(plain, noisy)
+    lines, seen = reading.lines(plain, plain + noise * draws)
+    turn = torch.tensor([[2.0, 1, 0, 0], [0, 3, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]) if learned else torch.eye(4)
+    variance = (noise**2 / 12 * turn.square().sum()).expand(2, 1)
+    expected = products(lines @ turn) + noise_energy(lines, variance)
+    torch.testing.assert_close(products(seen @ turn).mean(1), expected[:, 0], rtol=5e-3, atol=100)
+    wide, norms = reading.norms(plain, plain + noise * draws)
     torch.testing.assert_close(norms.square().mean(1), wide[:, 0].square(), rtol=5e-3, atol=0)
 
 
 @pytest.mark.parametrize("matrix", ["orthogonal", "uniform", "gaussian"])
-def test_no_matrix_changes_products_in_a_learned_metric(matrix):
+def test_no_matrix_changes_products_in_shared_coordinates(matrix):
     images = (make_image(300, 2, 16, 16).float() / 2 + shapes(300, 0, 2)[0] / 2).to(torch.uint8)  # of full rank
-    reading = Reading(BLOCK, "energies")
-    lines, seen = reading.lines(images, rmt(images, matrix=matrix))
-    expected, found = (products(each, common_metric(each)) for each in (lines, seen))
+    expected, found = (
+        products(each.double() @ shared_coordinates(each)[:, None])
+        for each in Reading(BLOCK, "energies").lines(images, rmt(images, matrix=matrix))
+    )
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 * float(expected.std()))
     if matrix == "orthogonal":
-        torch.testing.assert_close(products(seen), products(lines), rtol=1e-3, atol=1)
+        plain, seen = (products(each) for each in Reading(BLOCK, "energies").lines(images, rmt(images)))
+        torch.testing.assert_close(seen, plain, rtol=1e-3, atol=1)
 
 
-def test_a_learned_metric_leaves_out_what_neighbours_do_not_share():
-    """A direction that is noise in each line counts for nothing, however strong it is."""
+def test_directions_of_noise_count_for_nothing():
+    """However strong it is: neighbouring lines do not share it."""
     generator = torch.Generator().manual_seed(0)
     shared = torch.randn(1, 5000, 1, 1, 1, generator=generator).expand(-1, -1, -1, 4, -1)
     alone = 100 * torch.randn(1, 5000, 1, 4, 1, generator=generator)
-    metric = common_metric(torch.cat([shared, alone], -1))[0, 0]
-    assert metric[0, 0] == pytest.approx(1, rel=0.1)
-    assert metric[1, 1] * 100**2 < 0.01
+    lines = torch.cat([shared, alone], -1)
+    turn = shared_coordinates(lines)[0, 0].float()
+    assert (lines[..., :1] @ turn[:1]).square().sum(-1).mean() == pytest.approx(1, rel=0.1)
+    assert (lines[..., 1:] @ turn[1:]).square().sum(-1).mean() < 0.01
 
 
-def test_a_learned_metric_of_single_lines_is_that_of_whitened_ones():
+def test_single_lines_are_whitened():
     lines = torch.randn(2, 900, 1, 1, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 10, 100])
-    metric = common_metric(lines)[:, 0]
-    expected = torch.stack([torch.linalg.inv(each.T @ each / 900) for each in lines[:, :, 0, 0].double()])
-    torch.testing.assert_close(metric, expected)
+    turned = (lines.double() @ shared_coordinates(lines)[:, None]).flatten(1, 3)
+    torch.testing.assert_close(turned.mT @ turned / 900, torch.eye(3).double().expand(2, 3, 3))
 
 
 # the attack
@@ -179,9 +179,7 @@ def test_the_order_learned_from_links_helps():
 def test_the_mean_of_the_noise_helps():
     known, moved, truth = mixed(400)
     disguised = rmt(moved, noise=150, order=random_order())
-    shares = [
-        share(linkage_attack(known, disguised, block_size=BLOCK, noise=n).guesses[:, 0], truth) for n in (0, 150)
-    ]
+    shares = [share(linkage_attack(known, disguised, block_size=BLOCK, noise=n).guesses[:, 0], truth) for n in (0, 150)]
     assert shares[0] + 0.03 < shares[1]
 
 

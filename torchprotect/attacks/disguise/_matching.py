@@ -6,7 +6,7 @@ from torch import Tensor
 from torchprotect.attacks.disguise._assignment import assign, margins
 
 _MOST_ROUNDS = 20
-_MOST_COUPLED = 2048  # numbers of an image whose covariances are looked at; features are averaged down to it
+_MOST_COUPLED = 1024  # numbers of an image whose covariances are looked at; features are averaged down to it
 _TINY = 1e-12
 
 
@@ -20,11 +20,29 @@ def match_statistics(mine: Tensor, theirs: Tensor, grid: tuple[int, int]) -> tup
     """
     alone = torch.cdist(_moments(theirs), _moments(mine)).square()
     match = _Match(alone, _covariances(theirs), _covariances(mine))
-    first = match.refine(assign(alone))
-    rows = torch.arange(len(mine), device=mine.device).unflatten(0, grid)
-    mirrored = [match.refine(rows.flip(*turn).flatten()[first]) for turn in ((0,), (1,), (0, 1))]
-    best = min((first, *mirrored), key=match.misfit)
+    turns = _turns(torch.arange(len(mine), device=mine.device).unflatten(0, grid))
+    best = match.refine(assign(alone))
+    for _ in range(_MOST_ROUNDS):
+        turned = match.turn(best, turns)
+        better = min((best, turned, match.refine(turned)), key=match.misfit)
+        if torch.equal(better, best):
+            break
+        best = better
     return best, margins(match.costs(best), best), 1 + match.assignments
+
+
+def _turns(rows: Tensor) -> list[Tensor]:
+    """Return ways to exchange blocks with those at mirrored places: all, those of a row or column, or just two.
+
+    Each says for every block of the grid which one to take instead, int64 ``[positions]``.
+    """
+    same, turns = rows.flatten(), [rows.flip(0, 1).flatten()]
+    for side in (0, 1):
+        mirrored = rows.flip(side).flatten()
+        lines = rows.unbind(1 - side)  # a mirror image of a line is the line itself, turned round
+        pairs = (torch.stack(pair) for pair in zip(same, mirrored, strict=True) if pair[0] < pair[1])
+        turns += [torch.where(torch.isin(same, which), mirrored, same) for which in (same, *lines, *pairs)]
+    return turns
 
 
 class _Match:
@@ -43,6 +61,16 @@ class _Match:
             if torch.equal(better, order):
                 break
             order = better
+        return order
+
+    def turn(self, order: Tensor, turns: list[Tensor]) -> Tensor:
+        """Try exchanges of blocks one after the other, and keep those that fit better."""
+        best = self.misfit(order)
+        for exchange in turns:
+            tried = exchange[order]
+            misfit = self.misfit(tried)
+            if misfit < best:
+                order, best = tried, misfit
         return order
 
     def misfit(self, order: Tensor) -> float:

@@ -1,70 +1,72 @@
 """Inner products of the rows of a block: what a matrix that multiplies the rows from the right does not change.
 
 An orthogonal matrix keeps the products. Any other changes them, but also changes the second moments of all rows at a
-place, and products taken in the metric of these moments are what they were.
+place, and products taken in coordinates that follow these moments are what they were.
 """
 
 import torch
 from torch import Tensor
 
-_TOLERANCE = 1e-11  # of float64 moments: directions with less of the largest are rounding errors of float32 rows
+_TOLERANCE = 1e-13  # of float64 moments: directions with less of the largest are rounding errors of float32 rows
 
 
-def products(lines: Tensor, metric: Tensor | None = None) -> Tensor:
+def products(lines: Tensor) -> Tensor:
     """Return the inner products of the lines of each block, ``[positions, N, features]``.
 
     Those of two different lines come once, times the root of 2, so that distances are those of whole matrices.
 
     Args:
         lines: ``[positions, N, C, lines, length]``.
-        metric: ``[positions, C, length, length]``.
     """
-    first, second = torch.triu_indices(lines.shape[3], lines.shape[3], device=lines.device)
+    first, second = _pairs(lines)
     weights = torch.where(first == second, 1.0, 2**0.5)
-    measured = lines if metric is None else lines @ metric[:, None].to(lines)
-    return ((measured @ lines.mT)[..., first, second] * weights).flatten(2)
+    return ((lines @ lines.mT)[..., first, second] * weights).flatten(2)
 
 
-def add_noise_energy(read: Tensor, count: int, spread: float, metric: Tensor | None, length: int) -> Tensor:
-    """Add to products of plain lines what noise adds on average to those of a line with itself.
+def noise_energy(lines: Tensor, variance: Tensor) -> Tensor:
+    """Return what noise adds on average to :func:`products`, to those of a line with itself.
 
     Args:
-        read: of :func:`products`.
-        count: lines of a block.
-        spread: variance of the noise.
-        metric: as there.
-        length: of a line.
+        lines: as there.
+        variance: of the noise of a line, summed over its length, ``[positions, C]``.
     """
-    if not spread:
-        return read
-    first, second = torch.triu_indices(count, count, device=read.device)
-    added = spread * (torch.full((1, 1), length) if metric is None else metric.diagonal(dim1=-2, dim2=-1).sum(-1))
-    added = added.to(read)[..., None] * (first == second)  # [positions, C, products]
-    return read + added.expand(-1, read.shape[2] // len(first), -1).flatten(1)[:, None]
+    first, second = _pairs(lines)
+    return (variance[..., None] * (first == second)).flatten(1)[:, None].to(lines)
 
 
-def common_metric(lines: Tensor, spread: float = 0.0) -> Tensor:
-    """Return the metric in which lines count by what neighbouring lines share: ``[positions, C, length, length]``.
+def shared_coordinates(lines: Tensor, variance: float = 0.0) -> Tensor:
+    """Return coordinates in which lines count by what neighbouring lines share: ``[positions, C, length, length]``.
 
-    With second moments S of the lines and L of neighbouring lines it is S^-1 L S^-1 L S^-1. If lines are multiplied
-    with R, S turns into R' S R and L into R' L R, so that products in the metric stay. Noise is in S, but not in L: the
-    metric leaves out directions that hold nothing else.
+    With second moments S of the lines and L of neighbouring lines, a product of ``lines @ coordinates`` is one in the
+    metric S^-1 L S^-1 L S^-1. If lines are multiplied with R, S turns into R' S R and L into R' L R, and the products
+    stay. Noise is in S, but not in L: directions that hold nothing else are left out.
 
     Args:
         lines: ``[positions, N, C, lines, length]``.
-        spread: variance of noise that is to be counted in, beside the mean.
+        variance: of noise that is to be counted in, for each number of a line.
     """
+    own, shared = _moments(lines)
+    own = own + variance * torch.eye(own.shape[-1]).to(own)
+    squares, directions = torch.linalg.eigh(own)
+    kept = squares > _TOLERANCE * squares[..., -1:]
+    white = directions * (torch.where(kept, squares, 1).rsqrt() * kept)[..., None, :]
+    return white if shared is None else white @ white.mT @ shared @ white
+
+
+def _moments(lines: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return second moments of lines, and of neighbouring ones if there are any: float64 ``[positions, C, m, m]``."""
     flat = lines.double().movedim(2, 1)  # [positions, C, N, lines, length]
-    count = flat.shape[3]
-    inside = flat.mT @ flat if count == 1 else None
-    moments = torch.einsum("pcnli,pcnlj->pcij", flat, flat) / (flat.shape[2] * count)
-    moments = moments + spread * torch.eye(flat.shape[4], dtype=flat.dtype, device=flat.device)
-    if inside is not None:
-        return _inverse(moments)
-    shared = torch.einsum("pcnli,pcnlj->pcij", flat[..., :-1, :], flat[..., 1:, :]) / (flat.shape[2] * (count - 1))
-    turned = _inverse(moments) @ (shared + shared.mT) / 2
-    return turned @ turned @ _inverse(moments)
+    own = _mean_product(flat, flat)
+    if flat.shape[3] == 1:
+        return own, None
+    shared = _mean_product(flat[..., :-1, :], flat[..., 1:, :])
+    return own, (shared + shared.mT) / 2
 
 
-def _inverse(moments: Tensor) -> Tensor:
-    return torch.linalg.pinv(moments, rtol=_TOLERANCE, hermitian=True)
+def _mean_product(one: Tensor, other: Tensor) -> Tensor:
+    one, other = one.flatten(2, 3), other.flatten(2, 3)
+    return one.mT @ other / one.shape[2]
+
+
+def _pairs(lines: Tensor) -> Tensor:
+    return torch.triu_indices(lines.shape[3], lines.shape[3], device=lines.device)

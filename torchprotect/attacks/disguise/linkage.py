@@ -8,10 +8,10 @@ from torchprotect.attacks._result import Level, LinkageResult
 from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._neighbours import joined, nearest
 from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
-from torchprotect.attacks.disguise._products import add_noise_energy, common_metric, products
+from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
 from torchprotect.errors import InputRangeError
 
-_SOFT = 2.0  # products in a learned metric count by their logarithm beyond this: rare pixels give huge ones
+_SOFT = 2.0  # products in learned coordinates count by their logarithm beyond this: rare pixels give huge ones
 
 
 def linkage_attack(
@@ -50,8 +50,8 @@ def linkage_attack(
         side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
         unit_pixels: pixels of a cipher unit, row-major inside a block.
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
-        learned_scale: the matrices are not orthogonal: compare products in a metric that is learned from all known,
-            and from all disguised images, place by place.
+        learned_scale: the matrices are not orthogonal: compare products in coordinates that are learned from all
+            known, and from all disguised images, place by place.
         rounds: how often the order of blocks is learned from the links; with 0, links are made without it.
         k: guesses for each known image, at most M.
 
@@ -95,10 +95,19 @@ def _features(reading: Reading, known: Tensor, disguised: Tensor, learned_scale:
         return reading.rarities(known, disguised)
     plain, seen = reading.lines(known, disguised)
     spread = reading.noise**2 / 12
-    metrics = (common_metric(plain, spread), common_metric(seen)) if learned_scale else (None, None)
-    mine, theirs = products(plain, metrics[0]), products(seen, metrics[1])
-    mine = add_noise_energy(mine, plain.shape[3], spread, metrics[0], plain.shape[4])
-    return ((mine / _SOFT).asinh(), (theirs / _SOFT).asinh()) if learned_scale else (mine, theirs)
+    variance = torch.full(plain.shape[:3:2], spread * plain.shape[4], device=plain.device)
+    if not learned_scale:
+        return products(plain) + noise_energy(plain, variance), products(seen)
+    turn, turn_seen = shared_coordinates(plain, spread), shared_coordinates(seen)
+    variance = spread * turn.square().sum((2, 3))
+    plain, seen = _turned(plain, turn), _turned(seen, turn_seen)
+    mine, theirs = products(plain) + noise_energy(plain, variance), products(seen)
+    return (mine / _SOFT).asinh(), (theirs / _SOFT).asinh()
+
+
+def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
+    """Bring lines to other coordinates, place by place: in float64, as matrices may hardly be invertible."""
+    return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
 def _sorted(features: Tensor) -> Tensor:

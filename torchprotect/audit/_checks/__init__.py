@@ -10,6 +10,7 @@ from torchprotect.audit._checks.linkage import LINKAGE
 from torchprotect.audit._checks.permutation import PERMUTATION_FROM_PAIRS, PERMUTATION_FROM_STATISTICS
 from torchprotect.audit._checks.regression import REGRESSION
 from torchprotect.audit._checks.row_energy import ROW_ENERGY
+from torchprotect.audit._checks.scrambled import LINK, PROBE, REBUILD
 from torchprotect.audit._checks.silhouette import SILHOUETTE
 
 CHECKS: tuple[Check, ...] = (
@@ -25,6 +26,9 @@ CHECKS: tuple[Check, ...] = (
     CODEBOOK,
     REGRESSION,
     INVERSION,
+    LINK,
+    PROBE,
+    REBUILD,
 )
 
 __all__ = ["CHECKS", "Check"]

@@ -1,8 +1,7 @@
 """Scrambled images: linked, guessed and rebuilt from known pairs. The attacker has pixels, not the encoder."""
 
-from torch import Tensor, nn
-
 import torch
+from torch import Tensor, nn
 
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level

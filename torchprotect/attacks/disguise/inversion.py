@@ -1,0 +1,91 @@
+"""The way back from disguised images, learned."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import require_count
+from torchprotect.attacks._result import Level, Reconstruction
+from torchprotect.attacks.disguise._corrector import Corrector, device_of_draws
+from torchprotect.attacks.disguise._inputs import like, require_pairs
+from torchprotect.attacks.disguise._ridge import ImageRidge
+
+_MOST_FOR_RIDGE = 2000  # its time grows as their cube
+_FOLDS = 5
+_FEWEST_FOR_NETWORK = 20
+_IMAGES_AT_ONCE = 500  # bounds the memory
+
+
+def reconstruction_attack(
+    plain: Tensor,
+    disguised: Tensor,
+    target: Tensor,
+    *,
+    epochs: int = 8,
+    batch_size: int = 20,
+    learning_rate: float = 3e-3,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    device: torch.device | str | None = None,
+) -> Reconstruction:
+    """Learn to rebuild images: an attacker with known pairs (level L2) who knows nothing of the disguise.
+
+    Neither kind, block size, order nor noise is asked for. Two steps: a ridge regression of all plain pixels on all
+    disguised ones, which can follow blocks to wherever they were moved; and a U-Net that corrects its images, as it has
+    learned on pairs that the regression was fitted without. A tenth of the pairs is held back to tell how much of the
+    correction is taken over.
+
+    Cost: ``pairs``, ``regression_pairs`` (at most 2,000 of them), ``images`` (training steps of one image; none with
+    fewer than 20 pairs).
+
+    Args:
+        plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        disguised: the same images disguised, in the same order, any number type; of bytes also the bits are read.
+        target: disguised images to be attacked, ``[M, C, H, W]``.
+        epochs: passes over the pairs.
+        batch_size: pairs in a step.
+        learning_rate: at its highest.
+        generator: draws the network, the folds and the order of training.
+        progress: called with epochs done and in all.
+        device: where to compute; that of the disguised images when ``None``.
+
+    Returns:
+        Images on the device of the target.
+
+    Raises:
+        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
+        InputRangeError: a setting makes no sense.
+
+    References:
+        Networks trained on pairs, among other attacks: Sirichotedumrong, Kiya, Visual Security Evaluation of Learnable
+        Image Encryption Methods against Ciphertext-only Attacks (arXiv 2010.06198). The regression before it is new
+        here.
+    """
+    require_pairs(plain, disguised, target)
+    require_count("epochs", epochs)
+    require_count("batch_size", batch_size)
+    home = disguised.device if device is None else torch.device(device)
+    known, seen, wanted = (images.detach().to(home) for images in (plain, disguised, target))
+    count = len(known)
+    shuffled = torch.randperm(count, generator=generator, device=device_of_draws(generator)).to(home)
+    known, seen = known[shuffled], seen[shuffled]
+    used = min(count, _MOST_FOR_RIDGE)
+    ridge = ImageRidge(seen[:used], known[:used].flatten(1).double(), generator)
+
+    def first_guess(images: Tensor) -> Tensor:
+        parts = [ridge.of_new(part).float() for part in images.split(_IMAGES_AT_ONCE)]
+        return torch.cat(parts).reshape(-1, *plain.shape[1:])
+
+    guesses = first_guess(wanted)
+    steps = 0
+    if count >= _FEWEST_FOR_NETWORK:
+        folds = torch.arange(used, device=home).chunk(_FOLDS)
+        honest = ridge.of_known(folds).float().reshape(-1, *plain.shape[1:])
+        if used < count:
+            honest = torch.cat([honest, first_guess(seen[used:])])
+        correct = Corrector(honest, known.float(), generator)
+        steps = correct.train(epochs, batch_size, learning_rate, generator, progress)
+        guesses = correct(guesses)
+    cost = {"pairs": count, "regression_pairs": used, "images": steps}
+    return Reconstruction(Level.KNOWN_PAIRS, cost, like(guesses, plain).to(target.device))
