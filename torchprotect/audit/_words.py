@@ -39,7 +39,16 @@ ATTACKS = {
     "recover_permutation": ("Order from pairs", "matches blocks with places by known pairs"),
     "codebook_attack": ("Codebook", "looks cipher units up in a dictionary made of known pairs"),
     "regression_attack": ("Regression", "fits a linear way back to known pairs"),
-    "reconstruction_attack": ("Learned inversion", "trains a U-Net on known pairs to draw the plain image"),
+    "ridge_reidentification": (
+        "Ridge re-identification",
+        "fits plain to scrambled images by known pairs, and looks known ones up",
+    ),
+    "label_probe": ("Label probe", "learns classes from a few labelled scrambled images"),
+    "autoencoder_attack": ("Autoencoder", "trains a network on known pairs to draw the plain image"),
+    "reconstruction_attack": (
+        "Learned inversion",
+        "fits all pixels to known pairs, then a U-Net that corrects what comes out",
+    ),
 }
 
 

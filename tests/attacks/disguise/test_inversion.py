@@ -80,11 +80,8 @@ def test_the_network_makes_noisy_guesses_better():
 
 def test_floating_point_images():
     plain, target = scenes(60, 0), scenes(20, 1)
-    options = {"epochs": 1, "generator": None}
     for images in (plain, plain.double()):
-        result = reconstruction_attack(
-            (images / 255), (images.float() / 255), (target.float() / 255), **{**options, "generator": draws()}
-        )
+        result = reconstruction_attack(images / 255, plain / 255, target / 255, epochs=1, generator=draws())
         assert result.images.dtype == (images / 255).dtype
         assert 0 <= float(result.images.min()) <= float(result.images.max()) <= 1
         assert rmse(result.images * 255, target) < 0.5 * chance(plain, target)
@@ -99,11 +96,9 @@ def test_it_repeats_and_tells_its_progress():
             plain, 255 - plain, 255 - target, epochs=2, generator=draws(seed), progress=lambda *done: seen.append(done)
         ).images
 
-    state = torch.get_rng_state()
     assert torch.equal(run(0), run(0))
     assert not torch.equal(run(0), run(1))
     assert seen[:2] == [(1, 2), (2, 2)]
-    torch.set_rng_state(state)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 19, 20])
@@ -179,10 +174,12 @@ def test_the_correction_is_taken_over_as_far_as_it_helps():
     torch.testing.assert_close(correct(blurred), blurred, rtol=0, atol=1e-3)  # nothing before training
     assert correct.train(5, 20, 3e-3, draws(), None) == 5 * 180
     assert rmse(correct(blurred[180:]), plain[180:]) < 0.8 * rmse(blurred[180:], plain[180:])
-    noise = torch.randn(plain.shape, generator=draws())
-    useless = Corrector(noise, plain, draws())
+    guess = plain.mean(0) + torch.randn(plain.shape, generator=draws())  # nothing but the mean can be known
+    useless = Corrector(guess, plain, draws())
     useless.train(5, 20, 3e-3, draws(), None)
-    assert 0 <= useless._share < 0.5
+    assert 0 <= useless._share < 0.3
+    other = scenes(200, 1).float()
+    assert rmse(useless(guess), other) < 1.03 * rmse(guess, other)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (9, 13), (4, 4), (32, 20)])
@@ -204,7 +201,9 @@ def test_unet_sees_further_with_each_halving():
     for halvings in (0, 1, 2):
         torch.manual_seed(0)
         network = UNet(1, 1, width=4, halvings=halvings).eval()
-        images = torch.zeros(1, 1, 32, 32, requires_grad=True)
+        for parameter in network.parameters():
+            parameter.data.abs_()  # so that no unit is dead
+        images = torch.rand(1, 1, 32, 32, requires_grad=True)
         network(images)[0, 0, 16, 16].backward()
         reaches.append(int((images.grad != 0).sum()))
     assert reaches == sorted(set(reaches))
