@@ -120,7 +120,8 @@ class Disguise:
     """A way to disguise images, without its keys.
 
     Attributes:
-        kind: ``"none"``, ``"permute"``, ``"rmt"``, ``"aes"`` (ECB), or ``"cbc"``.
+        kind: ``"none"``, ``"permute"``, ``"rmt"``, ``"aes"`` (ECB), ``"cbc"`` (one initial vector for all images), or
+            ``"cbc-fresh"`` (new ones for each image).
         side: of the blocks, in pixels.
         noise: upper end of the noise in grey levels (RMT); share of salt and pepper (AES).
         unit_pixels: of AES-ECB.
@@ -136,7 +137,7 @@ class Disguise:
     @property
     def size(self) -> int:
         """Side of the images: AES needs blocks of whole units, so that images are padded for it."""
-        return PADDED if self.kind in ("aes", "cbc") else SIZE
+        return PADDED if self.kind in ("aes", "cbc", "cbc-fresh") else SIZE
 
 
 PLAIN = Disguise("none")
@@ -169,8 +170,8 @@ class Owner:
         if disguise.kind == "none":
             return lambda images: images
         table = keys.AESKey.generate(**size)
-        if disguise.kind == "cbc":
-            vectors = [get_random_bytes(16) for _ in range(table.positions)]
+        if disguise.kind.startswith("cbc"):
+            vectors = [get_random_bytes(16) for _ in range(table.positions)] if disguise.kind == "cbc" else None
             return functools.partial(_cbc, table=table, vectors=vectors, permutation=permutation)
         ecb = transforms.AESECBDisguise(table, permutation=permutation, unit_pixels=disguise.unit_pixels)
         pepper = transforms.SaltAndPepper(disguise.noise)
@@ -178,20 +179,22 @@ class Owner:
 
 
 def _cbc(
-    images: Tensor, *, table: keys.AESKey, vectors: list[bytes], permutation: keys.PermutationKey | None
+    images: Tensor, *, table: keys.AESKey, vectors: list[bytes] | None, permutation: keys.PermutationKey | None
 ) -> Tensor:
-    """Run AES-CBC along each block, row-major; every position has a key and an initial vector, the same for all images.
+    """Run AES-CBC along each block, row-major, with the key of its position; without vectors, each block has a new one.
 
-    A block of 4 x 4 pixels is one unit: then this is ECB of the unit combined with a constant.
+    With one vector for all images, equal beginnings of a block stay equal; a block of 4 x 4 pixels is one unit, for
+    which this is ECB of the unit combined with a constant.
     """
     side, out = table.block_size[0], images.clone()
     for position in range(table.positions):
         row, column = (side * part for part in divmod(position, PADDED // side))
         place = (..., slice(row, row + side), slice(column, column + side))
-        key = bytes(table.keys[position, 0].tolist())
-        blocks = images[place].flatten(1).contiguous().numpy()
-        done = b"".join(AES.new(key, AES.MODE_CBC, vectors[position]).encrypt(block.tobytes()) for block in blocks)
-        out[place] = torch.frombuffer(bytearray(done), dtype=torch.uint8).reshape(images[place].shape)
+        key, done = bytes(table.keys[position, 0].tolist()), bytearray()
+        for block in images[place].flatten(1).contiguous().numpy():
+            vector = get_random_bytes(16) if vectors is None else vectors[position]
+            done += AES.new(key, AES.MODE_CBC, vector).encrypt(block.tobytes())
+        out[place] = torch.frombuffer(done, dtype=torch.uint8).reshape(images[place].shape)
     return out if permutation is None else functional.block_permute(out, permutation)
 
 

@@ -5,10 +5,11 @@ import PIL.Image
 import pytest
 import torch
 from audit_world import BLOCK, CLASSES, SIZE, World, export, make_key, pictures
-from support import Pictures, write_folder
+from support import Pictures, png, write_folder, write_tar
 
 from torchprotect import audit, data, keys, transforms
 from torchprotect.audit._scheme import read_scheme
+from torchprotect.data.manifest import file_sha256
 from torchprotect.errors import (
     BlockSizeError,
     ExportError,
@@ -128,6 +129,26 @@ def test_images_of_several_sizes(tmp_path):
         audit.open_evidence(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.png": b"no picture"}, "cannot read a.png"),
+        ({"a.npy": b"\x93NUMPY"}, "cannot read a.npy"),
+        ({"a.pyd": b""}, "not what an export holds"),
+        ({"a.png": png(torch.zeros(1, 4, 4, dtype=torch.uint8)), "a.cls": b"x1"}, "no class number"),
+    ],
+)
+def test_shards_that_hold_something_else(exported, tmp_path, members, message):
+    write_tar(tmp_path / "shard-000000.tar", members)
+    manifest = json.loads((exported[0] / "manifest.json").read_text())
+    shard = tmp_path / "shard-000000.tar"
+    entry = {"name": shard.name, "count": 1, "size": shard.stat().st_size, "sha256": file_sha256(shard)}
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "images": 1, "shards": [entry]}))
+    shutil.copy(exported[0] / "plan.json", tmp_path)
+    with pytest.raises(ExportError, match=message):
+        audit.open_evidence(tmp_path)
+
+
 def test_scheme_of_each_disguise(tmp_path):
     for kind in ("BlockPermute", "RMTDisguise", "AESECBDisguise"):
         export(tmp_path / kind, kind)
@@ -150,8 +171,18 @@ def test_scheme_of_a_composition():
     assert (scheme.name, scheme.other, scheme.preserved) == ("BlockPermute", ("RMTDisguise",), None)
     with pytest.raises(ExportError, match="block size"):
         read_scheme([{"name": "RMTDisguise", "key": ""}])
-    for broken in (None, [], [{"name": "Resize()"}]):
+    for broken in ([], [{"name": "Resize()"}]):
         with pytest.raises(ExportError, match="no keyed disguise"):
+            read_scheme(broken)
+    for broken in (
+        None,
+        {},
+        ["x"],
+        [{"key": ""}],
+        [steps[0], {**steps[1], "block_size": [4]}],
+        [{**steps[1], "block_size": 4}],
+    ):
+        with pytest.raises(ExportError, match="malformed"):
             read_scheme(broken)
     with pytest.raises(BlockSizeError):
         audit.Scheme("RMTDisguise")

@@ -110,7 +110,8 @@ class _Audit:
         }
         not_run = [each for each in ran if isinstance(each, NotRun)] + absent(bench.evidence.scheme)
         found = tuple(each for each in ran if isinstance(each, Finding))
-        return Report(found, tuple(not_run), gather(bench, learned), facts)
+        told = tuple(sorted(not_run, key=lambda each: each.level.value))
+        return Report(found, told, gather(bench, learned), facts)
 
     def _check(self, check: Check) -> Finding | NotRun:
         reason = check.reason(self._bench)

@@ -73,7 +73,9 @@ def read_scheme(steps: Any) -> Scheme:
     Raises:
         ExportError: it names no disguise, or is malformed.
     """
-    keyed = [step for step in steps if isinstance(step, dict) and "key" in step] if isinstance(steps, list) else []
+    if not isinstance(steps, list) or not all(isinstance(step, dict) and "name" in step for step in steps):
+        raise ExportError("the manifest is malformed: its transform is no list of named steps")
+    keyed = [step for step in steps if "key" in step]
     if not keyed:
         raise ExportError("the manifest names no keyed disguise; export again with this version of torchprotect")
     last = keyed[-1]
@@ -82,9 +84,14 @@ def read_scheme(steps: Any) -> Scheme:
             f"the manifest does not tell the block size of {last['name']}; export again with this torchprotect"
         )
     given = {name: last[name] for name in ("unit_pixels", "noise", "side", "matrix", "channels") if name in last}
+    block_size = last.get("block_size")
+    if block_size is not None and (
+        not isinstance(block_size, list) or [type(side) for side in block_size] != [int, int]
+    ):
+        raise ExportError("the manifest is malformed: a block size is a pair of whole numbers")
     return Scheme(
         name=last["name"],
-        block_size=(last["block_size"][0], last["block_size"][1]) if "block_size" in last else None,
+        block_size=None if block_size is None else (block_size[0], block_size[1]),
         permuted=last["name"] == "BlockPermute" or last.get("permutation") is not None,
         **given,
         other=tuple(step["name"] for step in keyed[:-1]),

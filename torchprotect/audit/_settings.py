@@ -22,7 +22,7 @@ class Settings:
 
     seed: int = 0
     trainings: int = 3
-    train_images: int = 5000
+    train_images: int = 4000
     epochs: int = 6
     targets: int = 1000
     pairs: tuple[int, ...] = (1, 5, 20, 100, 1000)

@@ -64,13 +64,19 @@ def _samples(path: Path) -> Iterator[tuple[str, Tensor, int | None]]:
             file = archive.extractfile(member)
             content = b"" if file is None else file.read()
             if kind == "cls" and current is not None and current[0] == identity:
-                label = int(content)
+                label = _class_number(content, f"{member.name} in {path}")
                 continue
             if current is not None:
                 yield *current, label
             current, label = (identity, _decode(content, kind, f"{member.name} in {path}")), None
     if current is not None:
         yield *current, label
+
+
+def _class_number(content: bytes, name: str) -> int:
+    if not content.isdigit() or len(content) > 18:  # int64
+        raise ExportError(f"{name} is no class number")
+    return int(content)
 
 
 def _decode(content: bytes, kind: str, name: str) -> Tensor:

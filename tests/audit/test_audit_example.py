@@ -1,0 +1,21 @@
+"""The example runs as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from support import content
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "audit_an_export.py"
+
+
+def test_audit_an_export(tmp_path):
+    command = [sys.executable, str(EXAMPLE), str(tmp_path / "out"), "--images", "400"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    shares = [float(each) for each in re.findall(r"^L\d +([\d.]+)%  \w+: ", printed, re.MULTILINE)]
+    assert len(shares) >= 5
+    assert max(shares) > 90  # a known pair or a public image is enough
+    assert "No attack in this list exceeded" in printed
+    assert "a bound of 20 % does not hold: leakage at L2 is" in printed
+    assert {"report.html", "report.json", "rmt.key"} <= set(content(tmp_path / "out"))
