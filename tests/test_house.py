@@ -125,6 +125,7 @@ def test_wording():
         "private advisor",
         "private vulnerability",
         "is not private",
+        "deriving private information",
         "false sense of data private",
     )
     folders = (PACKAGE.rglob("*.py"), ROOT.glob("*.md"), (ROOT / "docs").glob("*.md"), (ROOT / "examples").glob("*.py"))

@@ -118,7 +118,7 @@ def inversion_table(world: World) -> None:
     pairs = world.scale.inversion_pairs
     columns = ["set", "disguise", "pairs", "success rate", "PSNR", "chance", "SSIM", "chance"]
     table = Table(
-        "Learned inversion by a U-Net (L2), which is told neither disguise nor order; not in the paper", columns
+        "Learned inversion by a U-Net (L2), told neither disguise nor order; not in the paper", columns
     )
     for name in world.sets:
         for shown, disguise in ((f"RMT, u = {NOISE}", RMT), ("AES, 16 pixels", AES)):

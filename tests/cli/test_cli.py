@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from torchprotect import data, keys
 from torchprotect.cli import app
 
-VERBS = ["keygen", "inspect", "export", "verify", "demo"]
+VERBS = ["keygen", "inspect", "export", "verify", "audit", "demo"]
 
 
 def call(*arguments, code=0, stdin=None):

@@ -10,7 +10,7 @@ CLASSES, SIZE, BLOCK = 4, (16, 16), (4, 4)
 
 
 def shapes(count: int, seed: int, channels: int = 1) -> tuple[Tensor, Tensor]:
-    """Draw uint8 images with a bar at one of four places, of random length, place and grey levels; and their classes."""
+    """Draw uint8 images with a bar at one of four places, of random size and grey levels; and their classes."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=generator)
     images = torch.zeros(count, channels, *SIZE)

@@ -113,6 +113,15 @@ class Reading:
         return number_units(images, self.block_size, self.unit_pixels)
 
 
+def levels(norms: Tensor, channels: int) -> Tensor:
+    """Return the mean norm at each place and in each channel, in the place of each norm: ``[positions, 1, features]``.
+
+    That is the scale of a matrix there, if it is not orthogonal; never 0.
+    """
+    apart = norms.unflatten(2, (channels, -1))
+    return apart.mean((1, 3), keepdim=True).clamp(min=1e-9).expand(-1, 1, -1, apart.shape[3]).flatten(2)
+
+
 def number_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
     """Number the units of images, equal for units that are equal at one place: int64 ``[positions, C, units, N]``."""
     units = cut_units(images, block_size, unit_pixels).movedim(1, -2)

@@ -7,7 +7,7 @@ from torchprotect.attacks._result import Level, PermutationResult
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._matching import match_statistics
-from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
+from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side, levels
 
 
 def recover_permutation(
@@ -19,12 +19,13 @@ def recover_permutation(
     side: Side = "right",
     unit_pixels: int = 16,
     noise: float = 0.0,
+    learned_scale: bool = False,
 ) -> PermutationResult:
     """Find which block went where: an attacker with known pairs (level L2).
 
     What the disguise preserves of each block is compared with that of each plain block, over all pairs. Of all orders,
-    the one with the least sum of differences is taken. Compared are, by ``preserved``: pixels; norms of rows, which
-    need not be of orthogonal matrices; or which pairs of images agree in a unit, which takes two pairs at least.
+    the one with the least sum of differences is taken. Compared are, by ``preserved``: pixels; norms of rows; or
+    which pairs of images agree in a unit, which takes two pairs at least.
 
     A guess is sure only where blocks differ: places of blocks that are empty in all pairs are exchanged at will, with
     margin 0, or nearly so with noise.
@@ -40,10 +41,11 @@ def recover_permutation(
         side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
         unit_pixels: pixels of a cipher unit, row-major inside a block.
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
+        learned_scale: the matrices are not orthogonal: norms are compared by their correlation over all pairs.
 
     Returns:
-        The order, and margins as differences of the costs: mean squares of grey levels, or shares of units. A negative
-        margin says that another block fits better but was needed elsewhere.
+        The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms with a
+        learned scale), or shares of units. A negative margin says that another block fits better but was needed elsewhere.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point.
@@ -60,6 +62,8 @@ def recover_permutation(
     reading.require("plain", plain, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.agreements}[preserved]
     mine, theirs = (each.flatten(1) for each in read(plain, disguised))
+    if learned_scale and preserved == "energies":
+        mine, theirs = (_standardised(each) for each in (mine, theirs))
     if preserved == "equality":
         costs = torch.cdist(theirs, mine, p=0.0) / mine.shape[1]
     else:
@@ -78,13 +82,14 @@ def recover_permutation_from_statistics(
     side: Side = "right",
     unit_pixels: int = 16,
     noise: float = 0.0,
+    learned_scale: bool = False,
 ) -> PermutationResult:
     """Find which block went where, without any pair: an attacker with public data (level L1).
 
     The attacker has other images of the same kind. Means and deviations of what the disguise preserves give a first
     order (an assignment problem); then blocks are matched by how they vary together with all other blocks (a quadratic
-    one, solved as a row of assignment problems). As both can hardly tell an image from its mirror image, the mirrored
-    orders are tried too; what fits best by both statistics is the guess.
+    one, solved as a row of assignment problems). As both can hardly tell an image from its mirror image, exchanges of
+    blocks with those at mirrored places are tried too; what fits best by both statistics is the guess.
 
     Where statistics are the same, so that order cannot be known: blocks that are empty in all images, or left and right
     in photographs, for which some 10,000 images are needed.
@@ -99,6 +104,7 @@ def recover_permutation_from_statistics(
         side: as there.
         unit_pixels: as there.
         noise: as there.
+        learned_scale: the matrices are not orthogonal: norms are divided by their mean at each place.
 
     Returns:
         The order, and margins of a sum of both costs, each in parts of its mean. A negative margin says that another
@@ -118,6 +124,14 @@ def recover_permutation_from_statistics(
     reading.require("public", public, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.silhouettes}[preserved]
     grid = (public.shape[2] // block_size[0], public.shape[3] // block_size[1])
-    order, lead, assignments = match_statistics(*read(public, disguised), grid)
+    mine, theirs = read(public, disguised)
+    if learned_scale and preserved == "energies":
+        mine, theirs = (each / levels(each, public.shape[1]) for each in (mine, theirs))
+    order, lead, assignments = match_statistics(mine, theirs, grid)
     cost = {"public": len(public), "disguised": len(disguised), "assignments": assignments}
     return PermutationResult(Level.PUBLIC_DATA, cost, order, lead)
+
+
+def _standardised(rows: Tensor) -> Tensor:
+    centred = rows - rows.mean(1, keepdim=True)
+    return centred / centred.std(1, correction=0, keepdim=True).clamp(min=1e-9)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._neighbours import require_voters, vote
-from torchprotect.attacks.disguise._preserved import Reading, Side
+from torchprotect.attacks.disguise._preserved import Reading, Side, levels
 from torchprotect.attacks.disguise.permutation import recover_permutation_from_statistics
 
 
@@ -19,9 +19,10 @@ def row_energy_attack(
     side: Side = "right",
     noise: float = 0.0,
     order: Tensor | None = None,
+    learned_scale: bool = False,
     k: int = 5,
 ) -> ClassGuesses:
-    """Guess classes by the norms of block rows, which an orthogonal matrix keeps: public data only (level L1).
+    """Guess classes by the norms of block rows, which an orthogonal matrix keeps: only public data (level L1).
 
     The attacker has labelled images of the same kind. Each disguised image gets the class that its nearest public
     images vote for, by the norms of all rows of all blocks.
@@ -38,6 +39,7 @@ def row_energy_attack(
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix; its mean is counted in.
         order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
             :func:`recover_permutation_from_statistics`.
+        learned_scale: the matrices are not orthogonal: norms are brought to the mean of the public ones at each place.
         k: neighbours that vote, nearer ones with more weight.
 
     Raises:
@@ -56,8 +58,16 @@ def row_energy_attack(
     require_voters(public, labels, classes, k)
     if order is None:
         order = recover_permutation_from_statistics(
-            public, disguised, block_size=block_size, preserved="energies", side=side, noise=noise
+            public,
+            disguised,
+            block_size=block_size,
+            preserved="energies",
+            side=side,
+            noise=noise,
+            learned_scale=learned_scale,
         ).guesses
     mine, theirs = reading.norms(public, undo_order(disguised, order, block_size))
+    if learned_scale:
+        theirs = theirs * (levels(mine, public.shape[1]) / levels(theirs, public.shape[1]))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, k))
