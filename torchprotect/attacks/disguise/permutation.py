@@ -45,7 +45,8 @@ def recover_permutation(
 
     Returns:
         The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms with a
-        learned scale), or shares of units. A negative margin says that another block fits better but was needed elsewhere.
+        learned scale), or shares of units. A negative margin says that another block fits better but was needed
+        elsewhere.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point.
