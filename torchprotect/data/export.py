@@ -24,8 +24,8 @@ from torchprotect.data.manifest import Journal, ShardReport
 from torchprotect.data.sources import Sample, Source, as_source
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
-from torchprotect.transforms import Disguise
 from torchprotect.training import home_of
+from torchprotect.transforms import Disguise
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number in all."""

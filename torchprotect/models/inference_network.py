@@ -1,6 +1,5 @@
 """The internal inference network of one way scrambling."""
 
-import torch
 from torch import Tensor, nn
 
 
