@@ -65,14 +65,14 @@ def test_a_secret_order_is_recovered():
 def test_a_learned_scale_reads_other_matrices(matrix):
     public, labels = shapes(800, 1, 3)
     plain, truth = shapes(800, 2, 3)
-    scales = torch.logspace(-1, 1, 48)[torch.randperm(48, generator=torch.Generator().manual_seed(0))]
+    scales = torch.logspace(-2, 2, 48)[torch.randperm(48, generator=torch.Generator().manual_seed(0))]
     scales = scales.reshape(3, 4, 4).repeat_interleave(4, 1).repeat_interleave(4, 2)
     disguised = rmt(plain, matrix=matrix, channels=3) * scales
     without, learned = (
         share(row_energy_attack(public, labels, disguised, **GIVEN, order=PLACES, learned_scale=n).guesses, truth)
         for n in (False, True)
     )
-    assert without + 0.1 < learned > 0.9
+    assert without + 0.02 < learned > 0.95
 
 
 def test_the_mean_of_the_noise_is_counted_in():
