@@ -50,11 +50,16 @@ class Runs:
         """p for the cloud's answer adding nothing to the embedding."""
         return self.above(self, others="embedding")
 
-    def cells(self, classes: int) -> list[float | None]:
+    def cells(self, classes: int) -> list[str | float | None]:
         """Return what stands in a row, for :data:`COLUMNS`; five guesses of five labels are always right."""
         fives = [self.mean(inputs, 5) if classes > 5 else None for inputs in ("both", "embedding", "cloud")]
         both, embedding, cloud = (self.mean(inputs) for inputs in ("both", "embedding", "cloud"))
-        return [both, self.spread(), fives[0], embedding, fives[1], self.adds, cloud, fives[2]]
+        return [both, self.spread(), fives[0], embedding, fives[1], shown(self.adds), cloud, fives[2]]
+
+
+def shown(p: float) -> str:
+    """Write a p with the digits it has."""
+    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
 
 
 def split_by_share(labels: Tensor, share: float, run: int) -> Split:

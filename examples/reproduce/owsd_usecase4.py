@@ -9,7 +9,7 @@ Usage: python owsd_usecase4.py --source cifar10:ROOT [--scale check|smoke|paper]
 import itertools
 
 from _owsd import CLASSES, IMAGENET, OWN, Table, read_world
-from _owsd_fits import COLUMNS, infer, split_by_share
+from _owsd_fits import COLUMNS, infer, shown, split_by_share
 
 PAPER = ((86.5, 99.2, None), (88.1, 99.3, "below 0.001"), (88.9, 99.4, "below 0.01"))
 
@@ -26,7 +26,7 @@ def main() -> None:
         name, found = "trained on CIFAR-10" if cloud == OWN else f"ImageNet's, {world.scale.cloud}", []
         for count in range(1, len(encoders) + 1):
             found.append(infer(world, world.observe(cloud, *encoders[:count]), labels, CLASSES, splits))
-            gain = found[-1].above(found[-2]) if count > 1 else None
+            gain = shown(found[-1].above(found[-2])) if count > 1 else None
             paper = PAPER[count - 1] if cloud == OWN and count <= len(PAPER) else (None,) * 3
             table.row(name, " + ".join(encoders[:count]), *found[-1].cells(CLASSES), gain, *paper)
         pairs = list(itertools.pairwise(found))
