@@ -117,9 +117,7 @@ def inversion_table(world: World) -> None:
     """Make the table of the learned inversion."""
     pairs = world.scale.inversion_pairs
     columns = ["set", "disguise", "pairs", "success rate", "PSNR", "chance", "SSIM", "chance"]
-    table = Table(
-        "Learned inversion by a U-Net (L2), told neither disguise nor order; not in the paper", columns
-    )
+    table = Table("Learned inversion by a U-Net (L2), told neither disguise nor order; not in the paper", columns)
     for name in world.sets:
         for shown, disguise in ((f"RMT, u = {NOISE}", RMT), ("AES, 16 pixels", AES)):
             owner, test = world.owner(name, FOLD, disguise), world.test(name, FOLD).first(world.scale.attacked)
