@@ -73,3 +73,23 @@ def test_networks_of_the_reproductions(monkeypatch):
             pytest.importorskip("pytorchcv", reason="the extra `reproduce` is not installed")
         made = networks.make_network(name, 1, 5, (32, 32)).eval()
         assert made(torch.rand(2, 1, 32, 32)).shape == (2, 5)
+
+
+def test_use_a_cloud_without_showing_images(tmp_path):
+    printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path, OMP_NUM_THREADS="1")
+    both, embedding, cloud = (
+        float(re.search(rf"{name} +([\d.]+)%", printed).group(1))
+        for name in ("embedding and cloud", "embedding only", "cloud only")
+    )
+    assert both > cloud + 10
+    assert embedding > 50
+    few, _, many = (float(share) for share in re.findall(r"pairs: ([\d.]+)%", printed))
+    assert many >= few > 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reproductions_of_scrambling_run(tmp_path):
+    run("reproduce/owsd_all.py", "--scale", "check", "--out", tmp_path / "out", cwd=tmp_path, OMP_NUM_THREADS="1")
+    written = {path.stem for path in (tmp_path / "out").glob("owsd_*.json")}
+    assert {f"owsd_usecase{number}" for number in range(1, 6)} <= written
+    assert {"owsd_table5", "owsd_table6", "owsd_attacks_linking"} <= written

@@ -149,7 +149,7 @@ def test_values_are_found_at_distance_0():
     assert share(result.guesses[:, 0], truth) == 1
     assert result.distances[:, 0].eq(0).all()
     assert result.level is Level.PUBLIC_DATA
-    assert result.cost == {"known": 200, "candidates": 200, "features": 3 * 16 * 16, "passes": 3}
+    assert result.cost == {"known": 200, "candidates": 200, "features": 3 * 16 * 16, "comparisons": 3 * 200 * 200}
     assert json.loads(result.to_json())["guesses"] == result.guesses.tolist()
 
 
@@ -174,6 +174,16 @@ def test_the_order_learned_from_links_helps():
         for n in (0, 1)
     ]
     assert shares[0] + 0.03 < shares[1]
+
+
+def test_few_known_images_teach_the_order(monkeypatch):
+    known, moved, truth = mixed(400)
+    disguised = rmt(moved, noise=150, order=random_order())
+    monkeypatch.setattr("torchprotect.attacks.disguise.linkage._MOST_LEARNERS", 300)
+    result = linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=1)
+    assert result.cost["comparisons"] == 400 * (400 + 200)  # every second one
+    unlearned = linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=0)
+    assert share(result.guesses[:, 0], truth) > share(unlearned.guesses[:, 0], truth)
 
 
 def test_the_mean_of_the_noise_helps():

@@ -11,6 +11,7 @@ from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
 from torchprotect.errors import InputRangeError
 
+_MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
 _SOFT = 2.0  # products in learned coordinates count by their logarithm beyond this: rare pixels give huge ones
 
 
@@ -37,8 +38,8 @@ def linkage_attack(
     Compared are, by ``preserved``: pixels; inner products of the rows of a block, of which energies are the diagonal;
     or how rare a unit is among those at its place.
 
-    Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``passes`` (comparisons of all
-    with all: ``rounds`` + 1). Memory for ``features`` numbers of each image and some 200 MB.
+    Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``comparisons`` (of two images;
+    all with all at the end). Memory: some times ``features`` numbers for each image.
 
     Args:
         known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
@@ -52,7 +53,7 @@ def linkage_attack(
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
         learned_scale: the matrices are not orthogonal: compare products in coordinates that are learned from all
             known, and from all disguised images, place by place.
-        rounds: how often the order of blocks is learned from the links; with 0, links are made without it.
+        rounds: how often the order of blocks is learned from links; with 0 the links are made without it.
         k: guesses for each known image, at most M.
 
     Returns:
@@ -78,12 +79,18 @@ def linkage_attack(
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
         raise InputRangeError(f"rounds is a whole number from 0 up, not {rounds!r}")
     mine, theirs = _features(reading, known, disguised, learned_scale)
-    found = nearest(_sorted(mine), _sorted(theirs), k)
+    learners = mine[:, :: -(-len(known) // _MOST_LEARNERS)]
+    order = None
     for _ in range(rounds):
-        order = _order(mine, theirs[:, found[0][:, 0]])
-        found = nearest(joined(mine[order]), joined(theirs), k)
-    numbers = mine.shape[0] * mine.shape[2]
-    cost = {"known": len(known), "candidates": len(disguised), "features": numbers, "passes": rounds + 1}
+        links = nearest(*_comparable(learners, theirs, order), 1)[0][:, 0]
+        order = assign(torch.cdist(theirs[:, links].flatten(1), learners.flatten(1)).square())
+    found = nearest(*_comparable(mine, theirs, order), k)
+    cost = {
+        "known": len(known),
+        "candidates": len(disguised),
+        "features": mine.shape[0] * mine.shape[2],
+        "comparisons": len(disguised) * (len(known) + rounds * learners.shape[1]),
+    }
     return LinkageResult(Level.PUBLIC_DATA, cost, *found)
 
 
@@ -95,7 +102,7 @@ def _features(reading: Reading, known: Tensor, disguised: Tensor, learned_scale:
         return reading.rarities(known, disguised)
     plain, seen = reading.lines(known, disguised)
     spread = reading.noise**2 / 12
-    variance = torch.full(plain.shape[:3:2], spread * plain.shape[4], device=plain.device)
+    variance = torch.full((len(plain), plain.shape[2]), spread * plain.shape[4], device=plain.device)
     if not learned_scale:
         return products(plain) + noise_energy(plain, variance), products(seen)
     turn, turn_seen = shared_coordinates(plain, spread), shared_coordinates(seen)
@@ -110,11 +117,13 @@ def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
-def _sorted(features: Tensor) -> Tensor:
-    """Sort each feature over the positions: ``[N, positions * features]``, the same in any order of blocks."""
-    return features.movedim(0, -1).sort(dim=-1).values.flatten(1)
+def _comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return features side by side, ``[N, positions * features]``.
 
-
-def _order(mine: Tensor, linked: Tensor) -> Tensor:
-    """Return the original block at each place that makes linked images differ least."""
-    return assign(torch.cdist(linked.flatten(1), mine.flatten(1)).square())
+    Blocks are laid in the same order; if that is not known each feature is sorted over the positions.
+    """
+    if order is None:
+        mine, theirs = mine.sort(dim=0).values, theirs.sort(dim=0).values
+    else:
+        mine = mine[order]
+    return joined(mine), joined(theirs)
