@@ -72,7 +72,8 @@ def main() -> None:
     table.finish(world, "owsd_table6")
     side = plain.shape[-1]
     rows = [plain[split.test], pictures["plain"], resized(scrambled[split.test], side), pictures["scrambled"]]
-    shown = torch.cat([each[:SHOWN] for each in rows]).repeat_interleave(2, -1).repeat_interleave(2, -2)
+    chosen = torch.linspace(0, len(split.test) - 1, SHOWN).long()  # test images are sorted by label
+    shown = torch.cat([each[chosen] for each in rows]).repeat_interleave(2, -1).repeat_interleave(2, -2)
     to_pil_image(make_grid(shown, nrow=SHOWN, pad_value=255)).save(world.out / "owsd_figure5.png")
 
 
