@@ -101,7 +101,7 @@ def training(setup: Setup) -> Case:
     settings = owsd.InferenceSettings(epochs=epochs, patience=epochs)
 
     def fit() -> owsd.Inference:
-        return owsd.Inference.fit(observed, labels, classes=CLASSES, keys=(), settings=settings)
+        return owsd.Inference.fit(observed, labels, classes=CLASSES, settings=settings)
 
     bound = 1000 * 60 * MINUTES / (IMAGES * EPOCHS)
     goals = [Goal(f"ms an image and epoch, {MINUTES} minutes in all", bound, at_most=True)]

@@ -119,7 +119,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         ledger = owsd.Ledger(Path(folder) / "use.ledger")
         answers = owsd.AnswerCache(Path(folder) / "answers.cache")
-        client = owsd.Client(encoder, key, cloud, ledger=ledger, answers=answers)
+        client = owsd.Client(encoder, key, cloud, ledger=ledger, answers=answers, name="trained here")
         use(client, *ours, test)
         sent = ledger.use(key.fingerprint)
         print(f"{sent.used:,} scrambled images sent under this key, of {sent.bound:,}; no plain ones")

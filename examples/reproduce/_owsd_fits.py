@@ -92,7 +92,7 @@ def infer(
     def once(run: int, split: Split) -> dict[str, float]:
         generator = torch.Generator().manual_seed(run)
         seen, known = observed[split.train], labels[split.train]
-        fitted = owsd.Inference.fit(seen, known, classes=classes, keys=(), settings=settings, generator=generator)
+        fitted = owsd.Inference.fit(seen, known, classes=classes, settings=settings, generator=generator)
         found = fitted.evaluate(observed[split.test], labels[split.test])
         tops = ((1, found.top1), (5, found.top5))
         return {f"{inputs} {top}": 100 * share for top, shares in tops for inputs, share in shares.items()}

@@ -1,5 +1,6 @@
 """Scrambling: a slow reference in numpy, golden values, batches, refusals."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,9 @@ def test_slow_reference(key, embeddings):
     assert out.dtype == torch.uint8
     assert out.shape == (6, 3, 16, 24)
     for made, embedding in zip(out, embeddings, strict=True):
-        assert np.abs(made.numpy().astype(int) - scramble_with_loops(embedding, key.generator)).max() <= 1
+        off = np.abs(made.numpy().astype(int) - scramble_with_loops(embedding, key.generator))
+        assert off.max() <= 1
+        assert (off == 0).mean() > 0.99
 
 
 def test_golden_values():
@@ -68,6 +71,23 @@ def test_a_batch_equals_its_images(key, embeddings):
     assert (out.int() - singles.int()).abs().max() <= 1
     others = torch.cat([embeddings[:1], torch.zeros(5, 8)])
     assert (F.owsd_scramble(others, key)[0].int() - out[0].int()).abs().max() <= 1  # nothing of its neighbours
+
+
+def test_threads_share_a_key(key, embeddings):
+    expected = F.owsd_scramble(embeddings, key)
+    with ThreadPoolExecutor(4) as pool:
+        for made in pool.map(lambda _: F.owsd_scramble(embeddings, key), range(100)):
+            assert torch.equal(made, expected)
+    assert all(tensor.is_meta for tensor in key.network.state_dict().values())
+
+
+def test_autocast_and_cudnn_settings_change_nothing(key, embeddings):
+    expected = F.owsd_scramble(embeddings, key)
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(F.owsd_scramble(embeddings, key), expected)
+    after = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
+    assert before == after
 
 
 def test_keys_differ(key, embeddings):
@@ -98,3 +118,19 @@ def test_refusals(key, embeddings, error):
 def test_cuda_within_one_grey_level(key, embeddings):
     out = F.owsd_scramble(embeddings.cuda(), key).cpu()
     assert (out.int() - F.owsd_scramble(embeddings, key).int()).abs().max() <= 1
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_at_full_size():
+    key = keys.OWSDKey.generate()
+    embeddings = torch.rand(16, 2048).cuda()
+    out = F.owsd_scramble(embeddings, key)
+    torch.backends.cudnn.benchmark = True
+    try:
+        assert torch.equal(F.owsd_scramble(embeddings, key), out)
+    finally:
+        torch.backends.cudnn.benchmark = False
+    singles = torch.cat([F.owsd_scramble(each[None], key) for each in embeddings])
+    assert (singles.int() - out.int()).abs().max() <= 1
+    assert (F.owsd_scramble(embeddings[:2].cpu(), key).int() - out[:2].cpu().int()).abs().max() <= 1

@@ -1,5 +1,6 @@
 """Keys of one way scrambling: drawn well, calibrated, refused when dead, saved and loaded."""
 
+import contextlib
 import copy
 import pickle
 
@@ -9,6 +10,7 @@ import torch
 from torchprotect import functional as F
 from torchprotect import keys
 from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError, KeyIntegrityError
+from torchprotect.keys import owsd
 
 SIZES = {"embedding_size": 32, "image_size": (32, 32), "width": 8}
 
@@ -56,6 +58,27 @@ def test_calibration_by_public_embeddings():
         embeddings = torch.rand(64, 32, generator=torch.Generator().manual_seed(1)) * scale
         made = F.owsd_scramble(embeddings, keys.OWSDKey.generate(**SIZES, embeddings=embeddings)).float()
         assert (made.amax(0) - made.amin(0)).mean() > 60
+
+
+def test_few_of_many_embeddings_are_used(monkeypatch):
+    used = []
+    monkeypatch.setattr(owsd, "_calibrate", lambda _, embeddings: used.append(embeddings) or 255.0)
+    given = torch.arange(2000.0)[:, None].expand(-1, 32)
+    for _ in range(2):
+        keys.OWSDKey.generate(**SIZES, embeddings=given)
+    assert [len(each[:, 0].unique()) for each in used] == [owsd.MOST_CALIBRATION] * 2
+    assert not torch.equal(*used)
+
+
+@pytest.mark.parametrize(("span", "dead"), [(15.9, True), (16.1, False)])
+def test_the_least_range(monkeypatch, span, dead):
+    monkeypatch.setattr(owsd, "_calibrate", lambda *_: span)
+    with pytest.raises(InputRangeError, match="grey levels") if dead else contextlib.nullcontext():
+        keys.OWSDKey.generate(**SIZES)
+
+
+def test_default_size():
+    assert keys.OWSDKey.generate(embedding_size=4, width=1).image_size == (256, 256)
 
 
 def test_dead_keys_are_refused():

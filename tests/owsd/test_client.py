@@ -6,7 +6,15 @@ from torch import nn
 
 from torchprotect import functional as F
 from torchprotect import keys, owsd
-from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, LedgerError, ModelError
+from torchprotect.errors import (
+    CloudError,
+    InputRangeError,
+    InputShapeError,
+    InputTypeError,
+    KeyKindError,
+    LedgerError,
+    ModelError,
+)
 
 SETTINGS = owsd.InferenceSettings(hidden=32, learning_rate=1e-2, epochs=10)
 
@@ -56,6 +64,8 @@ def images():
 def make_client(tmp_path, cloud, encoders=None, key=None, **options):
     ledger = owsd.Ledger(tmp_path / "ledger", bound=options.pop("bound", 9000))
     encoders = encoders if encoders is not None else Encoder().eval()
+    if "answers" in options:
+        options.setdefault("name", "cloud")
     return owsd.Client(encoders, key if key is not None else make_key(), cloud, ledger=ledger, **options)
 
 
@@ -112,6 +122,38 @@ def test_answers_are_paid_for_once(tmp_path, images):
     assert cloud.count == 16
 
 
+class OfItsBatch(Encoder):
+    """Rounds otherwise in batches of another size, as networks do."""
+
+    def forward(self, images):
+        return super().forward(images) * (1 + len(images) / 50)
+
+
+def test_an_image_is_paid_for_once_whatever_its_batch(tmp_path, images):
+    cloud, pictures = RecordingCloud(), images[0][:20]
+    client = make_client(tmp_path, cloud, OfItsBatch().eval(), answers=owsd.AnswerCache(tmp_path / "answers"))
+    first = client.observe(pictures)
+    turned = client.observe(pictures.flip(0))
+    assert torch.equal(turned.vectors, first.vectors.flip(0))
+    assert torch.equal(turned.embeddings, first.embeddings.flip(0))
+    for at in (0, 7, 19):
+        assert torch.equal(client.observe(pictures[at : at + 1]).vectors, first.vectors[at : at + 1])
+    assert cloud.count == 20
+
+
+def test_answers_of_a_batch_are_kept_one_by_one(tmp_path, images):
+    class Cloud(RecordingCloud):
+        batch_size = 6
+
+    cloud = Cloud(fail_at=2)
+    client = make_client(tmp_path, cloud, answers=owsd.AnswerCache(tmp_path / "answers"), batch_size=20)
+    with pytest.raises(KeyboardInterrupt):
+        client.observe(images[0][:20])
+    client.observe(images[0][:20])
+    assert [len(sent) for sent in cloud.sent] == [6, 6, 6, 2]
+    assert client.ledger.use(client.keys[0].fingerprint).used == 26
+
+
 def test_interrupted_runs_lose_nothing(tmp_path, images):
     cloud, cache = RecordingCloud(fail_at=3), owsd.AnswerCache(tmp_path / "answers")
     client = make_client(tmp_path, cloud, answers=cache, batch_size=20)
@@ -153,6 +195,66 @@ def test_rotation_needs_a_new_fit(tmp_path, images):
     assert client.evaluate(pictures, labels).images == 120
 
 
+def test_observations_belong_to_their_keys(tmp_path, images):
+    pictures, labels = images
+    client = make_client(tmp_path, RecordingCloud())
+    observed = client.observe(pictures)
+    assert observed.keys == observed[:5].keys == client.fingerprints
+    client.fit(observed, labels, classes=2, settings=SETTINGS)
+    fresh = client.rotate(make_key())
+    with pytest.raises(ModelError, match="observe them again"):
+        fresh.fit(observed, labels, classes=2, settings=SETTINGS)
+    fresh.fit(pictures, labels, classes=2, settings=SETTINGS)
+    for use in (fresh.predict, lambda seen: fresh.evaluate(seen, labels)):
+        with pytest.raises(ModelError, match="observe them again"):
+            use(observed)
+
+
+def test_keys_in_another_order_are_other_keys(tmp_path, images):
+    pair = [make_key(), make_key()]
+    client = make_client(tmp_path, RecordingCloud(), key=pair)
+    client.fit(*images, classes=2, settings=SETTINGS)
+    with pytest.raises(ModelError, match="other keys"):
+        client.rotate(pair[::-1]).inference = client.inference
+
+
+def test_rotation_keeps_everything_else(tmp_path):
+    cache = owsd.AnswerCache(tmp_path / "answers")
+    client = make_client(tmp_path, RecordingCloud(), answers=cache, name="mine", batch_size=7)
+    fresh = client.rotate(make_key())
+    for name in ("cloud", "ledger", "answers", "name", "batch_size", "encoders"):
+        assert getattr(fresh, name) == getattr(client, name)
+    assert fresh.fingerprints != client.fingerprints
+
+
+def test_progress_counts_images(tmp_path, images):
+    steps = []
+    client = make_client(tmp_path, RecordingCloud())
+    client.observe(images[0][:40], progress=lambda *step: steps.append(step))
+    assert steps == [(16, 40), (32, 40), (40, 40)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_vectors_of_another_length_than_before(tmp_path, images, kept):
+    options = {"answers": owsd.AnswerCache(tmp_path / "answers")} if kept else {}
+    client = make_client(tmp_path, RecordingCloud(), **options)
+    client.observe(images[0][:20])
+    client.cloud = lambda sent: torch.zeros(len(sent), 5)
+    with pytest.raises(CloudError, match="length"):
+        client.observe(images[0][16:40])
+
+
+def test_lengths_must_not_change_between_encoders(tmp_path, images):
+    calls = []
+
+    def cloud(sent):
+        calls.append(len(sent))
+        return torch.zeros(len(sent), 5 + 2 * (len(calls) % 2))
+
+    with pytest.raises(CloudError, match="length"):
+        make_client(tmp_path, cloud, [Encoder(1).eval(), Encoder(2).eval()]).observe(images[0][:4])
+
+
 def test_changing_vectors(tmp_path, images):
     calls = []
 
@@ -170,9 +272,18 @@ def test_refusals(tmp_path, images):
         make_client(tmp_path, cloud, key=[keys.LabelKey.generate(classes=3)])
     with pytest.raises(InputRangeError):
         make_client(tmp_path, cloud, encoders=[])
+    with pytest.raises(ModelError, match="Modules"):
+        make_client(tmp_path, cloud, encoders=[print])
+    with pytest.raises(InputRangeError, match="name"):
+        make_client(tmp_path, cloud, answers=owsd.AnswerCache(tmp_path / "answers"), name=None)
+    for size in (0, 2.5, True):
+        with pytest.raises(InputRangeError, match="batch_size"):
+            make_client(tmp_path, cloud, batch_size=size)
     client = make_client(tmp_path, cloud)
     with pytest.raises(InputShapeError):
         client.observe(images[0][0])
+    with pytest.raises(InputTypeError, match="ndarray"):
+        client.observe(images[0].numpy())
     with pytest.raises(ModelError, match="call fit"):
         client.evaluate(*images)
     with pytest.raises(ModelError, match="training mode"):

@@ -131,6 +131,23 @@ def test_ask_counts_before_each_attempt_and_waits_longer_each_time(ledger):
     assert ledger.use("cd" * 32).used == 0
 
 
+def test_a_cloud_may_change_what_it_is_given(ledger):
+    seen = []
+
+    def cloud(images):
+        seen.append(images.clone())
+        images.zero_()
+        if len(seen) == 1:
+            raise trouble()
+        return torch.ones(len(images), 2)
+
+    before = IMAGES.clone()
+    ask(cloud, IMAGES, ledger=ledger, fingerprint=KEY, backoff=0.0)
+    assert torch.equal(IMAGES, before)
+    assert all(torch.equal(each, before) for each in seen)
+    assert len(seen) == 2
+
+
 def test_ask_gives_up(ledger):
     pauses = []
     with pytest.raises(CloudError, match="trouble"):

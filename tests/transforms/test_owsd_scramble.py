@@ -6,6 +6,7 @@ import torch
 from support import make_image
 from torch import nn
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from torchprotect import functional as F
 from torchprotect import keys, transforms
@@ -108,7 +109,58 @@ def test_encoders_that_cannot_be_used(key, model, error):
         transforms.OWSDScramble(model, key)(make_image(2, 3, 20, 24))
 
 
+class Picky(nn.Module):
+    """Refuses sizes as vision transformers do."""
+
+    def forward(self, images):
+        assert images.shape[-1] == 17, "wrong width"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Picky().eval(), "wrong width"),
+        (nn.ModuleDict().eval(), "cannot take"),
+        (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), Encoder()).eval(), "running statistics"),
+    ],
+)
+def test_encoders_that_fail_in_their_own_way(key, model, said):
+    with pytest.raises(ModelError, match=said):
+        transforms.OWSDScramble(model, key)(make_image(2, 3, 20, 24))
+
+
+def test_encoders_get_a_copy(encoder, key):
+    images = torch.rand(2, 3, 20, 24)
+    before = images.clone()
+    changing = nn.Sequential(v2.Normalize([0.5] * 3, [0.5] * 3, inplace=True), encoder).eval()
+    transforms.OWSDScramble(changing, key)(images)
+    assert torch.equal(images, before)
+
+
+def test_autocast_changes_nothing(encoder, key):
+    scramble, images = transforms.OWSDScramble(encoder, key), make_image(4, 3, 20, 24)
+    expected = scramble(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(scramble(images), expected)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGBA", 4), ("HSV", 3)])
+def test_pil_images_of_other_modes(key, mode, channels):
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Conv2d(channels, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1)).eval()
+    picture = PIL.Image.fromarray(make_image(20, 24, 3).numpy()).convert(mode)
+    made = transforms.OWSDScramble(encoder, key)(picture)
+    assert (made.mode, made.size) == ("RGB", (16, 16))
+
+
+def test_no_images(encoder, key):
+    assert transforms.OWSDScramble(encoder, key)(make_image(0, 3, 20, 24)).shape == (0, 3, 16, 16)
+
+
 def test_bad_input(encoder, key):
+    for size in (0, 2.5, True):
+        with pytest.raises(InputRangeError, match="batch_size"):
+            transforms.OWSDScramble(encoder, key, batch_size=size)
     with pytest.raises(InputTypeError):
         transforms.OWSDScramble(encoder, key)(make_image(2, 3, 20, 24).short())
     with pytest.raises(InputRangeError):

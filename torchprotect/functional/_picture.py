@@ -25,7 +25,7 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
     @functools.wraps(operate)
     def wrapper(image: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(image, PIL.Image.Image):
-            result = operate(_pil_to_tensor(image), *args, **kwargs)
+            result = operate(planes_of(image), *args, **kwargs)
             return to_pil_image(result, mode=image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
         if type(image) is Tensor:
             return operate(_require_planes(image), *args, **kwargs)
@@ -36,7 +36,12 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
     return wrapper
 
 
-def _pil_to_tensor(image: PIL.Image.Image) -> Tensor:
+def planes_of(image: PIL.Image.Image) -> Tensor:
+    """Return a PIL image's channel planes, uint8 ``[C, H, W]``.
+
+    Raises:
+        InputTypeError: its mode has none of 8 bits.
+    """
     if image.mode not in _MODES:
         raise InputTypeError(
             f"a PIL image of mode {image.mode!r} has no 8-bit channel planes; convert it to 'L' or 'RGB' first"

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+from torchprotect.functional._exact import full_precision
 from torchprotect.keys import OWSDKey
 
 
@@ -40,6 +41,6 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
         raise InputRangeError("some embeddings are NaN or infinite; look at the encoder and at what it was given")
     if not len(embeddings):
         return torch.empty(0, 3, *key.image_size, dtype=torch.uint8, device=embeddings.device)
-    weights = key.generator_on(embeddings.device)
-    made: Tensor = torch.func.functional_call(key.network, weights, (embeddings.float(),))
+    with full_precision(embeddings.device):
+        made: Tensor = key.network_on(embeddings.device)(embeddings.float())
     return made.mul_(255).round_().to(torch.uint8)

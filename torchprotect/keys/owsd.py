@@ -1,5 +1,6 @@
 """A random generator network, whose weights are the secret."""
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError
 from torchprotect.keys._base import Key, as_size, require_root, require_tensor
-from torchprotect.keys._random import random_bytes, random_normal, random_uniform
+from torchprotect.keys._random import random_bytes, random_normal, random_permutation, random_uniform
 from torchprotect.models import DCGANGenerator
 
 MIN_RANGE = 16
@@ -19,6 +20,9 @@ MIN_RANGE = 16
 
 CALIBRATION = 128
 """Embeddings drawn where none are given."""
+
+MOST_CALIBRATION = 512
+"""Embeddings of those given that are used, drawn anew for each key: they go through the generator at once."""
 
 _CHUNK = 1 << 20
 _MAX_EMBEDDING = 1 << 20
@@ -78,7 +82,8 @@ class OWSDKey(Key):
             image_size: ``(H, W)`` in pixels; even.
             width: channels before the last layer; the default has the paper's 1,024 after the first one at 256 x 256.
             embeddings: float ``[n, embedding_size]``, n at least 2: embeddings of public images, with which the
-                batch-norm statistics are measured. Without them exponentially distributed ones are drawn.
+                batch-norm statistics are measured, on 512 of them where there are more. Without them exponentially
+                distributed ones are drawn, of mean 1: images of embeddings on a much smaller scale are then flat.
 
         Raises:
             InputShapeError: the image size is odd, or the embeddings do not fit.
@@ -103,9 +108,12 @@ class OWSDKey(Key):
         with torch.device("meta"):
             return DCGANGenerator(self.embedding_size, self.image_size, width=self.width, affine=False).eval()
 
-    def generator_on(self, device: torch.device) -> dict[str, Tensor]:
-        """Return the generator's tensors on a device; copies are kept beside the key, never pickled with it."""
-        return {name: self._copy_on(name, tensor, device) for name, tensor in self.generator.items()}
+    def network_on(self, device: torch.device) -> nn.Module:
+        """Return the generator on a device, in eval mode; copies of its tensors there are kept beside the key."""
+        network = copy.deepcopy(self.network)  # of its own: threads may share the key
+        tensors = {name: self._copy_on(name, tensor, device) for name, tensor in self.generator.items()}
+        network.load_state_dict(tensors, strict=False, assign=True)  # batch counts are missing, and not needed
+        return network
 
     @property
     def params(self) -> dict[str, Any]:
@@ -137,7 +145,8 @@ def _calibration(embeddings: Tensor | None, size: int) -> Tensor:
         raise InputShapeError(f"embeddings [n, {size}], n at least 2, are needed, not {list(embeddings.shape)}")
     if not embeddings.is_floating_point() or not bool(embeddings.isfinite().all()):
         raise InputRangeError("embeddings must be finite floating-point numbers")
-    return embeddings.detach().float().cpu()
+    chosen = random_permutation(len(embeddings))[:MOST_CALIBRATION]
+    return embeddings.detach().cpu()[chosen].float()
 
 
 def _weights(network: nn.Module) -> Iterator[nn.ConvTranspose2d]:

@@ -1,11 +1,12 @@
 """One way scrambling by deconvolution: what stays inside the organisation, and what it sends to a cloud."""
 
 from torchprotect.owsd._fit import InferenceSettings
-from torchprotect.owsd.answers import AnswerCache
+from torchprotect.owsd.answers import AnswerCache, image_ids
 from torchprotect.owsd.client import Client
 from torchprotect.owsd.cloud import Cloud, InferenceProtocolCloud, ModelCloud, ask
-from torchprotect.owsd.inference import Evaluation, Inference, Observations
+from torchprotect.owsd.inference import Inference
 from torchprotect.owsd.ledger import BudgetWarning, Ledger, Use
+from torchprotect.owsd.observations import Evaluation, Observations
 
 __all__ = [
     "AnswerCache",
@@ -21,4 +22,5 @@ __all__ = [
     "Observations",
     "Use",
     "ask",
+    "image_ids",
 ]

@@ -1,14 +1,16 @@
 """How an inference network is trained."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputRangeError
+from torchprotect.errors import InputRangeError, ModelError
 from torchprotect.models import InferenceNetwork
+from torchprotect.owsd._prepare import require_whole
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class InferenceSettings:
         epochs: at most.
         patience: epochs without a better validation loss after which training stops; the best epoch is kept.
         validation: share of the images held back for that.
-        batch_size: images a step.
+        batch_size: images a step, at least 2: one alone has no statistics.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution, section 4.1; width, dropout, rate of decay and patience
@@ -40,9 +42,8 @@ class InferenceSettings:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "epochs", "patience", "batch_size"):
-            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int) or value < 1:
-                raise InputRangeError(f"{name} is a whole number of at least 1, not {value!r}")
+        for name, least in (("hidden", 1), ("epochs", 1), ("patience", 1), ("batch_size", 2)):
+            require_whole(name, getattr(self, name), least)
         if not (0 <= self.dropout < 1 and 0 < self.validation < 1 and 0 < self.decay <= 1 and self.learning_rate > 0):
             raise InputRangeError(
                 "dropout lies in 0..1 without 1, validation in 0..1 without both, decay in 0..1 without 0, the "
@@ -64,9 +65,10 @@ def fit_network(
         raise InputRangeError(f"{len(features)} images are too few: {held} are held back, and two more are needed")
     order = torch.randperm(len(features), generator=generator)
     validation, training = order[:held], order[held:]
-    with torch.random.fork_rng(devices=[]):  # weights and dropout draw from the global generator
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():  # weights and dropout draw from the global generator
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = InferenceNetwork(features.shape[1], classes, hidden=settings.hidden, dropout=settings.dropout)
+        network.to(features.dtype)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.decay)
         best, kept, waited = float("inf"), copy.deepcopy(network.state_dict()), 0
@@ -81,6 +83,8 @@ def fit_network(
                 progress(epoch + 1, settings.epochs)
             if waited >= settings.patience:
                 break
+    if not math.isfinite(best):
+        raise ModelError("the validation loss of the inference network was never finite: lower the learning rate")
     network.load_state_dict(kept)
     return network.eval()
 

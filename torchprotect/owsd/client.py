@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import functional as F
-from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, ModelError
+from torchprotect.errors import CloudError, InputRangeError, InputShapeError, InputTypeError, KeyKindError, ModelError
 from torchprotect.keys import OWSDKey
 from torchprotect.owsd._embed import embed
 from torchprotect.owsd._fit import InferenceSettings
+from torchprotect.owsd._prepare import require_whole
 from torchprotect.owsd.answers import AnswerCache, image_ids
 from torchprotect.owsd.cloud import Cloud, ask
-from torchprotect.owsd.inference import Evaluation, Inference, Observations
+from torchprotect.owsd.inference import Inference
 from torchprotect.owsd.ledger import Ledger
+from torchprotect.owsd.observations import Evaluation, Observations
 
 Progress = Callable[[int, int], None]
 
@@ -26,13 +28,20 @@ class Client:
 
     Args:
         encoders: one or more networks whose embeddings all have the keys' length; in eval mode, and none of them the
-            cloud's own.
+            cloud's own. Their order matters to the inference network.
         keys: one or more generators.
-        cloud: takes uint8 images ``[N, 3, H, W]``, returns vectors ``[N, V]``.
+        cloud: takes uint8 images ``[N, 3, H, W]``, returns vectors ``[N, V]``. Where it has a ``batch_size``, it is
+            asked about no more at once.
         ledger: counts what is sent under each key and stops at its bound.
         answers: where answers are kept, so that none is paid for twice; not kept when ``None``.
-        name: of the cloud and its model, under which answers are kept.
-        batch_size: images embedded, scrambled and sent at once; a failure loses the answers of one batch at most.
+        name: of the cloud and its model, under which answers are kept; needed where they are. Another model has another
+            name.
+        batch_size: images embedded and scrambled at once. Keep it as it is where answers are kept: in batches of
+            another size a pixel may differ by one grey level, and the answer for that image is asked for again.
+
+    Raises:
+        InputRangeError: encoders, keys or the name are missing, or ``batch_size`` is not possible.
+        ModelError, KeyKindError: an encoder is no module, a key no ``OWSDKey``.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -46,17 +55,23 @@ class Client:
         *,
         ledger: Ledger,
         answers: AnswerCache | None = None,
-        name: str = "cloud",
+        name: str | None = None,
         batch_size: int = 16,
     ) -> None:
+        require_whole("batch_size", batch_size, 1)
         self.encoders = [encoders] if isinstance(encoders, nn.Module) else list(encoders)
         self.keys = [keys] if isinstance(keys, OWSDKey) else list(keys)
         if not self.encoders or not self.keys:
             raise InputRangeError("at least one encoder and one key are needed")
+        if not all(isinstance(encoder, nn.Module) for encoder in self.encoders):
+            raise ModelError("encoders must be torch.nn.Modules")
         if not all(isinstance(key, OWSDKey) for key in self.keys):
             raise KeyKindError("keys must be OWSDKeys; read them with keys.load")
+        if answers is not None and not name:
+            raise InputRangeError("answers are kept under the name of the cloud and its model: give name=...")
         self.cloud, self.ledger, self.answers, self.name, self.batch_size = cloud, ledger, answers, name, batch_size
         self._inference: Inference | None = None
+        self._length: int | None = None  # of the cloud's vectors, once there was one
 
     @property
     def inference(self) -> Inference | None:
@@ -77,30 +92,28 @@ class Client:
     def observe(self, images: Tensor, *, progress: Progress | None = None) -> Observations:
         """Ask the cloud about images, batch by batch.
 
-        An interrupted call loses at most the answers of the batch in hand, if ``answers`` was given.
+        If ``answers`` was given, an interrupted call loses at most the answers that the cloud had not given yet.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
             progress: called with images done and in all.
 
         Raises:
+            InputTypeError, InputShapeError: images are no such tensor.
             CloudError: the cloud fails; LedgerError: a key is used up; ModelError: an encoder fails.
         """
+        if not isinstance(images, Tensor):
+            raise InputTypeError(f"images are a tensor [N, C, H, W], not a {type(images).__name__}")
         if images.ndim != 4 or not len(images):
             raise InputShapeError(f"images [N, C, H, W], at least one, are needed, not {list(images.shape)}")
         embeddings, vectors = [], []
         for part in images.split(self.batch_size):
-            read = [embed(encoder, part, batch_size=self.batch_size) for encoder in self.encoders]
-            said = [self._ask(F.owsd_scramble(each, key).cpu(), key) for each in read for key in self.keys]
-            embeddings.append(torch.cat([each.cpu() for each in read], 1))
-            vectors.append(torch.cat(said, 1))
-            if vectors[-1].shape[1] != vectors[0].shape[1]:
-                raise CloudError(
-                    f"the length of the cloud's vectors changed from {vectors[0].shape[1]} to {vectors[-1].shape[1]}"
-                )
+            read, said = self._observe(part)
+            embeddings.append(read)
+            vectors.append(said)
             if progress is not None:
                 progress(sum(map(len, embeddings)), len(images))
-        return Observations(torch.cat(embeddings), torch.cat(vectors))
+        return Observations(torch.cat(embeddings), torch.cat(vectors), self.fingerprints)
 
     def fit(
         self,
@@ -116,7 +129,7 @@ class Client:
 
         Args:
             observed: images, or what :meth:`observe` returned for them.
-            labels: int64 ``[N]``.
+            labels: int64 ``[N]``: true ones, or what the cloud says of the plain images, to learn its answers.
             classes: number of classes.
             settings: of the training.
             generator: draws validation images, batches, initial weights and dropout.
@@ -126,7 +139,6 @@ class Client:
             self._observed(observed),
             labels,
             classes=classes,
-            keys=self.fingerprints,
             settings=settings,
             generator=generator,
             progress=progress,
@@ -150,23 +162,44 @@ class Client:
         return Client(self.encoders, keys, self.cloud, **same)  # type: ignore[arg-type]
 
     def _observed(self, observed: Tensor | Observations) -> Observations:
-        return observed if isinstance(observed, Observations) else self.observe(observed)
+        if not isinstance(observed, Observations):
+            return self.observe(observed)
+        if observed.keys != self.fingerprints:
+            raise ModelError("these images were observed under other keys than the client's: observe them again")
+        return observed
 
     def _trained(self) -> Inference:
         if self._inference is None:
             raise ModelError("there is no inference network for these keys yet: call fit, or set one that was loaded")
         return self._inference
 
+    def _observe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings and answers of one batch."""
+        filled = images
+        if self.answers is not None:  # an image must come out the same, to the bit, whatever else is in its batch
+            filled = torch.cat([images, images[:1].expand(self.batch_size - len(images), *images.shape[1:])])
+        read = [embed(encoder, filled, batch_size=self.batch_size) for encoder in self.encoders]
+        said = [self._ask(F.owsd_scramble(each, key)[: len(images)].cpu(), key) for each in read for key in self.keys]
+        return torch.cat([each[: len(images)].cpu() for each in read], 1), torch.cat(said, 1)
+
     def _ask(self, scrambled: Tensor, key: OWSDKey) -> Tensor:
-        """Return an answer for each image, asking the cloud about those that have none yet."""
-        if self.answers is None:
-            return ask(self.cloud, scrambled, ledger=self.ledger, fingerprint=key.fingerprint)
+        """Return an answer for each image."""
+        if self.answers is None or self.name is None:
+            return self._require_length(ask(self.cloud, scrambled, ledger=self.ledger, fingerprint=key.fingerprint))
         ids = image_ids(scrambled)
         known = self.answers.get(key.fingerprint, self.name, ids)
-        missing = {each: place for place, each in enumerate(ids) if each not in known}  # equal images are asked once
-        if missing:
-            unknown = scrambled[list(missing.values())]
-            said = ask(self.cloud, unknown, ledger=self.ledger, fingerprint=key.fingerprint)
-            self.answers.put(key.fingerprint, self.name, list(missing), said)
-            known |= dict(zip(missing, said, strict=True))
-        return torch.stack([known[each] for each in ids])
+        missing = list({each: place for place, each in enumerate(ids) if each not in known}.values())
+        at_once = getattr(self.cloud, "batch_size", self.batch_size)
+        for start in range(0, len(missing), at_once):  # kept as soon as they are there
+            places = missing[start : start + at_once]
+            said = ask(self.cloud, scrambled[places], ledger=self.ledger, fingerprint=key.fingerprint)
+            asked = [ids[place] for place in places]
+            self.answers.put(key.fingerprint, self.name, asked, self._require_length(said))
+            known |= dict(zip(asked, said, strict=True))
+        return torch.cat([self._require_length(known[each][None]) for each in ids])
+
+    def _require_length(self, vectors: Tensor) -> Tensor:
+        self._length = self._length or vectors.shape[1]
+        if vectors.shape[1] != self._length:
+            raise CloudError(f"the length of the cloud's vectors changed from {self._length} to {vectors.shape[1]}")
+        return vectors

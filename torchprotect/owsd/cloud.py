@@ -127,7 +127,7 @@ def ask(
     while True:
         ledger.reserve(fingerprint, len(images))
         try:
-            return _vectors(cloud(images), len(images))
+            return _vectors(cloud(images.clone()), len(images))  # which may change what it is given
         except CloudError as error:
             wanted = error.wait if isinstance(error, CloudBusyError) else 0.0
             if not error.again or attempt == retries or wanted > LONGEST_WAIT:

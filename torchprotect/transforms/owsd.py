@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import PIL.Image
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import to_pil_image
 
-from torchprotect.errors import InputTypeError
-from torchprotect.functional._picture import on_picture
+from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.functional._picture import on_picture, planes_of
 from torchprotect.keys import OWSDKey
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import require_kind
@@ -25,7 +27,7 @@ class OWSDScramble(Disguise):
         batch_size: images through encoder and generator at once.
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to uint8 ``[..., 3, h, w]`` of the key's image size, on
-    the encoder's device. It has no inverse.
+    the encoder's device. It has no inverse. Autocast and TF32 do not reach encoder and generator.
 
     Raises:
         ModelError: the encoder is in training mode, cannot take the images, or returns something else.
@@ -43,6 +45,8 @@ class OWSDScramble(Disguise):
         if not isinstance(encoder, nn.Module):
             raise InputTypeError(f"encoder must be a torch.nn.Module, not {type(encoder).__name__}")
         self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
         self.key = key
         self.batch_size = batch_size
 
@@ -55,7 +59,9 @@ class OWSDScramble(Disguise):
         return f"encoder={type(self.encoder).__name__}, key={self.key!r}, batch_size={self.batch_size}"
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Scramble one picture, or a batch of them."""
+        """Scramble one picture, or a batch of them; a PIL image of any mode becomes one of mode ``RGB``."""
+        if isinstance(inpt, PIL.Image.Image):
+            return to_pil_image(_scramble(planes_of(inpt), self))
         return _scramble(inpt, self)
 
 

@@ -1,0 +1,54 @@
+"""The file of an inference network: safetensors whose header has the parameters and a digest of everything."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from torchprotect._files import atomic_file
+from torchprotect._json import canonical
+from torchprotect.errors import ModelError
+
+FORMAT, VERSION = "torchprotect-inference", "1"
+
+
+def write(path: Path, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write the file, of mode 0600, whole or not at all."""
+    said = canonical(params).decode()
+    header = {"format": FORMAT, "version": VERSION, "params": said, "digest": _digest(said, tensors)}
+    with atomic_file(path, mode=0o600) as file:
+        file.write(safetensors.torch.save({name: each.contiguous() for name, each in tensors.items()}, header))
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return parameters and tensors.
+
+    Raises:
+        ModelError: the file is something else, or damaged.
+    """
+    content = path.read_bytes()
+    try:
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        params = json.loads(header["params"])
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError(f"{path} holds no inference network, or it is damaged") from None
+    if header.get("format") != FORMAT or header.get("version") != VERSION or not isinstance(params, dict):
+        raise ModelError(f"{path} holds no inference network of version {VERSION}")
+    if header.get("digest") != _digest(header["params"], tensors):
+        raise ModelError(f"{path} is damaged: its content is not what was written")
+    return params, tensors
+
+
+def _digest(params: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return what shows accidental damage."""
+    said = hashlib.sha256(params.encode())
+    for name in sorted(tensors):
+        said.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
+        said.update(tensors[name].contiguous().numpy().tobytes())
+    return said.hexdigest()

@@ -1,0 +1,72 @@
+"""What the organisation has of images after asking the cloud, and how often it then names them rightly."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchprotect.errors import InputRangeError, InputShapeError
+
+INPUTS = ("both", "embedding", "cloud")
+"""What a network is given: embedding and cloud vector, or one of them alone, which shows what the other adds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What the organisation has of some images after asking the cloud.
+
+    Attributes:
+        embeddings: float32 ``[N, E]``, of all encoders side by side.
+        vectors: float32 ``[N, V]``, the cloud's answers for all encoders and keys side by side.
+        keys: fingerprints of the keys the images were scrambled with, in order; none where they do not matter.
+    """
+
+    embeddings: Tensor
+    vectors: Tensor
+    keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2 or self.vectors.ndim != 2 or len(self.embeddings) != len(self.vectors):
+            raise InputShapeError(
+                "embeddings [N, E] and vectors [N, V] of the same images are needed, not "
+                f"{list(self.embeddings.shape)} and {list(self.vectors.shape)}"
+            )
+        for name, tensor in (("embeddings", self.embeddings), ("vectors", self.vectors)):
+            if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+                raise InputRangeError(f"{name} must be finite floating-point numbers; some are not")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def __getitem__(self, which: Any) -> "Observations":
+        return Observations(self.embeddings[which], self.vectors[which], self.keys)
+
+    def given(self, inputs: str) -> Tensor:
+        """Return what a network of one of :data:`INPUTS` reads, float32."""
+        parts = {"both": (self.embeddings, self.vectors), "embedding": (self.embeddings,), "cloud": (self.vectors,)}
+        return torch.cat(parts[inputs], 1).float()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares of right labels by what the network was given; the two ablations always come along.
+
+    Attributes:
+        images: how many were counted.
+        classes: how many labels there are; with five or fewer ``top5`` says nothing.
+        top1: share whose label is the first guess, for each of :data:`INPUTS`.
+        top5: share whose label is among the first five.
+    """
+
+    images: int
+    classes: int
+    top1: Mapping[str, float]
+    top5: Mapping[str, float]
+
+    def __str__(self) -> str:
+        shown = {"both": "embedding and cloud", "embedding": "embedding only", "cloud": "cloud only"}
+        five = {name: f"{self.top5[name]:.1%}" if self.classes > 5 else "-" for name in INPUTS}
+        rows = [f"  {shown[name]:<20}{self.top1[name]:>7.1%}{five[name]:>8}" for name in INPUTS]
+        return "\n".join([f"{self.images:,} images{'top-1':>20}{'top-5':>8}", *rows])
