@@ -2,7 +2,6 @@ import pytest
 import torch
 from support import real_data
 
-
 # Autograd decides at its first use whether it starts threads, after which forked processes may not use it. On a machine
 # without an accelerator it starts none, unless torch.compile came first: some tests compile, and others fork.
 torch.zeros(1, requires_grad=True).sum().backward()

@@ -7,10 +7,12 @@ import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file, save_model
 from support import content
 from typer.testing import CliRunner
 
-from torchprotect import keys
+from torchprotect import data, keys, transforms
 from torchprotect.cli import app
 from torchprotect.demo import SAMPLE
 
@@ -100,6 +102,102 @@ def test_help_and_no_pictures(exported, tmp_path):
 def command(folder, report):
     names = ["--plain", SAMPLE, "--key", folder / "bare", "--report", report, "--fast", "--limit", 120]
     return [sys.executable, "-m", "torchprotect", "audit", *map(str, [folder / "out", *names])]
+
+
+ENCODER = """
+from torch import nn
+
+def make():
+    layers = nn.Sequential(nn.Conv2d(1, 4, 7, stride=7), nn.ReLU(), nn.Dropout(0.9), nn.Flatten())
+    return layers.requires_grad_(False)
+
+def known():
+    found = make()
+    for weight in found.parameters():
+        weight.copy_(weight.sign())
+    return found
+
+def nothing(): return 3
+def broken(): raise KeyError("width")
+"""
+
+
+@pytest.fixture(scope="module")
+def scrambled(tmp_path_factory):
+    """The bundled sample, scrambled; its key; a package with the encoder's factory, and its weights."""
+    folder = tmp_path_factory.mktemp("scrambled")
+    (folder / "audited_nets.py").write_text(ENCODER)
+    sys.path.insert(0, str(folder))
+    import audited_nets
+
+    torch.manual_seed(0)
+    encoder, key = audited_nets.make().eval(), keys.OWSDKey.generate(embedding_size=64, image_size=(16, 16), width=8)
+    save_model(encoder, str(folder / "weights"))
+    save_file({"0.bias": torch.zeros(4)}, folder / "few")
+    keys.save(key, folder / "key")
+    transform = transforms.OWSDScramble(encoder, key)
+    data.export(data.open_source(str(SAMPLE)), folder / "out", transform=transform, key=key)
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("audited_nets")
+
+
+def audit_scrambled(folder, report, *arguments):
+    options = ["--plain", SAMPLE, "--key", folder / "key", "--report", report, "--fast", "--limit", 120]
+    return call("audit", folder / "out", *options, *arguments)
+
+
+def test_with_the_encoder(scrambled, tmp_path):
+    named = ["--model", "audited_nets:make", "--weights", scrambled / "weights"]
+    done = audit_scrambled(scrambled, tmp_path / "report.html", *named)
+    assert done.exit_code == 0, done.output
+    assert "Ridge re-identification, with the encoder" in (tmp_path / "report.html").read_text()
+    found = {each["attack"]: each for each in json.loads((tmp_path / "report.json").read_text())["findings"]}
+    rows = [found[f"{name} (embeddings)"] for name in ("ridge_reidentification", "distance_correlation")]
+    assert [row["settings"]["embedding_size"] for row in rows] == [64, 64]
+    assert [row["level"] for row in rows] == ["L2", "L0"]
+    assert found["ridge_reidentification"]["settings"]["compared_by"] == "pixels"
+    own = audit_scrambled(scrambled, tmp_path / "own.html", "--model", "audited_nets:known")
+    assert own.exit_code == 0, own.output
+    others = {each["attack"]: each for each in json.loads((tmp_path / "own.json").read_text())["findings"]}
+    assert others["distance_correlation"]["value"] == found["distance_correlation"]["value"]
+    assert others["distance_correlation (embeddings)"]["value"] != rows[1]["value"]
+
+
+def test_without_the_encoder(scrambled, tmp_path):
+    assert audit_scrambled(scrambled, tmp_path / "report.html").exit_code == 0
+    told = {each["attack"]: each for each in json.loads((tmp_path / "report.json").read_text())["not_run"]}
+    assert "--model package.module:factory" in told["ridge_reidentification (embeddings)"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "weights"], "--weights belong to a network: name it with --model"),
+        (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, not 'audited_nets'"),
+        (["--model", "audited_nets:none"], "has no function none"),
+        (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, not a int"),
+        (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),
+        (["--model", "audited_nets:make", "--weights", "few"], "do not fit the model: missing 0.weight"),
+        (["--model", "audited_nets:make", "--weights", "audited_nets.py"], "is no safetensors file"),
+        (["--model", "audited_nets:make", "--weights", "nowhere"], "there are no weights at"),
+        (["--model", "audited_nets:make", "--device", "warp"], "cannot use device 'warp'"),
+    ],
+)
+def test_encoders_that_cannot_be_loaded(scrambled, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(scrambled)
+    done = audit_scrambled(scrambled, tmp_path / "report.html", *arguments)
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_for_another_disguise(exported, scrambled, tmp_path):
+    done = audit(exported, tmp_path / "report.html", "--model", "audited_nets:make")
+    assert done.exit_code == 1
+    assert "belongs to OWSDScramble, but these images went through RMTDisguise" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_with_130_and_the_audit_goes_on(exported, tmp_path):

@@ -1,12 +1,48 @@
-"""The audit of scrambled images: pairs link, label and rebuild them; noise gives chance."""
+"""The audit of scrambled images: pairs link, label and rebuild them; noise gives chance; the encoder helps."""
+
+import json
 
 import pytest
 import torch
+from audit_world import QUICK, World, control
+from torch import nn
 
-from torchprotect import audit, keys
+from torchprotect import audit, data, keys, transforms
 from torchprotect import functional as F
+from torchprotect.audit import _run
+from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.errors import InputTypeError, ModelError
 
-SCRAMBLED = {"ridge_reidentification", "label_probe", "autoencoder_attack"}
+BY_PIXELS = {"distance_correlation", "ridge_reidentification"}
+BY_EMBEDDINGS = {f"{name} (embeddings)" for name in BY_PIXELS}
+SCRAMBLED = BY_PIXELS | {"label_probe", "autoencoder_attack"}
+
+
+class Folding(nn.Module):
+    """An encoder whose embeddings no linear map leads back from to pixels: how far each is from a drawn plane."""
+
+    def __init__(self, inputs=64, seed=0):
+        super().__init__()
+        drawn = torch.randn(48, inputs, generator=torch.Generator().manual_seed(seed)) / inputs**0.5
+        self.planes, self.mean, self.seen = nn.Parameter(drawn), 0.35, 0
+
+    def forward(self, images):
+        self.seen += len(images)
+        return 3 * ((images.flatten(1) - self.mean) @ self.planes.T).abs()
+
+
+def encoder(**options):
+    return Folding(**options).eval()
+
+
+@pytest.fixture(scope="module")
+def folded():
+    """Evidence of images that went through an encoder, without classes."""
+    key = keys.OWSDKey.generate(embedding_size=48, image_size=(32, 32), width=8)
+    plain = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    disguised = transforms.OWSDScramble(encoder(), key)(plain)
+    scheme = audit.Scheme("OWSDScramble", described=({"name": "OWSDScramble"},))
+    return audit.Evidence(disguised, scheme, plain=plain, pairing=torch.arange(400))
 
 
 def make_evidence(scramble):
@@ -36,7 +72,7 @@ def test_pairs_open_scrambled_images():
     assert found["label_probe"].leakage > 0.8
     assert found["ridge_reidentification"].leakage > 0.15
     assert found["ridge_reidentification"].curve[0].measure.value <= found["ridge_reidentification"].headline.value
-    assert {each.level.value for each in found.values()} == {"L2"}
+    assert {each.level.value for name, each in found.items() if name != "distance_correlation"} == {"L2"}
 
 
 def test_noise_gives_chance():
@@ -45,6 +81,127 @@ def test_noise_gives_chance():
     found = findings(make_evidence(lambda _: noise))
     assert found["ridge_reidentification"].leakage < 0.1
     assert found["label_probe"].leakage < 0.25
+    for each in found["distance_correlation"].measures:
+        assert each.value == pytest.approx(each.chance, abs=0.1)
+
+
+def test_distances_are_told_and_do_not_count():
+    key = keys.OWSDKey.generate(embedding_size=64, image_size=(16, 16), width=8)
+    evidence = make_evidence(lambda embeddings: F.owsd_scramble(embeddings, key))
+    report = audit.run(evidence, settings=QUICK)
+    (found,) = (each for each in report.findings if each.attack == "distance_correlation")
+    correlation, pearson, neighbours = found.measures
+    assert correlation.value > 0.7 > 0.5 > correlation.chance
+    assert pearson.value > 0.6 > 0.2 > abs(pearson.chance)
+    assert neighbours.low < neighbours.value < neighbours.high
+    assert neighbours.chance == 1 / (QUICK.targets - 1)
+    assert found.settings == {"images": QUICK.targets, "compared_by": "pixels"}
+    assert (found.level.value, found.leaks, found.leakage, found.counted) == ("L0", "distances", None, False)
+    assert not report.measured("L0")
+    back = audit.Finding.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
+    assert back.to_dict() == found.to_dict()
+
+
+def test_embeddings_link_better_than_pixels(folded):
+    report = audit.run(folded, fast=True, encoder=encoder())
+    found = {each.attack: each for each in report.findings}
+    assert found.keys() > BY_PIXELS | BY_EMBEDDINGS
+    pixels, embeddings = (found[f"ridge_reidentification{by}"] for by in ("", " (embeddings)"))
+    assert embeddings.headline.value > 0.7 > 0.3 > pixels.headline.value
+    assert report.worst("L2") is embeddings
+    assert (embeddings.level.value, embeddings.leaks, embeddings.pairs) == ("L2", "identity", pixels.pairs)
+    assert embeddings.settings == {"candidates": 200, "compared_by": "embeddings", "embedding_size": 48}
+    assert [point.pairs for point in embeddings.curve] == [point.pairs for point in pixels.curve] == [5, 100]
+    assert embeddings.headline.chance == 1 / 200
+    near, far = (found[f"distance_correlation{by}"].measures for by in (" (embeddings)", ""))
+    assert near[0].value > far[0].value + 0.1
+    assert near[1].value > far[1].value + 0.1
+
+
+def test_each_image_is_embedded_once_and_nothing_is_changed(folded):
+    given = encoder()
+    before = given.planes.detach().clone()
+    audit.run(folded, settings=QUICK, encoder=given)
+    assert given.seen == QUICK.targets + QUICK.pairs[-1] + 1  # one to see whether it takes them
+    assert torch.equal(given.planes, before)
+    assert given.planes.grad is None
+
+
+def test_without_the_encoder_the_report_says_how_to_give_it(folded):
+    report = audit.run(folded, settings=QUICK)
+    reasons = {each.attack: each.reason for each in report.not_run}
+    for name in BY_EMBEDDINGS:
+        assert "need the encoder" in reasons[name]
+        assert "--model package.module:factory" in reasons[name]
+        assert "encoder=" in reasons[name]
+
+
+def test_the_true_reasons_of_what_is_never_run(folded):
+    told = {each.attack: each for each in audit.run(folded, settings=QUICK).not_run}
+    seeds, cloud = told["small_seed_search"], told["label_probe (the cloud's answers)"]
+    assert "entropy" in seeds.reason
+    assert "holds no answers of a cloud" in cloud.reason
+    assert seeds.level.value == cloud.level.value == "L2"
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (Folding, ModelError, "training mode"),
+        (lambda: encoder(inputs=49), ModelError, r"cannot take images \[1, 1, 8, 8\]"),
+        (lambda: nn.Identity().eval(), ModelError, "must return embeddings"),
+        (lambda: encoder().forward, InputTypeError, "encoder must be a torch.nn.Module, not method"),
+    ],
+)
+def test_encoders_that_cannot_be(folded, tmp_path, given, error, message):
+    """They are refused before the work begins."""
+    with pytest.raises(error, match=message):
+        audit.run(folded, settings=QUICK, encoder=given(), report=tmp_path / "report.html")
+    assert not (tmp_path / "report.html.parts").exists()
+
+
+def test_an_encoder_for_another_disguise_is_refused():
+    with pytest.raises(InputTypeError, match=r"belongs to OWSDScramble, .* went through BlockPermute: leave encoder"):
+        audit.run(control("BlockPermute", "identity"), encoder=encoder())
+
+
+def test_a_killed_audit_goes_on_with_the_same_encoder_only(folded, tmp_path, monkeypatch):
+    ran = []
+
+    def spied(check):
+        return Check(check.name, check.level, check.reason, lambda bench: (ran.append(check.name), check.run(bench))[1])
+
+    monkeypatch.setattr(_run, "CHECKS", tuple(spied(each) for each in CHECKS if each.name in BY_PIXELS | BY_EMBEDDINGS))
+    monkeypatch.setattr(_run.Store, "remove", lambda self: None)  # as if killed before the report was written
+
+    def again(given):
+        ran.clear()
+        audit.run(folded, settings=QUICK, encoder=given, report=tmp_path / "report.html")
+        return len(ran)
+
+    brighter = encoder()
+    brighter.mean = 0.5  # neither a weight nor in its repr
+    assert again(encoder()) == 4
+    assert again(encoder()) == 0
+    assert again(brighter) == 4
+    assert again(encoder(seed=1)) == 4
+    assert again(None) == 2
+    assert again(encoder()) == 4
+
+
+def test_an_export_and_its_page(tmp_path):
+    world, key = World(60), keys.OWSDKey.generate(embedding_size=48, image_size=(16, 16), width=8)
+    given = encoder(inputs=256)
+    data.export(world, tmp_path / "out", transform=transforms.OWSDScramble(given, key), key=key)
+    path = tmp_path / "report.html"
+    report = audit.run(tmp_path / "out", plain=world, key=key, encoder=given, settings=QUICK, report=path)
+    assert {each.attack for each in report.findings} > BY_PIXELS | BY_EMBEDDINGS
+    page = path.read_text()
+    assert "Ridge re-identification, with the encoder" in page
+    assert "attacks.ridge_reidentification</code>" in page
+    assert "(embeddings)" not in page
+    assert "Folding" not in page + path.with_suffix(".json").read_text()  # which encoder it was stays inside
+    assert "nan" not in page
 
 
 def test_other_disguises_say_why_not():

@@ -171,8 +171,64 @@ def test_damaged_files(path, tmp_path):
         AnswerCache(tmp_path / "ledger")
     with pytest.raises(CloudError, match="cannot be made"):
         AnswerCache(tmp_path / "missing" / "answers")
-    with pytest.raises(InputRangeError, match="wait"):
-        AnswerCache(tmp_path / "new", wait=-1)
+    for wait in ("5", -1, None):
+        with pytest.raises(InputRangeError, match="wait is a number of seconds"):
+            AnswerCache(tmp_path / "new", wait=wait)
+
+
+def change(path, *statements):
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statements", "asked"),
+    [
+        (
+            ["DELETE FROM answers WHERE image = 'b'", "UPDATE answers SET image = 'b' WHERE image = 'a'"],
+            (KEY, "cloud", "b"),
+        ),
+        (["UPDATE answers SET image = 'new' WHERE image = 'a'"], (KEY, "cloud", "new")),
+        (["UPDATE sets SET fingerprint = replace(fingerprint, 'ab', 'cd')"], (OTHER, "cloud", "a")),
+        (["UPDATE sets SET cloud = 'better cloud'"], (KEY, "better cloud", "a")),
+    ],
+)
+def test_an_answer_belongs_to_its_image_key_and_cloud(path, statements, asked):
+    cache = AnswerCache(path)
+    cache.put(KEY, "cloud", ["a", "b", "c"], vectors(3))
+    change(path, *statements)
+    key, cloud, image = asked
+    with pytest.raises(CloudError, match="damaged: an answer and its checksum"):
+        cache.get(key, cloud, [image])
+
+
+def test_names_do_not_run_together(path):
+    """What is an answer to "a" by "bc" is none to "ab" by "c"."""
+    cache = AnswerCache(path)
+    cache.put(KEY, "bc", ["a"], vectors(1))
+    change(path, "UPDATE sets SET cloud = 'c'", "UPDATE answers SET image = 'ab'")
+    with pytest.raises(CloudError, match="damaged"):
+        cache.get(KEY, "c", ["ab"])
+
+
+def test_a_file_of_an_earlier_version_is_refused(path):
+    AnswerCache(path)
+    change(path, "PRAGMA user_version = 1")
+    with pytest.raises(CloudError, match="has version 1, this torchprotect knows 2: begin a new one"):
+        AnswerCache(path)
+
+
+@pytest.mark.parametrize("table", ["answers", "sets"])
+def test_a_dropped_table_is_damage(path, table):
+    cache = AnswerCache(path)
+    cache.put(KEY, "cloud", ["a"], vectors(1))
+    change(path, f"DROP TABLE {table}")
+    with pytest.raises(CloudError, match="damaged: no such table"):
+        cache.get(KEY, "cloud", ["a"])
+    with pytest.raises(CloudError, match="damaged: no such table"):
+        cache.put(KEY, "cloud", ["b"], vectors(1))
 
 
 def test_locked(path):

@@ -72,6 +72,18 @@ def test_warns_once_at_80_percent(path):
     assert issubclass(BudgetWarning, UserWarning)
 
 
+def test_a_warning_that_is_an_error_leaves_nothing_counted(path):
+    """What is counted may be sent, and what raises is not sent."""
+    ledger = Ledger(path, bound=10)
+    ledger.reserve(KEY, 7)
+    for _ in range(2):
+        with pytest.raises(BudgetWarning, match="8 of 10 images"):
+            ledger.reserve(KEY, 1)  # warnings are errors here
+        assert ledger.use(KEY).used == 7
+    assert quiet(ledger, KEY, 1).used == 8
+    assert ledger.reserve(KEY, 1).used == 9
+
+
 def test_only_the_owner_reads_the_file_and_nothing_else_is_in_it(path):
     old = os.umask(0)
     try:
@@ -243,6 +255,24 @@ def test_a_count_of_another_kind_is_noticed(path, count):
         ledger.reserve(KEY, 1)
 
 
+@pytest.mark.parametrize(
+    "change", ["DROP TABLE used", "ALTER TABLE used RENAME TO unused", "ALTER TABLE used RENAME images TO pictures"]
+)
+def test_a_changed_table_is_damage(path, change):
+    ledger = Ledger(path)
+    ledger.reserve(KEY, 5)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(change)
+    connection.close()
+    before = path.read_bytes()
+    for use in (lambda: ledger.reserve(KEY, 1), lambda: ledger.use(KEY), lambda: Ledger(path)):
+        with pytest.raises(
+            LedgerError, match="damaged: no such (table|column).*; put back a copy of it, or begin a new"
+        ):
+            use()
+    assert path.read_bytes() == before
+
+
 def test_a_file_that_goes_is_not_begun_anew(path):
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
@@ -282,8 +312,14 @@ def test_bad_arguments(path):
             ledger.reserve(fingerprint, 1)
         with pytest.raises(InputRangeError, match="fingerprint"):
             ledger.use(fingerprint)
-    with pytest.raises(InputRangeError, match="wait"):
-        Ledger(path, wait=-1)
+
+
+@pytest.mark.parametrize("wait", ["5", -1, None, float("nan"), float("inf"), 1_000_001, True, [5]])
+def test_bad_wait(path, wait):
+    with pytest.raises(InputRangeError, match="wait is a number of seconds from 0 to 1,000,000"):
+        Ledger(path, wait=wait)
+    assert not path.exists()
+    assert Ledger(path, wait=0).reserve(KEY, 1).used == 1
 
 
 def test_names_with_odd_characters(tmp_path):

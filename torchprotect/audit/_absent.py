@@ -1,6 +1,7 @@
 """Attacks that no audit of this version runs, and why."""
 
 from torchprotect.attacks import Level
+from torchprotect.audit._encoder import SCRAMBLING
 from torchprotect.audit._finding import NotRun
 from torchprotect.audit._scheme import Scheme
 
@@ -18,17 +19,22 @@ _PERTURBATION = (
     ("adapt_gta", "several full trainings: run it by itself"),
 )
 _SCRAMBLING = (
-    "distance_correlation",
-    "small_seed_search",
+    (
+        "small_seed_search",
+        "keys of this package are drawn from the operating system's entropy, not from a seed: there is none to try",
+    ),
+    (
+        "label_probe (the cloud's answers)",
+        "an export holds no answers of a cloud: run attacks.label_probe on those that yours gave",
+    ),
 )
 
 
 def absent(scheme: Scheme) -> list[NotRun]:
     """Return what is missing for a disguise, beyond what its checks say of themselves."""
     found = [NotRun(name, Level.PUBLIC_DATA, reason) for name, reason in _PERTURBATION if scheme.readable]
-    if scheme.name == "OWSDScramble":
-        reason = "works on embeddings or answers of a service, which an export does not hold: run it by itself"
-        found += [NotRun(name, Level.PUBLIC_DATA, reason) for name in _SCRAMBLING]
+    if scheme.name == SCRAMBLING:
+        found += [NotRun(name, Level.KNOWN_PAIRS, reason) for name, reason in _SCRAMBLING]
     found += [
         NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version"),
         NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version"),

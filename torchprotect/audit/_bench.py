@@ -5,11 +5,12 @@ from dataclasses import replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchprotect import attacks
 from torchprotect.attacks import DNNExaminer, ShareScore
 from torchprotect.attacks._result import ClassGuesses, PermutationResult
+from torchprotect.audit._encoder import embeddings_of
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._renaming import best_renaming
 from torchprotect.audit._settings import Settings
@@ -36,11 +37,13 @@ class Bench:
     Args:
         evidence: what is audited.
         settings: how much is done.
+        encoder: of scrambled images, where an attacker is to have it.
     """
 
-    def __init__(self, evidence: Evidence, settings: Settings) -> None:
-        self.settings, self.split = settings, split(evidence, settings.seed)
+    def __init__(self, evidence: Evidence, settings: Settings, encoder: nn.Module | None = None) -> None:
+        self.settings, self.split, self.encoder = settings, split(evidence, settings.seed), encoder
         self._orders: dict[int, PermutationResult] = {}
+        self._embedded: dict[int, Tensor] = {}
         device = usable_device(settings.device)
         names = ("disguised", "labels", "plain", "plain_labels", "pairing", "order", "label_map")
         moved = {name: each.to(device) for name in names if (each := getattr(evidence, name)) is not None}
@@ -63,6 +66,16 @@ class Bench:
         """Return the plain images of disguised ones: for scores, and for known pairs."""
         assert self.evidence.pairing is not None  # noqa: S101 - each check has asked for pairs
         return self.plain(self.evidence.pairing[indices.to(self.evidence.pairing.device)])
+
+    def embeddings(self, indices: Tensor) -> Tensor:
+        """Return the encoder's embeddings of the plain images of disguised ones, each made once: float32 ``[N, E]``."""
+        assert self.encoder is not None  # noqa: S101 - each check has asked for it
+        places = indices.tolist()
+        missing = [each for each in dict.fromkeys(places) if each not in self._embedded]
+        if missing:
+            made = embeddings_of(self.encoder, self.truth(torch.tensor(missing)))
+            self._embedded |= dict(zip(missing, made, strict=True))
+        return torch.stack([self._embedded[each] for each in places])
 
     def plain(self, indices: Tensor) -> Tensor:
         """Return plain images."""

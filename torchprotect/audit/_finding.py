@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from torchprotect.attacks import Level
 
-Leaks = Literal["class", "picture", "identity", "key", "equality", "metadata"]
+Leaks = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata"]
 """What an attack gives away. Only the first three are about images and count for a level's leakage; a part of a key
-does no harm by itself: what it opens is measured by the attacks that use it."""
+does no harm by itself, nor do distances: what they open is measured by the attacks that use them."""
 
 _COUNTED = ("class", "picture", "identity")
 

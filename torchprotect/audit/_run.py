@@ -9,11 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from torchprotect._version import __version__
 from torchprotect.audit import _facts
 from torchprotect.audit._absent import absent
 from torchprotect.audit._bench import Bench, usable_device
 from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._encoder import encoder_digest, require_encoder
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._finding import Finding, NotRun
 from torchprotect.audit._open import open_evidence
@@ -34,6 +37,7 @@ def run(
     *,
     plain: Any = None,
     key: Key | None = None,
+    encoder: nn.Module | None = None,
     report: str | os.PathLike[str] | None = None,
     fast: bool = False,
     limit: int = 10_000,
@@ -51,18 +55,22 @@ def run(
         out: folder of a finished export, or evidence of one's own.
         plain: the source it was made from, by name or opened.
         key: the key it was made with: it tells which plain image belongs to which disguised one.
+        encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
+            it too. Another encoder shows less than there is to see.
         report: path of the page to write, with the same in JSON beside it; nothing is written when ``None``.
         fast: a fifth of the work.
         limit: images to read at most.
         device: where attacks and networks run, ``"cpu"`` by default.
         settings: how much is done, in place of the defaults.
         progress: called before each attack and at the end.
-        resume: whether to go on with an interrupted audit of the same images, settings and report.
+        resume: whether to go on with an interrupted audit of the same images, encoder, settings and report.
 
     Raises:
         ExportError: ``out`` is no finished export; or the extra ``audit`` is missing and a page is wanted.
         VerificationError: the export is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
+        InputTypeError: an encoder for another disguise.
+        ModelError: the encoder is in training mode, cannot take the plain images, or returns no embeddings.
     """
     if isinstance(out, Evidence) and (plain is not None or key is not None):
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
@@ -74,8 +82,10 @@ def run(
     chosen = replace(chosen, device=device) if device is not None else chosen
     usable_device(chosen.device)
     evidence = out if isinstance(out, Evidence) else open_evidence(out, plain, key, limit=limit)
-    bench = Bench(evidence, chosen)
-    store = Store(None if path is None else _parts(path), _digest(evidence, chosen))
+    if encoder is not None:
+        require_encoder(encoder, evidence)
+    bench = Bench(evidence, chosen, encoder)
+    store = Store(None if path is None else _parts(path), _digest(bench))
     if not resume:
         store.clear()
     done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
@@ -138,8 +148,9 @@ def _parts(report: Path) -> Path:
     return report.with_name(report.name + ".parts")
 
 
-def _digest(evidence: Evidence, settings: Settings) -> str:
-    return hashlib.sha256(f"{__version__} {evidence.digest} {settings}".encode()).hexdigest()
+def _digest(bench: Bench) -> str:
+    encoder = None if bench.encoder is None else encoder_digest(bench.encoder, bench.evidence.plain)
+    return hashlib.sha256(f"{__version__} {bench.evidence.digest} {bench.settings} {encoder}".encode()).hexdigest()
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:

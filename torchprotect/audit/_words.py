@@ -20,6 +20,7 @@ LEAKS = {
     "picture": "the picture",
     "identity": "which image it is",
     "key": "a part of the key",
+    "distances": "which images are alike",
     "equality": "what is equal",
     "metadata": "what stands beside",
 }
@@ -43,6 +44,15 @@ ATTACKS = {
         "Ridge re-identification",
         "fits plain to scrambled images by known pairs, and looks known ones up",
     ),
+    "ridge_reidentification (embeddings)": (
+        "Ridge re-identification, with the encoder",
+        "the same with embeddings of plain images, for whoever can load the encoder",
+    ),
+    "distance_correlation": ("Distances", "tells how far distances between plain images survive"),
+    "distance_correlation (embeddings)": (
+        "Distances, with the encoder",
+        "tells how far distances between embeddings survive",
+    ),
     "label_probe": ("Label probe", "learns classes from a few labelled scrambled images"),
     "autoencoder_attack": ("Autoencoder", "trains a network on known pairs to draw the plain image"),
     "reconstruction_attack": (
@@ -65,6 +75,7 @@ _FACTS = {
 }
 
 _LONG = 12
+_NO_SHARES = ("SSIM", "distance correlation", "correlation of the distances")
 
 
 def title(attack: str) -> str:
@@ -88,11 +99,13 @@ def number(metric: str, value: float | None) -> str:
         return _NOTHING
     if metric.startswith("PSNR"):
         return f"{value:.1f} dB"
-    return f"{value:.2f}" if metric == "SSIM" else percent(value)
+    return f"{value:.2f}" if metric in _NO_SHARES else percent(value)
 
 
 def interval(measure: Measure) -> str:
     """Return the 95 % interval of a measure for people."""
+    if math.isnan(measure.low) and math.isnan(measure.high):
+        return _NOTHING
     return f"{number(measure.metric, measure.low)} to {number(measure.metric, measure.high)}"
 
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def load_model(spec: str, weights: Path, device: str) -> "nn.Module":
+def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
     """Import ``package.module``, call its ``factory()``, and load every weight of what it returns, and no other.
 
     Modules are looked for in the current folder too, after everything else. Nothing is unpickled.
 
     Args:
         spec: ``"package.module:factory"``.
-        weights: safetensors file.
+        weights: safetensors file; those that the factory gives are kept when ``None``.
         device: to put the model on.
 
     Raises:
@@ -40,7 +40,8 @@ def load_model(spec: str, weights: Path, device: str) -> "nn.Module":
         raise ModelError(f"{spec} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec} must return a torch.nn.Module, not a {type(model).__name__}")
-    _load_weights(model, weights)
+    if weights is not None:
+        _load_weights(model, weights)
     try:
         return model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._model import load_model
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from torchprotect.audit import Progress, Report
 
 _EXCEEDED = 3
+_SCRAMBLING = "One way scrambling"
 
 
 def audit(
@@ -36,6 +40,23 @@ def audit(
     ] = None,
     device: Annotated[str, typer.Option(help="Where attacks and networks run: cpu, cuda, ..")] = "cpu",
     pictures: Annotated[bool, typer.Option(help="Show some plain, disguised and rebuilt images on the page.")] = True,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The encoder, for an attacker who can load it too: a function without arguments that returns it. It "
+            "takes images in 0..1.",
+            metavar="PACKAGE.MODULE:FACTORY",
+            rich_help_panel=_SCRAMBLING,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its weights, a safetensors file; by default those with which the function returns it.",
+            dir_okay=False,
+            rich_help_panel=_SCRAMBLING,
+        ),
+    ] = None,
 ) -> None:
     """Run every attack that applies to an export, and write one page that says what leaks.
 
@@ -50,9 +71,17 @@ def audit(
         settings = room.Settings().faster() if fast else room.Settings()
         settings = replace(settings, device=device, pictures=pictures)
         secret = None if key is None else load_key(key, passphrase_file)
+        encoder = _load_encoder(model, weights, device)
         with _progress() as progress:
             found = room.run(
-                out, plain=plain, key=secret, report=report, limit=limit, settings=settings, progress=progress
+                out,
+                plain=plain,
+                key=secret,
+                encoder=encoder,
+                report=report,
+                limit=limit,
+                settings=settings,
+                progress=progress,
             )
         _print_verdicts(found)
         typer.echo(
@@ -73,6 +102,16 @@ def _bound(text: str) -> tuple[str, float]:
     if not 0 <= bound <= 1:
         raise InputRangeError(f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}")
     return level_of(level).value, bound
+
+
+def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Module | None":
+    from torchprotect.errors import InputTypeError
+
+    if model is None:
+        if weights is not None:
+            raise InputTypeError("--weights belong to a network: name it with --model package.module:factory")
+        return None
+    return load_model(model, weights, device).eval()
 
 
 def _print_verdicts(found: "Report") -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchprotect._files import TEMPORARY_SUFFIX, sync_folder
-from torchprotect.errors import ProtectError
+from torchprotect.errors import InputRangeError, ProtectError
+
+_LONGEST = 1_000_000.0  # seconds; SQLite counts milliseconds in 32 bits
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,13 @@ class Database:
         path: of the file.
         what: it is called in messages.
         application: the number in the file's header that says what it is.
-        version: of its tables; newer ones are refused.
+        version: of its tables; others are refused.
         schema: statements that make the tables.
         error: raised for everything that is wrong with it.
         wait: seconds to wait for others that use it.
+
+    Raises:
+        InputRangeError: the wait is no number of seconds from 0 to a million.
     """
 
     path: Path
@@ -33,6 +38,11 @@ class Database:
     schema: tuple[str, ...]
     error: type[ProtectError]
     wait: float
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.wait, int | float) and not isinstance(self.wait, bool)
+        if not number or not 0 <= self.wait <= _LONGEST:
+            raise InputRangeError(f"wait is a number of seconds from 0 to {_LONGEST:,.0f}, not {self.wait!r}")
 
     def create(self) -> None:
         """Make the file, readable by its owner only, unless it exists; it has its tables before it has its name."""
@@ -89,8 +99,9 @@ class Database:
         if kind != self.application:
             raise self.error(f"{self.path} is no {self.what}; give another path, this file is left as it is")
         if version != self.version:
+            advice = "update it" if version > self.version else "begin a new one"
             raise self.error(
-                f"the {self.what} {self.path} has version {version}, this torchprotect knows {self.version}: update it"
+                f"the {self.what} {self.path} has version {version}, this torchprotect knows {self.version}: {advice}"
             )
 
     @contextlib.contextmanager
@@ -114,4 +125,6 @@ class Database:
             )
         if not self.path.exists():
             return self.error(f"the {self.what} {self.path} is gone: put it back")
+        if any(sign in str(error) for sign in ("no such table", "no such column", "has no column named")):
+            return self.damaged(f"{error}")
         return self.error(f"the {self.what} {self.path} cannot be used: {error}")

@@ -53,14 +53,13 @@ class AnswerCache:
         wait: seconds to wait for other processes that use it.
 
     Raises:
+        InputRangeError: the wait is no number of seconds.
         CloudError: the file cannot be made, is none, or is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, wait: float = 30.0) -> None:
-        if not wait >= 0:
-            raise InputRangeError(f"wait is a number of seconds of at least 0, not {wait!r}")
         self.path = Path(path)
-        self._database = Database(self.path, "cache of answers", 0x74616E73, 1, _SCHEMA, CloudError, wait)
+        self._database = Database(self.path, "cache of answers", 0x74616E73, 2, _SCHEMA, CloudError, wait)
         self._database.create()
         with self._database.transaction():
             pass
@@ -87,8 +86,9 @@ class AnswerCache:
             if found is None or not ids:
                 return {}
             rows = connection.execute(_SELECT, (found[0], json.dumps(list(ids)))).fetchall()
-        for _, blob, checksum in rows:
-            if not isinstance(blob, bytes) or len(blob) != 4 * found[1] or zlib.crc32(blob) != checksum:
+        for image, blob, checksum in rows:
+            fits = isinstance(blob, bytes) and len(blob) == 4 * found[1]
+            if not fits or _checksum(fingerprint, cloud, image, blob) != checksum:
                 raise self._database.damaged("an answer and its checksum do not fit")
         numbers = np.frombuffer(b"".join(blob for _, blob, _ in rows), "<f4").astype(np.float32)
         vectors = torch.from_numpy(numbers).reshape(len(rows), found[1])
@@ -119,7 +119,8 @@ class AnswerCache:
         blobs = [row.tobytes() for row in kept.contiguous().numpy().astype("<f4")]
         with self._database.transaction() as connection:
             number = self._set(connection, fingerprint, cloud, vectors.shape[1])
-            rows = [(number, name, blob, zlib.crc32(blob)) for name, blob in zip(ids, blobs, strict=True)]
+            pairs = zip(ids, blobs, strict=True)
+            rows = [(number, image, blob, _checksum(fingerprint, cloud, image, blob)) for image, blob in pairs]
             connection.executemany(_INSERT, rows)
 
     def forget(self, fingerprint: str) -> int:
@@ -149,6 +150,11 @@ class AnswerCache:
                 f"have {length}: another model needs another name"
             )
         return found[0]
+
+
+def _checksum(fingerprint: str, cloud: str, image: str, blob: bytes) -> int:
+    """Return the checksum of an answer and of what it is the answer to."""
+    return zlib.crc32(blob, zlib.crc32(json.dumps([fingerprint, cloud, image]).encode()))
 
 
 def _find(connection: sqlite3.Connection, fingerprint: str, cloud: str) -> tuple[int, int] | None:

@@ -58,14 +58,12 @@ class Ledger:
         wait: seconds to wait for other processes that write to it.
 
     Raises:
-        InputRangeError: the bound is no whole number of at least 1.
+        InputRangeError: the bound is no whole number of at least 1, or the wait no number of seconds.
         LedgerError: the file cannot be made, is none, or is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, bound: int = PAPER_BOUND, wait: float = 30.0) -> None:
         require_whole("bound", bound, 1)
-        if not wait >= 0:
-            raise InputRangeError(f"wait is a number of seconds of at least 0, not {wait!r}")
         self.path, self.bound = Path(path), bound
         self._database = Database(self.path, "ledger", 0x746C6467, 1, _SCHEMA, LedgerError, wait)
         self._database.create()
@@ -91,7 +89,8 @@ class Ledger:
                 nothing may be sent.
 
         Warns:
-            BudgetWarning: 80 % of the bound are reached with these images.
+            BudgetWarning: 80 % of the bound are reached with these images. Where warnings are errors, nothing was
+                counted, and nothing may be sent.
         """
         require_whole("count", count, 1)
         _require_fingerprint(fingerprint)
@@ -105,13 +104,13 @@ class Ledger:
             use = Use(before + count, self.bound)
             row = (fingerprint, use.used, _checksum(fingerprint, use.used))
             connection.execute("INSERT OR REPLACE INTO used (fingerprint, images, checksum) VALUES (?, ?, ?)", row)
-        if before < _WARN_AT * self.bound <= use.used:
-            warnings.warn(
-                f"key {fingerprint[:12]} has been used for {use.used:,} of {self.bound:,} images; make the next key "
-                "ready",
-                BudgetWarning,
-                stacklevel=2,
-            )
+            if before < _WARN_AT * self.bound <= use.used:  # in here: a warning that is an error undoes the count
+                warnings.warn(
+                    f"key {fingerprint[:12]} has been used for {use.used:,} of {self.bound:,} images; make the next "
+                    "key ready",
+                    BudgetWarning,
+                    stacklevel=2,
+                )
         return use
 
     def use(self, fingerprint: str) -> Use:

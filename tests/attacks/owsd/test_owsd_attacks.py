@@ -124,6 +124,19 @@ def test_autoencoder_rebuilds_what_it_can_see():
     assert result.images.dtype == torch.uint8
 
 
+def test_the_autoencoder_leaves_all_generators_as_they_were(monkeypatch):
+    """Of accelerators too, seeds of which nothing would undo; the spy also sees calls from ``torch.manual_seed``."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(5)
+    assert seeded == [5]
+    before = torch.get_rng_state()
+    images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=drawn(0))
+    attacks.autoencoder_attack(images, images, images, epochs=1, width=4, generator=drawn(0))
+    assert seeded == [5]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_seeded_generator_is_found():
     """Whoever draws weights with a small seed: each seed is tried with one known image."""
 

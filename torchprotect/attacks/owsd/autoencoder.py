@@ -63,7 +63,8 @@ def autoencoder_attack(
         raise InputShapeError("scrambled images and targets must have one size")
     wanted = plain.float() / (255 if plain.dtype == torch.uint8 else 1)
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        # torch.manual_seed would seed accelerators too, whose generators nothing restores
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = nn.Sequential(
             ResidualEncoder(_CODE, _size(scrambled), channels=scrambled.shape[1], width=width),
             DCGANGenerator(_CODE, _size(plain), channels=plain.shape[1], width=width),

@@ -10,7 +10,14 @@ from torchprotect.audit._checks.linkage import LINKAGE
 from torchprotect.audit._checks.permutation import PERMUTATION_FROM_PAIRS, PERMUTATION_FROM_STATISTICS
 from torchprotect.audit._checks.regression import REGRESSION
 from torchprotect.audit._checks.row_energy import ROW_ENERGY
-from torchprotect.audit._checks.scrambled import LINK, PROBE, REBUILD
+from torchprotect.audit._checks.scrambled import (
+    DISTANCES,
+    DISTANCES_WITH_ENCODER,
+    LINK,
+    LINK_WITH_ENCODER,
+    PROBE,
+    REBUILD,
+)
 from torchprotect.audit._checks.silhouette import SILHOUETTE
 
 CHECKS: tuple[Check, ...] = (
@@ -26,7 +33,10 @@ CHECKS: tuple[Check, ...] = (
     CODEBOOK,
     REGRESSION,
     INVERSION,
+    DISTANCES,
+    DISTANCES_WITH_ENCODER,
     LINK,
+    LINK_WITH_ENCODER,
     PROBE,
     REBUILD,
 )

@@ -1,30 +1,46 @@
-"""Scrambled images: linked, guessed and rebuilt from known pairs. The attacker has pixels, not the encoder."""
+"""Scrambled images: compared, linked, guessed and rebuilt; by pixels, and by embeddings where the encoder is given."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
+from torchprotect.attacks._interval import wilson
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, Reason, first, rebuild
-from torchprotect.audit._finding import Finding, Point
+from torchprotect.audit._encoder import SCRAMBLING
+from torchprotect.audit._finding import Finding, Measure, Point
 from torchprotect.audit._measures import of_classes, of_linkage
 
 _SIDE = 16  # plain images are compared at this size
-_NOTE = "without the encoder, which an attacker may well have: with it, embeddings take the place of pixels"
+_WITHOUT = "without the encoder, which an attacker may well have: with it, embeddings take the place of pixels"
+_WITH = "an attacker who can load the same encoder, such as a public one"
+_NO_SCALE = "a measure rather than an attack: it needs plain images, and has no scale that counts"
+
+Features = Callable[[Bench, Tensor], Tensor]
+"""What plain images are compared by: floating point ``[N, D]``, of those of disguised images."""
 
 
 def _needs_scrambled(bench: Bench) -> Reason:
     scheme = bench.evidence.scheme
-    return None if scheme.name == "OWSDScramble" else f"made for OWSDScramble; these images went through {scheme.name}"
+    return None if scheme.name == SCRAMBLING else f"made for {SCRAMBLING}; these images went through {scheme.name}"
 
 
-def _needs_pairs(bench: Bench) -> Reason:
-    """Ask for known pairs; plain and scrambled images differ in size."""
+def _needs_truth(bench: Bench) -> Reason:
+    """Ask for the plain image of each; plain and scrambled images differ in size."""
     if bench.evidence.plain is None:
         return "no plain images were given (--plain)"
     if bench.evidence.pairing is None:
         return "no key was given (--key): which plain image belongs to which disguised one is not known"
+    return None
+
+
+def _needs_pairs(bench: Bench) -> Reason:
     return None if len(bench.split.known) >= 3 else "no three images are left for known pairs"
 
 
@@ -34,27 +50,63 @@ def _needs_labels(bench: Bench) -> Reason:
     return None
 
 
-def _link(bench: Bench) -> Finding:
+def _needs_encoder(bench: Bench) -> Reason:
+    if bench.encoder is not None:
+        return None
+    return (
+        "embeddings need the encoder, which an attacker may well have: give it (--model package.module:factory and "
+        "--weights file.safetensors; in Python, encoder=)"
+    )
+
+
+def _link(bench: Bench, *, check: str, features: Features, note: str) -> Finding:
     indices = bench.targets()
-    candidates, target = _pixels(bench.truth(indices)), bench.disguised(indices)
-    curve, counts = [], [each for each in bench.numbers_of_pairs() if each >= 3] or [len(bench.split.known)]
+    counts = [each for each in bench.numbers_of_pairs() if each >= 3] or [len(bench.split.known)]
+    known = bench.split.known[: counts[-1]]
+    plain, disguised = features(bench, known), bench.disguised(known)
+    candidates, target = features(bench, indices), bench.disguised(indices)
+    curve = []
     for count in counts:
-        plain, disguised = bench.pairs(count)
         result = attacks.ridge_reidentification(
-            _pixels(plain), disguised, target, candidates, k=min(10, len(candidates))
+            plain[:count], disguised[:count], target, candidates, k=min(10, len(candidates))
         )
         measures = of_linkage(result, torch.arange(len(target)), len(candidates))
         curve.append(Point(count, measures[0]))
     return Finding(
-        LINK.name,
+        check,
         result.level,
         "identity",
         measures,
         pairs=counts[-1],
         curve=tuple(curve) if len(curve) > 1 else (),
         cost=result.cost,
-        settings={"candidates": len(candidates)},
-        note=_NOTE,
+        settings={"candidates": len(candidates), **_about(features, plain)},
+        note=note,
+    )
+
+
+def _compare(bench: Bench, *, check: str, features: Features) -> Finding:
+    """Compare distances; chance is what images put beside the wrong ones give, of which a few correlate too."""
+    indices = bench.targets()
+    plain, disguised = features(bench, indices), bench.disguised(indices)
+    result = attacks.distance_correlation(plain, disguised)
+    drawn = torch.randperm(len(plain), generator=bench.generator(check)).to(plain.device)
+    shuffled = attacks.distance_correlation(plain[drawn], disguised)
+    correlations = (
+        ("distance correlation", result.distance_correlation, shuffled.distance_correlation),
+        ("correlation of the distances", result.pearson, shuffled.pearson),
+    )
+    measures = tuple(Measure(name, value, math.nan, math.nan, chance) for name, value, chance in correlations)
+    near, count = result.neighbours, len(plain)
+    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1))
+    return Finding(
+        check,
+        result.level,
+        "distances",
+        (*measures, neighbours),
+        cost=result.cost,
+        settings={"images": count, **_about(features, plain)},
+        note=_NO_SCALE,
     )
 
 
@@ -62,7 +114,7 @@ def _probe(bench: Bench) -> Finding:
     indices, count = bench.split.attacked, bench.numbers_of_pairs()[-1]
     known = bench.split.known[:count]
     labels = bench.plain_labels(bench.evidence.pairing[known])  # type: ignore[index]
-    vectors, target = (_pixels(bench.disguised(each)) for each in (known, indices))
+    vectors, target = (_small(bench.disguised(each)) for each in (known, indices))
     result = attacks.label_probe(vectors, labels, target, classes=bench.evidence.classes)
     measures = (of_classes(bench, result, indices),)
     return Finding(PROBE.name, result.level, "class", measures, pairs=count, cost=result.cost)
@@ -82,11 +134,45 @@ def _rebuild(bench: Bench) -> Finding:
     return rebuild(bench, REBUILD.name, attack, [min(bench.settings.inversion_pairs, len(bench.split.known))])
 
 
-def _pixels(images: Tensor) -> Tensor:
+def _pixels(bench: Bench, indices: Tensor) -> Tensor:
+    return _small(bench.truth(indices))
+
+
+def _embeddings(bench: Bench, indices: Tensor) -> Tensor:
+    return bench.embeddings(indices)
+
+
+def _about(features: Features, plain: Tensor) -> dict[str, Any]:
+    """Say what images were compared by; which encoder it was is for its owner to tell."""
+    if features is _embeddings:
+        return {"compared_by": "embeddings", "embedding_size": plain.shape[1]}
+    return {"compared_by": "pixels"}
+
+
+def _small(images: Tensor) -> Tensor:
     floats = images.float() / (255 if images.dtype == torch.uint8 else 1)
     return nn.functional.adaptive_avg_pool2d(floats, _SIDE).flatten(1)
 
 
-LINK = Check("ridge_reidentification", Level.KNOWN_PAIRS, first(_needs_scrambled, _needs_pairs), _link)
-PROBE = Check("label_probe", Level.KNOWN_PAIRS, first(_needs_scrambled, _needs_pairs, _needs_labels), _probe)
-REBUILD = Check("autoencoder_attack", Level.KNOWN_PAIRS, first(_needs_scrambled, _needs_pairs), _rebuild)
+_TRUTH, _PAIRS = (_needs_scrambled, _needs_truth), (_needs_scrambled, _needs_truth, _needs_pairs)
+_RIDGE, _DISTANCES = "ridge_reidentification", "distance_correlation"
+_RIDGE_WITH, _DISTANCES_WITH = f"{_RIDGE} (embeddings)", f"{_DISTANCES} (embeddings)"
+
+DISTANCES = Check(
+    _DISTANCES, Level.CIPHERTEXT_ONLY, first(*_TRUTH), partial(_compare, check=_DISTANCES, features=_pixels)
+)
+DISTANCES_WITH_ENCODER = Check(
+    _DISTANCES_WITH,
+    Level.CIPHERTEXT_ONLY,
+    first(*_TRUTH, _needs_encoder),
+    partial(_compare, check=_DISTANCES_WITH, features=_embeddings),
+)
+LINK = Check(_RIDGE, Level.KNOWN_PAIRS, first(*_PAIRS), partial(_link, check=_RIDGE, features=_pixels, note=_WITHOUT))
+LINK_WITH_ENCODER = Check(
+    _RIDGE_WITH,
+    Level.KNOWN_PAIRS,
+    first(*_PAIRS, _needs_encoder),
+    partial(_link, check=_RIDGE_WITH, features=_embeddings, note=_WITH),
+)
+PROBE = Check("label_probe", Level.KNOWN_PAIRS, first(*_PAIRS, _needs_labels), _probe)
+REBUILD = Check("autoencoder_attack", Level.KNOWN_PAIRS, first(*_PAIRS), _rebuild)

@@ -1,0 +1,52 @@
+"""The encoder behind scrambled images, where an attacker is to have it."""
+
+import hashlib
+from typing import Any
+
+from torch import Tensor, nn
+
+from torchprotect.audit._evidence import Evidence, tensor_digest
+from torchprotect.errors import InputTypeError
+from torchprotect.transforms._model import model_digest
+
+SCRAMBLING = "OWSDScramble"
+"""The one disguise that has an encoder."""
+
+
+def require_encoder(encoder: Any, evidence: Evidence) -> None:
+    """Check for an encoder, and for images that went through one.
+
+    Raises:
+        InputTypeError: it is no network, or the images went through a disguise that has none.
+    """
+    if not isinstance(encoder, nn.Module):
+        raise InputTypeError(f"encoder must be a torch.nn.Module, not {type(encoder).__name__}")
+    if evidence.scheme.name != SCRAMBLING:
+        raise InputTypeError(
+            f"an encoder belongs to {SCRAMBLING}, but these images went through {evidence.scheme.name}: leave encoder "
+            "(--model) out"
+        )
+
+
+def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
+    """Return embeddings of plain images, float32 ``[N, E]``, on the images' device.
+
+    Raises:
+        ModelError: the encoder is in training mode, cannot take the images, or returns something else.
+    """
+    from torchprotect.owsd._embed import embed  # when it is used: the room also has databases and a network client
+
+    return embed(encoder, images).to(images.device)
+
+
+def encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
+    """Return 64 hex digits of class, weights, structure, and what it makes of the first plain image, if there is one.
+
+    The image shows what neither weights nor structure do, such as another normalisation; and, before the work begins,
+    that the encoder cannot take such images.
+
+    Raises:
+        ModelError: the encoder is in training mode, cannot take the image, or returns something else.
+    """
+    probe = "-" if plain is None else tensor_digest(embeddings_of(encoder, plain[:1]))
+    return hashlib.sha256(f"{model_digest(encoder, b'')} {probe} {encoder!r}".encode()).hexdigest()
