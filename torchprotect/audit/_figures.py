@@ -21,7 +21,7 @@ def draw_curves(findings: list[Finding]) -> str:
     style: Any = {"svg.hashsalt": "torchprotect", "font.size": 10, "font.family": "sans-serif"}
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     with rc_context(style):
-        figure = Figure(figsize=(5.2, 3.1), layout="constrained")
+        figure = Figure(figsize=(5.2, 2.7 + 0.22 * len(findings)), layout="constrained")  # a line for each name
         axes = figure.add_subplot()
         pairs = sorted({point.pairs for each in findings for point in each.curve})
         for place, each in enumerate(findings):
@@ -47,7 +47,7 @@ def draw_curves(findings: list[Finding]) -> str:
         axes.set_ylabel("leakage")
         axes.grid(axis="y", color=_INK, alpha=0.25, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside upper left", frameon=False, ncols=2, handlelength=1.6)
+        figure.legend(loc="outside upper left", frameon=False, handlelength=1.6)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
