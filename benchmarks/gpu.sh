@@ -5,7 +5,7 @@
 #
 # Needs an NVIDIA GPU, nvcc, cmake with ninja or make, and a python3 with torch, torchvision, pytest and hypothesis; no
 # network. Python packages that are missing there are taken from ./wheels; the tests ask for pycryptodome. Logs and
-# JSON, eight files, land in $OUT, or benchmarks/results/gpu. A step that fails does not stop the next; the exit status
+# JSON, ten files, land in $OUT, or benchmarks/results/gpu. A step that fails does not stop the next; the exit status
 # says whether any did.
 #
 #   LIMIT      seconds a step may take; default 240
@@ -157,7 +157,11 @@ sanitize() { # sanitize TOOL
 }
 
 measure() {
-    limited python3 benchmarks/kernels.py --device cuda --out "$out/kernels.json" "${arguments[@]}"
+    local name status=0
+    for name in kernels perturb owsd; do
+        limited python3 "benchmarks/$name.py" --device cuda --out "$out/$name.json" "${arguments[@]}" || status=1
+    done
+    return "$status"
 }
 
 run() {
