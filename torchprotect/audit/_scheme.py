@@ -51,6 +51,11 @@ class Scheme:
         return self.block_size
 
     @property
+    def learned_scale(self) -> bool:
+        """Whether matrices keep no lengths, so that attacks have to learn a scale."""
+        return self.name == "RMTDisguise" and self.matrix != "orthogonal"
+
+    @property
     def matching(self) -> dict[str, Any]:
         """What attacks that compare blocks are told: size, what is preserved, side, unit, noise."""
         told = {"block_size": self.blocks, "preserved": self.preserved, "side": self.side, "noise": self.noise}

@@ -101,6 +101,13 @@ def test_it_repeats_and_tells_its_progress():
     assert seen[:2] == [(1, 2), (2, 2)]
 
 
+def test_torch_s_own_generator_is_left_alone():
+    plain, target = scenes(60, 0), scenes(20, 1)
+    before = torch.get_rng_state()
+    reconstruction_attack(plain, 255 - plain, 255 - target, epochs=1, generator=draws())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 19, 20])
 def test_few_pairs(count):
     plain = make_image(count, 1, *SIZE)

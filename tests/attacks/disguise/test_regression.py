@@ -175,6 +175,12 @@ def test_no_disguise_and_noise():
         ({"solve_for": "key"}, InputRangeError, "'key'"),
         ({"channels": 3}, InputRangeError, "images' 2"),
         ({"order": torch.arange(7)}, BlockSizeError, "8 blocks"),
+        ({"order": torch.arange(8.0)}, BlockSizeError, "int64"),
+        ({"block_size": 4}, BlockSizeError, "pair"),
+        ({"block_size": (4.0, 4)}, BlockSizeError, "pair"),
+        ({"plain": torch.full((2, 2, *SIZE), 200.0)}, InputRangeError, r"0\.\.1, but lie in 200\.\.200"),
+        ({"plain": torch.zeros(2, 2, *SIZE).numpy()}, InputTypeError, "ndarray"),
+        ({"disguised": torch.zeros(2, 2, *SIZE, dtype=torch.complex64)}, InputTypeError, "complex64"),
     ],
 )
 def test_refusals(change, error, message):

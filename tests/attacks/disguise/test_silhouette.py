@@ -84,6 +84,12 @@ def test_a_secret_order_is_recovered():
     assert told.background_share > 0.5
 
 
+def test_json_has_no_pictures():
+    images, labels = shapes(40, 1)
+    result = silhouette_attack(images, labels, images, **GIVEN, order=PLACES, unit_pixels=4)
+    assert sorted(json.loads(result.to_json())) == ["background_share", "cost", "guesses", "level"]
+
+
 def test_controls():
     """The cipher hides no silhouette; where no unit repeats there is none."""
     public, labels = shapes(600, 1)

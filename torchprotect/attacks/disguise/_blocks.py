@@ -13,6 +13,8 @@ def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
     Raises:
         BlockSizeError: the blocks do not divide the images.
     """
+    if not isinstance(block_size, tuple | list) or not all(_whole(side) for side in block_size):
+        raise BlockSizeError(f"block_size is a pair of whole numbers (height, width), not {block_size!r}")
     count_blocks(images, block_size)
     return to_blocks(images, block_size).movedim(2, 0)
 
@@ -28,12 +30,13 @@ def cut_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> 
     Raises:
         BlockSizeError: the blocks do not divide the images, or the units do not divide the blocks.
     """
-    pixels = block_size[0] * block_size[1]
-    if unit_pixels < 1 or pixels % unit_pixels:
+    blocks = cut(images, block_size)
+    pixels = blocks.shape[-2] * blocks.shape[-1]
+    if not _whole(unit_pixels) or unit_pixels < 1 or pixels % unit_pixels:
         raise BlockSizeError(
             f"units of {unit_pixels} pixels do not divide a block of {block_size[0]} x {block_size[1]} pixels"
         )
-    return cut(images, block_size).flatten(-2).unflatten(-1, (pixels // unit_pixels, unit_pixels))
+    return blocks.flatten(-2).unflatten(-1, (pixels // unit_pixels, unit_pixels))
 
 
 def assemble_units(units: Tensor, block_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
@@ -50,6 +53,10 @@ def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Te
         block_size: ``(h, w)`` in pixels.
     """
     placed = cut(images, block_size)
-    if not torch.equal(order.sort().values, torch.arange(len(placed), device=order.device)):
-        raise BlockSizeError(f"an order of the {len(placed)} blocks of these images is needed, each once")
+    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(placed)).to(order.device)):
+        raise BlockSizeError(f"an int64 order of the {len(placed)} blocks of these images is needed, each once")
     return assemble(placed[order.argsort().to(placed.device)], (images.shape[-2], images.shape[-1]))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -24,7 +24,8 @@ class Corrector:
         self._mean, self._spread = truth.mean(0), float(truth.std()) or 1.0
         self._images, self._truth = self._scaled(images), self._scaled(truth)
         channels, *size = images.shape[1:]
-        self._network = UNet(channels, channels, width=12, halvings=min(2, min(size).bit_length() - 1))
+        with torch.random.fork_rng(devices=[]):  # a new network draws weights, which are drawn again below
+            self._network = UNet(channels, channels, width=12, halvings=min(2, min(size).bit_length() - 1))
         _draw_weights(self._network, generator)
         self._network.to(images.device)
         self._share = 0.0

@@ -8,13 +8,27 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 def require_plain(name: str, images: Tensor) -> None:
     """Check plain images: uint8, or floating point in 0..1, ``[N, C, H, W]``, at least one."""
+    require_grey_levels(name, images)
+    if images.is_floating_point():
+        low, high = (float(edge) for edge in images.aminmax())
+        if low < 0 or high > 1:
+            raise InputRangeError(
+                f"floating-point {name} must lie in 0..1, but lie in {low:g}..{high:g}: divide or clip"
+            )
+
+
+def require_grey_levels(name: str, images: Tensor) -> None:
+    """Check images of a dtype that plain ones may have, on any scale: ``[N, C, H, W]``, at least one."""
+    require_images(name, images)
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise InputTypeError(f"{name} must be uint8 or floating point in 0..1, not {images.dtype}")
-    require_images(name, images)
 
 
 def require_images(name: str, images: Tensor) -> None:
-    """Check finite images ``[N, C, H, W]``, at least one, of any number type."""
+    """Check finite images ``[N, C, H, W]``, at least one, of any real number type."""
+    if not isinstance(images, Tensor) or images.is_complex():
+        came = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise InputTypeError(f"{name} must be a tensor of real numbers, not {came}")
     if images.ndim != 4 or not images.numel():
         raise InputShapeError(f"{name} must be [N, C, H, W], at least one image, not {list(images.shape)}")
     if images.is_floating_point() and not bool(images.isfinite().all()):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchprotect import training
 from torchprotect.attacks._inputs import predict, require_classes, require_count
 from torchprotect.attacks._result import ClassGuesses, Level
-from torchprotect.attacks.disguise._inputs import require_images, require_plain
+from torchprotect.attacks.disguise._inputs import require_grey_levels, require_images
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.models import SmallAlexNet
 
@@ -88,7 +88,7 @@ class DNNExaminer:
             InputTypeError: images that are neither uint8 nor floating point, or labels that are not int64.
             LabelError: a label is no class.
         """
-        require_plain("images", images)
+        require_grey_levels("images", images)
         self._require_size(images)
         self._require_labels(images, labels)
         require_count("epochs", epochs)

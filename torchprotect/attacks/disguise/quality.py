@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks.disguise._inputs import require_plain, require_same_size
-from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.errors import InputShapeError
 
 _WINDOW = 11  # of the paper on SSIM
 _AT_ONCE = 2**22  # numbers of one batch, which SSIM makes about ten temporary copies of
@@ -84,21 +84,10 @@ def _batches(images: Tensor, reference: Tensor) -> list[tuple[Tensor, Tensor]]:
             f"as many images as reference images, on one device, are needed, not {len(images)} on {images.device} and "
             f"{len(reference)} on {reference.device}"
         )
-    _require_unit_range("images", images)
-    _require_unit_range("reference images", reference)
     size = max(1, _AT_ONCE // images[0].numel())
     return [
         (_floats(one), _floats(other)) for one, other in zip(images.split(size), reference.split(size), strict=True)
     ]
-
-
-def _require_unit_range(name: str, images: Tensor) -> None:
-    if images.is_floating_point():
-        low, high = (float(edge) for edge in images.aminmax())
-        if low < 0 or high > 1:
-            raise InputRangeError(
-                f"floating-point {name} must lie in 0..1, but lie in {low:g}..{high:g}: divide or clip"
-            )
 
 
 def _floats(images: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Classes guessed from where cipher units differ from the most frequent one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ class SilhouetteResult(ClassGuesses):
             attack has nothing to use.
     """
 
-    silhouettes: Tensor
+    silhouettes: Tensor = field(metadata={"json": False})
     background_share: float
 
 

@@ -1,5 +1,7 @@
 """Linkage: known plain images looked up among disguised ones."""
 
+from dataclasses import replace
+
 import torch
 
 from torchprotect import attacks
@@ -14,19 +16,21 @@ _GUESSES = 10
 
 def _run(bench: Bench) -> Finding:
     scheme, candidates = bench.evidence.scheme, bench.disguised(bench.split.attacked)
-    known = bench.truth(bench.targets())
-    scaled = scheme.name == "RMTDisguise" and scheme.matrix != "orthogonal"
+    known = sought = bench.truth(bench.targets())
+    if scheme.preserved == "equality":  # how rare a unit is can be told from many images only
+        known = torch.cat([sought, bench.plain(bench.split.public)])
     result = attacks.linkage_attack(
-        known, candidates, **scheme.matching, learned_scale=scaled, k=min(_GUESSES, len(candidates))
+        known, candidates, **scheme.matching, learned_scale=scheme.learned_scale, k=min(_GUESSES, len(candidates))
     )
-    measures = of_linkage(result, torch.arange(len(known)), len(candidates))
+    count = len(sought)
+    found = replace(result, guesses=result.guesses[:count], distances=result.distances[:count])
     return Finding(
         LINKAGE.name,
         result.level,
         "identity",
-        measures,
+        of_linkage(found, torch.arange(count), len(candidates)),
         cost=result.cost,
-        settings={"candidates": len(candidates), "learned_scale": scaled},
+        settings={"candidates": len(candidates), "learned_scale": scheme.learned_scale},
     )
 
 

@@ -18,6 +18,7 @@ def _run(bench: Bench) -> Finding:
         side=scheme.side,
         noise=scheme.noise,
         order=order,
+        learned_scale=scheme.learned_scale,
     )
     return Finding(ROW_ENERGY.name, result.level, "class", (of_classes(bench, result, indices),), cost=result.cost)
 
