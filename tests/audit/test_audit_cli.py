@@ -93,6 +93,17 @@ def test_errors_are_one_line_and_code_1(exported, tmp_path):
     assert "no finished export" in call("audit", tmp_path, "--report", tmp_path / "x.html").stderr
 
 
+@pytest.mark.parametrize("name", ["manifest.html", "report.html"])
+def test_a_report_inside_the_export(exported, name):
+    before = content(exported / "out")
+    done = audit(exported, exported / "out" / name)
+    assert done.exit_code == 1
+    assert "lies inside the export" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert content(exported / "out") == before
+    assert call("verify", exported / "out").exit_code == 0
+
+
 def test_help_and_no_pictures(exported, tmp_path):
     assert "--max-leakage" in call("audit", "--help").output
     assert audit(exported, tmp_path / "report.html", "--no-pictures").exit_code == 0

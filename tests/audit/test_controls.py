@@ -1,11 +1,20 @@
 """A disguise that does nothing leaks about everything, one that leaves nothing leaks about nothing: in every attack."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from audit_world import QUICK, control, pictures
 
-from torchprotect import audit
+from torchprotect import attacks, audit
+from torchprotect.attacks import Level
+from torchprotect.attacks._result import ClassGuesses
+from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks import CHECKS
+from torchprotect.audit._classes import score_guesses
+from torchprotect.audit._identity import identities, most_frequent
+from torchprotect.audit._measures import of_identity, of_linkage
+from torchprotect.audit._page import render
 
 LEAST = {
     "codebook_attack": 0.5,  # a book of 60 images does not hold the texture of others
@@ -90,3 +99,125 @@ def test_renamed_classes_are_scored_after_the_best_renaming():
     report = audit.run(unpaired, settings=QUICK)
     (looked,) = (each for each in report.findings if each.attack == "DNNExaminer")
     assert looked.leakage > 0.9
+
+
+def repeated(kind, how):
+    """Return a control in which 40 % of the plain images are blank, and each other one is there four times."""
+    evidence = control(kind, how)
+    place = torch.arange(400)
+    plain = evidence.plain[place // 16 * 16 + place % 4].clone()  # of the same class
+    plain[torch.randperm(400, generator=torch.Generator().manual_seed(2))[:160]] = 0
+    disguised = plain.to(evidence.disguised.dtype) if how == "identity" else evidence.disguised
+    return replace(evidence, disguised=disguised, plain=plain)
+
+
+def test_equal_images_of_noise_leak_about_nothing(kind):
+    report = audit.run(repeated(kind, "noise"), settings=QUICK)
+    for each in report.findings:
+        for measure in each.measures:
+            if measure.leakage is not None:
+                assert measure.low <= measure.chance + 0.02, (each.attack, measure)
+    assert report.leakage("L2") < 0.25
+
+
+def test_equal_images_are_found_in_the_open(kind):
+    report = audit.run(repeated(kind, "identity"), settings=QUICK)
+    assert report.facts["data"]["duplicates"] > 300
+    assert report.leakage("L2") > 0.97
+    for each in report.findings:
+        found = {measure.metric: measure for measure in each.measures}.get("re-identification@1")
+        few = each.attack == "reconstruction_attack"  # learns nothing from the few images that differ
+        if each.leaks == "picture" and found is not None and each.attack not in LEAST and not few:
+            assert found.leakage > 0.9, (each.attack, found)
+
+
+def test_linkage_of_equal_images():
+    bench = Bench(repeated("BlockPermute", "identity"), QUICK)
+    indices, truth = bench.split.attacked, bench.truth(bench.split.attacked)
+    result = attacks.linkage_attack(truth, bench.disguised(indices), block_size=(4, 4), preserved="values")
+    found = of_linkage(result, torch.arange(len(indices)), len(indices), bench.identities(indices))[0]
+    assert found.leakage == 1
+    assert found.chance == most_frequent(bench.identities(indices)) > 3 / 200
+
+
+@pytest.mark.parametrize(
+    ("rebuilt", "value"),
+    [
+        ([0, 0, 0, 0, 0], 2 / 5),  # nothing: right for the blank ones, as is the best blind guess
+        ([0, 0, 10, 20, 30], 1),  # exact
+        ([0, 0, 15, 20, 30], 4.5 / 5),  # between two: half
+        ([0, 0, 20, 20, 20], 3 / 5),
+    ],
+)
+def test_ties_share_the_credit(rebuilt, value):
+    truth, images = (torch.tensor(each).reshape(5, 1, 1, 1) for each in ([0, 0, 10, 20, 30], rebuilt))
+    truth, images = (each.expand(5, 1, 8, 8).to(torch.uint8) for each in (truth, images))
+    found = of_identity(images, truth, identities(truth))
+    assert (found.value, found.chance) == (pytest.approx(value), 2 / 5)
+    assert of_identity(images / 255, truth / 255, identities(truth)).value == pytest.approx(value)
+
+
+def rare(how):
+    """Return a control with one image of a class to ten of another."""
+    evidence = control("RMTDisguise", how, 800)
+    chosen = (evidence.labels % 2 == 0) | (torch.arange(800) % 20 == 1)
+    labels = (evidence.labels[chosen] == 1).long()
+    return replace(
+        evidence,
+        disguised=evidence.disguised[chosen],
+        plain=evidence.plain[chosen],
+        labels=labels,
+        plain_labels=labels,
+        pairing=torch.arange(int(chosen.sum())),
+    )
+
+
+def test_a_rare_class_is_not_lost_in_the_most_frequent_one():
+    for how, least, most in (("identity", 0.7, 1), ("noise", 0, 0.3)):
+        report = audit.run(rare(how), settings=replace(QUICK, epochs=20, targets=20))
+        found = next(each for each in report.findings if each.attack == "DNNExaminer")
+        accuracy, balanced = found.measures
+        assert accuracy.chance > 0.85
+        assert balanced.chance == 0.5
+        assert least <= found.leakage <= most
+
+
+def test_where_plain_images_teach_nothing_it_is_said():
+    evidence = control("AESECBDisguise", "noise")
+    drawn = torch.randint(0, 256, evidence.plain.shape, generator=torch.Generator().manual_seed(5))
+    labels = torch.zeros(400, dtype=torch.int64)
+    labels[::100] = 1  # too few to learn from, in images of noise
+    blind = replace(evidence, plain=drawn.to(torch.uint8), plain_labels=labels, labels=labels)
+    report = audit.run(blind, settings=replace(QUICK, targets=20))
+    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    assert (looked.leakage, looked.without_scale, looked.counted) == (None, True, False)
+    page = render(report)
+    assert "no scale: models on plain images do no better than guessing; give more images" in page
+
+
+def test_the_upper_bound_is_the_best_of_two():
+    """Distances tell these classes apart, a network of one epoch does not."""
+    settings = replace(QUICK, epochs=1, train_images=20)
+    report = audit.run(control("RMTDisguise", "identity"), settings=settings)
+    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    assert looked.measures[0].upper > looked.measures[0].value
+    assert {each.upper_by for each in looked.measures} == {"nearest neighbours"}
+    assert "nearest neighbours" in render(report)
+
+
+def test_chance_without_a_key_knows_of_the_renaming():
+    evidence = control("RMTDisguise", "noise")
+    unpaired = replace(evidence, pairing=None)
+    report = audit.run(unpaired, settings=QUICK)
+    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    for each in looked.measures:
+        assert each.low <= each.chance <= each.high
+    bench = Bench(unpaired, QUICK)
+    drawn = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(3))
+    scores = score_guesses(bench, ClassGuesses(Level.PUBLIC_DATA, {}, drawn), bench.split.attacked)
+    assert scores.accuracy.chance > 0.27 > 0.25
+    page, told = render(report), report.facts["data"]["caveats"]
+    assert len(told) == 2
+    assert "after the renaming of classes that suits the guesses best" in page
+    assert "public images may include the attacked ones" in page
+    assert audit.run(evidence, settings=replace(QUICK, targets=20)).facts["data"]["caveats"] == []

@@ -40,6 +40,7 @@ def test_each_disguised_image_is_paired_with_its_own_plain_one(exported):
     assert torch.equal(evidence.order, key.permutation.order)
     assert torch.equal(evidence.label_map, key.labels.labels)
     assert evidence.about["key_fingerprint"] == key.fingerprint
+    assert evidence.about["hmac_checked"] is True
 
 
 def test_limit_takes_the_first_ones_as_written(exported):
@@ -69,6 +70,7 @@ def test_without_the_key_there_are_no_pairs(exported):
     assert evidence.pairing is None
     assert evidence.order is None
     assert evidence.label_map is None
+    assert evidence.about["hmac_checked"] is False
     assert evidence.plain.shape == (100, 1, *SIZE)
     assert torch.equal(evidence.plain[10], World().images[24])  # evenly spaced
 
@@ -199,6 +201,8 @@ def test_evidence_that_cannot_be():
         audit.Evidence(images, scheme, pairing=some)
     with pytest.raises(InputShapeError, match="outside the 29 plain"):
         audit.Evidence(images, scheme, plain=images[:29], pairing=some)
+    assert audit.Evidence(images, scheme, plain=images).duplicates == 29
+    assert audit.Evidence(images, scheme).duplicates == 0
     assert "not paired" in repr(audit.Evidence(images, scheme, plain=images))
 
 

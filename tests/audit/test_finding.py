@@ -4,7 +4,7 @@ import pytest
 
 from torchprotect.attacks import Level
 from torchprotect.audit import Example, Finding, Measure, NotRun, Point, Report
-from torchprotect.audit._finding import headline
+from torchprotect.audit._finding import best_number, headline
 
 
 def measure(value, chance=0.1, upper=0.9, metric="class accuracy"):
@@ -35,6 +35,42 @@ def test_headline_is_what_leaks_most():
     assert headline((psnr, one, other)) is other
     assert headline((psnr,)) is psnr
     assert headline(()) is None
+
+
+def test_the_interval_of_leakage():
+    found = measure(0.5)
+    assert (found.leakage_low, found.leakage_high) == (pytest.approx(0.4375), pytest.approx(0.5625))
+    assert (measure(0.11).leakage_low, measure(0.88).leakage_high) == (0, 1)
+    fields = found.to_dict()
+    assert (fields["leakage_low"], fields["leakage_high"]) == (found.leakage_low, found.leakage_high)
+    bare = Measure("distance correlation", 0.5, math.nan, math.nan, 0.1, 1.0)
+    assert (bare.leakage_low, bare.leakage_high) == (None, None)
+
+
+def test_a_bound_alone_does_not_count():
+    found = Measure("SSIM", 0.5, 0.4, 0.6, 0.1, 1.0, scaled=False)
+    assert found.leakage is found.leakage_low is found.leakage_high is None
+    assert found.to_dict()["upper"] == 1
+    assert Measure.from_dict(found.to_dict()) == found
+
+
+def test_a_report_of_before_has_no_bound_where_nothing_counted():
+    fields = {"metric": "SSIM", "value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.1, "upper": None, "leakage": None}
+    assert Measure.from_dict(fields).leakage is None
+
+
+def test_the_best_point_of_a_curve():
+    assert best_number({5: (measure(0.2),), 20: (measure(0.4),), 100: (measure(0.3),)}) == 20
+    assert best_number({5: (measure(0.95),), 100: (measure(0.97),)}) == 5
+    assert best_number({5: (measure(0.9, 0.6, 0.6),), 100: (measure(0.8, 0.6, 0.6),)}) == 100
+
+
+def test_what_has_no_scale_says_so():
+    flat = Finding("x", Level.PUBLIC_DATA, "class", (measure(0.5, chance=0.6, upper=0.6),))
+    assert (flat.without_scale, flat.counted) == (True, False)
+    assert not finding("x", Level.PUBLIC_DATA, 0.4).without_scale
+    assert not Finding("x", Level.PUBLIC_DATA, "equality").without_scale
+    assert not Report((flat,), (), None).measured("L1")
 
 
 def test_json_and_back():

@@ -102,6 +102,18 @@ def test_page_says_what_the_report_says(page):
     assert report.facts["disguise"]["key_fingerprint"] in text
 
 
+def test_page_says_what_each_network_was_trained_and_tested_on(page):
+    """Without the key there are other numbers of plain images than of disguised ones."""
+    sizes = {**page[1].facts["split"], "clean": 48, "attacked": 1200}
+    shown = render(replace(page[1], facts={**page[1].facts, "split": sizes}))
+    for row in (
+        "trained on plain images, tested on 48 plain ones",
+        "trained on disguised images, tested on 1,200 disguised ones",
+        "trained on disguised images, tested on 1,200 plain ones",
+    ):
+        assert f"<td>{row}</td>" in shown
+
+
 def test_text_from_outside_is_escaped(page):
     report = page[1]
     hostile = {**report.facts, "disguise": {**report.facts["disguise"], "name": "<script>alert(1)</script>"}}

@@ -1,13 +1,21 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
-from audit_world import QUICK, World, export
+import torch
+from audit_world import QUICK, World, control, export
 
 from torchprotect import audit, keys
 from torchprotect._version import __version__
+from torchprotect.attacks import Level
+from torchprotect.attacks._result import Reconstruction
+from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks import CHECKS
+from torchprotect.audit._checks._base import rebuild
+from torchprotect.audit._page import render
+from torchprotect.audit._words import bound, percent
 from torchprotect.errors import InputRangeError, VerificationError
 
 
@@ -64,9 +72,63 @@ def test_every_attack_ran_or_says_why_not(done):
 def test_curves_have_the_headline_at_each_number_of_pairs(done):
     (codebook,) = (each for each in done[0].findings if each.attack == "codebook_attack")
     assert [point.pairs for point in codebook.curve] == [2, 60]
-    assert codebook.curve[-1].measure == codebook.headline
-    assert codebook.pairs == 60
+    best = max(codebook.curve, key=lambda point: point.measure.leakage)
+    assert (best.pairs, best.measure) == (codebook.pairs, codebook.headline)
     assert 0 <= codebook.facts["hit_rate"] <= 1
+
+
+def test_the_headline_is_the_best_point_with_its_own_pictures_and_facts():
+    """An attack that is spoilt by more pairs."""
+    bench = Bench(control("RMTDisguise", "identity"), QUICK)
+
+    def attack(plain, disguised, target, count):
+        images = bench.truth(bench.targets()) if count == 5 else torch.zeros(60, 1, 16, 16, dtype=torch.uint8)
+        return Reconstruction(Level.KNOWN_PAIRS, {"pairs": count}, images)
+
+    found = rebuild(bench, "x", attack, [2, 5, 60])
+    assert (found.pairs, found.cost, found.leakage) == (5, {"pairs": 5}, 1)
+    assert [point.pairs for point in found.curve] == [2, 5, 60]
+    assert found.curve[1].measure == found.headline
+    assert all(each.plain == each.rebuilt for each in found.examples)
+    told = {each.metric: (each.upper, each.scaled) for each in found.measures}
+    assert told == {
+        "examiner's class accuracy": (pytest.approx(0.95, abs=0.06), True),
+        "examiner's balanced class accuracy": (pytest.approx(0.95, abs=0.06), True),
+        "re-identification@1": (1, True),
+        "PSNR, dB": (None, False),
+        "SSIM": (1, False),
+    }
+    assert bound(found.measures[3]) == "\u221e dB"
+
+
+def test_the_interval_of_leakage_on_the_page_and_in_the_json(done):
+    report, _, folder = done
+    document, page = json.loads((folder / "report.json").read_text()), (folder / "report.html").read_text()
+    for each in document["findings"]:
+        if each["leakage"] is not None:
+            assert 0 <= each["leakage_low"] <= each["leakage"] <= each["leakage_high"] <= 1
+    worst = report.worst("L2").headline
+    assert f"leakage {percent(worst.leakage_low)} to {percent(worst.leakage_high)} (95 % interval)" in page
+    assert "\u221e dB" in page
+    assert document["data"]["duplicates"] == 0
+    assert "pixel by pixel" not in page
+    assert document["data"]["caveats"] == []
+
+
+def test_equal_images_are_told(done):
+    report = done[0]
+    data = {**report.facts["data"], "duplicates": 7}
+    page = render(replace(report, facts={**report.facts, "data": data}))
+    assert "7 of 240 plain images equal another one pixel by pixel" in page
+
+
+def test_without_the_key_it_is_said_what_that_means(done):
+    report = audit.run(done[2] / "out", plain=World(), settings=QUICK)
+    told = json.loads(report.to_json())["data"]
+    assert told["hmac_checked"] is False
+    for part, each in zip(("renaming", "attacked ones", "HMAC was not checked"), told["caveats"], strict=True):
+        assert part in each
+    assert "HMAC was not checked" in render(report)
 
 
 def test_neither_key_nor_pixels_nor_names_in_the_json(done):

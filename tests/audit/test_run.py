@@ -1,19 +1,24 @@
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from audit_world import QUICK, World, control, export
+from support import content
 
 from torchprotect import audit, keys
-from torchprotect.attacks import Level
-from torchprotect.audit import _run
+from torchprotect.attacks import DNNExaminer, Level
+from torchprotect.audit import _bench, _run, _store
 from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._split import split
+from torchprotect.data._lock import lock_folder
 from torchprotect.errors import ExportError, InputRangeError, InputTypeError
 
 LIGHT = tuple(each for each in CHECKS if each.name in ("metadata_scan", "DNNExaminer", "regression_attack"))
@@ -77,8 +82,8 @@ def test_parts_of_another_audit_are_passed_over(light, exported, tmp_path, monke
     ran = []
     spied = [Check(c.name, c.level, c.reason, lambda b, c=c: (ran.append(c.name), c.run(b))[1]) for c in LIGHT]
     monkeypatch.setattr(_run, "CHECKS", tuple(spied))
-    store = _run.Store(_run._parts(path), "another digest")
-    store.save("DNNExaminer", {"attack": "forged"})
+    with _run.Store(_run._parts(path), "another digest") as store:
+        store.save("DNNExaminer", {"attack": "forged"})
     (tmp_path / "report.html.parts" / "metadata_scan.json").write_text("{torn")
     audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, report=path)
     assert ran == [each.name for each in LIGHT]
@@ -134,6 +139,66 @@ def test_an_attack_that_refuses_is_not_run(monkeypatch, exported):
     assert audit.NotRun("x", Level.KNOWN_PAIRS, reason) in report.not_run
     levels = [each.level.value for each in report.not_run]
     assert levels == sorted(levels)
+
+
+def test_what_a_reason_refuses_is_not_run(monkeypatch, exported):
+    def refuse(bench):
+        raise InputRangeError("images hold NaN")
+
+    monkeypatch.setattr(_run, "CHECKS", (Check("x", Level.KNOWN_PAIRS, refuse, None),))
+    report = audit.run(exported[0], settings=QUICK)
+    assert reasons(report)["x"] == "refused these images: images hold NaN"
+
+
+def test_images_with_nan_end_only_what_they_are_given_to(light):
+    evidence = control("RMTDisguise", "identity", 60)
+    disguised, plain = evidence.disguised.clone(), evidence.plain / 255
+    disguised[:, 0, 0, 0] = plain[:, 0, 0, 0] = math.nan
+    report = audit.run(replace(evidence, disguised=disguised), settings=QUICK)
+    told = reasons(report)
+    assert told["disguised training 1"] == "refused these images: images hold NaN or infinity"
+    assert "plain training 1" not in told
+    assert len(report.utility.plain) == 1
+    assert report.utility.disguised == ()
+    report = audit.run(replace(evidence, plain=plain), settings=QUICK)
+    assert reasons(report)["plain training 1"] == "refused these images: images hold NaN or infinity"
+    assert [each.level.value for each in report.not_run if "training" in each.attack] == ["L0", "L1"]
+
+
+def test_no_public_image_left(monkeypatch):
+    """There is none to train on; attacks that need none run."""
+    none = torch.empty(0, dtype=torch.int64)
+    monkeypatch.setattr(_bench, "split", lambda *given: replace(split(*given), public=none))
+    report = audit.run(control("BlockPermute", "identity", 60), settings=QUICK)
+    assert reasons(report)["plain training 1"] == "refused these images: no public image is left to train on"
+    assert report.utility.plain == ()
+    assert len(report.utility.disguised) == 1
+    assert report.utility.trained == 30
+    assert {"duplicate_statistics", "linkage_attack"} <= {each.attack for each in report.findings}
+
+
+@pytest.mark.parametrize(("disguised", "plain", "number"), [(60, 400, 30), (400, 60, 48), (400, 400, 100)])
+def test_both_kinds_of_network_are_trained_on_as_many_images(light, monkeypatch, disguised, plain, number):
+    evidence, told = control("RMTDisguise", "identity"), []
+    unpaired = audit.Evidence(
+        evidence.disguised[:disguised],
+        evidence.scheme,
+        evidence.labels[:disguised],
+        evidence.plain[:plain],
+        evidence.plain_labels[:plain],
+    )
+    fit = DNNExaminer.fit
+    monkeypatch.setattr(
+        DNNExaminer,
+        "fit",
+        lambda self, images, *rest, **how: (told.append(len(images)), fit(self, images, *rest, **how))[1],
+    )
+    settings = replace(QUICK, trainings=2, train_images=100, epochs=1)
+    report = audit.run(unpaired, settings=settings)
+    public = min(100, report.facts["split"]["public"])
+    examiner = [] if public == number else [public]
+    assert told == [number] * 4 + examiner
+    assert report.utility.trained == number
 
 
 def reasons(report):
@@ -197,6 +262,144 @@ def test_bad_calls(exported, tmp_path):
     with pytest.raises(ExportError, match="no finished export"):
         audit.run(tmp_path, report=tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["manifest.html", "report.html", "more/report.html", "../link/report.html"])
+def test_no_report_inside_the_export(tmp_path, name):
+    out = tmp_path / "out"
+    key = export(out)
+    evidence = audit.open_evidence(out)
+    (out / "more").mkdir()
+    (tmp_path / "link").symlink_to(out)
+    before = content(tmp_path)
+    with pytest.raises(ExportError, match="lies inside the export"):
+        audit.run(out, plain=World(), key=key, settings=QUICK, report=out / name)
+    with pytest.raises(ExportError, match="lies inside the export"):
+        audit.run(evidence, settings=QUICK, report=out / name)
+    assert content(tmp_path) == before
+
+
+def test_files_that_no_audit_wrote_are_not_written_over(light, exported, tmp_path):
+    def again():
+        audit.run(exported[0], settings=QUICK, report=tmp_path / "report.html")
+
+    page, document = tmp_path / "report.html", tmp_path / "report.json"
+    document.write_text('{"format": "somebody else\'s"}')
+    with pytest.raises(ExportError, match=r"report\.json would be written .* no audit wrote it"):
+        again()
+    document.unlink()
+    page.write_text("<p>my notes</p>")
+    with pytest.raises(ExportError, match=r"report\.html is there without the report\.json"):
+        again()
+    assert page.read_text() == "<p>my notes</p>"
+    page.unlink()
+    document.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ExportError, match="no audit wrote it"):
+        again()
+    document.unlink()
+    again()
+    again()  # the same audit may be repeated
+    page.unlink()
+    again()
+    assert sorted(content(tmp_path)) == ["report.html", "report.json"]
+
+
+def test_only_their_owner_reads_the_report(light, exported, tmp_path):
+    before = os.umask(0)
+    try:
+        audit.run(exported[0], settings=QUICK, report=tmp_path / "report.html")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "report.html": 0o600,
+        "report.json": 0o600,
+    }
+
+
+def test_one_audit_at_a_time_writes_a_report(exported, tmp_path, monkeypatch):
+    options = {"settings": QUICK, "report": tmp_path / "report.html"}
+
+    def run_the_second(bench):
+        with pytest.raises(ExportError, match=r"another audit is writing this report and has .*report\.html\.parts"):
+            audit.run(exported[0], **options)
+        return metadata.run(bench)
+
+    (metadata,) = (each for each in LIGHT if each.name == "metadata_scan")
+    monkeypatch.setattr(_run, "CHECKS", (replace(metadata, run=run_the_second),))
+    assert audit.run(exported[0], **options).findings[0].attack == "metadata_scan"
+    assert sorted(content(tmp_path)) == ["report.html", "report.json"]
+    monkeypatch.setattr(_run, "CHECKS", (metadata,))
+    audit.run(exported[0], **options)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_folder_that_another_audit_deletes_meanwhile(tmp_path, monkeypatch, place):
+    """It ended between the making of the folder and the lock: the lock is on the folder that bears the name."""
+    folder, taken = tmp_path / "parts", []
+
+    def late(path):
+        if not taken and place == "before":
+            path.rmdir()
+        taken.append(path)
+        lock = lock_folder(path)
+        if len(taken) == 1:
+            path.rmdir()
+        return lock
+
+    with monkeypatch.context() as raced:
+        raced.setattr(_store, "lock_folder", late)
+        store = _store.Store(folder, "digest")
+    assert len(taken) >= 2
+    with store, pytest.raises(ExportError, match="another audit"):
+        _store.Store(folder, "digest")
+    with _store.Store(folder, "digest") as store:
+        store.remove()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed is a whole number of at least 0, not -1"),
+        ({"seed": 2**63}, "seed is a whole number below"),
+        ({"trainings": 0}, "trainings is a whole number of at least 1, not 0"),
+        ({"train_images": 1}, "train_images is a whole number of at least 2, not 1"),
+        ({"epochs": 0}, "epochs is a whole number of at least 1, not 0"),
+        ({"epochs": 2.5}, "epochs is a whole number of at least 1, not 2.5"),
+        ({"epochs": True}, "epochs is a whole number of at least 1, not True"),
+        ({"targets": 0}, "targets is a whole number of at least 2, not 0"),
+        ({"inversion_pairs": 1}, "inversion_pairs is a whole number of at least 2, not 1"),
+        ({"inversion_epochs": 0}, "inversion_epochs is a whole number of at least 1, not 0"),
+        ({"pairs": ()}, r"such as \(5, 100\), not \(\)"),
+        ({"pairs": (20, 5)}, r"each larger than the one before, .* not \(20, 5\)"),
+        ({"pairs": (5, 5)}, r"not \(5, 5\)"),
+        ({"pairs": (0, 5)}, r"whole numbers of at least 1 .* not \(0, 5\)"),
+        ({"pairs": [5]}, r"in a tuple, .* not \[5\]"),
+        ({"device": torch.device("cpu")}, "device is a name such as 'cpu'"),
+    ],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(InputRangeError, match=message):
+        audit.Settings(**options)
+
+
+@pytest.mark.parametrize("kind", ["BlockPermute", "RMTDisguise", "AESECBDisguise"])
+def test_the_least_that_settings_take(kind):
+    least = audit.Settings(0, 1, 2, 1, 2, (1,), 2, 1)
+    report = audit.run(control(kind, "identity", 60), settings=least)
+    assert not [each for each in report.not_run if each.reason.startswith("refused")]
+    assert report.measured("L2")
+
+
+@pytest.mark.parametrize("value", [math.nan, 60, -0.1, math.inf])
+def test_a_bound_is_a_share(value):
+    found = audit.Finding("x", Level.PUBLIC_DATA, "class", (audit.Measure("share", 1.0, 1.0, 1.0, 0.1, 1.0),))
+    report = audit.Report((found,), (), None)
+    with pytest.raises(InputRangeError, match=f"a share of 0 to 1, such as 0.5, not {value}"):
+        audit.assert_leakage_below(report, level="L1", value=value)
+    audit.assert_leakage_below(report, level="L1", value=1)
+    with pytest.raises(AssertionError):
+        audit.assert_leakage_below(report, level="L1", value=0.99)
 
 
 def test_a_missing_extra_is_named(exported, tmp_path, monkeypatch):

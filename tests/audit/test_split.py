@@ -1,8 +1,12 @@
+import pytest
 import torch
-from audit_world import control
+from audit_world import QUICK, control
 
 from torchprotect import audit
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._identity import identities
 from torchprotect.audit._split import split
+from torchprotect.errors import InputRangeError
 
 
 def test_nothing_that_is_attacked_is_public_or_known():
@@ -34,8 +38,85 @@ def test_an_image_disguised_twice_is_no_known_pair_of_itself():
     evidence = control("RMTDisguise", "identity", 60)
     twice = torch.arange(60) // 2
     parts = split(audit.Evidence(evidence.disguised, evidence.scheme, plain=evidence.plain, pairing=twice), 0)
-    assert len(parts.known) < len(parts.others)
+    assert len(parts.known) == len(parts.others) == 30
     assert not set(twice[parts.attacked].tolist()) & set(twice[parts.known].tolist())
+
+
+def repeated(count, *, pairing):
+    """Return evidence in which 40 % of the plain images are blank, and each other one is there twice."""
+    evidence = control("RMTDisguise", "identity", count)
+    plain = evidence.plain[torch.arange(count) // 2 * 2].clone()
+    plain[torch.randperm(count, generator=torch.Generator().manual_seed(1))[: 2 * count // 5]] = 0
+    paired = torch.arange(count) if pairing else None
+    return audit.Evidence(evidence.disguised, evidence.scheme, evidence.labels, plain, evidence.plain_labels, paired)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("pairing", [True, False])
+def test_equal_images_stay_together(seed, pairing):
+    evidence = repeated(200, pairing=pairing)
+    assert evidence.duplicates > 80
+    parts, pixels = split(evidence, seed), [bytes(each.flatten().tolist()) for each in evidence.plain]
+    hidden = {pixels[place] for place in parts.clean.tolist()}
+    assert not hidden & {pixels[place] for place in parts.public.tolist()}
+    if pairing:
+        assert {pixels[place] for place in parts.attacked.tolist()} == hidden
+        assert not hidden & {pixels[place] for place in parts.known.tolist()}
+        assert len(parts.attacked) in (99, 100)
+    assert len(parts.clean) + len(parts.public) == 200
+
+
+def test_what_equals_an_attacked_image_is_not_public_without_being_exported_either():
+    evidence = control("RMTDisguise", "identity", 60)
+    more, labels = torch.cat([evidence.plain, evidence.plain]), evidence.plain_labels.repeat(2)
+    parts = split(audit.Evidence(evidence.disguised, evidence.scheme, None, more, labels, evidence.pairing), 0)
+    assert len(parts.public) == 60
+    assert not set((parts.public % 60).tolist()) & set(parts.attacked.tolist())
+
+
+def test_a_group_of_more_than_half_is_not_attacked():
+    evidence = control("RMTDisguise", "identity", 60)
+    evidence.plain[:50] = 0
+    parts = split(evidence, 0)
+    assert sorted(parts.attacked.tolist()) == list(range(50, 60))
+
+
+def test_two_halves_of_equal_images_leave_some_to_look_at():
+    evidence = control("RMTDisguise", "identity", 60)
+    evidence.plain[:30], evidence.plain[30:] = 0, 1
+    unpaired = audit.Evidence(evidence.disguised, evidence.scheme, evidence.labels, evidence.plain)
+    for parts in (split(evidence, 0), split(unpaired, 0)):
+        assert len(parts.clean) == len(parts.public) == 30
+
+
+@pytest.mark.parametrize("pairing", [torch.arange(60), None])
+def test_images_that_are_all_equal(pairing):
+    evidence = control("RMTDisguise", "identity", 60)
+    blank = torch.zeros_like(evidence.plain)
+    with pytest.raises(InputRangeError, match="all plain images are equal"):
+        split(audit.Evidence(evidence.disguised, evidence.scheme, None, blank, None, pairing), 0)
+
+
+def test_identities():
+    images = torch.tensor([3.0, 0.0, 3.0, -0.0, 1.0]).reshape(5, 1, 1, 1)
+    assert identities(images).tolist() == [0, 1, 0, 1, 2]
+    assert identities(images.to(torch.uint8)).tolist() == [0, 1, 0, 1, 2]
+
+
+def test_places_among_the_attacked():
+    parts = split(control("RMTDisguise", "identity", 60), 0)
+    some = parts.attacked[[4, 2, 20]]
+    assert parts.places(some).tolist() == [4, 2, 20]
+
+
+@pytest.mark.parametrize(
+    ("available", "pairs", "expected"),
+    [(99, (5, 100, 1000), [5, 99]), (100, (5, 100), [5, 100]), (30, (2, 60), [2, 30]), (30, (40,), [30])],
+)
+def test_all_pairs_are_used_where_fewer_are_there_than_asked_for(available, pairs, expected):
+    settings = QUICK.__class__(pairs=pairs)
+    bench = Bench(control("RMTDisguise", "identity", 2 * available), settings)
+    assert bench.numbers_of_pairs() == expected
 
 
 def test_same_seed_same_split():

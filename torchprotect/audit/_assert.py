@@ -7,6 +7,7 @@ from typing import Any
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._report import Report, level_of
 from torchprotect.audit._run import run
+from torchprotect.errors import InputRangeError
 
 
 def assert_leakage_below(
@@ -17,7 +18,7 @@ def assert_leakage_below(
     Args:
         audited: a report, the path of a report's JSON, or an export or evidence to run an audit on.
         level: what the attacker knows, ``"L0"`` to ``"L4"``.
-        value: most that may leak, 0..1.
+        value: most that may leak, 0..1; 0.6 is 60 %.
         **options: of :func:`torchprotect.audit.run`, for an export or evidence.
 
     Returns:
@@ -26,8 +27,9 @@ def assert_leakage_below(
     Raises:
         AssertionError: more leaks, or no attack of this very level was measured; the message says which attack, and how
             much each of the others leaks.
+        InputRangeError: the value is no share of 0 to 1, or there is no such level.
     """
-    wanted = level_of(level)
+    wanted, value = level_of(level), require_share(value)
     if isinstance(audited, Report):
         report = audited
     elif not isinstance(audited, Evidence) and Path(audited).is_file():
@@ -44,3 +46,14 @@ def assert_leakage_below(
             "\n".join([f"leakage at {level} is {leakage:.1%}, at most {value:.1%} is allowed:", *rows])
         )
     return report
+
+
+def require_share(value: float) -> float:
+    """Return the most that may leak, if it is one; NaN is not: no leakage exceeds it.
+
+    Raises:
+        InputRangeError: it lies outside 0..1.
+    """
+    if not 0 <= value <= 1:
+        raise InputRangeError(f"the most that may leak is a share of 0 to 1, such as 0.5, not {value!r}")
+    return value

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import attacks
-from torchprotect.attacks import DNNExaminer, ShareScore
-from torchprotect.attacks._result import ClassGuesses, PermutationResult
+from torchprotect.attacks import DNNExaminer
+from torchprotect.attacks._result import ClassGuesses, Level, PermutationResult
+from torchprotect.attacks.disguise._neighbours import vote
 from torchprotect.audit._encoder import embeddings_of
 from torchprotect.audit._evidence import Evidence
-from torchprotect.audit._renaming import best_renaming
 from torchprotect.audit._settings import Settings
+from torchprotect.audit._small import small
 from torchprotect.audit._split import split
 from torchprotect.errors import InputRangeError
+
+_VOTERS = 5  # neighbours, as of the attacks
 
 
 def usable_device(name: str) -> torch.device:
@@ -41,13 +44,14 @@ class Bench:
     """
 
     def __init__(self, evidence: Evidence, settings: Settings, encoder: nn.Module | None = None) -> None:
-        self.settings, self.split, self.encoder = settings, split(evidence, settings.seed), encoder
+        self.settings, self.encoder = settings, encoder
         self._orders: dict[int, PermutationResult] = {}
         self._embedded: dict[int, Tensor] = {}
         device = usable_device(settings.device)
         names = ("disguised", "labels", "plain", "plain_labels", "pairing", "order", "label_map")
         moved = {name: each.to(device) for name in names if (each := getattr(evidence, name)) is not None}
         self.evidence = replace(evidence, **moved)
+        self.split = split(self.evidence, settings.seed)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a generator on the CPU, seeded for one purpose: the order of attacks makes no difference."""
@@ -98,11 +102,10 @@ class Bench:
         return self.truth(indices), self.disguised(indices)
 
     def numbers_of_pairs(self) -> list[int]:
-        """Return the numbers of known pairs to try, ascending."""
+        """Return the numbers of known pairs to try, ascending: those of the settings, or all if there are fewer."""
         scheme, most = self.evidence.scheme, len(self.split.known)
         least = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # what tells the order
-        wanted = {max(least, each) for each in self.settings.pairs if each <= most}
-        return sorted(wanted) or [most]
+        return sorted({min(most, max(least, each)) for each in self.settings.pairs})
 
     @cached_property
     def examiner(self) -> DNNExaminer:
@@ -121,21 +124,24 @@ class Bench:
         scale = 255 if floats and self.evidence.plain.dtype == torch.uint8 else None  # type: ignore[union-attr]
         return self.examiner.predict(images, scale=scale)
 
-    def score_classes(self, result: ClassGuesses, indices: Tensor) -> ShareScore:
-        """Count right classes of disguised images; where their plain classes are not known, after the best renaming."""
-        if self.evidence.pairing is not None:
-            return attacks.score_classes(
-                result, self.plain_labels(self.evidence.pairing[indices.to(result.guesses.device)])
-            )
-        assert self.evidence.labels is not None  # noqa: S101 - each check has asked for labels
-        written = self.evidence.labels[indices.to(result.guesses.device)]
-        renamed = best_renaming(result.guesses, written, self.evidence.classes)
-        return attacks.score_classes(replace(result, guesses=renamed), written)
+    def identities(self, indices: Tensor) -> Tensor:
+        """Return which disguised images come from equal plain ones, int64 ``[N]``: these share a number."""
+        assert self.evidence.pairing is not None  # noqa: S101 - each check has asked for pairs
+        return self.evidence.identities[self.evidence.pairing.cpu()[indices]]
+
+    @cached_property
+    def guesses_on_plain(self) -> dict[str, ClassGuesses]:
+        """What the examiner, and a vote of the nearest public images, take the plain images of attacked ones for."""
+        clean, (public, labels) = self.plain(self.split.clean), self.public()
+        near = vote(small(public)[None], labels, small(clean)[None], self.evidence.classes, _VOTERS)
+        cost = {"comparisons": len(clean) * len(public)}
+        voted = ClassGuesses(Level.PUBLIC_DATA, cost, near)
+        return {"nearest neighbours": voted, "examiner": self.examiner.predict(clean)}
 
     @cached_property
     def clean_accuracy(self) -> float:
-        """What the examiner reaches on plain images that it has not seen: the upper bound of class accuracy."""
-        guesses = self.examiner.predict(self.plain(self.split.clean))
+        """What the examiner reaches on plain images that it has not seen."""
+        guesses = self.guesses_on_plain["examiner"]
         return attacks.score_classes(guesses, self.plain_labels(self.split.clean)).accuracy
 
     def order_from_pairs(self, count: int) -> PermutationResult | None:

@@ -1,5 +1,6 @@
 """What an audit works on: disguised images, and what the owner adds to them."""
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect.audit._identity import identities
 from torchprotect.audit._scheme import Scheme
 from torchprotect.errors import InputRangeError, InputShapeError
 
@@ -73,6 +75,16 @@ class Evidence:
         """Number of classes: from plain labels if there are any, else from labels as written; 0 without."""
         known = [int(each.max()) + 1 for each in (self.plain_labels, self.labels) if each is not None]
         return max(known, default=0)
+
+    @functools.cached_property
+    def identities(self) -> Tensor:
+        """Which plain images are the same one, equal pixel by pixel: int64 ``[M]`` on the CPU; empty without any."""
+        return torch.empty(0, dtype=torch.int64) if self.plain is None else identities(self.plain)
+
+    @property
+    def duplicates(self) -> int:
+        """Number of plain images that equal an earlier one."""
+        return len(self.identities) - len(self.identities.unique())
 
     @property
     def digest(self) -> str:

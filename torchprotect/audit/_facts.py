@@ -12,6 +12,13 @@ from torchprotect._version import __version__
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._evidence import Evidence
 
+_RENAMED = (
+    "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
+    "chance is what the same guesses in a drawn order give after theirs."
+)
+_OVERLAP = "No key was given: public images may include the attacked ones."
+_UNSIGNED = "No key was given: the manifest's HMAC was not checked."
+
 
 def data_facts(evidence: Evidence) -> dict[str, Any]:
     """Return sizes, base rates and digests."""
@@ -23,11 +30,14 @@ def data_facts(evidence: Evidence) -> dict[str, Any]:
         "base_rates": _rates(evidence.plain_labels),
         "base_rates_as_written": _rates(evidence.labels),
         "plain_images": None if evidence.plain is None else len(evidence.plain),
+        "duplicates": evidence.duplicates,
         "paired": evidence.pairing is not None,
         "sha256": evidence.digest,
         **{name: evidence.about.get(name) for name in ("manifest_sha256", "disguised_sha256", "plain_sha256")},
         "images_in_export": evidence.about.get("images_in_export"),
         "shards": evidence.about.get("shards"),
+        "hmac_checked": evidence.about.get("hmac_checked"),
+        "caveats": _caveats(evidence),
     }
 
 
@@ -69,6 +79,17 @@ def split_facts(bench: Bench) -> dict[str, int]:
     """Return how many images each level got."""
     names = ("attacked", "others", "known", "public", "clean")
     return {name: len(getattr(bench.split, name)) for name in names}
+
+
+def _caveats(evidence: Evidence) -> list[str]:
+    """Return what to know where there was no key."""
+    unpaired = evidence.plain is not None and evidence.pairing is None
+    told = (
+        (unpaired and evidence.labels is not None, _RENAMED),
+        (unpaired, _OVERLAP),
+        (evidence.about.get("hmac_checked") is False, _UNSIGNED),
+    )
+    return [sentence for applies, sentence in told if applies]
 
 
 def _rates(labels: Tensor | None) -> list[float] | None:

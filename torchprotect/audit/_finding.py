@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -24,7 +25,9 @@ class Measure:
         low: lower end of its 95 % interval.
         high: upper end.
         chance: what somebody gets who has not seen the disguised images; ``None`` where there is no such value.
-        upper: what is reached on plain images; ``None`` where that is no share, as for PSNR.
+        upper: what is reached on plain images; ``None`` where that is not known, or infinite, as of PSNR.
+        scaled: whether it counts on the scale from chance to plain images, and so has a leakage.
+        upper_by: what reached the upper bound, where that is one of several.
     """
 
     metric: str
@@ -33,23 +36,42 @@ class Measure:
     high: float
     chance: float | None = None
     upper: float | None = None
+    scaled: bool = True
+    upper_by: str | None = None
 
     @property
     def leakage(self) -> float | None:
         """Where the value lies between chance (0) and plain images (1); ``None`` where one of them is missing."""
-        if self.chance is None or self.upper is None or not self.upper > self.chance or math.isnan(self.value):
+        return self._between(self.value)
+
+    @property
+    def leakage_low(self) -> float | None:
+        """Where the lower end of the interval lies."""
+        return self._between(self.low)
+
+    @property
+    def leakage_high(self) -> float | None:
+        """Where the upper end of the interval lies."""
+        return self._between(self.high)
+
+    def _between(self, value: float) -> float | None:
+        if not self.scaled or self.chance is None or self.upper is None or math.isnan(value):
             return None
-        return min(1.0, max(0.0, (self.value - self.chance) / (self.upper - self.chance)))
+        if not self.upper > self.chance:
+            return None
+        return min(1.0, max(0.0, (value - self.chance) / (self.upper - self.chance)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the leakage, with ``None`` for NaN and infinity."""
-        return {name: _finite(each) for name, each in {**asdict(self), "leakage": self.leakage}.items()}
+        """Return the fields and the leakage with its interval, with ``None`` for NaN and infinity."""
+        told = {name: getattr(self, name) for name in ("leakage", "leakage_low", "leakage_high")}
+        return {name: _finite(each) for name, each in {**asdict(self), **told}.items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Measure":
         """Rebuild a measure from :meth:`to_dict`."""
         value, low, high = (_number(fields[name]) for name in ("value", "low", "high"))
-        return cls(fields["metric"], value, low, high, fields["chance"], fields["upper"])
+        rest = {name: fields[name] for name in ("chance", "upper", "scaled", "upper_by") if name in fields}
+        return cls(fields["metric"], value, low, high, **rest)
 
 
 @dataclass(frozen=True)
@@ -87,7 +109,7 @@ class Finding:
         leaks: what it gives away.
         measures: numbers; the one that leaks most is the headline.
         pairs: known pairs it was given, of the headline.
-        curve: the headline measure for smaller numbers of pairs too.
+        curve: the headline measure for other numbers of pairs too; the headline is its best point.
         examples: pictures, worst to best.
         facts: statistics that have no scale, such as of duplicates.
         cost: of the attack, by its own count.
@@ -123,6 +145,11 @@ class Finding:
     def counted(self) -> bool:
         """Whether it counts for the leakage of its level: it is about images, and has a scale."""
         return self.leaks in _COUNTED and self.leakage is not None
+
+    @property
+    def without_scale(self) -> bool:
+        """Whether it would count, but models on plain images do no better than guessing."""
+        return self.leaks in _COUNTED and self.leakage is None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding for JSON, without pictures."""
@@ -176,6 +203,13 @@ def headline(measures: tuple[Measure, ...]) -> Measure | None:
     """Return the measure that leaks most; the first one where none has a leakage."""
     scaled = [each for each in measures if each.leakage is not None]
     return max(scaled, key=lambda each: each.leakage or 0.0) if scaled else (measures[0] if measures else None)
+
+
+def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
+    """Return the number of known pairs whose headline leaks most, the least of equals; the last one without leakage."""
+    leakages = {pairs: top.leakage for pairs, measures in curve.items() if (top := headline(measures)) is not None}
+    scaled = {pairs: leakage for pairs, leakage in leakages.items() if leakage is not None}
+    return max(scaled, key=scaled.__getitem__) if scaled else max(curve)
 
 
 def _example(fields: dict[str, str]) -> Example:

@@ -1,7 +1,7 @@
 """From results and the truth to measures, each with its chance level and upper bound."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprotect import attacks
 from torchprotect.attacks._interval import around_mean, wilson
@@ -13,24 +13,50 @@ from torchprotect.attacks._result import (
     Reconstruction,
 )
 from torchprotect.audit._bench import Bench
+from torchprotect.audit._classes import best_on_plain, score_guesses
 from torchprotect.audit._finding import Measure
+from torchprotect.audit._identity import most_frequent
+from torchprotect.audit._small import small
 
 _EXACT = 100.0  # dB, of an image rebuilt to the last bit: infinity has no mean
-_SIDE = 32  # images are compared at this size at most
+_ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whole grey levels differ by 1 at least
 
 
-def of_classes(bench: Bench, result: ClassGuesses, indices: Tensor, metric: str = "class accuracy") -> Measure:
-    """Return the share of images whose class was guessed; the upper bound is the examiner's on plain images."""
-    score = bench.score_classes(result, indices)
-    return Measure(metric, score.accuracy, score.low, score.high, score.chance, bench.clean_accuracy)
+def of_guesses(bench: Bench, result: ClassGuesses, indices: Tensor, whose: str = "") -> tuple[Measure, Measure]:
+    """Return the share of images whose class was guessed, and the mean of the classes' shares.
+
+    The upper bounds are the best of the examiner and a vote of nearest neighbours on plain images.
+
+    Args:
+        bench: with classes.
+        result: guesses of these images.
+        indices: of attacked images.
+        whose: guesses they are, as a possessive, if not the attacker's.
+    """
+    scores, bounds = score_guesses(bench, result, indices), best_on_plain(bench, indices)
+    names = (" ".join(filter(None, (whose, name))) for name in ("class accuracy", "balanced class accuracy"))
+    one, other = (
+        Measure(name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by)
+        for name, score, (upper, by) in zip(names, scores, bounds, strict=True)
+    )
+    return one, other
 
 
-def of_linkage(result: LinkageResult, truth: Tensor, candidates: int) -> tuple[Measure, ...]:
-    """Return the share of known images that are found among the disguised ones at the first guess, and at more."""
-    score = attacks.score_linkage(result, truth, candidates=candidates)
+def of_linkage(
+    result: LinkageResult, truth: Tensor, candidates: int, identities: Tensor | None = None
+) -> tuple[Measure, ...]:
+    """Return the share of known images that are found among the disguised ones at the first guess, and at more.
+
+    Args:
+        result: links.
+        truth: the right candidate for each known image.
+        candidates: how many there are.
+        identities: which candidates are the same image, int64 ``[candidates]``; each is another one when ``None``.
+    """
+    score = attacks.score_linkage(result, truth, candidates=candidates, identities=identities)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(f"re-identification@{k}", share, low, high, chance, 1.0 if k == 1 else None)
+        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1)
         for k, share, low, high, chance in rows
     )
 
@@ -46,23 +72,37 @@ def of_images(bench: Bench, result: AttackResult, indices: Tensor) -> tuple[Meas
     assert isinstance(getattr(result, "images", None), Tensor)  # noqa: S101 - the callers' results rebuild images
     images: Tensor = result.images  # type: ignore[attr-defined]
     truth = bench.truth(indices)
-    found = [_of_identity(images, truth)]
+    seen: tuple[Measure, ...] = ()
     if bench.evidence.plain_labels is not None:
-        found.insert(0, of_classes(bench, bench.look(images), indices, "examiner's class accuracy"))
+        seen = of_guesses(bench, bench.look(images), indices, "examiner's")
+    identity = of_identity(images, truth, bench.identities(indices))
     score = attacks.score_reconstruction(Reconstruction(result.level, result.cost, images), truth)
-    signals = score.psnr.clamp(max=_EXACT)
-    psnr = Measure("PSNR, dB", float(signals.mean()), *around_mean(signals), min(_EXACT, score.psnr_chance))
-    return *found, psnr, Measure("SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance)
+    signals, chance = score.psnr.clamp(max=_EXACT), min(_EXACT, score.psnr_chance)
+    psnr = Measure("PSNR, dB", float(signals.mean()), *around_mean(signals), chance, scaled=False)
+    ssim = Measure("SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance, 1.0, scaled=False)
+    return *seen, identity, psnr, ssim
 
 
-def _of_identity(images: Tensor, truth: Tensor) -> Measure:
-    """Return the share of rebuilt images to which no other plain image is nearer than their own."""
-    distances = torch.cdist(_small(images), _small(truth))
-    share = float((distances.diagonal() <= distances.min(1).values).double().mean())
-    return Measure("re-identification@1", share, *wilson(share, len(images)), 1 / len(images), 1.0)
+def of_identity(images: Tensor, truth: Tensor, identities: Tensor) -> Measure:
+    """Return the share of rebuilt images to which no other plain image is nearer than their own.
+
+    Equal plain images are one; where several others are as near, their number shares the credit.
+
+    Args:
+        images: rebuilt, ``[N, C, H, W]``.
+        truth: the plain images, likewise.
+        identities: which of these are equal, int64 ``[N]``.
+    """
+    numbers, own = identities.unique(return_inverse=True)
+    first = torch.full((len(numbers),), len(own)).scatter_reduce_(0, own, torch.arange(len(own)), "amin")
+    squares = _squares(small(images), small(truth)[first.to(truth.device)]).cpu()
+    tied = squares <= squares.min(1, keepdim=True).values + _ROUNDING
+    credit = tied.gather(1, own[:, None])[:, 0] / tied.sum(1).clamp(min=1)
+    share = float(credit.double().mean())
+    return Measure("re-identification@1", share, *wilson(share, len(images)), most_frequent(own), 1.0)
 
 
-def _small(images: Tensor) -> Tensor:
-    floats = images.float() / (255 if images.dtype == torch.uint8 else 1)
-    size = min(_SIDE, images.shape[-2]), min(_SIDE, images.shape[-1])
-    return nn.functional.adaptive_avg_pool2d(floats, size).flatten(1)
+def _squares(images: Tensor, others: Tensor) -> Tensor:
+    """Return squared distances, float64 ``[N, M]``: exact for whole grey levels, so that ties are ties."""
+    one, other = images.double(), others.double()
+    return one.square().sum(1)[:, None] + other.square().sum(1) - 2 * one @ other.T

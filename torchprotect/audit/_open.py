@@ -60,7 +60,7 @@ def open_evidence(
         order=_order(key),
         label_map=label_map,
         folder=folder,
-        about=_about(document, folder, written, found),
+        about={**_about(document, folder, written, found), "hmac_checked": key is not None},
     )
 
 

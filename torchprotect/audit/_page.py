@@ -16,27 +16,26 @@ from torchprotect.audit._utility import mean_and_deviation
 from torchprotect.errors import ExportError
 
 _TEMPLATE = "report.html.j2"
+_OWNER_ONLY = 0o600
 
 
-def require_page_tools(path: Path) -> None:
-    """Check, before the work begins, that a page can be drawn and written.
+def require_page_tools() -> None:
+    """Check, before the work begins, that a page can be drawn.
 
     Raises:
-        ExportError: the extra is missing, or there is no such folder.
+        ExportError: the extra is missing.
     """
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"a report needs {' and '.join(missing)}: pip install torchprotect[audit]")
-    if path.suffix not in (".html", ".htm"):
-        raise ExportError(f"the report is a page: give it a name that ends in .html, not {path.name}")
-    if not path.parent.is_dir():
-        raise ExportError(f"the folder to write {path} into does not exist")
 
 
-def write_page(report: Report, path: Path) -> None:
-    """Write the page to a temporary name, then rename it."""
-    with atomic_file(path) as file:
-        file.write(render(report).encode())
+def write_report(report: Report, path: Path) -> None:
+    """Write the JSON, then the page, each to a temporary name that is renamed; the page may show plain images."""
+    files = {path.with_suffix(".json"): report.to_json() + "\n", path: render(report)}
+    for name, text in files.items():
+        with atomic_file(name, mode=_OWNER_ONLY) as file:
+            file.write(text.encode())
 
 
 def render(report: Report) -> str:
@@ -96,10 +95,11 @@ def _trained(report: Report) -> list[tuple[str, dict[str, float]]]:
     found = report.utility
     if found is None:
         return []
+    clean, attacked = (f"{report.facts['split'][name]:,}" for name in ("clean", "attacked"))
     lines = [
-        ("trained and tested on plain images", mean_and_deviation(found.plain)),
-        ("trained and tested on disguised images", mean_and_deviation(found.disguised)),
-        ("trained on disguised images, tested on plain ones", mean_and_deviation(found.crossed)),
+        (f"trained on plain images, tested on {clean} plain ones", mean_and_deviation(found.plain)),
+        (f"trained on disguised images, tested on {attacked} disguised ones", mean_and_deviation(found.disguised)),
+        (f"trained on disguised images, tested on {attacked} plain ones", mean_and_deviation(found.crossed)),
     ]
     return [(name, values) for name, values in lines if values is not None]
 

@@ -9,18 +9,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from torchprotect._version import __version__
+from torchprotect.attacks import Level
 from torchprotect.audit import _facts
 from torchprotect.audit._absent import absent
 from torchprotect.audit._bench import Bench, usable_device
 from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._destination import require_destination
 from torchprotect.audit._encoder import encoder_digest, require_encoder
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._finding import Finding, NotRun
 from torchprotect.audit._open import open_evidence
-from torchprotect.audit._page import require_page_tools, write_page
+from torchprotect.audit._page import require_page_tools, write_report
 from torchprotect.audit._report import Report
 from torchprotect.audit._settings import Settings
 from torchprotect.audit._store import Store
@@ -57,7 +59,8 @@ def run(
         key: the key it was made with: it tells which plain image belongs to which disguised one.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
             it too. Another encoder shows less than there is to see.
-        report: path of the page to write, with the same in JSON beside it; nothing is written when ``None``.
+        report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
+            Only a report is written over. Nothing is written when ``None``.
         fast: a fifth of the work.
         limit: images to read at most.
         device: where attacks and networks run, ``"cpu"`` by default.
@@ -66,7 +69,8 @@ def run(
         resume: whether to go on with an interrupted audit of the same images, encoder, settings and report.
 
     Raises:
-        ExportError: ``out`` is no finished export; or the extra ``audit`` is missing and a page is wanted.
+        ExportError: ``out`` is no finished export; or the extra ``audit`` is missing and a page is wanted; or the page
+            would lie inside the export, or take the place of a file that no audit wrote; or another audit writes it.
         VerificationError: the export is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
         InputTypeError: an encoder for another disguise.
@@ -76,7 +80,8 @@ def run(
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
     path = None if report is None else Path(report)
     if path is not None:
-        require_page_tools(path)
+        require_page_tools()
+        require_destination(path, out.folder if isinstance(out, Evidence) else Path(out))
     started, start = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     chosen = settings or (Settings().faster() if fast else Settings())
     chosen = replace(chosen, device=device) if device is not None else chosen
@@ -85,14 +90,13 @@ def run(
     if encoder is not None:
         require_encoder(encoder, evidence)
     bench = Bench(evidence, chosen, encoder)
-    store = Store(None if path is None else _parts(path), _digest(bench))
-    if not resume:
-        store.clear()
-    done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
-    if path is not None:
-        done.write(path.with_suffix(".json"))
-        write_page(done, path)
-        store.remove()
+    with Store(None if path is None else _parts(path), _digest(bench)) as store:
+        if not resume:
+            store.clear()
+        done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
+        if path is not None:
+            write_report(done, path)
+            store.remove()
     return done
 
 
@@ -105,7 +109,7 @@ class _Audit:
         self._total, self._done = len(self._trainings) + len(CHECKS), 0
 
     def finish(self, started: datetime.datetime, start: float) -> Report:
-        learned = {name: self._part(name, work) for name, work in self._trainings.items()}
+        learned = {name: self._part(name, each.level, each.run) for name, each in self._trainings.items()}
         ran = [self._check(check) for check in CHECKS]
         self._progress("done", self._total, self._total)
         bench = self._bench
@@ -118,30 +122,39 @@ class _Audit:
             "split": _facts.split_facts(bench),
             "disguise": _facts.disguise_facts(bench.evidence),
         }
-        not_run = [each for each in ran if isinstance(each, NotRun)] + absent(bench.evidence.scheme)
+        not_run = [each for each in (*learned.values(), *ran) if isinstance(each, NotRun)]
+        told = tuple(sorted(not_run + absent(bench.evidence.scheme), key=lambda each: each.level.value))
+        trained = {name: each for name, each in learned.items() if not isinstance(each, NotRun)}
         found = tuple(each for each in ran if isinstance(each, Finding))
-        told = tuple(sorted(not_run, key=lambda each: each.level.value))
-        return Report(found, told, gather(bench, learned), facts)
+        return Report(found, told, gather(bench, trained), facts)
 
     def _check(self, check: Check) -> Finding | NotRun:
-        reason = check.reason(self._bench)
+        try:
+            reason = check.reason(self._bench)
+        except ProtectError as error:
+            reason = _refusal(error)
         if reason is not None:
             self._done += 1
             return NotRun(check.name, check.level, reason)
-        try:
-            part = self._part(check.name, lambda: check.timed(self._bench).with_pictures())
-        except ProtectError as error:
-            return NotRun(check.name, check.level, f"refused these images: {error}")
-        return Finding.from_dict(part)
+        part = self._part(check.name, check.level, lambda: check.timed(self._bench).with_pictures())
+        return part if isinstance(part, NotRun) else Finding.from_dict(part)
 
-    def _part(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _part(self, name: str, level: Level, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | NotRun:
+        """Take a part from the store, or do it; what it refuses is told, and ends nothing else."""
         self._progress(name, self._done, self._total)
         self._done += 1
         found = self._store.load(name)
         if found is None:
-            found = work()
+            try:
+                found = work()
+            except ProtectError as error:
+                return NotRun(name, level, _refusal(error))
             self._store.save(name, found)
         return found
+
+
+def _refusal(error: ProtectError) -> str:
+    return f"refused these images: {error}"
 
 
 def _parts(report: Path) -> Path:
@@ -149,8 +162,16 @@ def _parts(report: Path) -> Path:
 
 
 def _digest(bench: Bench) -> str:
-    encoder = None if bench.encoder is None else encoder_digest(bench.encoder, bench.evidence.plain)
+    encoder = None if bench.encoder is None else _encoder_digest(bench.encoder, bench.evidence.plain)
     return hashlib.sha256(f"{__version__} {bench.evidence.digest} {bench.settings} {encoder}".encode()).hexdigest()
+
+
+def _encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
+    """Show the encoder the first image without NaN, if there is one: attacks refuse the others, and say so."""
+    if plain is None:
+        return encoder_digest(encoder, None)
+    finite = plain.flatten(1).isfinite().all(1).nonzero().flatten()[:1]
+    return encoder_digest(encoder, plain[finite] if len(finite) else None)
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:

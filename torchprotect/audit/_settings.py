@@ -1,6 +1,21 @@
 """How much an audit does."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from torchprotect.errors import InputRangeError
+
+_LEAST = {
+    "seed": 0,
+    "trainings": 1,
+    "train_images": 2,  # a network is not trained on a single image
+    "epochs": 1,
+    "targets": 2,  # one image alone is always found again
+    "inversion_pairs": 2,
+    "inversion_epochs": 1,
+}
+_SEEDS = 2**63
 
 
 @dataclass(frozen=True)
@@ -12,12 +27,16 @@ class Settings:
         trainings: networks trained on plain images, and as many on disguised ones, for the utility.
         train_images: images that each of them is trained on, at most.
         epochs: passes over these.
-        targets: images that attacks rebuild, at most.
+        targets: images that attacks rebuild, at most; 2 or more.
         pairs: numbers of known pairs, ascending, as far as there are so many.
-        inversion_pairs: known pairs of the learned inversion, at most.
+        inversion_pairs: known pairs of the learned inversion, at most; 2 or more.
         inversion_epochs: passes over these.
         device: where attacks and networks run.
         pictures: whether the page shows plain, disguised and rebuilt images.
+
+    Raises:
+        InputRangeError: a number is no whole number, or too small; ``pairs`` are none or do not rise; the device is not
+            given by its name.
     """
 
     seed: int = 0
@@ -31,6 +50,20 @@ class Settings:
     device: str = "cpu"
     pictures: bool = True
 
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            if not _is_count(value := getattr(self, name), least):
+                raise InputRangeError(f"{name} is a whole number of at least {least}, not {value!r}")
+        if self.seed >= _SEEDS:
+            raise InputRangeError("seed is a whole number below 2**63")
+        if not _rises(self.pairs):
+            raise InputRangeError(
+                f"pairs are whole numbers of at least 1 in a tuple, each larger than the one before, such as (5, 100), "
+                f"not {self.pairs!r}"
+            )
+        if not isinstance(self.device, str):
+            raise InputRangeError(f"device is a name such as 'cpu' or 'cuda', not {self.device!r}")
+
     def faster(self) -> "Settings":
         """Return settings for a fifth of the time: one training, fewer images, fewer points on a curve."""
         return replace(
@@ -43,3 +76,13 @@ class Settings:
             inversion_pairs=500,
             inversion_epochs=5,
         )
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _rises(pairs: Any) -> bool:
+    if not isinstance(pairs, tuple) or not pairs:
+        return False
+    return all(_is_count(each, 1) for each in pairs) and all(less < more for less, more in pairwise(pairs))

@@ -1,12 +1,16 @@
 """Finished parts of an audit on disk, so that an interrupted one goes on where it was."""
 
 import contextlib
+import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from torchprotect._files import atomic_file
+from torchprotect.data._lock import SharedDescriptor, lock_folder
+from torchprotect.errors import ExportError
 
 _FORMAT = "torchprotect-audit-part"
 
@@ -14,18 +18,28 @@ _FORMAT = "torchprotect-audit-part"
 class Store:
     """Parts as JSON files in a folder beside the report; each is whole or absent.
 
-    A part is tied to a digest of the images and the settings: parts of another audit are passed over. The folder holds
+    One audit at a time has the folder, until the store is left as a context; a process that is killed leaves it too. A
+    part is tied to a digest of the images and the settings: parts of another audit are passed over. The folder holds
     plain pictures for the page, so only its owner may open it.
 
     Args:
         folder: where parts are kept; nothing is kept when ``None``.
         digest: of what is audited and how.
+
+    Raises:
+        ExportError: another audit has the folder.
     """
 
     def __init__(self, folder: Path | None, digest: str) -> None:
         self._folder, self._digest = folder, digest
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = None if folder is None else _make_and_lock(folder)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return a finished part, or ``None``."""
@@ -62,3 +76,26 @@ class Store:
     def _path(self, name: str) -> Path:
         assert self._folder is not None  # noqa: S101 - asked for by the callers
         return self._folder / f"{name.replace(' ', '-')}.json"
+
+
+def _make_and_lock(folder: Path) -> SharedDescriptor:
+    """Lock the folder that bears the name: an audit that ended meanwhile may have deleted the one that was opened."""
+    while True:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            lock = _lock(folder)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.descriptor), folder.stat()):
+                    return lock
+            lock.close()
+
+
+def _lock(folder: Path) -> SharedDescriptor:
+    try:
+        return lock_folder(folder)
+    except ExportError as error:
+        if importlib.util.find_spec("fcntl") is None:
+            raise
+        raise ExportError(
+            f"another audit is writing this report and has {folder}: wait for it to end, or give this one another name"
+        ) from error

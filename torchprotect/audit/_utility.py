@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from torchprotect import attacks
+from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
+from torchprotect.errors import InputRangeError
 
 Trained = dict[str, float]
 """Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if it was asked."""
@@ -23,7 +25,7 @@ class Utility:
         disguised: trained and tested on disguised ones, by the labels as written.
         crossed: trained on disguised images, tested on plain ones: what the release teaches about natural images.
         chance: share of the most frequent class in the disguised test images.
-        trained: images a network was trained on.
+        trained: images each network was trained on, plain and disguised ones alike.
         tested: disguised images it was tested on.
     """
 
@@ -54,15 +56,23 @@ def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
     return {"mean": float(found.mean()), "sd": float(found.std()) if len(values) > 1 else 0.0, "n": len(values)}
 
 
-def trainings(bench: Bench) -> dict[str, Callable[[], Trained]]:
+class Training(NamedTuple):
+    """A training to do, and what somebody knows who can do it."""
+
+    level: Level
+    run: Callable[[], Trained]
+
+
+def trainings(bench: Bench) -> dict[str, Training]:
     """Return the trainings to do, by name."""
     evidence = bench.evidence
-    todo: dict[str, Callable[[], Trained]] = {}
+    todo: dict[str, Training] = {}
     for number in range(bench.settings.trainings if evidence.classes > 1 else 0):
         if evidence.plain is not None and evidence.plain_labels is not None:
-            todo[f"plain training {number + 1}"] = partial(_train_plain, bench, number)
+            todo[f"plain training {number + 1}"] = Training(Level.PUBLIC_DATA, partial(_train_plain, bench, number))
         if evidence.labels is not None:
-            todo[f"disguised training {number + 1}"] = partial(_train_disguised, bench, number)
+            run = partial(_train_disguised, bench, number)
+            todo[f"disguised training {number + 1}"] = Training(Level.CIPHERTEXT_ONLY, run)
     return todo
 
 
@@ -78,15 +88,24 @@ def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
         disguised=tuple(each["accuracy"] for name, each in done.items() if name.startswith("disguised")),
         crossed=tuple(each["crossed"] for each in done.values() if "crossed" in each),
         chance=chance,
-        trained=min(bench.settings.train_images, len(bench.split.others)),
+        trained=_images(bench),
         tested=len(bench.split.attacked),
     )
 
 
+def _images(bench: Bench) -> int:
+    """Return how many images every network is trained on: kinds of images are compared, not numbers of them."""
+    known = len(bench.split.public) if bench.evidence.plain_labels is not None else 0
+    return min(bench.settings.train_images, len(bench.split.others), known or len(bench.split.others))
+
+
 def _train_plain(bench: Bench, number: int) -> Trained:
-    if number == 0:
-        return {"accuracy": bench.clean_accuracy}
-    model = bench.train(number, *bench.public(bench.settings.train_images))
+    known = len(bench.split.public)
+    if not known:
+        raise InputRangeError("no public image is left to train on")
+    if number == 0 and _images(bench) == min(bench.settings.train_images, known):
+        return {"accuracy": bench.clean_accuracy}  # of the examiner, which is this very network
+    model = bench.train(number, *bench.public(_images(bench)))
     clean = bench.split.clean
     return {"accuracy": attacks.score_classes(model.predict(bench.plain(clean)), bench.plain_labels(clean)).accuracy}
 
@@ -96,7 +115,7 @@ def _train_disguised(bench: Bench, number: int) -> Trained:
     assert evidence.labels is not None  # noqa: S101 - asked for above
     home = evidence.labels.device
     others, attacked = (each.to(home) for each in (bench.split.others, bench.split.attacked))
-    others = others[: bench.settings.train_images]
+    others = others[: _images(bench)]
     model = bench.train(number, bench.disguised(others), evidence.labels[others])
     written = evidence.labels[attacked]
     found = {"accuracy": attacks.score_classes(model.predict(bench.disguised(attacked)), written).accuracy}

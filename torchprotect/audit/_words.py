@@ -15,6 +15,8 @@ KNOWS = {
 
 _NOTHING = "\u2013"
 
+NO_SCALE = "no scale: models on plain images do no better than guessing; give more images"
+
 LEAKS = {
     "class": "the class",
     "picture": "the picture",
@@ -107,6 +109,20 @@ def interval(measure: Measure) -> str:
     if math.isnan(measure.low) and math.isnan(measure.high):
         return _NOTHING
     return f"{number(measure.metric, measure.low)} to {number(measure.metric, measure.high)}"
+
+
+def bound(measure: Measure) -> str:
+    """Return what is reached on plain images, for people."""
+    if measure.metric.startswith("PSNR"):
+        return "\u221e dB"  # of an image compared with itself
+    return number(measure.metric, measure.upper)
+
+
+def leakage_interval(measure: Measure) -> str:
+    """Return where the ends of the 95 % interval lie between chance and plain images, for people."""
+    if measure.leakage_low is None or measure.leakage_high is None:
+        return ""
+    return f"{percent(measure.leakage_low)} to {percent(measure.leakage_high)}"
 
 
 def spaced(name: str) -> str:

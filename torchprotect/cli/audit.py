@@ -91,16 +91,17 @@ def audit(
 
 
 def _bound(text: str) -> tuple[str, float]:
+    from torchprotect.audit._assert import require_share
     from torchprotect.audit._report import level_of
     from torchprotect.errors import InputRangeError
 
     level, _, value = text.partition("=")
     try:
-        bound = float(value)
-    except ValueError:
-        bound = -1.0
-    if not 0 <= bound <= 1:
-        raise InputRangeError(f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}")
+        bound = require_share(float(value))
+    except ValueError:  # of float, or of the range
+        raise InputRangeError(
+            f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}"
+        ) from None
     return level_of(level).value, bound
 
 

@@ -9,6 +9,7 @@ from torchprotect import attacks
 from torchprotect.attacks import Level
 from torchprotect.attacks._interval import around_mean, wilson
 from torchprotect.attacks._result import ClassGuesses, LinkageResult, PermutationResult, Reconstruction
+from torchprotect.attacks.disguise._score import score_balanced_classes
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 COST = {"comparisons": 7}
@@ -113,6 +114,21 @@ def test_classes():
     assert json.loads(score.to_json())["accuracy"] == 0.75
 
 
+def test_balanced_classes():
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 2, 2])
+    score = score_balanced_classes(guessed(torch.tensor([0, 0, 0, 0, 0, 1, 2, 0])), labels)
+    assert score.accuracy == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert (score.chance, score.count) == (1 / 2, 8)
+    assert (score.low, score.high) == wilson(score.accuracy, 6)  # 4 / (1/6 + 1/2)
+    always = score_balanced_classes(guessed(torch.zeros(8, dtype=torch.int64)), labels)
+    assert always.accuracy == always.chance
+    even = torch.arange(40) % 4
+    exact = score_balanced_classes(guessed(even), even)
+    assert (exact.accuracy, exact.low) == (1, attacks.score_classes(guessed(even), even).low)
+    with pytest.raises(InputShapeError, match="8 labels"):
+        score_balanced_classes(guessed(labels), labels[:7])
+
+
 def test_guesses_at_random_come_out_at_chance():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(2000) % 10
@@ -173,6 +189,22 @@ def test_linkage_without_error():
         2 / 3,
         1 / 3,
     )
+
+
+def test_linkage_to_any_image_that_is_the_same():
+    """Candidates 0, 1 and 4 are equal, so are 2 and 3."""
+    same = torch.tensor([7, 7, 2, 2, 7, 5])
+    guesses, truth = torch.tensor([[4, 0], [3, 5], [0, 5], [5, 2]]), torch.tensor([0, 2, 5, 1])
+    score = attacks.score_linkage(linked(guesses), truth, (1, 2), candidates=6, identities=same)
+    assert score.shares == (2 / 4, 3 / 4)
+    assert score.chance == (3 / 6, 5 / 6)
+    whole = attacks.score_linkage(linked(guesses.repeat(1, 3)[:, :5]), truth, 5, candidates=6, identities=same)
+    assert whole.chance == (1,)
+    each = attacks.score_linkage(linked(guesses), truth, (1, 2), candidates=6, identities=torch.arange(6))
+    assert each.shares == attacks.score_linkage(linked(guesses), truth, (1, 2), candidates=6).shares
+    assert each.chance == (1 / 6, 2 / 6)
+    with pytest.raises(InputShapeError, match="each of 6 candidates"):
+        attacks.score_linkage(linked(guesses), truth, 1, candidates=6, identities=same[:5])
 
 
 @pytest.mark.parametrize("k", [0, 4, (1, 4), (), True, (1, -1)])

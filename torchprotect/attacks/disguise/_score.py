@@ -70,6 +70,26 @@ def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
     return _share(result, right, float(labels.unique(return_counts=True)[1].max()) / len(labels))
 
 
+def score_balanced_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
+    """Return the mean over the classes of how many of each were told; the chance level is one by the classes present.
+
+    The interval is that of a share counted over as many images as would vary as much, at the same share in each class.
+
+    Args:
+        result: of an attack that guesses the class of each image.
+        labels: int64 ``[N]``.
+
+    Raises:
+        InputShapeError: there are not as many labels as guesses.
+    """
+    right = _require_same(result.guesses, labels, "labels")
+    _, present, counts = labels.to(right.device).unique(return_inverse=True, return_counts=True)
+    share = _mean(present.bincount(weights=right.double()) / counts)
+    effective = len(counts) ** 2 / float((1 / counts.double()).sum())
+    interval = wilson(share, max(1, round(effective)))
+    return ShareScore(result.level, result.cost, share, *interval, 1 / len(counts), len(right))
+
+
 def examiner_score(
     examiner: DNNExaminer,
     images: Tensor | AttackResult,
@@ -136,8 +156,11 @@ def score_linkage(
     k: int | Sequence[int] | None = None,
     *,
     candidates: int | None = None,
+    identities: Tensor | None = None,
 ) -> LinkageScore:
     """Count the known images whose own disguised image is among the first guesses.
+
+    The chance level is the best that naming the same ``k`` candidates for every known image gives.
 
     Args:
         result: of an attack that links known images to disguised ones.
@@ -145,9 +168,11 @@ def score_linkage(
         k: how many guesses to look at, one number or several; 1, 5 and 10 as far as there are guesses when ``None``.
         candidates: how many disguised images the attack chose from, for the chance level; when ``None``, as many as
             there are known ones, or more if an index says so.
+        identities: int64 ``[candidates]``: equal numbers for disguised images whose plain ones are equal, so that any
+            of them is right; each is an image of its own when ``None``.
 
     Raises:
-        InputShapeError: the truth does not fit the guesses.
+        InputShapeError: the truth does not fit the guesses, or the identities the candidates.
         InputRangeError: there are fewer than ``k`` guesses, or fewer candidates than an index says.
     """
     guesses = result.guesses
@@ -160,10 +185,14 @@ def score_linkage(
     if candidates < least:
         raise InputRangeError(f"there is an index {least - 1}, so there are at least {least} candidates")
     wanted = _numbers(k, guesses.shape[1])
-    hits = (guesses == truth.to(guesses.device)[:, None]).cpu()
+    same = torch.arange(candidates) if identities is None else identities.cpu()
+    if same.shape != (candidates,):
+        raise InputShapeError(f"an identity for each of {candidates} candidates is needed, not {list(same.shape)}")
+    hits = same[guesses.cpu()] == same[truth.cpu()][:, None]
     shares = tuple(_mean(hits[:, :each].any(1)) for each in wanted)
     low, high = zip(*(wilson(share, len(truth)) for share in shares), strict=True)
-    chance = tuple(min(1.0, each / candidates) for each in wanted)
+    frequent = same.unique(return_counts=True)[1].sort(descending=True).values
+    chance = tuple(int(frequent[:each].sum()) / candidates for each in wanted)
     return LinkageScore(result.level, result.cost, wanted, shares, low, high, chance, len(truth), candidates)
 
 

@@ -87,7 +87,8 @@ class LinkageScore(AttackResult):
         shares: of known images, for each ``k``.
         low: lower ends of the Wilson intervals at 95 %.
         high: upper ends.
-        chance: shares that guesses drawn evenly among all candidates would give.
+        chance: shares of the candidates that are one of the ``k`` most frequent images: what the best guesses give that
+            do not look at the disguised images.
         count: known images.
         candidates: disguised images that were taken to be candidates.
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._finding import Finding, Leaks, Point, headline
+from torchprotect.audit._finding import Finding, Leaks, Measure, Point, best_number, headline
 from torchprotect.audit._measures import of_images
 from torchprotect.audit._pictures import examples
 
@@ -114,7 +114,7 @@ def rebuild(
     leaks: Leaks = "picture",
     note: str = "",
 ) -> Finding:
-    """Run an attack that rebuilds images from known pairs, for several numbers of them; the last is the headline.
+    """Run an attack that rebuilds images from known pairs, for several numbers of them; the best is the headline.
 
     Args:
         bench: with pairs.
@@ -125,22 +125,27 @@ def rebuild(
         note: for the reader.
     """
     indices = bench.targets()
-    target, curve = bench.disguised(indices), []
+    target, results, curve = bench.disguised(indices), dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
     for count in pairs:
-        result = attack(*bench.pairs(count), target, count)
-        measures = of_images(bench, result, indices)
-        curve.append((count, measures))
-    top = headline(measures)
-    assert top is not None  # noqa: S101 - images always have measures
-    points = [Point(count, next(each for each in some if each.metric == top.metric)) for count, some in curve]
+        results[count] = attack(*bench.pairs(count), target, count)
+        curve[count] = of_images(bench, results[count], indices)
+    best = best_number(curve)
     return Finding(
         attack=name,
-        level=result.level,
+        level=results[best].level,
         leaks=leaks,
-        measures=measures,
-        pairs=pairs[-1],
-        curve=tuple(points) if len(points) > 1 else (),
-        examples=examples(bench, result.images, indices),  # type: ignore[attr-defined]
-        cost=result.cost,
+        measures=curve[best],
+        pairs=best,
+        curve=points(curve),
+        examples=examples(bench, results[best].images, indices),  # type: ignore[attr-defined]
+        cost=results[best].cost,
         note=note,
     )
+
+
+def points(curve: dict[int, tuple[Measure, ...]]) -> tuple[Point, ...]:
+    """Return what the headline of the best point is at each number of pairs; nothing of one number."""
+    top = headline(curve[best_number(curve)])
+    assert top is not None  # noqa: S101 - attacks by pairs always have measures
+    found = (next(each for each in some if each.metric == top.metric) for some in curve.values())
+    return tuple(map(Point, curve, found)) if len(curve) > 1 else ()

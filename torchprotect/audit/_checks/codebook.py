@@ -21,7 +21,7 @@ def _run(bench: Bench) -> Finding:
 
 def _with_fallback(bench: Bench, fallback: Fallback) -> Finding:
     scheme = bench.evidence.scheme
-    rates: dict[str, float] = {}
+    rates: dict[int | None, dict[str, float]] = {}
 
     def attack(plain: Tensor, disguised: Tensor, target: Tensor, count: int) -> AttackResult:
         order = bench.order_from_pairs(count)
@@ -36,11 +36,11 @@ def _with_fallback(bench: Bench, fallback: Fallback) -> Finding:
             channels=scheme.channels,
             generator=bench.generator(CODEBOOK.name),
         )
-        rates.update(hit_rate=found.hit_rate, hit_rate_non_constant=found.hit_rate_non_constant)
+        rates[count] = {"hit_rate": found.hit_rate, "hit_rate_non_constant": found.hit_rate_non_constant}
         return found
 
     found = rebuild(bench, CODEBOOK.name, attack, bench.numbers_of_pairs())
-    return replace(found, facts=rates, settings={"fallback": fallback})
+    return replace(found, facts=rates[found.pairs], settings={"fallback": fallback})
 
 
 CODEBOOK = Check("codebook_attack", Level.KNOWN_PAIRS, first(needs_scheme("AESECBDisguise"), needs_pairs), _run)

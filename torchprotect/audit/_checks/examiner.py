@@ -4,13 +4,13 @@ from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, needs_classes
 from torchprotect.audit._finding import Finding
-from torchprotect.audit._measures import of_classes
+from torchprotect.audit._measures import of_guesses
 
 
 def _run(bench: Bench) -> Finding:
     indices = bench.split.attacked
     result = bench.look(bench.disguised(indices))
-    measures = (of_classes(bench, result, indices),)
+    measures = of_guesses(bench, result, indices)
     return Finding(EXAMINER.name, result.level, "class", measures, cost=result.cost)
 
 

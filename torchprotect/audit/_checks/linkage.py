@@ -28,7 +28,7 @@ def _run(bench: Bench) -> Finding:
         LINKAGE.name,
         result.level,
         "identity",
-        of_linkage(found, torch.arange(count), len(candidates)),
+        of_linkage(found, torch.arange(count), len(candidates), bench.identities(bench.split.attacked)),
         cost=result.cost,
         settings={"candidates": len(candidates), "learned_scale": scheme.learned_scale},
     )

@@ -45,9 +45,8 @@ def _lay_open_from_pairs(bench: Bench) -> Finding:
 
     counts = bench.numbers_of_pairs()
     found = rebuild(bench, PERMUTATION_FROM_PAIRS.name, attack, counts)
-    return replace(
-        found, measures=(*found.measures, of_permutation(_known(bench.order_from_pairs(counts[-1])), _truth(bench)))
-    )
+    order = _known(bench.order_from_pairs(found.pairs or counts[-1]))
+    return replace(found, measures=(*found.measures, of_permutation(order, _truth(bench))))
 
 
 def _from_statistics(bench: Bench) -> Finding:

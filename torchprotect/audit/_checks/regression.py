@@ -13,7 +13,7 @@ from torchprotect.audit._finding import Finding
 
 def _run(bench: Bench) -> Finding:
     scheme = bench.evidence.scheme
-    ranks: dict[str, int] = {}
+    ranks: dict[int | None, dict[str, int]] = {}
 
     def attack(plain: Tensor, disguised: Tensor, target: Tensor, count: int) -> AttackResult:
         order = bench.order_from_pairs(count)
@@ -26,11 +26,11 @@ def _run(bench: Bench) -> Finding:
             order=None if order is None else order.guesses,
             channels=scheme.channels,
         )
-        ranks.update(rank_least=int(found.rank.min()), rank_most=int(found.rank.max()))
+        ranks[count] = {"rank_least": int(found.rank.min()), "rank_most": int(found.rank.max())}
         return found
 
     found = rebuild(bench, REGRESSION.name, attack, bench.numbers_of_pairs())
-    return replace(found, facts=ranks, settings={"intercept": True})
+    return replace(found, facts=ranks[found.pairs], settings={"intercept": True})
 
 
 REGRESSION = Check("regression_attack", Level.KNOWN_PAIRS, first(needs_scheme("RMTDisguise"), needs_pairs), _run)

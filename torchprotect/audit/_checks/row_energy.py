@@ -5,7 +5,7 @@ from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_classes, needs_scheme
 from torchprotect.audit._finding import Finding
-from torchprotect.audit._measures import of_classes
+from torchprotect.audit._measures import of_guesses
 
 
 def _run(bench: Bench) -> Finding:
@@ -20,7 +20,7 @@ def _run(bench: Bench) -> Finding:
         order=order,
         learned_scale=scheme.learned_scale,
     )
-    return Finding(ROW_ENERGY.name, result.level, "class", (of_classes(bench, result, indices),), cost=result.cost)
+    return Finding(ROW_ENERGY.name, result.level, "class", of_guesses(bench, result, indices), cost=result.cost)
 
 
 ROW_ENERGY = Check("row_energy_attack", Level.PUBLIC_DATA, first(needs_scheme("RMTDisguise"), needs_classes), _run)

@@ -12,10 +12,10 @@ from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.attacks._interval import wilson
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks._base import Check, Reason, first, rebuild
+from torchprotect.audit._checks._base import Check, Reason, first, points, rebuild
 from torchprotect.audit._encoder import SCRAMBLING
-from torchprotect.audit._finding import Finding, Measure, Point
-from torchprotect.audit._measures import of_classes, of_linkage
+from torchprotect.audit._finding import Finding, Measure, best_number
+from torchprotect.audit._measures import of_guesses, of_linkage
 
 _SIDE = 16  # plain images are compared at this size
 _WITHOUT = "without the encoder, which an attacker may well have: with it, embeddings take the place of pixels"
@@ -65,21 +65,22 @@ def _link(bench: Bench, *, check: str, features: Features, note: str) -> Finding
     known = bench.split.known[: counts[-1]]
     plain, disguised = features(bench, known), bench.disguised(known)
     candidates, target = features(bench, indices), bench.disguised(indices)
-    curve = []
+    found, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
     for count in counts:
         result = attacks.ridge_reidentification(
             plain[:count], disguised[:count], target, candidates, k=min(10, len(candidates))
         )
-        measures = of_linkage(result, torch.arange(len(target)), len(candidates))
-        curve.append(Point(count, measures[0]))
+        found[count] = result
+        curve[count] = of_linkage(result, torch.arange(len(target)), len(candidates), bench.identities(indices))
+    best = best_number(curve)
     return Finding(
         check,
         result.level,
         "identity",
-        measures,
-        pairs=counts[-1],
-        curve=tuple(curve) if len(curve) > 1 else (),
-        cost=result.cost,
+        curve[best],
+        pairs=best,
+        curve=points(curve),
+        cost=found[best].cost,
         settings={"candidates": len(candidates), **_about(features, plain)},
         note=note,
     )
@@ -116,7 +117,7 @@ def _probe(bench: Bench) -> Finding:
     labels = bench.plain_labels(bench.evidence.pairing[known])  # type: ignore[index]
     vectors, target = (_small(bench.disguised(each)) for each in (known, indices))
     result = attacks.label_probe(vectors, labels, target, classes=bench.evidence.classes)
-    measures = (of_classes(bench, result, indices),)
+    measures = of_guesses(bench, result, indices)
     return Finding(PROBE.name, result.level, "class", measures, pairs=count, cost=result.cost)
 
 

@@ -5,7 +5,7 @@ from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_classes, needs_scheme
 from torchprotect.audit._finding import Finding
-from torchprotect.audit._measures import of_classes
+from torchprotect.audit._measures import of_guesses
 
 
 def _run(bench: Bench) -> Finding:
@@ -22,7 +22,7 @@ def _run(bench: Bench) -> Finding:
         SILHOUETTE.name,
         result.level,
         "class",
-        (of_classes(bench, result, indices),),
+        of_guesses(bench, result, indices),
         facts={"background_share": float(result.background_share)},
         cost=result.cost,
     )
