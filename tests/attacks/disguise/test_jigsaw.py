@@ -170,6 +170,13 @@ def test_constant_blocks_tie():
     assert not bool(result.margins.any())
 
 
+def test_progress_counts_starts():
+    steps = []
+    result = jigsaw_attack(make_image(5, 1, 8, 12), block_size=(4, 4), progress=lambda *step: steps.append(step))
+    assert steps == [(done + 1, result.cost["starts"]) for done in range(result.cost["starts"])]
+    assert len(steps) > 1
+
+
 def test_one_block():
     images = smooth(2)
     result = jigsaw_attack(images, block_size=SIZE)

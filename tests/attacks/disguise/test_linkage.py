@@ -9,6 +9,7 @@ from support import make_image
 
 from torchprotect import data, functional
 from torchprotect.attacks import Level, linkage_attack, score_linkage
+from torchprotect.attacks.disguise import _neighbours
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
@@ -214,6 +215,15 @@ def test_members_are_found_among_strangers():
     assert share(result.guesses[:40, 0], truth) > 0.97
     distances = result.distances[:, 0]
     assert distances[:40].median() < distances[40:].median() / 2
+
+
+def test_progress_counts_known_images(monkeypatch):
+    images, steps = make_image(9, 1, 8, 12), []
+    monkeypatch.setattr(_neighbours, "_NUMBERS_AT_ONCE", 4 * 9 * images[0].numel())
+    linkage_attack(
+        images, images, block_size=(4, 4), preserved="values", k=9, progress=lambda *step: steps.append(step)
+    )
+    assert steps == [(4, 9), (8, 9), (9, 9)]
 
 
 def test_equal_units_link():

@@ -1,5 +1,7 @@
 """Nearest neighbours, in parts that bound the memory, and what they vote for."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,13 +12,16 @@ _NUMBERS_AT_ONCE = 2**24
 _SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
 
 
-def nearest(queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest(
+    queries: Tensor, candidates: Tensor, k: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the ``k`` nearest candidates of each query, best first, and their Euclidean distances.
 
     Args:
         queries: float32 ``[N, F]``.
         candidates: float32 ``[M, F]``.
         k: at most M.
+        progress: called with queries done and in all.
 
     Returns:
         int64 and float32 ``[N, k]``.
@@ -26,7 +31,11 @@ def nearest(queries: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor
     squares = candidates.square().sum(1)
     taken = min(k + _SPARE, len(candidates))
     at_once = max(1, _NUMBERS_AT_ONCE // max(len(candidates), taken * candidates.shape[1]))
-    found = [_nearest(part, candidates, squares, taken) for part in queries.split(at_once)]
+    found = []
+    for part in queries.split(at_once):
+        found.append(_nearest(part, candidates, squares, taken))
+        if progress is not None:
+            progress(min(len(found) * at_once, len(queries)), len(queries))
     indices, distances = (torch.cat(each) for each in zip(*found, strict=True))
     return indices[:, :k], distances[:, :k]
 

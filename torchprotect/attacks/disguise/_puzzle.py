@@ -1,5 +1,7 @@
 """Blocks laid out on a grid so that neighbours fit."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,9 @@ _MOST_STARTS = 64
 _START_WORK = 2**22  # fewer starts where there are so many blocks that each takes long
 
 
-def solve(right: Costs, below: Costs, size: tuple[int, int]) -> tuple[Grid, int]:
+def solve(
+    right: Costs, below: Costs, size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+) -> tuple[Grid, int]:
     """Search for the layout of least cost, summed over all neighbours; a local optimum.
 
     Args:
@@ -18,13 +22,18 @@ def solve(right: Costs, below: Costs, size: tuple[int, int]) -> tuple[Grid, int]
             more than that of any other.
         below: the same of the lower neighbour.
         size: rows and columns of the grid, as many as there are blocks.
+        progress: called with layouts done and in all.
 
     Returns:
         The block in each cell, and how many layouts were started from.
     """
     count = len(right)
     starts = np.unique(np.linspace(0, count - 1, min(_MOST_STARTS, max(1, _START_WORK // count**2))).astype(int))
-    layouts = [_improve(_grow(int(start), right, below, size), right, below) for start in starts]
+    layouts = []
+    for start in starts.tolist():
+        layouts.append(_improve(_grow(start, right, below, size), right, below))
+        if progress is not None:
+            progress(len(layouts), len(starts))
     return min(layouts, key=lambda layout: layout[1])[0], len(starts)
 
 

@@ -1,5 +1,6 @@
 """Moved blocks put back by how their edges fit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,9 @@ class JigsawResult(PermutationResult):
     images: Tensor
 
 
-def jigsaw_attack(disguised: Tensor, *, block_size: tuple[int, int]) -> JigsawResult:
+def jigsaw_attack(
+    disguised: Tensor, *, block_size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+) -> JigsawResult:
     """Put moved blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
 
     All images must share one order, as they do with one key; every image is evidence. Nothing else is needed, but the
@@ -49,6 +52,7 @@ def jigsaw_attack(disguised: Tensor, *, block_size: tuple[int, int]) -> JigsawRe
     Args:
         disguised: ``[N, C, H, W]``, any number type.
         block_size: ``(h, w)`` in pixels.
+        progress: called with starts done and in all.
 
     Raises:
         InputShapeError: not images.
@@ -63,7 +67,7 @@ def jigsaw_attack(disguised: Tensor, *, block_size: tuple[int, int]) -> JigsawRe
     right, below = _evidence(disguised, block_size)
     count = len(right)
     size = disguised.shape[-2] // block_size[0], disguised.shape[-1] // block_size[1]
-    grid, starts = solve(right, below, size)
+    grid, starts = solve(right, below, size, progress)
     order = torch.from_numpy(grid.reshape(-1).argsort())
     cost = {"images": len(disguised), "pairs": 2 * count * (count - 1), "starts": starts}
     images = undo_order(disguised, order, block_size)

@@ -1,5 +1,7 @@
 """Known images found again among disguised ones."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,7 @@ def linkage_attack(
     learned_scale: bool = False,
     rounds: int = 2,
     k: int = 10,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LinkageResult:
     """Look known images up among disguised ones, without key or pairs: an attacker with public data (level L1).
 
@@ -55,6 +58,7 @@ def linkage_attack(
             known, and from all disguised images, place by place.
         rounds: how often the order of blocks is learned from links; with 0 the links are made without it.
         k: guesses for each known image, at most M.
+        progress: called with known images compared and in all, once the order of blocks is learned.
 
     Returns:
         Indices of disguised images for each known one, and distances between their features.
@@ -84,7 +88,7 @@ def linkage_attack(
     for _ in range(rounds):
         links = nearest(*_comparable(learners, theirs, order), 1)[0][:, 0]
         order = assign(torch.cdist(theirs[:, links].flatten(1), learners.flatten(1)).square())
-    found = nearest(*_comparable(mine, theirs, order), k)
+    found = nearest(*_comparable(mine, theirs, order), k, progress)
     cost = {
         "known": len(known),
         "candidates": len(disguised),
