@@ -64,7 +64,7 @@ class Scale:
 
 
 SCALES = {
-    "check": Scale(120, 120, 60, "small-vgg", "small-vgg", ("small-vgg",), 1, 0.5, 2),
+    "check": Scale(60, 60, 60, "small-vgg", "small-vgg", ("small-vgg",), 1, 0.5, 2),
     # for Fashion-MNIST: small networks need a larger ball than the paper's ResNet-50
     "smoke": Scale(
         4000, 4000, 1000, "small-resnet", "small-resnet", ("small-vgg", "small-resnet", "small-alexnet"), 10, 1.5, 10
