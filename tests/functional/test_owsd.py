@@ -1,5 +1,6 @@
 """Scrambling: a slow reference in numpy, golden values, batches, refusals."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torchprotect import functional as F
 from torchprotect import keys
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+from torchprotect.functional._exact import full_precision
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -88,6 +90,22 @@ def test_autocast_and_cudnn_settings_change_nothing(key, embeddings):
         assert torch.equal(F.owsd_scramble(embeddings, key), expected)
     after = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
     assert before == after
+
+
+def test_flags_of_the_process_survive_threads():
+    def flags():
+        cudnn = torch.backends.cudnn
+        return cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+
+    def compute(first):
+        with full_precision(torch.device("cuda")):
+            time.sleep(0.1 if first else 0.3)  # the second begins while the first computes, and ends after it
+            return flags()
+
+    before = flags()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(compute, (True, False))) == [(True, False, False)] * 2
+    assert flags() == before
 
 
 def test_keys_differ(key, embeddings):

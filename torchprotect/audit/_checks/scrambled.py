@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
@@ -16,6 +16,7 @@ from torchprotect.audit._checks._base import Check, Reason, first, points, rebui
 from torchprotect.audit._encoder import SCRAMBLING
 from torchprotect.audit._finding import Finding, Measure, best_number
 from torchprotect.audit._measures import of_guesses, of_linkage
+from torchprotect.audit._small import small
 
 _SIDE = 16  # plain images are compared at this size
 _WITHOUT = "without the encoder, which an attacker may well have: with it, embeddings take the place of pixels"
@@ -115,7 +116,7 @@ def _probe(bench: Bench) -> Finding:
     indices, count = bench.split.attacked, bench.numbers_of_pairs()[-1]
     known = bench.split.known[:count]
     labels = bench.plain_labels(bench.evidence.pairing[known])  # type: ignore[index]
-    vectors, target = (_small(bench.disguised(each)) for each in (known, indices))
+    vectors, target = (small(bench.disguised(each), _SIDE) for each in (known, indices))
     result = attacks.label_probe(vectors, labels, target, classes=bench.evidence.classes)
     measures = of_guesses(bench, result, indices)
     return Finding(PROBE.name, result.level, "class", measures, pairs=count, cost=result.cost)
@@ -136,7 +137,7 @@ def _rebuild(bench: Bench) -> Finding:
 
 
 def _pixels(bench: Bench, indices: Tensor) -> Tensor:
-    return _small(bench.truth(indices))
+    return small(bench.truth(indices), _SIDE)
 
 
 def _embeddings(bench: Bench, indices: Tensor) -> Tensor:
@@ -148,11 +149,6 @@ def _about(features: Features, plain: Tensor) -> dict[str, Any]:
     if features is _embeddings:
         return {"compared_by": "embeddings", "embedding_size": plain.shape[1]}
     return {"compared_by": "pixels"}
-
-
-def _small(images: Tensor) -> Tensor:
-    floats = images.float() / (255 if images.dtype == torch.uint8 else 1)
-    return nn.functional.adaptive_avg_pool2d(floats, _SIDE).flatten(1)
 
 
 _TRUTH, _PAIRS = (_needs_scrambled, _needs_truth), (_needs_scrambled, _needs_truth, _needs_pairs)
