@@ -1,29 +1,98 @@
-"""Files that are either whole or absent: temporary name, flush, rename."""
+"""Files that are either whole or absent: unique temporary name, flush, then the final name in one step."""
 
 import contextlib
 import errno
 import os
+import re
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
+_BINARY = getattr(os, "O_BINARY", 0)
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def temporary_name() -> str:
+    """Return a file name that nobody else has. It does not grow with the final name, which may be long."""
+    return f".torchprotect-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a process that was killed while it wrote may have left a file of this name."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut.
+
+    Some file systems (SMB, FUSE) cannot flush folders, and a folder may be writable but not readable. The file
+    itself is flushed and named by then, so there is nothing to undo.
+    """
     if os.name == "nt":
         return  # Windows opens no folders
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it exists.
+
+    Raises:
+        FileExistsError: the name belongs to something else; the message says to what.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        taken = next(path for path in (folder, *folder.parents) if os.path.lexists(path) and not path.is_dir())
+        raise FileExistsError(f"{_nature(taken)}; a folder is needed there, choose another name") from None
+
+
+def take_name(temporary: Path, path: Path) -> None:
+    """Give a file its final name unless that name is taken. Of several callers, exactly one succeeds.
+
+    On a file system without hard links the name is first claimed by an empty file, which a rename replaces.
+
+    Raises:
+        FileExistsError: the name is taken; the temporary file is still there.
+    """
+    try:
+        os.link(temporary, path)  # unlike a rename, fails where the name is taken
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        _claim_and_replace(temporary, path)
+    else:
+        temporary.unlink()
+
+
+def _claim_and_replace(temporary: Path, path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise _taken(path) from None
+    try:
+        temporary.replace(path)
+    except BaseException:
+        path.unlink()
+        raise
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary neighbour of ``path`` for writing; it takes the final name only when the block succeeds.
+    """Open a temporary file beside ``path`` for writing; it takes the final name only when the block succeeds.
 
     Args:
         path: final name; its folder must exist.
@@ -31,15 +100,15 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         overwrite: whether an existing ``path`` may be replaced.
 
     Raises:
-        FileExistsError: ``path`` exists and ``overwrite`` is false.
+        FileExistsError: ``path`` exists and ``overwrite`` is false, or somebody else was faster.
         FileNotFoundError: its folder does not exist.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(path.parent))
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()  # left by a process that was killed
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    if not overwrite and os.path.lexists(path):
+        raise _taken(path)
+    temporary = path.with_name(temporary_name())
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -48,10 +117,44 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         if overwrite:
             temporary.replace(path)
         else:
-            os.link(temporary, path)  # unlike a rename, fails when the name is taken
-            temporary.unlink()
+            take_name(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Never waits for a FIFO to be written, nor reads a device that has no end.
+
+    Raises:
+        OSError: it cannot be opened, or it is a folder, a FIFO, a socket or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: as for :func:`open_regular`, or it holds more than ``limit`` bytes.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+        return file.read(limit)
+
+
+def _taken(path: Path) -> FileExistsError:
+    return FileExistsError(f"{_nature(path)}; it is not overwritten, choose another name or move it away")
+
+
+def _nature(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a symbolic link to {path.readlink()}, which does not exist"
+    return f"{path} is a file" if path.is_file() else f"{path} exists"

@@ -1,4 +1,4 @@
-"""Canonical JSON: one value, one byte string."""
+"""Canonical JSON: one value, one byte string; and a strict reader."""
 
 import json
 from typing import Any
@@ -7,3 +7,24 @@ from typing import Any
 def canonical(value: Any) -> bytes:
     """Return ``value`` as UTF-8 JSON with sorted keys and no spaces; NaN and infinities are refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def parse(content: bytes | str) -> Any:
+    """Parse JSON, refusing what programs read in different ways.
+
+    Raises:
+        ValueError: it is no JSON, an object has a member twice, or there is a number or character that JSON has not.
+    """
+    try:
+        value = json.loads(content, object_pairs_hook=_distinct)
+        canonical(value)  # no NaN, no half characters
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+    return value
+
+
+def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) < len(members):
+        raise ValueError("an object has a member twice")
+    return value

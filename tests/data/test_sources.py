@@ -1,8 +1,11 @@
 import gzip
+import hashlib
 import io
 import pickle
+import shutil
 import struct
 import tarfile
+import tempfile
 
 import numpy as np
 import PIL.Image
@@ -126,7 +129,7 @@ class TestTar:
     @pytest.mark.parametrize(
         ("members", "message"),
         [
-            ({"a.cls": b"1"}, "holds no image"),
+            ({"a.cls": b"1"}, "holds no image beside a.cls"),
             ({"a.png": b"x", "a.jpg": b"x"}, "two images"),
             ({"a.png": b"x", "a.cls": b"cat"}, "no class number"),
             ({}, "no images"),
@@ -136,12 +139,9 @@ class TestTar:
         with pytest.raises(SourceError, match=message):
             data.open_source(str(write_tar(tmp_path / "x.tar", members)))
 
-    def test_links_and_paths_in_a_tar_are_never_followed(self, tmp_path):
+    def test_paths_in_a_tar_lead_nowhere(self, tmp_path):
         (tmp_path / "passwd.png").write_bytes(png(make_image(1, 8, 8)))
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
-            link = tarfile.TarInfo("a.png")
-            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "passwd.png")
-            archive.addfile(link)
             body = png(make_image(1, 8, 8, seed=5))
             info = tarfile.TarInfo("../../b.png")
             info.size = len(body)
@@ -229,29 +229,51 @@ class TestSets:
             with pytest.raises(SourceError, match="no IDX file"):
                 data.open_source(f"mnist:{tmp_path}")
 
-    def test_cifar10_must_be_intact(self, tmp_path):
+    def test_cifar10_must_be_there(self, tmp_path):
         with pytest.raises(SourceError, match="no intact CIFAR-10"):
             data.open_source(f"cifar10:{tmp_path}")
-        write_tar(tmp_path / "cifar-10-python.tar.gz", {"cifar-10-batches-py/data_batch_1": b"cos\nsystem\n."}, "w:gz")
-        with pytest.raises(
-            SourceError, match="no intact CIFAR-10"
-        ):  # torchvision compares MD5 sums before it unpickles
-            data.open_source(f"cifar10:{tmp_path}")
-        assert [p.name for p in tmp_path.iterdir()] == ["cifar-10-python.tar.gz"]
 
-    def test_cifar10_goes_through_torchvision(self, tmp_path, monkeypatch):
-        import torchvision.datasets
+    def test_a_crafted_cifar10_archive_is_never_unpacked(self, tmp_path):
+        """A chain of symbolic links leads out of the folder that an archive is unpacked into."""
+        (tmp_path / "cifar").mkdir()
+        with tarfile.open(tmp_path / "cifar" / "cifar-10-python.tar.gz", "w:gz") as archive:
+            for name, target in (("a", "."), ("a/b", ".."), ("a/b/c", "../..")):
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = tarfile.SYMTYPE, target
+                archive.addfile(link)
+            body = tarfile.TarInfo("a/b/c/escaped")
+            archive.addfile(body, io.BytesIO())
+        with pytest.raises(SourceError, match="not the original CIFAR-10 archive: its MD5 sum"):
+            data.open_source(f"cifar10:{tmp_path / 'cifar'}")
+        assert not list(tmp_path.rglob("escaped"))
 
-        class Fake:
-            def __init__(self, root, train):
-                self.data = make_image(4 if train else 2, 32, 32, 3).numpy()
-                self.targets = [3, 1, 4, 1][: len(self.data)]
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_cifar10_goes_through_torchvision(self, tmp_path, monkeypatch, packed):
+        """Files of the original's form, whose MD5 sums take the place of the original's."""
+        from torchvision.datasets import CIFAR10
 
-        monkeypatch.setattr(torchvision.datasets, "CIFAR10", Fake)
+        files = {
+            name: pickle.dumps({"data": make_image(2, 3072, seed=n).numpy(), "labels": [n, 9 - n]})
+            for n, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"])
+        } | {"batches.meta": pickle.dumps({"label_names": [str(n) for n in range(10)]})}
+        md5 = {name: hashlib.md5(body).hexdigest() for name, body in files.items()}  # noqa: S324
+        for attribute in ("train_list", "test_list"):
+            monkeypatch.setattr(CIFAR10, attribute, [[name, md5[name]] for name, _ in getattr(CIFAR10, attribute)])
+        monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5["batches.meta"]})
+        folder = tmp_path / "cifar-10-batches-py"
+        folder.mkdir()
+        for name, body in files.items():
+            (folder / name).write_bytes(body)
+        if packed:
+            members = {f"cifar-10-batches-py/{name}": body for name, body in files.items()}
+            archive = write_tar(tmp_path / "cifar-10-python.tar.gz", members, "w:gz")
+            monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())  # noqa: S324
+            shutil.rmtree(folder)
+        monkeypatch.setattr(tempfile, "mkdtemp", None)  # no plain image is unpacked to a disk
         source, test = data.open_source(f"cifar10:{tmp_path}"), data.open_source(f"cifar10:{tmp_path}:test")
-        assert (len(source), len(test)) == (4, 2)
-        assert torch.equal(source[1].image, make_image(4, 32, 32, 3)[1].movedim(-1, 0))
-        assert source[2].label == 4
+        assert (len(source), len(test)) == (10, 2)
+        assert torch.equal(source[3].image, make_image(2, 3072, seed=1)[1].reshape(3, 32, 32))
+        assert (source[3].label, source.name(3)) == (8, "cifar10/train/3")
 
 
 def test_unknown_source(tmp_path):

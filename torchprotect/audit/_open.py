@@ -15,7 +15,7 @@ from torchprotect.audit._scheme import read_scheme
 from torchprotect.audit._shards import Written, read_written
 from torchprotect.data import Source, manifest
 from torchprotect.data.sources import as_source
-from torchprotect.errors import ExportError, InputRangeError, SourceError
+from torchprotect.errors import InputRangeError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
 
@@ -38,10 +38,10 @@ def open_evidence(
     """
     if limit < 1:
         raise InputRangeError(f"limit must be at least 1 image, not {limit}")
+    data.verify(out, key)
     folder = Path(out)
-    data.verify(folder, key)
-    document = manifest.read_document(folder / manifest.MANIFEST, manifest.MANIFEST_FORMAT)
-    written = read_written(folder, limit)
+    document = manifest.read_manifest(folder)
+    written = read_written(folder, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))
     bundle = key if isinstance(key, KeyBundle) else None
     label_map = bundle.labels.labels if bundle is not None and bundle.labels is not None else None
@@ -54,7 +54,7 @@ def open_evidence(
         found = {"plain": images, "plain_labels": labels}
     return Evidence(
         disguised=written.images,
-        scheme=read_scheme(document.get("transform")),
+        scheme=read_scheme(document["transform"]),
         labels=written.labels,
         **found,
         order=_order(key),
@@ -85,20 +85,17 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _about(document: dict[str, Any], folder: Path, written: Written, found: dict[str, Any]) -> dict[str, Any]:
-    try:
-        digests = {
-            "manifest_sha256": hashlib.sha256((folder / manifest.MANIFEST).read_bytes()).hexdigest(),
-            "disguised_sha256": tensor_digest(written.images),
-            "plain_sha256": tensor_digest(found["plain"]) if "plain" in found else None,
-        }
-        return {
-            "images_in_export": document["images"],
-            "shards": len(document["shards"]),
-            "plain_dtype": document["plain"]["dtype"],
-            "key_fingerprint": document["key"],
-            "security_claim": document["security_claim"],
-            "distance": document.get("distance"),
-            **digests,
-        }
-    except (KeyError, TypeError):
-        raise ExportError(f"{folder / manifest.MANIFEST} is malformed: a member is missing") from None
+    digests = {
+        "manifest_sha256": hashlib.sha256((folder / manifest.MANIFEST).read_bytes()).hexdigest(),
+        "disguised_sha256": tensor_digest(written.images),
+        "plain_sha256": tensor_digest(found["plain"]) if "plain" in found else None,
+    }
+    return {
+        "images_in_export": document["images"],
+        "shards": len(document["shards"]),
+        "plain_dtype": document["plain"]["dtype"],
+        "key_fingerprint": document["key"],
+        "security_claim": document.get("security_claim"),
+        "distance": document.get("distance"),
+        **digests,
+    }

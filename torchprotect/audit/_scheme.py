@@ -1,5 +1,6 @@
 """What an attacker is taken to know of a disguise: its public parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -88,12 +89,15 @@ def read_scheme(steps: Any) -> Scheme:
         raise ExportError(
             f"the manifest does not tell the block size of {last['name']}; export again with this torchprotect"
         )
-    given = {name: last[name] for name in ("unit_pixels", "noise", "side", "matrix", "channels") if name in last}
+    given = {name: last[name] for name in _FITS if name in last}
     block_size = last.get("block_size")
-    if block_size is not None and (
-        not isinstance(block_size, list) or [type(side) for side in block_size] != [int, int]
+    wrong = [name for name, value in given.items() if not _FITS[name](value)]
+    if block_size is not None and not (
+        isinstance(block_size, list) and len(block_size) == 2 and _are_sides(block_size)
     ):
-        raise ExportError("the manifest is malformed: a block size is a pair of whole numbers")
+        wrong.append("block_size")
+    if wrong:
+        raise ExportError(f"the manifest is malformed: {', '.join(wrong)} of {last['name']} has no possible value")
     return Scheme(
         name=last["name"],
         block_size=None if block_size is None else (block_size[0], block_size[1]),
@@ -102,6 +106,20 @@ def read_scheme(steps: Any) -> Scheme:
         other=tuple(step["name"] for step in keyed[:-1]),
         described=tuple(_public(step) for step in steps),
     )
+
+
+def _are_sides(sides: list[Any]) -> bool:
+    return all(type(side) is int and 0 < side <= _LONGEST_SIDE for side in sides)
+
+
+_LONGEST_SIDE = 1 << 20
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "unit_pixels": lambda value: type(value) is int and value in (16, 8, 4, 2),
+    "noise": lambda value: type(value) in (int, float) and value >= 0,
+    "side": lambda value: value in ("right", "left"),
+    "matrix": lambda value: value in ("orthogonal", "uniform", "gaussian"),
+    "channels": lambda value: value is None or _are_sides([value]),
+}
 
 
 def _public(step: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Finished parts of an audit on disk, so that an interrupted one goes on where it was."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -10,9 +9,9 @@ from typing import Any
 
 from torchprotect._files import atomic_file
 from torchprotect.data._lock import SharedDescriptor, lock_folder
-from torchprotect.errors import ExportError
 
 _FORMAT = "torchprotect-audit-part"
+_IN_USE = "another audit is writing this report and has {folder}: wait for it to end, or give this one another name"
 
 
 class Store:
@@ -83,19 +82,8 @@ def _make_and_lock(folder: Path) -> SharedDescriptor:
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            lock = _lock(folder)
+            lock = lock_folder(folder, _IN_USE.format(folder=folder))
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock.descriptor), folder.stat()):
                     return lock
             lock.close()
-
-
-def _lock(folder: Path) -> SharedDescriptor:
-    try:
-        return lock_folder(folder)
-    except ExportError as error:
-        if importlib.util.find_spec("fcntl") is None:
-            raise
-        raise ExportError(
-            f"another audit is writing this report and has {folder}: wait for it to end, or give this one another name"
-        ) from error

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchprotect.cli._say import complain
+
 if TYPE_CHECKING:
     from torchprotect.data import Progress
     from torchprotect.keys import Key
@@ -25,14 +27,14 @@ def errors_as_exit_codes() -> Iterator[None]:
     try:
         yield
     except ProtectError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        complain(f"error: {error}")
         raise typer.Exit(1) from error
     except OSError as error:
         named = f"{error.strerror}: {error.filename}" if error.filename and error.strerror else str(error)
-        typer.secho(f"error: {named}", fg="red", err=True)
+        complain(f"error: {named}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.secho("interrupted; run the same command again to go on", fg="red", err=True)
+        complain("interrupted; run the same command again to go on")
         raise typer.Exit(130) from None
 
 

@@ -9,6 +9,7 @@ import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
 from torchprotect.cli._model import load_model
+from torchprotect.cli._say import complain, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,9 +85,7 @@ def audit(
                 progress=progress,
             )
         _print_verdicts(found)
-        typer.echo(
-            f"{report}: {len(found.findings)} attacks ran, {len(found.not_run)} did not, {found.facts['seconds']} s"
-        )
+        say(f"{report}: {len(found.findings)} attacks ran, {len(found.not_run)} did not, {found.facts['seconds']} s")
         _compare(found, bounds)
 
 
@@ -122,22 +121,24 @@ def _print_verdicts(found: "Report") -> None:
     for level in Level:
         worst = found.worst(level)
         if worst is not None and found.measured(level):
-            typer.echo(f"{level.value}  {worst.leakage:6.1%}  {title(worst.attack)}")
+            say(f"{level.value}  {worst.leakage:6.1%}  {title(worst.attack)}")
         else:
-            typer.echo(f"{level.value}     not measured")
+            say(f"{level.value}     not measured")
 
 
 def _compare(found: "Report", bounds: list[tuple[str, float]]) -> None:
     """End with code 1 where nothing was measured, with 3 where more leaks than is allowed."""
+    from torchprotect.attacks import Level
+
     unknown = [level for level, _ in bounds if not found.measured(level)]
     exceeded = [(level, bound) for level, bound in bounds if (found.leakage(level) or 0.0) > bound]
     for level, bound in exceeded:
-        typer.secho(
-            f"leakage at {level} is {found.leakage(level):.1%}, at most {bound:.1%} is allowed", fg="red", err=True
-        )
+        complain(f"leakage at {level} is {found.leakage(level):.1%}, at most {bound:.1%} is allowed")
     if unknown:
-        typer.secho(f"error: no attack was measured at {', '.join(unknown)}; the report says why", fg="red", err=True)
-    if exceeded or unknown:
+        complain(f"error: no attack was measured at {', '.join(unknown)}; the report says why")
+    if nothing := not any(found.measured(level) for level in Level):
+        complain("error: nothing was measured at any level; the report says why")
+    if exceeded or unknown or nothing:
         raise typer.Exit(_EXCEEDED if exceeded else 1)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from torchprotect.cli._common import errors_as_exit_codes, progress_bar
+from torchprotect.cli._say import say
 
 
 def demo(
@@ -22,5 +23,5 @@ def demo(
 
         start = time.monotonic()
         with progress_bar("exporting") as progress:
-            result = house.run(out, source, say=typer.echo, progress=progress)
-        typer.echo(f"{time.monotonic() - start:.0f} s; open {result.page.resolve()}")
+            result = house.run(out, source, say=say, progress=progress)
+        say(f"{time.monotonic() - start:.0f} s; open {result.page.resolve()}")

@@ -9,6 +9,7 @@ import typer
 
 from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
 from torchprotect.cli._model import load_model
+from torchprotect.cli._say import remark, say
 
 if TYPE_CHECKING:
     from torchprotect.data import ExportResult
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OnError(str, enum.Enum):
-    """What to do at an unreadable image."""
+    """What to do at an image that cannot be read or does not fit."""
 
     STOP = "stop"
     SKIP = "skip"
@@ -57,7 +58,7 @@ def export(
     shard_size: Annotated[int, typer.Option(help="Images in a shard.", min=1)] = 1000,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
     on_error: Annotated[
-        OnError, typer.Option(help="At an unreadable image: stop, or skip and list it.")
+        OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
     ] = OnError.STOP,
     passphrase_file: PassphraseFile = None,
     model: Annotated[
@@ -142,10 +143,11 @@ def export(
                 workers=workers,
                 progress=progress,
                 on_error=on_error.value,
+                notify=lambda note: remark(f"note: {note}"),
             )
         for name in result.skipped:
-            typer.secho(f"skipped: {name}", fg="yellow", err=True)
-        typer.echo(f"{out}: {_summary(result)}, {time.monotonic() - start:.1f} s")
+            remark(f"skipped: {name}")
+        say(f"{out}: {_summary(result)}, {time.monotonic() - start:.1f} s")
 
 
 def _given(**options: Any) -> dict[str, Any]:

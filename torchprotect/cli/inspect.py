@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._say import say
 
 
 def inspect(
@@ -17,8 +18,7 @@ def inspect(
     with errors_as_exit_codes():
         facts = _of_export(path) if path.is_dir() else _of_key(path, passphrase_file)
         for name, value in facts.items():
-            shown = "".join(c if c.isprintable() else "?" for c in str(value))  # a hostile file may hold escape codes
-            typer.echo(f"{name + ':':<16}{shown}")
+            say(f"{name + ':':<16}{value}")
 
 
 def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
 
     header = keys.peek(path)
     if header.kind == "wrapped" and passphrase_file is None:
-        facts = {"kind": "key file behind a passphrase", **header.params}
-        return {**facts, "hint": "give --passphrase-file to see what is inside"}
+        facts = {"kind": "key file behind a passphrase", "hint": "give --passphrase-file to see what is inside"}
+        return facts | header.params | facts  # parameters of a hostile file take no place of ours
     key = load_key(path, passphrase_file)
     return {"kind": key.kind, **_flat(key.params), "fingerprint": key.fingerprint}
 
@@ -46,8 +46,8 @@ def _of_export(folder: Path) -> dict[str, Any]:
             f"unfinished: {done} shards of {plan.get('shard_size')} images so far, {plan.get('images')} images in all"
         )
         return {"kind": "export", "state": f"{state}; run the export again", **_described(plan)}
-    document = manifest.read_document(folder / manifest.MANIFEST, manifest.MANIFEST_FORMAT)
-    shards = manifest.shard_entries(document, folder / manifest.MANIFEST)
+    document = manifest.read_manifest(folder)
+    shards = document["shards"]
     return {
         "kind": "export",
         "state": "finished",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
+from torchprotect.cli._say import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -154,7 +155,7 @@ def keygen(
             names = keys.LabelKey.generate(classes=labels) if labels is not None else None
             key = keys.KeyBundle(key, order, names)
         keys.save(key, output, _new_passphrase(passphrase, passphrase_file))
-        typer.echo(f"wrote {output}: {key!r}")
+        say(f"wrote {output}: {key!r}")
 
 
 _BLOCKS = {"image-size", "block-size"}

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key
+from torchprotect.cli._say import say
 
 
 def verify(
@@ -20,4 +21,4 @@ def verify(
         result = data.verify(out, load_key(key, passphrase_file) if key is not None else None)
         signatures = "signatures right" if result.signature_checked else "signatures not checked (no --key)"
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        typer.echo(f"{out}: {done}, all as the manifest says; {signatures}")
+        say(f"{out}: {done}, all as the manifest says; {signatures}")

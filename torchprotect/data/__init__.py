@@ -2,7 +2,8 @@
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
 from torchprotect.data.export import ExportResult, Progress, export
-from torchprotect.data.shards import ShardWriter, read
+from torchprotect.data.reader import read
+from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
 from torchprotect.data.verify import VerifyResult, verify
 

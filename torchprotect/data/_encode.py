@@ -26,13 +26,14 @@ def encode(images: Tensor) -> Iterator[bytes]:
         raise InputTypeError("npy has no bfloat16; convert the images to float32")
     array = images.contiguous().numpy()
     little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    header = _npy_header(little_endian.dtype.str, array.shape[1:])
+    header = npy_header(little_endian.dtype.str, array.shape[1:])
     for image in little_endian:
         yield header + image.tobytes()
 
 
 @cache
-def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Return the start of an npy file, version 1.0: everything before the numbers."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
     return buffer.getvalue()

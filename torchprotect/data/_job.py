@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import io
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from torchprotect.data._repeatable import repeatable
 from torchprotect.data._tar import TarStream
 from torchprotect.data.manifest import ShardReport, shard_name
 from torchprotect.data.sources import Source
-from torchprotect.errors import ExportError, LabelError, ModelError, ProtectError, SourceError
+from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
 from torchprotect.perturb import distances
 from torchprotect.transforms import AdversarialEncrypt, Disguise
@@ -68,21 +69,25 @@ class DisguiseJob:
         source: plain images.
         transform: the disguise; its noise is drawn from keyed streams.
         labels: renaming of classes, or ``None``.
+        signing: key of the digests that the journal keeps.
         id_subkey: key of the sample ids.
         noise_key: key of the noise.
         dtype: what every plain image must have.
+        labelled: whether every sample must have a label, or none.
         folder: where shards are written.
-        skip_unreadable: leave unreadable images out instead of stopping.
+        skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
     """
 
     source: Source
     transform: nn.Module
     labels: LabelKey | None
+    signing: bytes
     id_subkey: bytes
     noise_key: bytes
     dtype: torch.dtype
+    labelled: bool
     folder: Path
-    skip_unreadable: bool
+    skip_unfit: bool
 
     @property
     def perturbing(self) -> list[AdversarialEncrypt]:
@@ -97,16 +102,40 @@ class DisguiseJob:
     def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
         """Make one shard: the file has its final name only when it is whole and on disk."""
         count, labels, skipped, moved = 0, set[int](), list[int](), list[Tensor]()
+        inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
         with atomic_file(self.folder / shard_name(index)) as file:
             stream = TarStream(file)
             for batch in self._batches(indices.tolist()):
-                samples = self._read(batch, skipped)
-                stream.write(self._members(samples, moved))
+                members, samples = self._disguise_batch(batch, skipped, moved)
+                stream.write(members)
                 labels |= {sample.written for sample in samples if sample.written is not None}
                 count += len(samples)
                 advance(len(batch))
             digest = stream.finish()
-        return ShardReport(index, count, stream.size, digest, sorted(labels), skipped, *_summary(moved))
+        made_from = self._sum(inputs, skipped)
+        return ShardReport(index, count, stream.size, digest, sorted(labels), skipped, made_from, *_summary(moved))
+
+    def inputs(self, indices: Any, skipped: list[int]) -> str:
+        """Return the keyed digest of what a shard is made from, as its report has it."""
+        return self._sum(self._digest(self.source.content(indices.tolist())), skipped)
+
+    def start_of_shard(self, indices: Any) -> bytes:
+        """Make the first batch of a shard again and return its members as they stand in the file."""
+        buffer = io.BytesIO()
+        members, _ = self._disguise_batch(self._batches(indices.tolist())[0], [], [])
+        TarStream(buffer).write(members)
+        return buffer.getvalue()
+
+    def _digest(self, lines: Iterator[bytes]) -> Any:
+        digest = hmac.new(self.signing, digestmod="sha256")
+        for line in lines:
+            digest.update(len(line).to_bytes(8, "little") + line)
+        return digest
+
+    def _sum(self, inputs: Any, skipped: list[int]) -> str:
+        """Add the samples that were left out: of a data set given in Python, the others are not all looked at."""
+        inputs.update(self._digest(self.source.content(skipped)).digest())
+        return str(inputs.hexdigest())
 
     def disguise(
         self, images: Tensor, ids: list[bytes], labels: list[int | None], moved: list[Tensor] | None = None
@@ -150,23 +179,36 @@ class DisguiseJob:
                 undo.callback(hook.remove)
             yield
 
-    def check_label(self, label: int | None, name: str) -> None:
-        """Check that a plain label has targets, where a perturbation goes by labels.
+    def check_label(self, label: int | None, where: str) -> None:
+        """Check that a plain label can be written, and has targets where a perturbation goes by labels.
 
         Raises:
-            LabelError: it has none; the message has the sample's name.
+            LabelError: it cannot; the message says where the sample is.
         """
+        self._check_targets(label, where)
+        if label is None and self.labelled:
+            raise LabelError(f"sample {where} has no label, but others have one; label all of them, or none")
+        if label is not None and not self.labelled:
+            raise LabelError(f"sample {where} has a label, but the first one has none; label all of them, or none")
+        if self.labels is not None:
+            if label is None:
+                raise LabelError(f"sample {where} has no label to rename; use a key without a label map")
+            if not 0 <= label < self.labels.classes:
+                last = self.labels.classes - 1
+                raise LabelError(f"class {label} of sample {where} lies outside the label map, which covers 0..{last}")
+
+    def _check_targets(self, label: int | None, where: str) -> None:
         for step in self.perturbing:
             if not step.needs_labels:
                 continue
             if label is None:
                 raise LabelError(
-                    f"sample {name} has no label, so it has no target class; give the images labels, or take "
+                    f"sample {where} has no label, so it has no target class; give the images labels, or take "
                     "target_source='predicted' (--target-source predicted)"
                 )
             if not 0 <= label < step.key.classes:
                 last = step.key.classes - 1
-                raise LabelError(f"class {label} of sample {name} has no target class: the key's map covers 0..{last}")
+                raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
 
     def _batches(self, indices: list[int]) -> list[list[int]]:
         """Cut a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
@@ -181,49 +223,62 @@ class DisguiseJob:
             try:
                 return max(1, self.source[index].image.nbytes)
             except SourceError:
-                if not self.skip_unreadable:
+                if not self.skip_unfit:
                     raise
         return 1
+
+    def _disguise_batch(
+        self, indices: list[int], skipped: list[int], moved: list[Tensor]
+    ) -> tuple[list[tuple[str, bytes]], list[_Read]]:
+        """Return the tar members of a batch in order, and its samples; images of one shape are disguised together."""
+        samples = self._read(indices, skipped)
+        shapes: dict[torch.Size, list[_Read]] = {}
+        for sample in samples:
+            shapes.setdefault(sample.image.shape, []).append(sample)
+        members: dict[int, list[tuple[str, bytes]]] = {}
+        for group in shapes.values():
+            try:
+                members |= self._disguise_group(group, moved)
+            except KeySizeError:
+                if not self.skip_unfit:
+                    raise
+                skipped += [sample.number for sample in group]
+        kept = [sample for sample in samples if sample.number in members]
+        return [member for sample in kept for member in members[sample.number]], kept
 
     def _read(self, indices: list[int], skipped: list[int]) -> list[_Read]:
         before, samples = _generators(), []
         for index in indices:
             try:
-                image, label = self.source[index]
-            except SourceError:
-                if not self.skip_unreadable:
+                samples.append(self._read_one(index))
+            except (SourceError, LabelError):
+                if not self.skip_unfit:
                     raise
                 skipped.append(index)
-                continue
-            if image.dtype != self.dtype:
-                raise ExportError(
-                    f"sample {self.source.name(index)} is {image.dtype}, the first one was {self.dtype}; "
-                    "convert them to one dtype"
-                )
-            samples.append(_Read(index, image, label, self._renamed(label)))
         _require_same(before, "the source")
         return samples
 
-    def _members(self, samples: list[_Read], moved: list[Tensor]) -> list[tuple[str, bytes]]:
-        """Return the tar members of a batch in order; images of one shape are disguised together."""
-        if self.perturbing:
-            for sample in samples:
-                self.check_label(sample.label, self.source.name(sample.number))
-        shapes: dict[torch.Size, list[int]] = {}
-        for place, sample in enumerate(samples):
-            shapes.setdefault(sample.image.shape, []).append(place)
-        members: list[list[tuple[str, bytes]]] = [[] for _ in samples]
-        for places in shapes.values():
-            group = [samples[place] for place in places]
-            ids = [self._id(sample) for sample in group]
-            disguised = self._disguise_named(group, ids, moved)
-            kind = extension(disguised)
-            for place, identity, content in zip(places, ids, encode(disguised), strict=True):
-                members[place].append((f"{identity.hex()}.{kind}", content))
-                written = samples[place].written
-                if written is not None:
-                    members[place].append((f"{identity.hex()}.cls", str(written).encode()))
-        return [member for group_members in members for member in group_members]
+    def _read_one(self, index: int) -> _Read:
+        image, label = self.source[index]
+        where = self.source.locate(index)
+        if image.dtype != self.dtype:
+            raise SourceError(
+                f"sample {where} is {image.dtype}, the first one was {self.dtype}; convert them to one dtype"
+            )
+        self.check_label(label, where)
+        return _Read(index, image, label, label if self.labels is None or label is None else self.labels.map(label))
+
+    def _disguise_group(self, group: list[_Read], moved: list[Tensor]) -> dict[int, list[tuple[str, bytes]]]:
+        """Return the tar members of samples of one shape, by the number of the sample."""
+        ids = [self._id(sample) for sample in group]
+        disguised = self._disguise_named(group, ids, moved)
+        kind = extension(disguised)
+        members: dict[int, list[tuple[str, bytes]]] = {}
+        for sample, identity, content in zip(group, ids, encode(disguised), strict=True):
+            members[sample.number] = [(f"{identity.hex()}.{kind}", content)]
+            if sample.written is not None:
+                members[sample.number].append((f"{identity.hex()}.cls", str(sample.written).encode()))
+        return members
 
     def _disguise_named(self, group: list[_Read], ids: list[bytes], moved: list[Tensor]) -> Tensor:
         """Disguise images of one shape, naming the first of them where they do not fit."""
@@ -232,21 +287,10 @@ class DisguiseJob:
             return self.disguise(images, ids, [sample.label for sample in group], moved)
         except ProtectError as error:
             others = " and others in its batch" if isinstance(error, ModelError) and len(group) > 1 else ""
-            raise type(error)(f"sample {self.source.name(group[0].number)}{others}: {error}") from error
+            raise type(error)(f"sample {self.source.locate(group[0].number)}{others}: {error}") from error
 
     def _id(self, sample: _Read) -> bytes:
         return sample_id(self.id_subkey, self.source.name(sample.number), sample.number, sample.image)
-
-    def _renamed(self, label: int | None) -> int | None:
-        """Return the label that is written for a plain one."""
-        if self.labels is None:
-            return label
-        if label is None:
-            raise LabelError("a sample without a label cannot be renamed; use a key without a label map")
-        if not 0 <= label < self.labels.classes:
-            last = self.labels.classes - 1
-            raise LabelError(f"class {label} lies outside the label map, which covers 0..{last}")
-        return self.labels.map(label)
 
 
 def _moved(plain: tuple[Tensor, ...], done: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """One export a folder: a lock on the folder itself, shared with the worker processes."""
 
+import errno
 import os
 from multiprocessing import reduction
 from pathlib import Path
@@ -26,20 +27,29 @@ def _receive(duplicate: Any) -> SharedDescriptor:
     return SharedDescriptor(duplicate.detach())
 
 
-def lock_folder(folder: Path) -> SharedDescriptor:
+def lock_folder(folder: Path, in_use: str) -> SharedDescriptor:
     """Lock a folder until every process that holds the descriptor has closed it or ended.
 
+    Args:
+        folder: to lock.
+        in_use: message of the error where another process holds the lock.
+
     Raises:
-        ExportError: another export holds it, or the system has no such locks.
+        ExportError: another process holds it, or the file system has no such locks.
     """
     try:
         import fcntl
     except ImportError:
-        raise ExportError("exports need file locks (flock), which this system does not have") from None
+        raise ExportError("file locks (flock) are needed, which this system does not have") from None
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise ExportError(f"{folder} is in use by another export; wait for it to end") from None
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            raise ExportError(in_use) from None
+        raise ExportError(
+            f"{folder} cannot be locked (flock: {error.strerror}): its file system has no locks that keep two "
+            "processes apart; write to a local folder and copy the result"
+        ) from error
     return SharedDescriptor(descriptor)

@@ -1,7 +1,7 @@
-"""PNG without compression: disguised pixels do not compress, and a file's size must tell nothing about its content.
+"""PNG without compression, and back.
 
-Pixels go into stored deflate blocks, so the bytes depend on no zlib version, and all images of a shape have the same
-size.
+Disguised pixels do not compress, and a file's size must tell nothing about its content. Pixels go into stored deflate
+blocks, so the bytes depend on no zlib version, and all images of a shape have the same size.
 """
 
 import struct
@@ -54,3 +54,31 @@ def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
     start = _start(channels, height, width)
     for image in rows:
         yield start + _chunk(b"IDAT", _store(image.tobytes())) + _END
+
+
+def decode_png(content: bytes) -> NDArray[np.uint8]:
+    """Return the image ``[1 or 3, H, W]`` of a PNG that :func:`encode_png` wrote.
+
+    Raises:
+        ValueError: it is another PNG, or none.
+    """
+    if len(content) < len(_SIGNATURE) + 25 + 12 + len(_END):
+        raise ValueError("the PNG is cut short")
+    width, height = struct.unpack_from(">II", content, 16)
+    channels = {colour: n for n, colour in _COLOUR_TYPES.items()}.get(content[25])
+    size = height * (1 + width * (channels or 0))
+    blocks = -(-size // _STORED_LIMIT)
+    start = len(_SIGNATURE) + 25
+    if channels is None or len(content) != start + 12 + (2 + 5 * blocks + size + 4) + len(_END):
+        raise ValueError("the PNG is no stored one of grey or RGB, or it has another size than its header says")
+    body = content[start + 8 : -len(_END) - 4]
+    if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
+        raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")
+    try:
+        rows = np.frombuffer(zlib.decompress(body, bufsize=size + 1), np.uint8).reshape(height, 1 + width * channels)
+    except (zlib.error, ValueError):
+        raise ValueError("the PNG's pixels are damaged") from None
+    if rows[:, 0].any():
+        raise ValueError("the PNG's rows are filtered, which an export does not do")
+    pixels = rows[:, 1:].reshape(height, width, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,4 +1,4 @@
-"""A lean writer of USTAR files with nothing in them but names and bytes: no owner, no time."""
+"""USTAR files with nothing in them but names and bytes, no owner, no time: a lean writer and a strict reader."""
 
 import hashlib
 from functools import cache
@@ -23,6 +23,19 @@ def member_header(name: bytes, size: int) -> bytes:
         raise ValueError("a member's name has at most 100 bytes and its content less than 8 GiB")
     before, after, checksum = _frame(size)
     return name.ljust(_NAME_LIMIT, b"\0") + before + b"%06o\0 " % (checksum + sum(name)) + after
+
+
+def parse_header(block: bytes) -> tuple[str, int]:
+    """Return name and size of a member whose header :func:`member_header` made.
+
+    Raises:
+        ValueError: it is any other header.
+    """
+    name = block[:_NAME_LIMIT].rstrip(b"\0")
+    size = int(block[124:135], 8)
+    if size < 0 or member_header(name, size) != block:
+        raise ValueError("another header than an export writes")
+    return name.decode("ascii"), size
 
 
 class TarStream:

@@ -4,18 +4,20 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import TEMPORARY_SUFFIX, atomic_file
-from torchprotect._json import canonical
+from torchprotect._files import atomic_file, is_temporary, open_regular, read_regular
+from torchprotect._json import canonical, parse
 from torchprotect.errors import ExportError, VerificationError
 
 PLAN, JOURNAL, MANIFEST = "plan.json", "journal.jsonl", "manifest.json"
 PLAN_FORMAT, JOURNAL_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-journal", "torchprotect-export"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
+_LARGEST = 1 << 30  # bytes of a document
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 
 
@@ -33,13 +35,12 @@ def own_files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """Sort the entries of an export folder into documents and shards, temporary files, and foreign ones."""
     kept, temporary, foreign = [], [], []
     for path in sorted(folder.iterdir()):
-        name = path.name.removesuffix(TEMPORARY_SUFFIX)
-        if name not in (PLAN, JOURNAL, MANIFEST) and not is_shard_name(name):
-            foreign.append(path)
-        elif name != path.name:
+        if is_temporary(path.name):
             temporary.append(path)
-        else:
+        elif path.name in (PLAN, JOURNAL, MANIFEST) or is_shard_name(path.name):
             kept.append(path)
+        else:
+            foreign.append(path)
     return kept, temporary, foreign
 
 
@@ -72,19 +73,43 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
         ExportError: it is missing, no JSON, of another format or of a newer version.
     """
     try:
-        document = json.loads(path.read_bytes())
-        canonical(document)  # no NaN, no half characters
+        document = parse(read_regular(path, _LARGEST))
     except FileNotFoundError:
         raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
     except OSError as error:
         raise ExportError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError):
-        raise ExportError(f"{path} is damaged: it is no JSON") from None
+    except ValueError:
+        raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
         raise ExportError(f"{path} was not written by torchprotect")
-    if document.get("version") != VERSION:
-        raise ExportError(f"{path} has another format version than {VERSION}; use the torchprotect that wrote it")
+    if document.get("version") not in READABLE or isinstance(document["version"], bool):
+        raise ExportError(f"{path} has another format version than {READABLE}; use the torchprotect that wrote it")
     return document
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a finished export; all its members but the HMAC are of the type they should be.
+
+    Raises:
+        ExportError: the export is not finished, or the manifest is of another program or version.
+        VerificationError: the manifest is malformed.
+    """
+    path = folder / MANIFEST
+    if not path.exists() and (folder / PLAN).exists():
+        raise ExportError(f"{folder} is an unfinished export; run the export again to finish it")
+    manifest = read_document(path, MANIFEST_FORMAT)
+    wrong = [name for name, fits in _MEMBERS.items() if not fits(manifest.get(name))]
+    if wrong:
+        raise VerificationError(f"{path} is malformed: {', '.join(wrong)} is missing or damaged")
+    return manifest
+
+
+def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the size of all images, where the last step of the transform tells it."""
+    size = manifest["transform"][-1].get("image_size") if manifest["transform"] else None
+    if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
+        return None
+    return size[0], size[1]
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,8 @@ class ShardReport:
         size: bytes.
         sha256: hex digest of the file.
         labels: distinct class numbers in it, as written.
-        skipped: source indices of unreadable images left out.
+        skipped: source indices of images left out, since they could not be read or did not fit.
+        inputs: keyed digest of what the shard was made from; empty where only the manifest tells of the shard.
         max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
             perturbations only.
         mean_distance: mean of these distances.
@@ -109,6 +135,7 @@ class ShardReport:
     sha256: str
     labels: list[int]
     skipped: list[int]
+    inputs: str
     max_distance: float | None = None
     mean_distance: float | None = None
 
@@ -128,7 +155,7 @@ class ShardReport:
         """Rebuild what the manifest keeps of a report."""
         distance = entry.get("distance", {})
         written = entry["count"], entry["size"], entry["sha256"]
-        return cls(index, *written, [], [], distance.get("max"), distance.get("mean"))
+        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"))
 
 
 class Journal:
@@ -145,8 +172,8 @@ class Journal:
         reports = {}
         for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
             try:
-                document = json.loads(line)
-            except (ValueError, RecursionError):
+                document = parse(line)
+            except ValueError:
                 continue
             if isinstance(document, dict) and is_signed(document, self._subkey) and document["plan"] == self._plan:
                 fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
@@ -201,26 +228,47 @@ def _distance(most: float | None, mean: float | None) -> dict[str, Any]:
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hex."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def shard_entries(manifest: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Return the manifest's shards after checking that each entry names a shard and nothing else.
-
-    Raises:
-        VerificationError: the manifest is malformed.
-    """
-    entries = manifest.get("shards")
-    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-        raise VerificationError(f"{path} is malformed: its list of shards is damaged")
-    return entries
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_entry(entry: Any) -> bool:
-    kinds = {"name": str, "count": int, "size": int, "sha256": str}
-    if not isinstance(entry, dict):
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _are_steps(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(step, dict) and isinstance(step.get("name"), str) for step in value
+    )
+
+
+def _are_entries(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_entry(entry, index) for index, entry in enumerate(value))
+
+
+def _is_entry(entry: Any, index: int) -> bool:
+    if not isinstance(entry, dict) or entry.get("name") != shard_name(index):
         return False
-    return all(isinstance(entry.get(field), kind) for field, kind in kinds.items()) and is_shard_name(entry["name"])
+    return _is_count(entry.get("count")) and _is_count(entry.get("size")) and _is_digest(entry.get("sha256"))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("dtype"), str) and value.get("scale") in (1, 255)
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MEMBERS: dict[str, Callable[[Any], bool]] = {
+    "plan": _is_digest,
+    "key": _is_digest,
+    "transform": _are_steps,
+    "plain": _is_plain,
+    "images": _is_count,
+    "labels": _is_count,
+    "shards": _are_entries,
+}

@@ -1,8 +1,7 @@
-"""Shards by hand: a writer that leaves no half shard, and a reader that decodes nothing risky."""
+"""Shards by hand: a writer that leaves no half shard."""
 
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,10 +16,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from torchprotect._files import atomic_file
-from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode
 from torchprotect.data._png import has_png
-from torchprotect.errors import ExportError, InputTypeError
+from torchprotect.errors import InputTypeError
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -189,39 +187,3 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "json": _encode_json,
     "txt": _encode_txt,
 }
-
-
-def read(out: str | os.PathLike[str], **options: Any) -> Any:
-    """Open a finished export as a WebDataset of ``(image, label)``.
-
-    Args:
-        out: folder of the export.
-        **options: further arguments of ``webdataset.WebDataset``, such as ``shardshuffle=100``.
-
-    Returns:
-        An iterable dataset of tensors ``[C, H, W]`` and ints (``None`` where the export has no labels), to be shuffled
-        and batched as any WebDataset. Only PNG, npy and class numbers are decoded; other members raise.
-
-    Raises:
-        ExportError: ``out`` is no finished export.
-    """
-    import webdataset
-
-    folder = Path(out).resolve()
-    path = folder / documents.MANIFEST
-    manifest = documents.read_document(path, documents.MANIFEST_FORMAT)
-    shards = [str(folder / entry["name"]) for entry in documents.shard_entries(manifest, path)]
-    return webdataset.WebDataset(shards, **{"shardshuffle": False, **options}).map(_decode_sample)
-
-
-def _decode_sample(sample: dict[str, Any]) -> tuple[Tensor, int | None]:
-    members = {name: value for name, value in sample.items() if not name.startswith("__")}
-    label = members.pop("cls", None)
-    if len(members) != 1 or not members.keys() <= {"png", "npy"}:
-        raise ExportError(f"a sample holds {sorted(members)}; an export has one png or npy in each")
-    ((kind, content),) = members.items()
-    if kind == "png":
-        image = pil_to_tensor(PIL.Image.open(io.BytesIO(content), formats=["PNG"]))
-    else:
-        image = torch.from_numpy(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-    return image, None if label is None else int(label)

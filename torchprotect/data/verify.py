@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torchprotect.data import manifest as documents
-from torchprotect.errors import ExportError, KeyKindError, VerificationError
+from torchprotect.data._local import require_local
+from torchprotect.errors import KeyKindError, VerificationError
 from torchprotect.keys import Key
 
 
@@ -29,9 +31,9 @@ class VerifyResult:
 
 
 def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
-    """Hash every shard again and compare with the manifest; with the key, check the HMACs too.
+    """Hash every shard again and compare with the manifest, and the plan too; with the key, check the HMACs.
 
-    Without the key this finds damage, but not a manifest that was replaced on purpose.
+    Without the key this finds damage, but not plan and manifest that were replaced on purpose.
 
     Raises:
         ExportError: ``out`` is no finished export.
@@ -39,39 +41,48 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
+    require_local(out)
     folder = Path(out)
-    path = folder / documents.MANIFEST
-    if not path.exists() and (folder / documents.PLAN).exists():
-        raise ExportError(f"{folder} is an unfinished export; run the export again to finish it")
-    manifest = documents.read_document(path, documents.MANIFEST_FORMAT)
-    entries = documents.shard_entries(manifest, path)
-    problems = []
-    for entry in entries:
-        shard = folder / entry["name"]
-        if not shard.is_file():
-            problems.append(f"{shard.name} is missing")
-        elif shard.stat().st_size != entry["size"] or documents.file_sha256(shard) != entry["sha256"]:
-            problems.append(f"{shard.name} was changed")
+    manifest = documents.read_manifest(folder)
+    entries = manifest["shards"]
+    problems = [problem for entry in entries if (problem := _check_shard(folder / entry["name"], entry)) is not None]
     expected = {documents.PLAN, documents.MANIFEST, *(entry["name"] for entry in entries)}
-    if not (folder / documents.PLAN).is_file():
-        problems.append(f"{documents.PLAN} is missing")
+    problems += _check_plan(folder, manifest)
     problems += [f"{extra} does not belong here" for extra in sorted({p.name for p in folder.iterdir()} - expected)]
     if manifest.get("images") != sum(entry["count"] for entry in entries):
         problems.append("the manifest's number of images is not the sum over its shards")
     if key is not None:
-        problems += _check_signatures(folder, key)
+        problems += _check_signatures(folder, manifest, key)
     if problems:
         raise VerificationError(f"{folder} is not what its manifest says: {'; '.join(problems)}")
     return VerifyResult(folder, manifest["images"], len(entries), sum(e["size"] for e in entries), key is not None)
 
 
-def _check_signatures(folder: Path, key: Key) -> list[str]:
-    forms = {documents.PLAN: documents.PLAN_FORMAT, documents.MANIFEST: documents.MANIFEST_FORMAT}
+def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
+    """Return what is wrong with a shard, or ``None``."""
+    try:
+        if path.stat().st_size == entry["size"] and documents.file_sha256(path) == entry["sha256"]:
+            return None
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror})"
+    return f"{path.name} was changed"
+
+
+def _check_plan(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    if not (folder / documents.PLAN).is_file():
+        return [f"{documents.PLAN} is missing"]
+    plan = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
+    return [] if manifest["plan"] == documents.digest(plan) else ["plan and manifest do not belong together"]
+
+
+def _check_signatures(folder: Path, manifest: dict[str, Any], key: Key) -> list[str]:
+    found = {documents.MANIFEST: manifest}
+    if (folder / documents.PLAN).is_file():
+        found[documents.PLAN] = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
     problems = []
-    found = {name: documents.read_document(folder / name, form) for name, form in forms.items()}
-    if found[documents.MANIFEST].get("plan") != documents.digest(found[documents.PLAN]):
-        problems.append("plan and manifest do not belong together")
-    for name, document in found.items():
+    for name, document in sorted(found.items()):
         if document.get("key") != key.fingerprint:
             made_with = str(document.get("key"))[:12]
             problems.append(f"{name} was made with key {made_with!r}, the key given is {key.fingerprint[:12]}")

@@ -3,12 +3,11 @@
 import contextlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchprotect._files import TEMPORARY_SUFFIX, sync_folder
+from torchprotect._files import sync_folder, take_name, temporary_name
 from torchprotect.errors import InputRangeError, ProtectError
 
 _LONGEST = 1_000_000.0  # seconds; SQLite counts milliseconds in 32 bits
@@ -49,10 +48,10 @@ class Database:
         if self.path.exists():
             return
         with self._errors():
-            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{self.path.name}.", self.path.parent)
-            os.close(descriptor)
+            temporary = self.path.with_name(temporary_name())
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             try:
-                with self._connect(Path(name)) as connection:
+                with self._connect(temporary) as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     for statement in self.schema:
                         connection.execute(statement)
@@ -60,9 +59,9 @@ class Database:
                     connection.execute(f"PRAGMA user_version = {self.version}")
                     connection.execute("COMMIT")
                 with contextlib.suppress(FileExistsError):  # another process was faster
-                    os.link(name, self.path)
+                    take_name(temporary, self.path)
             finally:
-                Path(name).unlink()
+                temporary.unlink(missing_ok=True)
             sync_folder(self.path.parent)
 
     @contextlib.contextmanager

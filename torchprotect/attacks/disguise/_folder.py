@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from torchprotect._tarwalk import walk
 from torchprotect.errors import SourceError
 
 ENTRIES = 1_000_000  # files and members looked at, all together
-HEADER = 1 << 20  # bytes of one read while headers are parsed
 
 
 @dataclass
@@ -106,58 +106,31 @@ class Folder:
 
     def _members(self, file: BinaryIO, size: int) -> Iterator[Entry]:
         """Yield the members of an open archive; stops where it is damaged."""
-        last = -1
         try:
-            with tarfile.open(fileobj=_Sparing(file), mode="r:") as archive:  # type: ignore[call-overload]
-                while (info := archive.next()) is not None:
-                    archive.members = []  # tarfile keeps all of them otherwise
-                    if info.offset <= last or not 0 <= info.size <= size - info.offset_data:
-                        raise tarfile.ReadError
-                    last = info.offset
-                    owned = bool(info.uid or info.gid or info.uname or info.gname)
-                    yield self._count(
-                        Entry(
-                            PurePosixPath(info.name),
-                            info.size,
-                            float(info.mtime),
-                            info.mode,
-                            owned,
-                            bool(info.pax_headers),
-                            info.isreg() and not info.issparse(),
-                            True,
-                            file,
-                            info.offset_data,
-                        )
+            for info in walk(file, 0, size):
+                owned = bool(info.uid or info.gid or info.uname or info.gname)
+                yield self._count(
+                    Entry(
+                        PurePosixPath(info.name),
+                        info.size,
+                        float(info.mtime),
+                        info.mode,
+                        owned,
+                        bool(info.pax_headers),
+                        info.isreg() and not info.issparse(),
+                        True,
+                        file,
+                        info.offset_data,
                     )
-                    if self.seen >= ENTRIES:
-                        return
-        except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError):
+                )
+                if self.seen >= ENTRIES:
+                    return
+        except tarfile.ReadError:
             self.unread += 1
 
     def _count(self, entry: Entry) -> Entry:
         self.seen += 1
         return entry
-
-
-class _Sparing:
-    """An open file for tarfile that refuses long reads: an extended header may claim any length."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._place = file, 0
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= HEADER:
-            raise tarfile.ReadError("a header is too long")
-        self._file.seek(self._place)  # whoever reads a member's content moves the file
-        found = self._file.read(size)
-        self._place += len(found)
-        return found
-
-    def seek(self, place: int) -> None:
-        self._place = place
-
-    def tell(self) -> int:
-        return self._place
 
 
 def _raise(error: OSError) -> None:

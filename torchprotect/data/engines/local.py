@@ -56,10 +56,8 @@ def run(
 def _run_in_workers(
     job: Job, tasks: list[tuple[int, Any]], workers: int, lock: SharedDescriptor, advance: Advance
 ) -> Iterator[ShardReport]:
-    context = _context(job)
-    counter = context.Value("q", 0)
+    executor, counter = _make_executor(job, workers, lock)
     waiting, running, seen = iter(tasks), set[Future[ShardReport]](), 0
-    executor = ProcessPoolExecutor(workers, context, _start_worker, (job, lock, counter))
     try:
         while True:
             for index, indices in waiting:
@@ -80,6 +78,19 @@ def _run_in_workers(
         ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[ProcessPoolExecutor, Any]:
+    """Return an executor, and the counter of images done that its workers share."""
+    context = _context(job)
+    try:
+        counter = context.Value("q", 0)
+        return ProcessPoolExecutor(workers, context, _start_worker, (job, lock, counter)), counter
+    except (OSError, ImportError) as error:  # such as a container without /dev/shm
+        raise ExportError(
+            f"worker processes need POSIX semaphores, which this system refuses ({error}); they usually live in "
+            "/dev/shm: mount it, or take workers=0 (--workers 0)"  # noqa: S108 - names it, does not use it
+        ) from error
 
 
 def _context(job: Job) -> multiprocessing.context.BaseContext:

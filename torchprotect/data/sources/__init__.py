@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from torchprotect.data._local import require_local
 from torchprotect.data.sources._base import Sample, Source
-from torchprotect.data.sources.arrays import cifar10, fashion_mnist, mnist
+from torchprotect.data.sources.arrays import fashion_mnist, mnist
+from torchprotect.data.sources.cifar import cifar10
 from torchprotect.data.sources.dataset import DatasetSource
 from torchprotect.data.sources.folder import ImageFolderSource
 from torchprotect.data.sources.tar import TarSource
@@ -28,6 +30,7 @@ def open_source(spec: str) -> Source:
     Raises:
         SourceError: there is no such source, or it holds no images.
     """
+    require_local(spec)
     scheme, _, rest = spec.partition(":")
     if scheme in _SETS:
         root, _, split = rest.rpartition(":") if rest.rpartition(":")[2] in _SPLITS else (rest, "", "train")
@@ -45,7 +48,9 @@ def _expand(pattern: str) -> list[Path]:
     from webdataset.shardlists import expand_urls
 
     paths = [Path(name) for name in expand_urls(pattern)]
-    missing = [path for path in paths if not path.is_file()]
+    if special := [path for path in paths if path.exists() and not path.is_file()]:
+        raise SourceError(f"{special[0]} is not a regular file; a shard is read by offset")
+    missing = [path for path in paths if not path.exists()]
     if missing:
         raise SourceError(
             f"{missing[0]} does not exist ({len(missing)} of {len(paths)} shards of {pattern} are missing)"
@@ -57,7 +62,7 @@ def as_source(dataset: Any) -> Source:
     """Return ``dataset`` if it is a source, else wrap a map-style dataset of ``(image, label)``.
 
     Raises:
-        ExportError: it has no length.
+        ExportError: it has no length, or it is no data set.
     """
     if isinstance(dataset, str | Path):
         raise ExportError(f"{str(dataset)!r} is a name; open it with data.open_source first")

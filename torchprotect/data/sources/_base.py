@@ -1,9 +1,10 @@
 """What a source of plain images is."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import PIL.Image
 import torch
@@ -14,6 +15,8 @@ from torchprotect.errors import SourceError
 
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # others, such as EPS, are drawn by outside programs
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "ppm", "pgm", "tif", "tiff", "webp")
+
+_CHANNELS = {"1": 1, "L": 1, "P": 3, "CMYK": 3, "YCbCr": 3, "RGB": 3}  # of the tensor a mode becomes
 
 
 class Sample(NamedTuple):
@@ -26,11 +29,16 @@ class Sample(NamedTuple):
 class Source(Protocol):
     """Plain images read by index. A source can be pickled, for worker processes.
 
+    A source may also have ``known_labels() -> list[int | None]``, all labels, and ``shape(index) -> (C, H, W)``, each
+    without decoding an image: an export then finds samples that do not fit before it writes a shard.
+
     Attributes:
         folders: folders that are searched or read as a whole; an export refuses to write in there.
+        left_out: what the source found and does not give, and how many of each.
     """
 
     folders: tuple[Path, ...]
+    left_out: Counter[str]
 
     def __len__(self) -> int: ...
 
@@ -40,20 +48,51 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """Return what the source calls a sample; it stays out of the export."""
 
+    def locate(self, index: int) -> str:
+        """Return where a person finds a sample: its name, and the file that holds it."""
+
     def listing(self) -> Iterator[bytes]:
-        """Yield what identifies the source's content without decoding it."""
+        """Yield what tells this source from another one, whatever its files hold: the names of the samples."""
+
+    def content(self, indices: list[int]) -> Iterator[bytes]:
+        """Yield what changes when one of these samples is replaced, as far as it is known without decoding them."""
 
 
 def to_tensor(picture: PIL.Image.Image) -> Tensor:
     """Turn a PIL image into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` where that would lose something."""
-    if picture.mode in ("1", "L"):
-        picture = picture.convert("L")
-    elif picture.mode in ("P", "CMYK", "YCbCr", "RGB") and "transparency" not in picture.info:
-        picture = picture.convert("RGB")
-    else:
-        raise ValueError(f"mode {picture.mode} has transparency or more than 8 bits; convert it to grey or RGB")
-    tensor: Tensor = pil_to_tensor(picture)
+    channels = require_lossless(picture)
+    tensor: Tensor = pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
     return tensor
+
+
+def require_lossless(picture: PIL.Image.Image) -> int:
+    """Return the number of channels a picture has as a tensor, 1 or 3; nothing is decoded for it.
+
+    Raises:
+        ValueError: 8 bits a channel, without transparency, and a single frame do not hold all of it.
+    """
+    if picture.mode not in _CHANNELS or _bits(picture) > 8:
+        raise ValueError(f"{_mode(picture)} has transparency or more than 8 bits; convert it to 8-bit grey or RGB")
+    if "transparency" in picture.info:
+        raise ValueError(f"mode {picture.mode} with a transparent colour; convert it to grey or RGB")
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # a JPEG with previews or a gain map: its first picture is the picture
+        raise ValueError(f"it holds {frames} frames or pages; write each into a file of its own")
+    return _CHANNELS[picture.mode]
+
+
+def _bits(picture: PIL.Image.Image) -> int:
+    """Return the bits a channel has in the file. Pillow reduces 16-bit RGB to 8 bits without a word."""
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]  # BitsPerSample
+    reading: Any = [tile[3] for tile in getattr(picture, "tile", ())]  # how Pillow will decode the file
+    if picture.format == "PPM":
+        return max((16 for args in reading if isinstance(args, tuple) and args[-1] > 255), default=8)
+    return max((16 for args in reading if ";16" in str(args)), default=8)
+
+
+def _mode(picture: PIL.Image.Image) -> str:
+    return f"mode {picture.mode}" + (f" of {_bits(picture)} bits" if _bits(picture) > 8 else "")
 
 
 def decode(content: bytes, name: str) -> Tensor:
@@ -66,8 +105,25 @@ def decode(content: bytes, name: str) -> Tensor:
         with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             return to_tensor(picture)
     except Exception as error:  # a decoder fails in many ways on a broken file
-        reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
-        raise SourceError(f"cannot read image {name}: {reason}; mend it, or skip unreadable images") from error
+        raise _unreadable(name, error) from error
+
+
+def decode_shape(file: BinaryIO, name: str) -> tuple[int, int, int]:
+    """Return the shape ``(C, H, W)`` that :func:`decode` would give, from the header alone.
+
+    Raises:
+        SourceError: the header cannot be read, or the picture would be refused.
+    """
+    try:
+        with PIL.Image.open(file, formats=_FORMATS) as picture:
+            return require_lossless(picture), picture.height, picture.width
+    except Exception as error:  # a decoder fails in many ways on a broken file
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> SourceError:
+    reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
+    return SourceError(f"cannot read image {name}: {reason}; mend it, or skip unreadable images")
 
 
 def require_image(image: Tensor, name: str) -> Tensor:

@@ -1,11 +1,10 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 as torchvision keeps them on disk, held in memory as arrays."""
+"""Data sets held in memory as arrays: MNIST and Fashion-MNIST as torchvision keeps them on disk."""
 
 import gzip
 import hashlib
 import math
-import tarfile
-import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from torchprotect.data.sources._base import Sample
 from torchprotect.errors import SourceError
 
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
-_CIFAR_ARCHIVE = "cifar-10-python.tar.gz"
-_CIFAR_FOLDER = "cifar-10-batches-py"
 
 
 class ArraySource:
@@ -27,6 +24,7 @@ class ArraySource:
 
     def __init__(self, name: str, folder: Path, images: NDArray[np.uint8], labels: NDArray[Any]) -> None:
         self.folders: tuple[Path, ...] = (folder,)
+        self.left_out: Counter[str] = Counter()
         self._name, self._images, self._labels = name, images, labels
 
     def __len__(self) -> int:
@@ -44,11 +42,23 @@ class ArraySource:
         labels: list[int] = self._labels.tolist()
         return labels
 
+    def locate(self, index: int) -> str:
+        """Return the name: the images of a set are all in one file."""
+        return self.name(index)
+
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """Return the shape that all images have."""
+        _, channels, height, width = self._images.shape
+        return channels, height, width
+
     def listing(self) -> Iterator[bytes]:
-        """Yield digests of images and labels."""
-        yield self._name.encode()
-        yield hashlib.sha256(np.ascontiguousarray(self._images).data).digest()
-        yield hashlib.sha256(np.asarray(self._labels, dtype="<i8").tobytes()).digest()
+        """Yield the name of the set, and how many images it has."""
+        yield f"{self._name}\0{len(self)}".encode()
+
+    def content(self, indices: list[int]) -> Iterator[bytes]:
+        """Yield a digest of each image, and its label."""
+        for index in indices:
+            yield hashlib.sha256(self._images[index].tobytes()).digest() + str(self._labels[index]).encode()
 
 
 def mnist(root: Path, split: str) -> ArraySource:
@@ -59,27 +69,6 @@ def mnist(root: Path, split: str) -> ArraySource:
 def fashion_mnist(root: Path, split: str) -> ArraySource:
     """Read Fashion-MNIST from torchvision's ``root``; ``split`` is ``train`` or ``test``."""
     return _idx_source("fashion-mnist", root / "FashionMNIST" / "raw", split)
-
-
-def cifar10(root: Path, split: str) -> ArraySource:
-    """Read CIFAR-10 from torchvision's ``root``; ``split`` is ``train`` or ``test``.
-
-    torchvision itself opens the batches, which are pickles, after checking their MD5 sums. A packed archive is unpacked
-    into a temporary folder for the moment of reading.
-    """
-    from torchvision.datasets import CIFAR10
-
-    try:
-        if (root / _CIFAR_FOLDER).is_dir() or not (root / _CIFAR_ARCHIVE).is_file():
-            loaded = CIFAR10(root, train=split == "train")
-        else:
-            with tempfile.TemporaryDirectory() as folder, tarfile.open(root / _CIFAR_ARCHIVE) as archive:
-                archive.extractall(folder, filter="data")
-                loaded = CIFAR10(folder, train=split == "train")
-    except (RuntimeError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise SourceError(f"no intact CIFAR-10 in {root}: expected {_CIFAR_FOLDER}/ or {_CIFAR_ARCHIVE}") from error
-    images, labels = loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets)
-    return ArraySource(f"cifar10/{split}", root / _CIFAR_FOLDER, images, labels)
 
 
 def _idx_source(name: str, folder: Path, split: str) -> ArraySource:

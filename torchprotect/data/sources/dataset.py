@@ -1,12 +1,15 @@
 """Any map-style dataset of ``(image, label)`` as a source."""
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 from torchprotect.data.sources._base import Sample, require_image, to_tensor
@@ -19,11 +22,16 @@ class DatasetSource:
     """Reads a dataset by index. Its own transforms must not draw random numbers."""
 
     def __init__(self, dataset: Any) -> None:
+        if isinstance(dataset, DataLoader):
+            raise ExportError(
+                "an export reads by index, so it takes the data set, not a DataLoader: give loader.dataset"
+            )
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise ExportError(
                 f"an export reads by index, but {type(dataset).__name__} has no length; write it with data.ShardWriter"
             )
         self.folders: tuple[Path, ...] = ()
+        self.left_out: Counter[str] = Counter()
         self._dataset = dataset
 
     def __len__(self) -> int:
@@ -34,23 +42,30 @@ class DatasetSource:
             item = self._dataset[index]
         except Exception as error:  # decoders fail in many ways on a broken file
             raise SourceError(f"cannot read sample {index}: {error}") from error
-        image, label = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
         try:
-            tensor = _to_plain_tensor(image)
-            number = None if label is None else _to_class(label)
+            image, label = _take_apart(item)
+            sample = Sample(_to_plain_tensor(image), None if label is None else _to_class(label))
         except (TypeError, ValueError) as error:
             raise SourceError(f"sample {index} is not (image, class number): {error}") from error
-        return Sample(require_image(tensor, str(index)), number)
+        require_image(sample.image, str(index))
+        return sample
 
     def name(self, index: int) -> str:
         """Return the index."""
         return str(index)
 
+    def locate(self, index: int) -> str:
+        """Return the index."""
+        return str(index)
+
     def listing(self) -> Iterator[bytes]:
-        """Yield type and length of the dataset, and digests of a few samples: reading all would take too long."""
+        """Yield type and length of the dataset."""
         yield f"{type(self._dataset).__qualname__}\0{len(self)}".encode()
-        step = max(1, len(self) // _LISTED)
-        for index in range(0, len(self), step):
+
+    def content(self, indices: list[int]) -> Iterator[bytes]:
+        """Yield digests of at most 16 evenly spaced samples: reading all of them could take as long as an export."""
+        step = -(-len(indices) // _LISTED) or 1
+        for index in indices[::step]:
             try:
                 image, label = self[index]
             except SourceError:
@@ -59,18 +74,42 @@ class DatasetSource:
                 yield hashlib.sha256(image.contiguous().numpy().tobytes()).digest() + str(label).encode()
 
 
+def _take_apart(item: Any) -> tuple[Any, Any]:
+    """Return image and label of an item: a pair, or an image alone.
+
+    Raises:
+        TypeError: it is a dictionary, of which something could be lost.
+    """
+    if isinstance(item, Mapping):
+        names = ", ".join(repr(name) for name in item)
+        raise TypeError(
+            f"it is a dictionary with {names}; wrap the data set in one whose __getitem__ returns "
+            "(sample['image'], sample['label']), whatever these are called"
+        )
+    return (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
+
+
 def _to_plain_tensor(image: Any) -> Tensor:
     if isinstance(image, PIL.Image.Image):
         return to_tensor(image)
     if isinstance(image, tv_tensors.Image):
         return image.as_subclass(Tensor)
+    if isinstance(image, np.ndarray):
+        raise TypeError(
+            "the image is a NumPy array, whose channels may come first or last; convert it with "
+            "torchvision.transforms.v2.functional.to_image or PIL.Image.fromarray"
+        )
     if type(image) is not Tensor:
-        raise TypeError(f"the image is a {type(image).__name__}, not a PIL image or a tensor")
+        raise TypeError(f"the image is of type {type(image).__name__}, not a PIL image or a tensor")
     return image
 
 
 def _to_class(label: Any) -> int:
-    number = label.item() if isinstance(label, Tensor) or hasattr(label, "item") else label
+    if isinstance(label, Tensor | np.ndarray | list) and len(np.shape(label)) and np.size(label) != 1:
+        raise TypeError(
+            f"the label has the shape {list(np.shape(label))}, not one class number; of a one-hot label take argmax()"
+        )
+    number = label.item() if hasattr(label, "item") else label
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise TypeError(f"the label is a {type(label).__name__}, not a class number from 0 up")
+        raise TypeError(f"the label is {type(label).__name__} {number!r:.40}, not a class number from 0 up")
     return number

@@ -1,24 +1,38 @@
 """An image folder: ``root/class/picture.png``, classes numbered in sorted order as in torchvision's ``ImageFolder``."""
 
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
+from torchprotect._files import open_regular
+from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode, decode_shape
 from torchprotect.errors import SourceError
+
+_EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
 
 
 class ImageFolderSource:
-    """Images in one folder a class, at any depth below it."""
+    """Images in one folder a class, at any depth below it.
+
+    Names that begin with a dot, such as ``._a.png`` or ``.git``, and ``__MACOSX`` are left out and counted, as are
+    files that are no pictures and pictures outside the class folders. Links are followed, but not in circles.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folders: tuple[Path, ...] = (root,)
-        classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        self.left_out: Counter[str] = Counter()
         self._files: list[str] = []
         self._labels: list[int] = []
-        for label, name in enumerate(classes):
-            files = sorted(_images_below(root / name), key=lambda path: path.relative_to(root).parts)
+        for label, name in enumerate(self._classes()):
+            files = sorted(self._pictures(root / name), key=lambda path: path.relative_to(root).parts)
+            if not files:
+                raise SourceError(
+                    f"class folder {root / name} holds no images (png, {_EXTENSIONS}): without it all later "
+                    "classes would have other numbers; add its images or remove the folder"
+                )
             self._files += [path.relative_to(root).as_posix() for path in files]
             self._labels += [label] * len(files)
         if not self._files:
@@ -30,7 +44,8 @@ class ImageFolderSource:
     def __getitem__(self, index: int) -> Sample:
         path = self.root / self._files[index]
         try:
-            content = path.read_bytes()
+            with open_regular(path) as file:
+                content = file.read()
         except OSError as error:
             raise SourceError(f"cannot read image {path}: {error.strerror}") from error
         return Sample(decode(content, str(path)), self._labels[index])
@@ -39,28 +54,96 @@ class ImageFolderSource:
         """Return the file's path below the root."""
         return self._files[index]
 
+    def locate(self, index: int) -> str:
+        """Return the file's path."""
+        return str(self.root / self._files[index])
+
     def known_labels(self) -> list[int]:
         """Return all labels; no image is read for it."""
         return self._labels
 
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """Return the shape of an image; its header is read for it."""
+        path = self.root / self._files[index]
+        try:
+            with open_regular(path) as file:
+                return decode_shape(file, str(path))
+        except OSError as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(f"cannot read image {path}: {error.strerror}") from error
+
     def listing(self) -> Iterator[bytes]:
-        """Yield path and size of each file."""
-        for file in self._files:
-            path = self.root / file
-            size = path.stat().st_size if path.exists() else -1
-            yield f"{file}\0{size}".encode(errors="surrogateescape")
+        """Yield the path of each file below the root."""
+        return (os.fsencode(file) for file in self._files)
+
+    def content(self, indices: list[int]) -> Iterator[bytes]:
+        """Yield size and time of the last change, in nanoseconds, of each file."""
+        for index in indices:
+            try:
+                state = (self.root / self._files[index]).stat()
+            except OSError:
+                yield b"missing"
+            else:
+                yield f"{state.st_size} {state.st_mtime_ns}".encode()
+
+    def _classes(self) -> list[str]:
+        """Return the names of the class folders, sorted."""
+        classes = []
+        for entry in _entries(self.root):
+            if _is_hidden(entry.name):
+                self._leave_out_hidden(entry.name)
+            elif entry.is_dir():
+                classes.append(entry.name)
+            else:
+                self.left_out["file outside the class folders"] += 1
+        return sorted(classes)
+
+    def _pictures(self, top: Path) -> Iterator[Path]:
+        """Yield pictures at any depth; what cannot be opened shows when it is read."""
+        waiting = [(top, frozenset({_identity(self.root)}))]
+        while waiting:
+            folder, above = waiting.pop()
+            if (identity := _identity(folder)) in above:
+                raise SourceError(f"{folder} is a link to a folder above it: its images would come again; remove it")
+            for entry in _entries(folder):
+                path = folder / entry.name
+                if _is_hidden(entry.name):
+                    self._leave_out_hidden(entry.name)
+                elif entry.is_dir():
+                    waiting.append((path, above | {identity}))
+                elif path.suffix[1:].lower() not in IMAGE_EXTENSIONS:
+                    self.left_out[f"{path.suffix.lower() or 'extensionless'} file in the class folders"] += 1
+                else:
+                    _require_file(path, entry)
+                    yield path
+
+    def _leave_out_hidden(self, name: str) -> None:
+        self.left_out["__MACOSX folder" if name == "__MACOSX" else "hidden file or folder"] += 1
 
 
-_EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    """Yield pictures at any depth, links followed; what cannot be opened shows when it is read."""
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise SourceError(f"cannot search {folder}: {error.strerror}") from error
 
-    def stop(error: OSError) -> None:
-        raise SourceError(f"cannot search {error.filename}: {error.strerror}") from error
 
-    for place, _, names in os.walk(folder, onerror=stop, followlinks=True):
-        for name in names:
-            if Path(name).suffix[1:].lower() in IMAGE_EXTENSIONS:
-                yield Path(place, name)
+def _identity(folder: Path) -> tuple[int, int]:
+    state = folder.stat()
+    return state.st_dev, state.st_ino
+
+
+def _require_file(path: Path, entry: os.DirEntry[str]) -> None:
+    """Refuse a FIFO, a socket or a device: reading it could wait for ever. A broken link shows when it is read."""
+    if not entry.is_file() and path.exists():
+        kind = _KINDS[stat.filemode(path.stat().st_mode)[0]]
+        raise SourceError(f"{path} is a {kind}, not a picture file; remove it from the folder")
+
+
+_KINDS = {"p": "FIFO", "s": "socket", "c": "device", "b": "device"}

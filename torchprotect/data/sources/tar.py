@@ -1,28 +1,33 @@
 """WebDataset shards, indexed once and read by offset."""
 
-import contextlib
 import gzip
+import hashlib
+import io
 import os
-import re
-import shutil
 import tarfile
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from torchprotect._files import open_regular
 from torchprotect.data._lock import SharedDescriptor
-from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
+from torchprotect.data.sources._base import Sample, decode, decode_shape
+from torchprotect.data.sources._tar_index import index_archives
 from torchprotect.errors import SourceError
 
 _OPEN_FILES = 64
-_SAMPLE_NAME = re.compile(r"((?:.*/)?[^./]+)[.]([^/]*)")  # hidden files, such as macOS adds, are passed over
+_CHUNK = 1 << 20
 
 
-class _Image(NamedTuple):
+class _Row(NamedTuple):
+    """Where a sample is: number of the file, the image's offset and size, the label or -1."""
+
     file: int
     offset: int
     size: int
@@ -32,28 +37,31 @@ class _Image(NamedTuple):
 class TarSource:
     """Samples ``KEY.png`` (or another image format) with ``KEY.cls`` in local tar files, gzipped or not.
 
-    Gzipped files are unpacked into one temporary file without a name, which vanishes with the last process that reads
-    it. Other members of a sample are left aside.
+    As in webdataset, neighbours whose names are equal up to the first dot are one sample. Several archives in one file
+    (``cat a.tar b.tar``) and hard links inside an archive are followed; what cannot be followed is refused. Other
+    members of a sample, and groups without image and label, are left out and counted. Gzipped files are unpacked into
+    one temporary file without a name, which vanishes with the last process that reads it.
     """
 
     def __init__(self, paths: list[Path]) -> None:
         self.folders: tuple[Path, ...] = ()
+        self.left_out: Counter[str] = Counter()
         self._paths = paths
         self._handles: dict[int, int] = {}
         self._unpacked: SharedDescriptor | None = None
         self._keys: list[str] = []
-        rows: list[_Image] = []
-        with contextlib.ExitStack() as stack:
+        rows: list[_Row] = []
+        with ExitStack() as stack:
             store = stack.enter_context(tempfile.TemporaryFile()) if any(map(_is_gzipped, paths)) else None
             for number, path in enumerate(paths):
                 try:
-                    for key, row in _index(path, number, store):
+                    for key, member in self._index(path, store):
                         self._keys.append(key)
-                        rows.append(row)
+                        rows.append(_Row(number, member.offset, member.size, member.label))
+                except SourceError:
+                    raise
                 except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-                    raise (
-                        error if isinstance(error, SourceError) else SourceError(f"cannot read {path}: {error}")
-                    ) from error
+                    raise SourceError(f"cannot read {path}: {error}") from error
             if store is not None:
                 store.flush()
                 self._unpacked = SharedDescriptor(os.dup(store.fileno()))
@@ -65,26 +73,66 @@ class TarSource:
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Sample:
-        row = _Image(*self._rows[index].tolist())
-        name = f"{self._keys[index]} in {self._paths[row.file]}"
+        name = self.locate(index)
         try:
-            content = os.pread(self._descriptor(row.file), row.size, row.offset)
+            content, label = self._read(index)
         except OSError as error:
-            raise SourceError(f"cannot read image {name}: {error.strerror}") from error
-        return Sample(decode(content, name), None if row.label < 0 else row.label)
+            raise SourceError(f"cannot read image {name}: {error.strerror or error}") from error
+        return Sample(decode(content, name), label)
 
     def name(self, index: int) -> str:
         """Return the sample's key, as webdataset calls it."""
         return self._keys[index]
 
+    def locate(self, index: int) -> str:
+        """Return the sample's key and the file it is in."""
+        return f"{self._keys[index]} in {self._paths[self._row(index).file]}"
+
     def known_labels(self) -> list[int | None]:
         """Return all labels; no image is read for it."""
         return [None if label < 0 else label for label in self._rows[:, -1].tolist()]
 
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """Return the shape of an image; its header is read for it."""
+        row = self._row(index)
+        window: Any = io.BufferedReader(_Window(self._descriptor(row.file), row.offset, row.size))
+        return decode_shape(window, self.locate(index))
+
     def listing(self) -> Iterator[bytes]:
-        """Yield key, size and label of each sample."""
-        for key, (_, _, size, label) in zip(self._keys, self._rows.tolist(), strict=True):
-            yield f"{key}\0{size}\0{label}".encode(errors="surrogateescape")
+        """Yield the key of each sample."""
+        return (key.encode(errors="surrogateescape") for key in self._keys)
+
+    def content(self, indices: list[int]) -> Iterator[bytes]:
+        """Yield a digest of each image's file, and its label."""
+        for index in indices:
+            try:
+                body, label = self._read(index)
+            except OSError:
+                yield b"missing"
+            else:
+                yield hashlib.sha256(body).digest() + str(label).encode()
+
+    def _index(self, path: Path, store: Any) -> Iterator[tuple[str, Any]]:
+        """Yield key and place of each image in a file; images of gzipped files lie in ``store``."""
+        with open_regular(path) as file:
+            if not _is_gzipped(path):
+                yield from index_archives(file, 0, os.fstat(file.fileno()).st_size, path, self.left_out)
+                return
+            start = store.seek(0, os.SEEK_END)
+            with gzip.open(file) as packed:
+                while block := packed.read(_CHUNK):
+                    store.write(block)
+        yield from index_archives(store, start, store.seek(0, os.SEEK_END), path, self.left_out)
+
+    def _row(self, index: int) -> _Row:
+        return _Row(*self._rows[index].tolist())
+
+    def _read(self, index: int) -> tuple[bytes, int | None]:
+        row = self._row(index)
+        content = os.pread(self._descriptor(row.file), row.size, row.offset)
+        if len(content) < row.size:
+            raise OSError(f"{self._paths[row.file]} has become shorter since it was opened")
+        return content, None if row.label < 0 else row.label
 
     def _descriptor(self, file: int) -> int:
         if self._unpacked is not None and _is_gzipped(self._paths[file]):
@@ -109,59 +157,25 @@ def _is_gzipped(path: Path) -> bool:
     return path.suffix in (".gz", ".tgz")
 
 
-def _index(path: Path, number: int, store: Any) -> Iterator[tuple[str, _Image]]:
-    """Yield key and place of each image in a shard; images of gzipped shards lie in ``store``."""
-    if not _is_gzipped(path):
-        with path.open("rb") as file:
-            yield from _index_file(file, path, number)
-        return
-    start = store.seek(0, os.SEEK_END)
-    with gzip.open(path) as packed:
-        shutil.copyfileobj(packed, store, 1 << 20)
-    store.seek(start)
-    yield from _index_file(store, path, number)
+class _Window(io.RawIOBase):
+    """A part of an open file as a file of its own."""
 
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor, self._offset, self._size, self._place = descriptor, offset, size, 0
 
-def _index_file(file: Any, path: Path, number: int) -> Iterator[tuple[str, _Image]]:
-    place: tuple[int, int] | None = None
-    label, current = -1, ""
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # keeps memory flat
-            named = _SAMPLE_NAME.fullmatch(member.name)
-            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or named is None:
-                continue
-            key, extension = named.groups()
-            if key.startswith("__") and key.endswith("__"):
-                continue
-            if key != current and current:
-                yield current, _require_image(place, label, current, path, number)
-                place, label = None, -1
-            current, extension = key, extension.lower()
-            if extension in IMAGE_EXTENSIONS:
-                if place is not None:
-                    raise SourceError(f"sample {key} in {path} holds two images; keep one")
-                place = member.offset_data, member.size
-            elif extension == "cls":
-                label = _label(file, member, key, path)
-        file.seek(archive.offset)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes any bad header for the end
-            raise SourceError(f"{path} is truncated or damaged: it does not end as a tar file does")
-    if current:
-        yield current, _require_image(place, label, current, path, number)
+    def readable(self) -> bool:
+        return True
 
+    def seekable(self) -> bool:
+        return True
 
-def _require_image(place: tuple[int, int] | None, label: int, key: str, path: Path, number: int) -> _Image:
-    if place is None:
-        raise SourceError(f"sample {key} in {path} holds no image ({', '.join(IMAGE_EXTENSIONS)})")
-    return _Image(number, *place, label)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence])
+        return self._place
 
-
-def _label(file: Any, member: tarfile.TarInfo, key: str, path: Path) -> int:
-    position = file.tell()
-    file.seek(member.offset_data)
-    text = file.read(min(member.size, 32)).strip()
-    file.seek(position)
-    if not text.isdigit() or len(text) > 18:  # int64
-        raise SourceError(f"the .cls of sample {key} in {path} is no class number")
-    return int(text)
+    def readinto(self, buffer: Any) -> int:
+        count = max(0, min(len(buffer), self._size - self._place))
+        found = os.pread(self._descriptor, count, self._offset + self._place)
+        buffer[: len(found)] = found
+        self._place += len(found)
+        return len(found)

@@ -1,0 +1,83 @@
+"""The members of tar archives, whatever the file holds: bounded reads, one kind of error, no silent end."""
+
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+_HEADER_LIMIT = 1 << 20  # bytes of one read while headers are parsed; extended headers may claim any length
+_CHUNK = 1 << 16
+
+
+def walk(file: BinaryIO, start: int, end: int) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of the archive, or of several archives one after the other, in ``file[start:end]``.
+
+    Offsets of the members count from the start of the file. ``tarfile`` takes a bad header, or the end of the file, for
+    the end of the archive; here each archive must end in a block of zeros.
+
+    Raises:
+        tarfile.ReadError: the file is truncated or damaged, or a member does not lie within it.
+    """
+    place = _skip_zeros(file, start, end)
+    while place < end:
+        window = _Window(file, place, end)
+        try:
+            with tarfile.open(fileobj=cast(BinaryIO, window), mode="r:") as archive:
+                yield from _checked(archive, end)
+                ended = archive.offset
+        except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
+            raise tarfile.ReadError(f"damaged after byte {window.tell():,}: {error}") from error
+        after = _skip_zeros(file, ended, end)
+        if ended == place or after < min(ended + tarfile.BLOCKSIZE, end) or ended >= end:
+            raise tarfile.ReadError(f"truncated or damaged: no member and no end of the archive at byte {ended:,}")
+        place = after
+
+
+def _checked(archive: tarfile.TarFile, end: int) -> Iterator[tarfile.TarInfo]:
+    last = -1
+    while (member := archive.next()) is not None:
+        archive.members = []  # type: ignore[attr-defined]  # keeps memory flat
+        holds_data = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
+        if member.offset <= last or member.size < 0 or (holds_data and member.size > end - member.offset_data):
+            raise tarfile.ReadError(f"member {member.name!r} does not lie within the file")
+        last = member.offset
+        yield member
+
+
+def _skip_zeros(file: BinaryIO, place: int, end: int) -> int:
+    """Return where the first block begins, from ``place`` on, that is not zero throughout, or ``end``."""
+    while place < end:
+        file.seek(place)
+        chunk = file.read(min(_CHUNK, end - place))
+        if not chunk:
+            return end
+        rest = chunk.lstrip(b"\0")
+        if rest:
+            return place + (len(chunk) - len(rest)) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        place += len(chunk)
+    return end
+
+
+class _Window:
+    """An open file as ``tarfile`` may read it: from ``place`` to ``end``, a little at a time.
+
+    It keeps its own position, since whoever reads a member's content moves that of the file.
+    """
+
+    def __init__(self, file: BinaryIO, place: int, end: int) -> None:
+        self._file, self._place, self._end = file, place, end
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER_LIMIT:
+            raise tarfile.ReadError("a header is too long")
+        if not 0 <= self._place < self._end:
+            return b""
+        self._file.seek(self._place)
+        found = self._file.read(min(size, self._end - self._place))
+        self._place += len(found)
+        return found
+
+    def seek(self, place: int) -> None:
+        self._place = place
+
+    def tell(self) -> int:
+        return self._place

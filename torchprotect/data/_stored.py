@@ -1,0 +1,130 @@
+"""The samples of one shard, as they were written. Every byte is accounted for, to the end of the file."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from torch import Tensor
+
+from torchprotect._files import open_regular
+from torchprotect.data._decode import decode
+from torchprotect.data._tar import BLOCK, parse_header
+from torchprotect.errors import VerificationError
+
+_MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
+_CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")  # int64
+_CHUNK = 1 << 20
+
+
+class Stored(NamedTuple):
+    """One sample of an export: its id, the image ``[C, H, W]``, and its class number, if it has one."""
+
+    id: str
+    image: Tensor
+    label: int | None
+
+
+def read_shard(
+    path: Path, entry: dict[str, Any], image_size: tuple[int, int] | None, *, verify: bool = True
+) -> Iterator[Stored]:
+    """Yield the samples of a shard, and check what the manifest says of it.
+
+    Args:
+        path: of the shard.
+        entry: what the manifest says of it.
+        image_size: that the images must have, where the manifest tells it.
+        verify: compare the SHA-256 of the file too, after its last sample.
+
+    Raises:
+        VerificationError: the shard is damaged, or another one than the manifest's.
+    """
+    try:
+        with open_regular(path) as file:
+            yield from _Reading(file, path, entry, image_size).samples(verify)
+    except OSError as error:
+        if isinstance(error, VerificationError):
+            raise
+        raise VerificationError(f"cannot read {path}: {error.strerror}") from error
+
+
+class _Reading:
+    """One pass through the file of a shard."""
+
+    def __init__(self, file: BinaryIO, path: Path, entry: dict[str, Any], size: tuple[int, int] | None) -> None:
+        self._file, self._path, self._entry, self._image_size = file, path, entry, size
+        self._digest, self._place, self._count = hashlib.sha256(), 0, 0
+
+    def samples(self, verify: bool) -> Iterator[Stored]:
+        stated = self._entry["size"]
+        if (found := os.fstat(self._file.fileno()).st_size) != stated:
+            raise self._damage(f"it has {found:,} bytes, the manifest says {stated:,}")
+        image: tuple[str, str, Tensor] | None = None
+        for name, content in self._members():
+            named = _MEMBER.fullmatch(name)
+            if named is None:
+                raise self._damage(f"member {name!r} is not ID.png, ID.npy or ID.cls")
+            identity, kind = named.groups()
+            if kind == "cls":
+                if image is None or image[0] != identity or not _CLASS_NUMBER.fullmatch(content):
+                    raise self._damage(f"{name} is no class number behind its image")
+                yield self._counted(identity, image[2], int(content))
+                image = None
+            else:
+                if image is not None:
+                    yield self._counted(image[0], image[2], None)
+                image = identity, kind, self._decode(kind, content, name)
+        if image is not None:
+            yield self._counted(image[0], image[2], None)
+        self._check_end(verify)
+
+    def _members(self) -> Iterator[tuple[str, bytes]]:
+        while (header := self._take(BLOCK)) != bytes(BLOCK):
+            try:
+                name, size = parse_header(header)
+            except ValueError:
+                raise self._damage(f"there is no header of a member at byte {self._place - BLOCK:,}") from None
+            content = self._take(size)
+            self._take(-size % BLOCK)
+            yield name, content
+
+    def _take(self, size: int) -> bytes:
+        if size > self._entry["size"] - self._place:
+            raise self._damage("a member does not lie within the file")
+        content = self._file.read(size)
+        if len(content) < size:
+            raise self._damage("it ends too early")
+        self._digest.update(content)
+        self._place += size
+        return content
+
+    def _decode(self, kind: str, content: bytes, name: str) -> Tensor:
+        try:
+            image = decode(kind, content)
+        except ValueError as error:
+            raise self._damage(f"{name}: {error}") from error
+        size = (image.shape[-2], image.shape[-1])
+        if self._image_size is not None and size != self._image_size:
+            raise self._damage(f"{name} has {size[0]} x {size[1]} pixels, the manifest says {self._image_size}")
+        return image
+
+    def _counted(self, identity: str, image: Tensor, label: int | None) -> Stored:
+        self._count += 1
+        return Stored(identity, image, label)
+
+    def _check_end(self, verify: bool) -> None:
+        if self._count != self._entry["count"]:
+            raise self._damage(f"it holds {self._count:,} samples, the manifest says {self._entry['count']:,}")
+        if not verify:
+            return
+        while block := self._file.read(_CHUNK):
+            self._digest.update(block)
+        if self._digest.hexdigest() != self._entry["sha256"]:
+            raise self._damage("its SHA-256 is not the manifest's")
+
+    def _damage(self, how: str) -> VerificationError:
+        return VerificationError(
+            f"{self._path} is damaged, or it was replaced: {how}; `torchprotect verify` checks the whole export"
+        )

@@ -1,0 +1,146 @@
+"""Which members of a tar file are samples. Every member is followed, counted or refused; none is dropped."""
+
+import posixpath
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from torchprotect._tarwalk import walk
+from torchprotect.data.sources._base import IMAGE_EXTENSIONS
+from torchprotect.errors import SourceError
+
+_SAMPLE_NAME = re.compile(r"((?:.*/)?[^./]+)[.]([^/]*)", re.DOTALL)  # webdataset's key and extension
+_LABEL_DIGITS = 18  # int64
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+
+
+class ImageMember(NamedTuple):
+    """Where an image's file begins, its size in bytes, and the label of its sample, or -1."""
+
+    offset: int
+    size: int
+    label: int
+
+
+class _Group:
+    """The members of one sample so far."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.image: tuple[str, int, int] | None = None  # name, offset, size
+        self.label: tuple[str, int] | None = None  # name, class number
+        self.others: list[str] = []
+
+
+def index_archives(
+    file: BinaryIO, start: int, end: int, path: Path, left_out: Counter[str]
+) -> Iterator[tuple[str, ImageMember]]:
+    """Yield key and image of each sample of the archives in ``file[start:end]``.
+
+    Args:
+        file: open for reading.
+        start: where the first archive begins.
+        end: where the last one ends.
+        path: of the file, for messages.
+        left_out: counts what is not given.
+
+    Raises:
+        SourceError: a member breaks a rule; the message names both.
+        tarfile.ReadError: the file is damaged.
+    """
+    group: _Group | None = None
+    regular: dict[str, tuple[int, int]] = {}  # hard links refer to members before them
+    for member in walk(file, start, end):
+        if member.type in _PLAIN and not member.issparse():
+            regular[posixpath.normpath(member.name)] = member.offset_data, member.size
+        named = _SAMPLE_NAME.fullmatch(member.name)
+        if member.isdir():
+            continue
+        if named is None or _is_special(named[1]):
+            left_out[_nature_of_nameless(member.name)] += 1
+            continue
+        key, extension = named[1], named[2].rpartition(".")[2].lower()
+        if group is not None and group.key != key:
+            yield from _finish(group, path, left_out)
+        if group is None or group.key != key:
+            group = _Group(key)
+        if extension in IMAGE_EXTENSIONS:
+            _add_image(group, member, _locate(member, regular, path), path)
+        elif extension == "cls":
+            _add_label(group, member, _locate(member, regular, path), file, path)
+        else:
+            group.others.append(extension)
+    if group is not None:
+        yield from _finish(group, path, left_out)
+
+
+def _is_special(key: str) -> bool:
+    """Return whether webdataset takes a key for its own, such as ``__info__``."""
+    return key.startswith("__") and key.endswith("__")
+
+
+def _nature_of_nameless(name: str) -> str:
+    base = posixpath.basename(name)
+    if base.startswith("."):
+        return "hidden member"
+    return "special member" if base.startswith("__") else "member without an extension"
+
+
+def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: Path) -> tuple[int, int]:
+    """Return offset and size of a member's content, following a hard link."""
+    if member.type in _PLAIN and not member.issparse():
+        return member.offset_data, member.size
+    if member.islnk():
+        target = posixpath.normpath(member.linkname)
+        if target in regular:
+            return regular[target]
+        raise SourceError(
+            f"member {member.name} of {path} is a hard link to {member.linkname}, which does not stand before it in "
+            "the archive; pack the files again with tar --hard-dereference"
+        )
+    if member.issym():
+        raise SourceError(
+            f"member {member.name} of {path} is a symbolic link; pack the files again with tar --dereference"
+        )
+    kind = "a sparse file" if member.issparse() else f"of type {member.type.decode(errors='replace')!r}"
+    raise SourceError(f"member {member.name} of {path} is {kind}, not a regular file; pack the files again")
+
+
+def _add_image(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], path: Path) -> None:
+    if group.image is not None:
+        raise SourceError(
+            f"sample {group.key} in {path} holds two images, {group.image[0]} and {member.name}: names that are equal "
+            "up to the first dot are one sample; keep one, or put no dots into keys"
+        )
+    group.image = (member.name, *where)
+
+
+def _add_label(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], file: BinaryIO, path: Path) -> None:
+    if group.label is not None:
+        raise SourceError(
+            f"sample {group.key} in {path} holds two labels, {group.label[0]} and {member.name}; keep one"
+        )
+    offset, size = where
+    file.seek(offset)
+    text = file.read(min(size, _LABEL_DIGITS + 16)).strip()  # white space around a number is allowed
+    if not text.isdigit() or len(text) > _LABEL_DIGITS or size > _LABEL_DIGITS + 16:
+        raise SourceError(f"{member.name} in {path} is no class number; a .cls holds one, in decimal digits")
+    group.label = member.name, int(text)
+
+
+def _finish(group: _Group, path: Path, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+    if group.image is None:
+        if group.label is None:
+            left_out["group of members without image and label"] += 1
+            return
+        raise SourceError(
+            f"sample {group.key} in {path} holds no image beside {group.label[0]}: the members of a sample must be "
+            f"neighbours, and an image is one of {', '.join(IMAGE_EXTENSIONS)}; pack the files in order of their names"
+        )
+    for extension in group.others:
+        left_out[f".{extension} member beside an image"] += 1
+    _, offset, size = group.image
+    yield group.key, ImageMember(offset, size, -1 if group.label is None else group.label[1])
