@@ -13,7 +13,7 @@ from torchprotect.transforms import AESECBDisguise, Disguise, SaltAndPepper
 
 _LOOKED_AT = 300  # images
 _MOST_UNITS = 500_000
-_FEW_REPEATS = 0.05
+_FEW_REPEATS = 0.1
 
 
 def check_labels(job: DisguiseJob) -> None:
