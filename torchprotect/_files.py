@@ -147,7 +147,7 @@ def read_regular(path: Path, limit: int) -> bytes:
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
-        return file.read(limit)
+        return file.read()
 
 
 def _taken(path: Path) -> FileExistsError:
