@@ -1,13 +1,12 @@
 import collections
 import copy
 import io
-import pickle
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from support import Pictures, make_bundle, make_image
+from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -43,9 +42,9 @@ class TestDeterministic:
         out = v2.functional.pil_to_tensor(picture) if isinstance(picture, PIL.Image.Image) else picture
         assert torch.equal(out.as_subclass(torch.Tensor), transform(image))
 
-    def test_pickle_and_deepcopy(self, transform):
+    def test_workers_and_copies(self, transform):
         image = make_image(3, 16, 16)
-        for other in (pickle.loads(pickle.dumps(transform)), copy.deepcopy(transform)):  # noqa: S301
+        for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(image), transform(image))
 
     @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])

@@ -2,20 +2,23 @@
 
 import hashlib
 import struct
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from torchprotect._json import canonical
-from torchprotect.errors import BlockSizeError, KeyFileError, KeySizeError
+from torchprotect.errors import BlockSizeError, KeyFileError, KeyPickledWarning, KeySizeError
 from torchprotect.keys._derive import Purpose, derive
+from torchprotect.keys._secret import SecretBytes
+from torchprotect.keys._transfer import Reduced, reduce_key
 from torchprotect.ops._blocks import divisors
 
 _SPELLING = {torch.uint8: "U8", torch.int64: "I64", torch.float32: "F32"}  # dtypes as safetensors writes them
-_DEVICE_COPIES = "_device_copies"
 
 
 def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -40,11 +43,24 @@ def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tens
 class Key:
     """A frozen secret value. Equality and hash go by fingerprint; ``repr`` shows sizes and 12 digits of it.
 
-    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors.
+    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors, all of them
+    :func:`secret_fields`. A copy of a key is the key itself. Pickling one warns, unless it goes to a worker process.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_secrets")  # a slot is not in vars()
 
     kind: ClassVar[str]
     root: Tensor
+    _secrets: dict[Any, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Key":
+        key = super().__new__(cls)
+        object.__setattr__(key, "_secrets", {})  # a frozen dataclass refuses key._secrets = {}
+        return key
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        ForkingPickler.register(cls, reduce_key)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -65,8 +81,8 @@ class Key:
         """SHA-256 over kind, parameters and tensors, 64 hex digits. Tells nothing about the secret values."""
         return fingerprint(self.kind, self.params, self.tensors())
 
-    def subkey(self, purpose: Purpose) -> bytes:
-        """Return 32 secret bytes derived from the root for one purpose."""
+    def subkey(self, purpose: Purpose) -> SecretBytes:
+        """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them."""
         return derive(self.root.numpy().tobytes(), purpose)
 
     def on(self, name: str, device: torch.device) -> Tensor:
@@ -76,13 +92,30 @@ class Key:
     def _copy_on(self, name: str, tensor: Tensor, device: torch.device) -> Tensor:
         if tensor.device == device:
             return tensor
-        copies: dict[tuple[str, torch.device], Tensor] = self.__dict__.setdefault(_DEVICE_COPIES, {})
-        if (name, device) not in copies:
-            copies[name, device] = tensor.to(device)
-        return copies[name, device]
+        return self._computed_once((name, device), lambda: tensor.to(device))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != _DEVICE_COPIES}
+    def _computed_once(self, name: Any, compute: Callable[[], Tensor]) -> Tensor:
+        """Return a secret tensor that follows from the others, as ``cached_property`` would, but not in ``vars``."""
+        if name not in self._secrets:
+            self._secrets[name] = compute()
+        tensor: Tensor = self._secrets[name]
+        return tensor
+
+    def __reduce_ex__(self, protocol: Any) -> Reduced:
+        warnings.warn(
+            f"pickling {self!r} stores its secret values, readable, wherever the pickle goes: a checkpoint, a cache, "
+            "another machine. Leave the key out of what you save and read it with keys.load; the documentation shows "
+            'how under "Keep keys out of checkpoints"',
+            KeyPickledWarning,
+            stacklevel=2,
+        )
+        return reduce_key(self)
+
+    def __copy__(self) -> "Key":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Key":
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and self.fingerprint == other.fingerprint

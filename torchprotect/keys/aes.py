@@ -10,6 +10,7 @@ from torch import Tensor
 from torchprotect.errors import BlockSizeError, InputRangeError
 from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
 from torchprotect.keys._random import random_bytes
+from torchprotect.keys._secret import secret_fields
 from torchprotect.ops._blocks import divisors
 
 UNIT_PIXELS = (16, 8, 4, 2)
@@ -22,6 +23,7 @@ def usable_units(block_size: tuple[int, int]) -> list[int]:
     return [n for n in UNIT_PIXELS if (height * width % 16 == 0 if n == 16 else width % n == 0)]
 
 
+@secret_fields("keys", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class AESKey(BlockKey):
     """An AES key for each block position, and each channel if ``channels`` is given.

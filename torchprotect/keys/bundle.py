@@ -9,6 +9,7 @@ from torch import Tensor
 from torchprotect.errors import KeyKindError, KeySizeError
 from torchprotect.keys._base import BlockKey, Key, require_root
 from torchprotect.keys._random import random_bytes
+from torchprotect.keys._secret import secret_fields
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
@@ -22,6 +23,7 @@ _KINDS: dict[str, type[Key]] = {
 }
 
 
+@secret_fields("root")
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyBundle(Key):
     """All keys of one protected data set.

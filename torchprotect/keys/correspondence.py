@@ -10,6 +10,7 @@ from torch import Tensor
 from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError, LabelError
 from torchprotect.keys._base import Key, require_root, require_tensor
 from torchprotect.keys._random import random_bytes, random_permutation
+from torchprotect.keys._secret import secret_fields
 
 WAYS = ("concat", "mixup", "mixup-and-concat", "cutmix", "random-square")
 """Ways to combine the versions of an image, by the names of ``perturb.WAYS``."""
@@ -34,6 +35,7 @@ _PRESETS: dict[str, tuple[str, list[list[int]]]] = {
 _PRESET_SHARES = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the left, 60 : 40 on the right
 
 
+@secret_fields("targets", "shares", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceKey(Key):
     """For each class the target classes that its images are perturbed toward, and how much of the image each gets.

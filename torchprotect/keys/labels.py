@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -11,10 +10,12 @@ from torch import Tensor
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
 from torchprotect.keys._base import Key, require_permutation, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
+from torchprotect.keys._secret import secret_fields
 
 Labels = TypeVar("Labels", int, Tensor)
 
 
+@secret_fields("labels", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelKey(Key):
     """A secret permutation of class numbers: class ``y`` is written as ``labels[y]``.
@@ -48,9 +49,9 @@ class LabelKey(Key):
         """Number of classes."""
         return len(self.labels)
 
-    @cached_property
+    @property
     def _plain(self) -> Tensor:
-        return self.labels.argsort()
+        return self._computed_once("plain", self.labels.argsort)
 
     def map(self, labels: Labels) -> Labels:
         """Replace plain class numbers, an int or an integer tensor of any shape, by secret ones.

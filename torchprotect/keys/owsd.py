@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError
 from torchprotect.keys._base import Key, as_size, require_root, require_tensor
 from torchprotect.keys._random import random_bytes, random_normal, random_permutation, random_uniform
+from torchprotect.keys._secret import secret_fields
 from torchprotect.models import DCGANGenerator
 
 MIN_RANGE = 16
@@ -29,6 +30,7 @@ _MAX_EMBEDDING = 1 << 20
 _MAX_WIDTH = 1 << 12
 
 
+@secret_fields("generator", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class OWSDKey(Key):
     """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
