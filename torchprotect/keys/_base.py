@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from torchprotect._json import canonical
-from torchprotect.errors import BlockSizeError, KeyFileError, KeyPickledWarning, KeySizeError
+from torchprotect.errors import (
+    BlockSizeError,
+    InputTypeError,
+    KeyFileError,
+    KeyPickledWarning,
+    KeySizeError,
+    LabelError,
+)
 from torchprotect.keys._derive import Purpose, derive
 from torchprotect.keys._secret import SecretBytes
 from torchprotect.keys._transfer import Reduced, reduce_key
@@ -206,7 +213,7 @@ def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -
         )
 
 
-def require_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def require_key_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     """Check dtype and shape of a key's tensor without ever showing its content."""
     if tensor.dtype != dtype or tuple(tensor.shape) != shape:
         raise KeyFileError(
@@ -214,13 +221,32 @@ def require_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[i
         )
 
 
+def require_class_numbers(labels: Tensor, classes: int) -> None:
+    """Check for whole class numbers below ``classes``.
+
+    Raises:
+        InputTypeError: other numbers, or integer one-hot rows, which would be taken for many labels.
+        LabelError: a number lies outside ``0..classes-1``.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputTypeError(
+            f"labels must be whole numbers, not {labels.dtype}; take argmax(-1) of one-hot rows or scores"
+        )
+    if not labels.numel():
+        return
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
+    if labels.ndim > 1 and labels.shape[-1] == classes and bool((labels.count_nonzero(-1) == 1).all()):
+        raise InputTypeError("labels look like one-hot rows; take labels.argmax(-1) for class numbers")
+
+
 def require_root(root: Tensor) -> None:
     """Check the root secret."""
-    require_tensor("root", root, torch.uint8, (32,))
+    require_key_tensor("root", root, torch.uint8, (32,))
 
 
 def require_permutation(name: str, order: Tensor, n: int) -> None:
     """Check that ``order`` holds each of ``range(n)`` once."""
-    require_tensor(name, order, torch.int64, (n,))
+    require_key_tensor(name, order, torch.int64, (n,))
     if not torch.equal(order.sort().values, torch.arange(n)):
         raise KeyFileError(f"tensor '{name}' of the key is no permutation of {n} values")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputRangeError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes
 from torchprotect.keys._secret import secret_fields
 from torchprotect.ops._blocks import divisors
@@ -48,7 +48,7 @@ class AESKey(BlockKey):
     def __post_init__(self) -> None:
         _require_params(self.image_size, self.block_size, self.channels, self.bits)
         require_root(self.root)
-        require_tensor("keys", self.keys, torch.uint8, (self.positions, self.channels or 1, self.bits // 8))
+        require_key_tensor("keys", self.keys, torch.uint8, (self.positions, self.channels or 1, self.bits // 8))
 
     @classmethod
     def generate(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputRangeError, KeyFileError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_normal, random_uniform
 from torchprotect.keys._secret import secret_fields
 from torchprotect.keys.aes import require_channels
@@ -72,7 +72,7 @@ class RMTKey(BlockKey):
         _require_params(self.image_size, self.block_size, self.channels, self.matrix, self.side)
         require_root(self.root)
         size = _matrix_size(self.block_size, self.side)
-        require_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
+        require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinities or NaN")
         if float(torch.linalg.cond(self.matrices.double()).max()) > MAX_CONDITION:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
+from torchprotect._inputs import require_tensor
+from torchprotect.errors import InputRangeError, InputShapeError, LabelError, ModelError
 from torchprotect.models import InferenceNetwork
 from torchprotect.owsd import _inference_file
 from torchprotect.owsd._fit import InferenceSettings, fit_network
@@ -172,8 +173,7 @@ def _short(fingerprints: tuple[str, ...]) -> str:
 def _require_labels(observations: Observations, labels: Tensor, classes: int) -> None:
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
         raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
-    if not isinstance(labels, Tensor):
-        raise InputTypeError(f"labels are an int64 tensor, not a {type(labels).__name__}")
+    require_tensor("labels", labels)
     if labels.dtype != torch.int64 or labels.shape != (len(observations),) or not len(labels):
         raise InputShapeError(
             f"int64 labels [{len(observations)}], at least one, are needed, not {labels.dtype} {list(labels.shape)}"
