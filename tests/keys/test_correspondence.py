@@ -424,7 +424,7 @@ class TestBundle:
         order = keys.PermutationKey.generate(image_size=(16, 16), block_size=(4, 4))
         with pytest.raises(KeyKindError, match="no blocks to permute"):
             keys.KeyBundle(CorrespondenceKey.generate(classes=10), order)
-        with pytest.raises(KeyKindError, match="must be a BlockKey or CorrespondenceKey"):
+        with pytest.raises(KeyKindError, match="must be a BlockKey or a CorrespondenceKey"):
             keys.KeyBundle(keys.LabelKey.generate(classes=10))
         with pytest.raises(KeyKindError, match="labels must be a LabelKey"):
             keys.KeyBundle(CorrespondenceKey.generate(classes=10), None, CorrespondenceKey.generate(classes=10))

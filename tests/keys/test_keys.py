@@ -184,10 +184,29 @@ class TestLabelKey:
         with pytest.raises(LabelError, match=r"0\.\.9"):
             keys.LabelKey.generate(classes=10).map(label)
 
-    @pytest.mark.parametrize("label", [1.0, "1", True, torch.tensor([0.5])])
-    def test_wrong_type(self, label):
-        with pytest.raises(InputTypeError):
+    @pytest.mark.parametrize(
+        ("label", "message"),
+        [
+            (1.0, "whole number or a tensor of them, got float"),
+            ("1", "got str"),
+            (True, "got bool"),
+            (None, "got NoneType"),
+            (torch.tensor([0.5]), "argmax"),
+            (torch.tensor([True]), "argmax"),
+            ([1, 2], "torch.tensor makes one of numbers"),
+            (np.array([1, 2]), "torch.from_numpy makes one"),
+            (torch.eye(10), "argmax"),
+            (torch.eye(10, dtype=torch.int64)[:3], "one-hot"),
+        ],
+    )
+    def test_wrong_type(self, label, message):
+        with pytest.raises(InputTypeError, match=message):
             keys.LabelKey.generate(classes=10).map(label)
+
+    def test_numbers_of_numpy(self):
+        key = keys.LabelKey.generate(classes=10)
+        assert key.map(np.int64(3)) == key.map(np.uint8(3)) == key.map(3)
+        assert type(key.map(np.int64(3))) is int
 
 
 def test_keys_ignore_every_seed():

@@ -72,7 +72,8 @@ def how_to_convert(value: Any) -> str:
     """Return how to make a picture of a value that is likely meant to be one, and otherwise nothing."""
     if isinstance(value, np.ndarray) and value.ndim > 1:
         return "make a picture of a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
-    if isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
+    row_of_bytes = isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and value.itemsize == 1
+    if row_of_bytes or isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
         return "decode the file first, with PIL.Image.open or torchvision.io.decode_image"
     if isinstance(value, list | tuple):
         return "lists of numbers are no picture; make a tensor [C, H, W] of them"

@@ -62,9 +62,7 @@ def fit(
             loss.backward()
             optimizer.step()
         if not batches:
-            raise InputRangeError(
-                f"epoch {epoch + 1} of {epochs} had no batch: data is empty, or gives its batches once"
-            )
+            raise InputRangeError(f"epoch {epoch + 1} of {epochs} had no batch: data is empty or used up")
         schedule.step()
         if progress is not None:
             progress(epoch + 1, epochs)
@@ -90,7 +88,7 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
             right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             seen += len(labels)
     if not seen:
-        raise InputRangeError("there are no images to evaluate: data is empty, or gives its batches once")
+        raise InputRangeError("there are no images to evaluate: data is empty or used up")
     return right / seen
 
 

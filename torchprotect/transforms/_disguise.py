@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from torchprotect._inputs import type_name, with_article
+from torchprotect._inputs import type_name
 from torchprotect.errors import InputTypeError
 from torchprotect.functional._picture import how_to_convert
 
@@ -59,7 +59,7 @@ class Disguise(v2.Transform):
         for value in flat_inputs:
             if not self._is_picture(value) and not _is_label(value):
                 hint = how_to_convert(value) or "take it out of the sample before the disguise"
-                raise InputTypeError(f"{name} would leave {with_article(type_name(value))} unprotected; {hint}")
+                raise InputTypeError(f"{name} would leave a value of type {type_name(value)} unprotected; {hint}")
         if not pictures:
             raise InputTypeError(
                 f"{name} found no picture in the sample: nothing would be disguised. Pictures are PIL images, "

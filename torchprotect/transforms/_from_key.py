@@ -46,8 +46,8 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
     inner = key.transform if isinstance(key, KeyBundle) else key
     if type(inner) not in _MADE_FOR:
         raise KeyKindError(
-            f"no transform goes with {with_article(type(inner).__name__)}; use a permutation, AES, RMT, correspondence or "
-            "OWSD key"
+            f"no transform goes with {with_article(type(inner).__name__)}; use a permutation, AES, RMT, correspondence "
+            "or OWSD key"
         )
     made = _MADE_FOR[type(inner)]
     options = {"key": inner, **options}

@@ -30,8 +30,8 @@ class RMTDisguise(Disguise):
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to float32 of the same shape and scale (uint8 is read as
     0..255). A PIL image becomes ``tv_tensors.Image``.
 
-    For training place ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it, so that the result is on
-    the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
+    For training place ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it, so that the result is
+    on the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
 
     Warns:
         PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest tells the scale, and
