@@ -3,7 +3,9 @@
 import io
 import itertools
 import os
+import pickle
 import tarfile
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,11 @@ def make_bundle(kind: str = "aes", size: tuple[int, int] = (16, 16), block: tupl
         return keys.KeyBundle(key, None, keys.LabelKey.generate(classes=10))
     order = keys.PermutationKey.generate(image_size=size, block_size=block)
     return keys.KeyBundle(key, order, keys.LabelKey.generate(classes=10))
+
+
+def sent_to_worker(value):
+    """Return what a worker process gets that is started with ``value``."""
+    return pickle.loads(ForkingPickler.dumps(value))  # noqa: S301
 
 
 def planes(image: Tensor):

@@ -109,5 +109,5 @@ def test_bytes_of_no_whole_unit_are_refused_not_passed():
 
 def test_row_of_bytes_is_not_taken_for_labels():
     encoded = torch.frombuffer(bytearray(b"\xff\xd8\xff\xe0" * 10), dtype=torch.uint8)
-    with pytest.raises(InputTypeError, match="in clear"):
+    with pytest.raises(InputTypeError, match="unprotected; decode the file first"):
         transforms.from_key(keys.AESKey.generate(**SIZES))((tv_tensors.Image(make_image(1, 16, 16)), encoded))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from torchprotect.errors import ProtectError
+
 _TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
@@ -138,20 +140,32 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file.
+def read_regular(path: Path, limit: int, error: type[ProtectError]) -> bytes:
+    """Return the content of a regular file that a stranger may have made.
+
+    Args:
+        path: of the file.
+        limit: bytes that a file of its kind has at most.
+        error: raised for anything else than a regular file of that size.
 
     Raises:
-        OSError: as for :func:`open_regular`, or it holds more than ``limit`` bytes.
+        OSError: the file does not exist or cannot be read.
     """
-    with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
-            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+    try:
+        file = open_regular(path)
+    except OSError as reason:
+        if reason.errno != errno.EINVAL:
+            raise
+        raise error(f"{path} is not a regular file; copy its content into one first") from None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise error(f"{path} has {size:,} bytes; files of this kind have at most {limit:,}")
         return file.read()
 
 
 def _taken(path: Path) -> FileExistsError:
-    return FileExistsError(f"{_nature(path)}; it is not overwritten, choose another name or move it away")
+    return FileExistsError(f"{_nature(path)}; it is never overwritten: choose another name or move it away")
 
 
 def _nature(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Every error this package raises on purpose.
+"""Every error this package raises on purpose, and its warnings.
 
-Each is a :class:`ProtectError` and also the built-in error a caller would expect. Messages name what came, what was
-expected and what to do; they never hold key material, pixels or seeds.
+Each error is a :class:`ProtectError` and also the built-in error a caller would expect. Messages name what came, what
+was expected and what to do; they never hold key material, pixels or seeds.
 """
 
 
@@ -87,3 +87,11 @@ class CloudError(ProtectError, RuntimeError):
 
 class LedgerError(ProtectError, RuntimeError):
     """A key's ledger of use is exhausted, locked or damaged: nothing was sent."""
+
+
+class KeyPickledWarning(UserWarning):
+    """A key is being pickled, secrets included, and not to start a worker process."""
+
+
+class PixelScaleWarning(UserWarning):
+    """A disguise got 8-bit pixels and returns floating point on their scale, 0..255, not 0..1."""

@@ -164,7 +164,9 @@ class Owner:
         disguise = self.disguise
         if disguise.kind == "rmt":
             key = keys.RMTKey.generate(**size, matrix=disguise.matrix)
-            return transforms.RMTDisguise(key, permutation=permutation, noise=disguise.noise)
+            return lambda images: functional.rmt_disguise(
+                images, key, disguise.noise * torch.rand(images.shape), permutation
+            )
         if disguise.kind == "permute":
             return transforms.BlockPermute(permutation)
         if disguise.kind == "none":

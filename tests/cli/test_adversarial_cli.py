@@ -201,7 +201,7 @@ class TestWrongModels:
             ("nets.bad:make", "cannot import nets.bad: ModuleNotFoundError: No module named 'no_such_package'"),
             ("nets.small:none", "module nets.small has no function none"),
             ("nets.small:name", "module nets.small has no function name"),
-            ("nets.small:nothing", "must return a torch.nn.Module, not a int"),
+            ("nets.small:nothing", "must return a torch.nn.Module, got int"),
             ("nets.small:broken", "nets.small:broken failed: KeyError: 'width'"),
             ("nets.small:wide", "do not fit the model: .*size mismatch"),
         ],
@@ -261,5 +261,5 @@ class TestWrongModels:
         many = write_folder(tmp_path / "many", classes=4, each=1)
         call("keygen", "adversarial", "-o", tmp_path / "few", "--classes", 3)
         failed = call("export", many, tmp_path / "out", "--key", tmp_path / "few", *model, *SHORT, code=1)
-        assert "class 3 of sample class3/0.png has no target class: the key's map covers 0..2" in failed.stderr
+        assert "class3/0.png has no target class: the key's map covers 0..2" in failed.stderr
         assert not (tmp_path / "out").exists()

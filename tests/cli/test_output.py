@@ -75,7 +75,7 @@ def test_notes_stand_before_the_summary(tmp_path, key):
     members = {
         f"{n}.{kind}": body for n in range(3) for kind, body in (("png", png(make_image(3, 16, 16))), ("cls", b"1"))
     }
-    path = write_tar(tmp_path / "x.tar", {**members, f"0.{FORGED}": b"x"})
+    path = write_tar(tmp_path / "x.tar", {f"0.{FORGED}": b"x", **members})
     result = call("export", path, tmp_path / "out", "--key", key)
     assert result.exit_code == 0, result.output
     assert "note: left out of the source: 1 x .x?[2k?signatures right?? member beside an image" in result.stderr

@@ -1,12 +1,12 @@
-import pickle
-
+import numpy as np
+import PIL.Image
 import pytest
 import torch
-from support import Pictures, Stream, make_bundle, make_image
+from support import Pictures, Stream, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
 
 from torchprotect import data, transforms
-from torchprotect.errors import LabelError
+from torchprotect.errors import InputTypeError, LabelError
 
 AES = make_bundle("aes")
 TRANSFORM = transforms.from_key(AES)
@@ -40,9 +40,9 @@ def test_workers_give_the_same(context, kind):
         assert torch.equal(image, other)
 
 
-def test_pickle():
+def test_sent_to_a_worker():
     dataset = data.ProtectedDataset(Pictures(3), TRANSFORM, AES.labels)
-    again = pickle.loads(pickle.dumps(dataset))  # noqa: S301
+    again = sent_to_worker(dataset)
     assert torch.equal(again[2][0], dataset[2][0])
 
 
@@ -52,9 +52,58 @@ def test_structures():
         out = data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
         assert type(out) is type(sample)
         assert out[place] == AES.labels.map(4)
-    for sample in (image, {"image": image, "target": 4}, (image,)):
+    for sample in (image, (image,)):
         with pytest.raises(LabelError, match="no label in a"):
             data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
+
+
+PICTURE = PIL.Image.new("RGB", (16, 16))
+MAPPED = AES.labels.map(4)
+
+
+@pytest.mark.parametrize(
+    ("sample", "name"),
+    [
+        ({"image": PICTURE, "label": 4}, "label"),
+        ({"img": PICTURE, "labels": 4}, "labels"),
+        ({"img": PICTURE, "fine_label": 4}, "fine_label"),
+        ({"image": PICTURE, "label": np.int64(4)}, "label"),
+        ({"image": PICTURE, "label": torch.tensor([4])}, "label"),
+        ({"__key__": "0", "png": PICTURE, "cls": 4}, "cls"),
+        ({"pixels": [PICTURE, PICTURE], "Label": torch.tensor([4, 4])}, "Label"),
+    ],
+)
+def test_dict_samples(sample, name):
+    out = data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
+    assert out.keys() == sample.keys()
+    assert torch.equal(torch.as_tensor(out[name]).flatten().unique(), torch.tensor([MAPPED]))
+    assert all(out[other] != sample[other] for other in sample if other not in (name, "__key__"))
+
+
+@pytest.mark.parametrize(
+    ("sample", "error", "message"),
+    [
+        ({"image": PICTURE, "target": 4}, LabelError, r"no label in a dict of \['image', 'target'\].*rename"),
+        (
+            {"img": PICTURE, "fine_label": 4, "coarse_label": 1},
+            LabelError,
+            "several labels.*stay plain; keep one",
+        ),
+        ({"img": PICTURE, "label": 4, "label_name": "cat"}, LabelError, "several labels"),
+        ({"image": PICTURE, "label": torch.eye(10)[4].long()}, InputTypeError, r"shape \[10\].*argmax"),
+        ((PICTURE, torch.eye(10)[4].long()), InputTypeError, r"shape \[10\].*argmax"),
+        ((torch.zeros(1, 16, 16, dtype=torch.uint8), torch.tensor([0, 1])), InputTypeError, r"shape \[2\]"),
+        ((PICTURE, torch.eye(10)[4]), InputTypeError, "argmax"),
+        ((PICTURE, np.array([4])), InputTypeError, "torch.from_numpy"),
+        ({"image": [PICTURE], "label": [4]}, InputTypeError, "torch.tensor makes"),
+        ({"image": PICTURE, "label": None}, InputTypeError, "whole number or a tensor of them, got NoneType"),
+        ({"image": {"bytes": b"x", "path": None}, "label": 4}, InputTypeError, "decode the file first"),
+        ({"image": np.zeros((16, 16, 3), np.uint8), "label": 4}, InputTypeError, r"v2.ToImage\(\)"),
+    ],
+)
+def test_samples_that_are_refused(sample, error, message):
+    with pytest.raises(error, match=message):
+        data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
 
 
 def test_labels_outside_the_map():

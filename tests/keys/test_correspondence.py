@@ -1,16 +1,17 @@
 import copy
 import json
 import os
-import pickle
 import random
 import struct
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support import sent_to_worker
 
 from torchprotect import keys, perturb
 from torchprotect._json import canonical
@@ -234,14 +235,14 @@ class TestOf:
 
 
 class TestValue:
-    def test_equality_pickle_copy(self):
+    def test_equality_workers_copy(self):
         key = CorrespondenceKey.generate(classes=10, targets=2)
-        again = pickle.loads(pickle.dumps(key))  # noqa: S301 - workers get keys this way
+        again = sent_to_worker(key)
         assert again == key == copy.deepcopy(key)
         assert torch.equal(again.targets, key.targets)
         assert again.way == key.way
         key.on("targets", torch.device("meta"))
-        assert len(pickle.dumps(key)) == len(pickle.dumps(again))
+        assert len(ForkingPickler.dumps(key)) == len(ForkingPickler.dumps(again))
         with pytest.raises(AttributeError):
             key.way = "mixup"
 
@@ -416,14 +417,14 @@ class TestBundle:
             "labels.root",
             "root",
         }
-        assert pickle.loads(pickle.dumps(bundle)) == bundle  # noqa: S301
+        assert sent_to_worker(bundle) == bundle
         assert "tensor" not in repr(bundle)
 
     def test_there_are_no_blocks_to_permute(self):
         order = keys.PermutationKey.generate(image_size=(16, 16), block_size=(4, 4))
         with pytest.raises(KeyKindError, match="no blocks to permute"):
             keys.KeyBundle(CorrespondenceKey.generate(classes=10), order)
-        with pytest.raises(KeyKindError, match="must be a BlockKey or CorrespondenceKey"):
+        with pytest.raises(KeyKindError, match="must be a BlockKey or a CorrespondenceKey"):
             keys.KeyBundle(keys.LabelKey.generate(classes=10))
         with pytest.raises(KeyKindError, match="labels must be a LabelKey"):
             keys.KeyBundle(CorrespondenceKey.generate(classes=10), None, CorrespondenceKey.generate(classes=10))

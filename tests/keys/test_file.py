@@ -178,9 +178,25 @@ class TestPassphrase:
         keys.save(make_bundle(), tmp_path / "plain")
         with pytest.raises(PassphraseError, match="not protected"):
             keys.load(tmp_path / "plain", "right")
-        with pytest.raises(PassphraseError, match="empty"):
-            keys.save(make_bundle(), tmp_path / "empty", "")
-        assert not (tmp_path / "empty").exists()
+
+    @pytest.mark.parametrize("passphrase", ["", " ", "\t \n", "\u2028", "\u00a0"])
+    def test_blank_ones_are_refused_for_new_files(self, tmp_path, passphrase):
+        with pytest.raises(PassphraseError, match="empty or blank"):
+            keys.save(make_bundle(), tmp_path / "key", passphrase)
+        assert not (tmp_path / "key").exists()
+
+    def test_files_with_a_blank_one_still_open(self, tmp_path, monkeypatch):
+        key = make_bundle()
+        header = keys._file._header("wrapped", keys._wrap.PARAMS)
+        content = keys._file._dump(key.kind, key.params, key.tensors(), key.fingerprint)
+        monkeypatch.setattr(keys._secret.SecretBytes, "decode", lambda _: "as an earlier version wrote it")
+        wrapped = keys._wrap.wrap(content, keys.SecretBytes(b" "), header)
+        safetensors.torch.save_file(wrapped, tmp_path / "key", header)
+        assert keys.load(tmp_path / "key", " ") == key
+
+    def test_it_is_text(self, tmp_path):
+        with pytest.raises(PassphraseError, match="text, not bytes"):
+            keys.save(make_bundle(), tmp_path / "key", b"secret")
 
     def test_changed_byte(self, wrapped, tmp_path):
         content = bytearray(wrapped.read_bytes())
@@ -223,11 +239,51 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leftover_of_a_killed_process_is_replaced(tmp_path):
-    (tmp_path / "key.tmp").write_bytes(b"half")
-    keys.save(make_bundle(), tmp_path / "key")
-    assert [p.name for p in tmp_path.iterdir()] == ["key"]
-
-
 def test_peek_shows_the_fingerprint_without_checking():
     assert keys.peek(VECTORS / "keys" / "aes-128.safetensors").fingerprint == EXPECTED["aes-128"]["fingerprint"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither")
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    """Reading them would block, or fill the memory."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        for read in (keys.load, keys.peek):
+            with pytest.raises(KeyFileError, match="not a regular file"):
+                read(path)
+
+
+HUGE = 1 << 20
+HOSTILE = {
+    "permutation": {"image_size": [HUGE, HUGE], "block_size": [1, 1]},
+    "aes-ecb": {"image_size": [HUGE, HUGE], "block_size": [1, 16], "channels": 1 << 40, "bits": 256},
+    "rmt": {"image_size": [HUGE] * 2, "block_size": [HUGE] * 2, "channels": 9, "matrix": "uniform", "side": "left"},
+    "labels": {"classes": 1 << 50},
+    "correspondence": {"classes": 1 << 50, "targets": 8, "way": "concat"},
+    "owsd": {"embedding_size": HUGE, "image_size": [HUGE, HUGE], "width": 1 << 12},
+}
+HOSTILE["bundle"] = {"transform": {"kind": "rmt", "params": HOSTILE["rmt"]}}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
+def test_small_files_that_claim_much_cost_little(tmp_path):
+    """Loaded by a process that may take little more memory than importing the package took."""
+    for kind, params in HOSTILE.items():
+        prefix = "transform." if kind == "bundle" else ""
+        tensors = {name: torch.zeros(32, dtype=torch.uint8) for name in ("root", f"{prefix}root")}
+        for name, dtype in (("order", torch.int64), ("keys", torch.uint8), ("matrices", torch.float32)):
+            tensors[prefix + name] = torch.zeros((0, 1 << 40), dtype=dtype)  # no bytes, whatever the shape
+        content = keys._file._dump(kind, params, tensors, "0" * 64)
+        assert len(content) < 2000
+        (tmp_path / kind).write_bytes(content)
+    program = (
+        "import resource, sys; from torchprotect import keys; from torchprotect.errors import KeyFileError\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: keys.load(path)\n"
+        "    except KeyFileError: print('refused')"
+    )
+    command = [sys.executable, "-c", program, *(str(tmp_path / kind) for kind in HOSTILE)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.split() == ["refused"] * len(HOSTILE), done.stderr

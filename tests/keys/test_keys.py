@@ -1,14 +1,13 @@
 import copy
-import dataclasses
 import os
-import pickle
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
 import torch
-from support import make_bundle
+from support import make_bundle, sent_to_worker
 
 from torchprotect import keys
 from torchprotect.errors import (
@@ -36,16 +35,16 @@ def every_kind() -> list[keys.Key]:
 
 
 @pytest.mark.parametrize("key", every_kind(), ids=lambda key: key.kind)
-def test_values_are_frozen_equal_by_fingerprint_and_picklable(key):
-    again = pickle.loads(pickle.dumps(key))  # noqa: S301 - workers get keys this way
+def test_values_are_frozen_equal_by_fingerprint_and_sent_to_workers(key):
+    again = sent_to_worker(key)
     assert again == key
     assert hash(again) == hash(key)
-    assert copy.deepcopy(key) == key
+    assert copy.deepcopy(key) is copy.copy(key) is key
     assert len({key, again}) == 1
     assert len(key.fingerprint) == 64
     with pytest.raises(AttributeError):
         key.root = torch.zeros(32, dtype=torch.uint8)
-    assert key != dataclasses.replace(key, root=255 - key.root)
+    assert key != type(key).from_parts(key.params, {**key.tensors(), "root": 255 - key.root})
 
 
 @pytest.mark.parametrize("key", every_kind(), ids=lambda key: key.kind)
@@ -65,12 +64,12 @@ def test_two_keys_differ():
                 assert not torch.equal(tensor, second.tensors()[name])
 
 
-def test_device_copies_stay_out_of_the_pickle():
+def test_device_copies_are_not_sent_to_workers():
     key = make_bundle("aes").transform
-    before = len(pickle.dumps(key))
+    before = len(ForkingPickler.dumps(key))
     key.on("keys", torch.device("meta"))
     assert key.on("keys", torch.device("meta")) is key.on("keys", torch.device("meta"))
-    assert len(pickle.dumps(key)) == before
+    assert len(ForkingPickler.dumps(key)) == before
 
 
 def test_permutations_are_uniform():
@@ -185,10 +184,29 @@ class TestLabelKey:
         with pytest.raises(LabelError, match=r"0\.\.9"):
             keys.LabelKey.generate(classes=10).map(label)
 
-    @pytest.mark.parametrize("label", [1.0, "1", True, torch.tensor([0.5])])
-    def test_wrong_type(self, label):
-        with pytest.raises(InputTypeError):
+    @pytest.mark.parametrize(
+        ("label", "message"),
+        [
+            (1.0, "whole number or a tensor of them, got float"),
+            ("1", "got str"),
+            (True, "got bool"),
+            (None, "got NoneType"),
+            (torch.tensor([0.5]), "argmax"),
+            (torch.tensor([True]), "argmax"),
+            ([1, 2], "torch.tensor makes one of numbers"),
+            (np.array([1, 2]), "torch.from_numpy makes one"),
+            (torch.eye(10), "argmax"),
+            (torch.eye(10, dtype=torch.int64)[:3], "one-hot"),
+        ],
+    )
+    def test_wrong_type(self, label, message):
+        with pytest.raises(InputTypeError, match=message):
             keys.LabelKey.generate(classes=10).map(label)
+
+    def test_numbers_of_numpy(self):
+        key = keys.LabelKey.generate(classes=10)
+        assert key.map(np.int64(3)) == key.map(np.uint8(3)) == key.map(3)
+        assert type(key.map(np.int64(3))) is int
 
 
 def test_keys_ignore_every_seed():

@@ -182,6 +182,76 @@ def test_foreign_files(trained, tmp_path):
             Inference.load(path, KEYS)
 
 
+def craft(path, tensors, **params):
+    """Write a file whose digest is right, as anyone can."""
+    settings = {**vars(QUICK), **params.pop("settings", {})}
+    _inference_file.write(path, {"classes": 4, "keys": [*KEYS], "settings": settings, **params}, tensors)
+
+
+def test_small_files_that_claim_much_cost_little(tmp_path, monkeypatch):
+    """A file of under 1 kB made a network of 3.2 GB."""
+    empty = {f"{inputs}.layers.1.weight": torch.zeros(0, 1000) for inputs in INPUTS}
+    craft(tmp_path / "network", empty, settings={"hidden": 800})
+    assert (tmp_path / "network").stat().st_size < 1000
+    devices = []
+    real = torch.nn.Linear.__init__
+
+    def noting(layer, *args, **kwargs):
+        real(layer, *args, **kwargs)
+        devices.append(layer.weight.device.type)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", noting)
+    with pytest.raises(ModelError, match="do not fit"):
+        Inference.load(tmp_path / "network", KEYS)
+    assert set(devices) == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layers.5.bias", torch.zeros(5)),
+        ("layers.1.weight", torch.zeros(8, 3, dtype=torch.float16)),
+        ("layers.0.weight", torch.zeros(1, dtype=torch.float64)),
+        ("layers.0.num_batches_tracked", torch.tensor(1.0)),
+        ("layers.9.weight", torch.zeros(1)),
+    ],
+)
+def test_tensors_are_those_of_the_network(trained, tmp_path, name, value):
+    trained.save(tmp_path / "network")
+    craft(tmp_path / "crafted", {**load_file(tmp_path / "network"), f"cloud.{name}": value})
+    with pytest.raises(ModelError, match="do not fit"):
+        Inference.load(tmp_path / "crafted", KEYS)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"classes": True},
+        {"classes": "4"},
+        {"classes": 4.0},
+        {"classes": 1},
+        {"keys": "a" * 64},
+        {"keys": ["\x1b[2K forged"]},
+        {"keys": [1]},
+        {"settings": {"hidden": 1 << 80}},
+    ],
+)
+def test_parameters_are_checked_and_not_shown(trained, tmp_path, params):
+    trained.save(tmp_path / "network")
+    craft(tmp_path / "crafted", load_file(tmp_path / "network"), **params)
+    with pytest.raises(ModelError, match="do not fit") as caught:
+        Inference.load(tmp_path / "crafted", KEYS)
+    assert "forged" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither")
+def test_pipes_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ModelError, match="not a regular file"):
+            Inference.load(path, KEYS)
+
+
 def test_damage_is_seen(trained, tmp_path):
     path = tmp_path / "network"
     trained.save(path)

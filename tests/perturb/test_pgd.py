@@ -577,7 +577,7 @@ class TestBadInput:
         assert net.training
 
     def test_what_is_no_module(self):
-        with pytest.raises(InputTypeError, match=r"nn\.Module, not a function"):
+        with pytest.raises(InputTypeError, match=r"nn\.Module, got function"):
             pgd_l2(lambda x: x, *make_batch(), **HOW)
 
     def test_empty_batch(self):
@@ -592,3 +592,36 @@ class TestBadInput:
         found = pgd_l2(NET, images, targets, **HOW)
         assert found.max_distance == float(distances(found.images, images).max())
         assert found.mean_distance == pytest.approx(float(distances(found.images, images).mean()))
+
+
+class TestOtherTypes:
+    @pytest.mark.parametrize("targets", [np.array([1, 2]), [1, 2]])
+    def test_targets_are_a_tensor(self, targets):
+        images, _ = make_batch(2)
+        with pytest.raises(InputTypeError, match=r"targets must be a torch.Tensor, got (numpy.ndarray|list); torch\."):
+            pgd_l2(NET, images, targets, **HOW)
+
+    def test_images_are_a_tensor(self):
+        images, targets = make_batch(2)
+        with pytest.raises(InputTypeError, match=r"images must be a torch.Tensor, got numpy.ndarray; torch.from_numpy"):
+            pgd_l2(NET, images.numpy(), targets, **HOW)
+
+    @pytest.mark.parametrize(
+        ("weights", "images"),
+        [(torch.float32, torch.float64), (torch.float64, torch.float32), (torch.float16, torch.float32)],
+    )
+    def test_dtypes_that_do_not_fit(self, weights, images):
+        plain, targets = make_batch(2, images)
+        net = make_net().to(weights)
+        with pytest.raises(
+            ModelError, match=rf"fails on {images} images, perhaps because its weights are {weights}: give"
+        ):
+            pgd_l2(net, plain, targets, **HOW)
+
+    def test_other_errors_of_a_model_are_its_own(self):
+        def fail(_):
+            raise RuntimeError("of the model")
+
+        images, targets = make_batch(2)
+        with pytest.raises(RuntimeError, match="^of the model$"):
+            pgd_l2(Scores(fail), images, targets, **HOW)

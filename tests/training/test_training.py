@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import evaluate, fit
 
@@ -24,6 +25,42 @@ def test_learns(loader):
     assert not model.training
     assert evaluate(model, batches) == 1.0 > before
     assert seen[-1] == (6, 6)
+
+
+@pytest.mark.parametrize("kind", ["generator", "list_iterator"])
+def test_iterators_give_one_epoch(kind):
+    """Three epochs were asked for, one was trained, three were reported."""
+
+    def batches():
+        return (batch for batch in [two_classes()]) if kind == "generator" else iter([two_classes()])
+
+    model = SmallAlexNet(1, 2, (16, 16))
+    with pytest.raises(InputTypeError, match=f"data must give its batches 3 times, but a {kind} gives them once"):
+        fit(model, batches(), epochs=3)
+    fit(model, batches(), epochs=1)
+    used_up = batches()
+    assert 0 <= evaluate(model, used_up) <= 1
+    with pytest.raises(InputRangeError, match="no images"):
+        evaluate(model, used_up)
+
+
+class Once:
+    """An iterable that is no iterator, and gives its batches once all the same."""
+
+    def __init__(self):
+        self.batches = [two_classes()]
+
+    def __iter__(self):
+        while self.batches:
+            yield self.batches.pop()
+
+
+def test_an_epoch_without_batches_is_an_error():
+    model = SmallAlexNet(1, 2, (16, 16))
+    with pytest.raises(InputRangeError, match="epoch 2 of 3 had no batch"):
+        fit(model, Once(), epochs=3)
+    with pytest.raises(InputRangeError, match="epoch 1 of 1 had no batch"):
+        fit(model, [], epochs=1)
 
 
 def test_repeatable_with_a_generator():

@@ -1,14 +1,13 @@
 import collections
 import copy
 import json
-import pickle
 import warnings
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from support import Pictures, make_bundle, make_image
+from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
@@ -418,10 +417,10 @@ class TestModel:
 
 
 class TestWorkers:
-    def test_pickle_and_deepcopy(self):
+    def test_workers_and_copies(self):
         transform = make(WAYS["concat"])
         expected = transform(images(), LABELS)[0]
-        for other in (pickle.loads(pickle.dumps(transform)), copy.deepcopy(transform)):  # noqa: S301
+        for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(images(), LABELS)[0], expected)
 
     def test_datasets_are_perturbed_by_plain_labels_and_renamed(self):
@@ -552,7 +551,7 @@ class TestRefusals:
         ("options", "error", "message"),
         [
             ({"model": print}, InputTypeError, r"torch\.nn\.Module"),
-            ({"key": make_bundle("aes").transform}, KeyKindError, "CorrespondenceKey, not AESKey"),
+            ({"key": make_bundle("aes").transform}, KeyKindError, "CorrespondenceKey, got AESKey"),
             ({"key": keys.KeyBundle(KEY)}, KeyKindError, "from_key"),
             ({"eps": 0}, InputRangeError, "eps"),
             ({"step_size": -1}, InputRangeError, "step_size"),

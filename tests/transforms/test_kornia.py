@@ -1,8 +1,6 @@
-import pickle
-
 import pytest
 import torch
-from support import make_bundle, make_image
+from support import make_bundle, make_image, sent_to_worker
 
 from torchprotect import transforms
 from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, KeySizeError
@@ -96,9 +94,9 @@ class TestModules:
     def test_floats_within_the_tolerance_count(self, module):
         torch.testing.assert_close(module(IMAGE + 5e-5), module(IMAGE), rtol=0, atol=0)
 
-    def test_single_images_and_pickle(self, module):
+    def test_single_images_and_workers(self, module):
         assert torch.equal(module(IMAGE[0]), module(IMAGE[:1]))
-        again = pickle.loads(pickle.dumps(module))  # noqa: S301
+        again = sent_to_worker(module)
         assert torch.equal(again(IMAGE), module(IMAGE))
         assert module.state_dict() == {}
         assert "fingerprint" in repr(module)

@@ -1,21 +1,28 @@
 import collections
 import copy
 import io
-import pickle
+import warnings
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from support import Pictures, make_bundle, make_image
+from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from torchprotect import data, keys, transforms
 from torchprotect import functional as F
-from torchprotect import keys, transforms
 from torchprotect.data import ProtectedDataset
-from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, KeySizeError, NotInvertibleError
+from torchprotect.errors import (
+    InputRangeError,
+    InputTypeError,
+    KeyKindError,
+    KeySizeError,
+    NotInvertibleError,
+    PixelScaleWarning,
+)
 
 AES, RMT, ORDER = make_bundle("aes"), make_bundle("rmt"), make_bundle("permutation")
 DETERMINISTIC = [
@@ -24,6 +31,7 @@ DETERMINISTIC = [
     transforms.AESECBDisguise(AES.transform, unit_pixels=2),
     transforms.RMTDisguise(RMT.transform, permutation=RMT.permutation),
 ]
+_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
 ALL = [*DETERMINISTIC, transforms.RMTDisguise(RMT.transform, noise=25), transforms.SaltAndPepper(0.1)]
 
 
@@ -43,9 +51,9 @@ class TestDeterministic:
         out = v2.functional.pil_to_tensor(picture) if isinstance(picture, PIL.Image.Image) else picture
         assert torch.equal(out.as_subclass(torch.Tensor), transform(image))
 
-    def test_pickle_and_deepcopy(self, transform):
+    def test_workers_and_copies(self, transform):
         image = make_image(3, 16, 16)
-        for other in (pickle.loads(pickle.dumps(transform)), copy.deepcopy(transform)):  # noqa: S301
+        for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(image), transform(image))
 
     @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
@@ -126,8 +134,27 @@ class TestSamples:
             with pytest.raises(InputTypeError):
                 transform({"first": other, "second": [picture]})
 
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.zeros((16, 16, 3), np.uint8), r"numpy.ndarray unprotected; .*v2.ToImage\(\)"),
+            (b"\x89PNG", "bytes unprotected; decode the file first"),
+            (io.BytesIO(b"\x89PNG"), "BytesIO unprotected; decode the file first"),
+            (torch.zeros(64, dtype=torch.uint8), "Tensor unprotected; decode the file first"),
+            (object(), "take it out of the sample"),
+        ],
+    )
+    def test_messages_say_how_to_make_a_picture(self, transform, value, message):
+        for sample in (value, (value, 3), {"image": value, "label": 3}):
+            with pytest.raises(InputTypeError, match=message):
+                transform(sample)
+
+    def test_one_hot_rows_beside_a_batch(self, transform):
+        with pytest.raises(InputTypeError, match=r"argmax\(-1\), in place of one-hot rows"):
+            transform((make_image(4, 3, 16, 16), torch.eye(4)))
+
     def test_samples_without_a_picture_raise(self, transform):
-        for sample in ((3, "cat"), torch.tensor(3), {}):
+        for sample in ((3, "cat"), torch.tensor(3), {}, make_image(3, 4, 4).tolist()):
             with pytest.raises(InputTypeError, match="no picture"):
                 transform(sample)
 
@@ -165,7 +192,7 @@ def test_from_key_options_and_refusals():
 
 
 def test_key_of_another_kind():
-    with pytest.raises(KeyKindError, match="must be a AESKey, not PermutationKey"):
+    with pytest.raises(KeyKindError, match="must be an AESKey, got PermutationKey"):
         transforms.AESECBDisguise(ORDER.transform)
     with pytest.raises(KeyKindError, match="from_key"):
         transforms.AESECBDisguise(AES)
@@ -232,3 +259,68 @@ def test_one_line_in_a_compose():
 def test_cuda_gives_the_bits_of_the_cpu(transform):
     image = make_image(4, 3, 16, 16)
     assert torch.equal(transform(image.cuda()).cpu(), transform(image))
+
+
+@pytest.mark.parametrize("mode", _MODES)
+def test_every_mode_of_pillow_with_8_bit_planes(mode):
+    bands = [
+        PIL.Image.fromarray(plane.numpy()) for plane in make_image(len(PIL.Image.new(mode, (1, 1)).getbands()), 16, 16)
+    ]
+    picture = PIL.Image.merge(mode, bands)
+    planes = v2.functional.pil_to_tensor(picture)
+    disguise, restore = (transforms.BlockPermute(ORDER.transform, inverse=inverse) for inverse in (False, True))
+    done = disguise(picture)
+    assert done.mode == mode
+    assert torch.equal(v2.functional.pil_to_tensor(done), disguise(planes))
+    assert restore(done).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (ORDER.transform, "key must be an AESKey, got PermutationKey$"),
+        (AES, "key must be an AESKey, got KeyBundle; hand"),
+        ("my.key", "key must be an AESKey, got str$"),
+    ],
+)
+def test_articles(key, message):
+    with pytest.raises(KeyKindError, match=message):
+        transforms.AESECBDisguise(key)
+    with pytest.raises(KeyKindError, match="^key must be an RMTKey, got"):
+        transforms.RMTDisguise(key)
+    with pytest.raises(KeyKindError, match="^key must be a PermutationKey, got"):
+        transforms.BlockPermute(AES.transform)
+
+
+class TestScaleOfRMT:
+    """8-bit pixels come out on 0..255, where a later ToDtype does nothing: training fell to chance in silence."""
+
+    PIXELS = make_image(3, 16, 16)
+
+    @pytest.mark.parametrize("picture", [PIXELS, tv_tensors.Image(PIXELS), v2.functional.to_pil_image(PIXELS)])
+    def test_warns_once(self, picture):
+        disguise = transforms.RMTDisguise(RMT.transform)
+        with pytest.warns(PixelScaleWarning, match="place v2.ToImage"):
+            disguise((picture, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PixelScaleWarning)
+            disguise(picture)
+
+    def test_the_pipeline_that_the_message_shows(self):
+        steps = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), transforms.RMTDisguise(RMT.transform)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PixelScaleWarning)
+            done = v2.Compose(steps)(v2.functional.to_pil_image(self.PIXELS))
+        with pytest.warns(PixelScaleWarning):
+            on_grey_levels = transforms.RMTDisguise(RMT.transform)(self.PIXELS)
+        torch.testing.assert_close(done.as_subclass(torch.Tensor), on_grey_levels / 255, rtol=0, atol=1e-5)
+
+    def test_inverse_function_and_export_are_silent(self, tmp_path):
+        disguise = transforms.from_key(RMT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PixelScaleWarning)
+            disguised = F.rmt_disguise(self.PIXELS, RMT.transform, None, RMT.permutation)
+            transforms.from_key(RMT, inverse=True)(disguised)
+            data.export(Pictures(4), tmp_path, transform=disguise, key=RMT)
+        with pytest.warns(PixelScaleWarning):
+            disguise(self.PIXELS)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.perturb import PGDSettings
 from torchprotect.training import evaluating, scores_of
@@ -23,6 +24,7 @@ def require_count(name: str, value: int) -> None:
 def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     """Check float images ``[N, C, H, W]`` and their int64 labels ``[N]``."""
     require_pictures(images)
+    require_tensor("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
     if labels.shape != images.shape[:1] or labels.device != images.device:
@@ -37,6 +39,7 @@ def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
 
 def require_pictures(images: Tensor) -> None:
     """Check float images ``[N, C, H, W]``, at least one."""
+    require_tensor("images", images)
     if not images.is_floating_point():
         raise InputTypeError(f"images must be floating point in 0..1, not {images.dtype}: divide by 255")
     if images.ndim != 4 or not images.numel():

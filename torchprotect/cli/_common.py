@@ -1,5 +1,6 @@
 """What the commands share: opening keys, drawing progress, ending on an error."""
 
+import codecs
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 PassphraseFile = Annotated[
     Path | None, typer.Option(help="Read the key's passphrase from the first line of this file.", dir_okay=False)
 ]
+
+_LONGEST_PASSPHRASE = 1 << 16  # bytes; the file may be a device that never ends
 
 
 @contextmanager
@@ -39,14 +42,30 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 
 def read_passphrase(file: Path) -> str:
-    """Return the first line of a passphrase file."""
+    """Return the passphrase in a file or pipe: all up to the first line feed, and nothing else ends it.
+
+    Raises:
+        PassphraseError: it is empty, blank or very long, or the file is no plain UTF-8 with Unix line endings.
+    """
     from torchprotect.errors import PassphraseError
 
+    with file.open("rb") as stream:
+        line = stream.readline(_LONGEST_PASSPHRASE + 1).removesuffix(b"\n")
+    if len(line) > _LONGEST_PASSPHRASE:
+        raise PassphraseError(f"the first line of {file} is longer than {_LONGEST_PASSPHRASE:,} bytes")
+    if line.startswith(codecs.BOM_UTF8):
+        raise PassphraseError(f"{file} begins with a byte order mark; save it as UTF-8 without one")
+    if line.endswith(b"\r"):
+        raise PassphraseError(
+            f"the first line of {file} ends with a carriage return, as Windows line endings do; save it with Unix ones"
+        )
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        passphrase = line.decode()
     except UnicodeDecodeError:
         raise PassphraseError(f"{file} is not text in UTF-8") from None
-    return lines[0] if lines else ""
+    if not passphrase.strip():
+        raise PassphraseError(f"the first line of {file} is empty or blank; the passphrase stands there")
+    return passphrase
 
 
 def load_key(path: Path, passphrase_file: Path | None) -> "Key":

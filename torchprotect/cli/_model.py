@@ -39,7 +39,7 @@ def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
     except Exception as error:  # whatever a stranger's code raises
         raise ModelError(f"{spec} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec} must return a torch.nn.Module, not a {type(model).__name__}")
+        raise ModelError(f"{spec} must return a torch.nn.Module, got {type(model).__name__}")
     if weights is not None:
         _load_weights(model, weights)
     try:

@@ -30,7 +30,7 @@ from torchprotect.errors import (
     ProtectError,
     SourceError,
 )
-from torchprotect.keys import Key, KeyBundle
+from torchprotect.keys import Key, KeyBundle, SecretBytes
 from torchprotect.training import home_of
 from torchprotect.transforms import Disguise
 
@@ -110,12 +110,12 @@ def export(
         lock.close()
 
 
-def noise_key(subkey: bytes, described: list[dict[str, Any]]) -> bytes:
+def noise_key(subkey: bytes, described: list[dict[str, Any]]) -> SecretBytes:
     """Return the key of an export's noise: HMAC-SHA256 of the plan's transform under the noise sub-key.
 
     Exports of one source with other settings draw other noise; the same noise at two strengths would cancel out.
     """
-    return hmac.digest(subkey, canonical(described), "sha256")
+    return SecretBytes(hmac.digest(subkey, canonical(described), "sha256"))
 
 
 def _no_progress(done: int, total: int) -> None:

@@ -73,7 +73,7 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
         ExportError: it is missing, no JSON, of another format or of a newer version.
     """
     try:
-        document = parse(read_regular(path, _LARGEST))
+        document = parse(read_regular(path, _LARGEST, ExportError))
     except FileNotFoundError:
         raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
     except OSError as error:

@@ -1,54 +1,51 @@
 """Shards by hand: a writer that leaves no half shard."""
 
-import io
-import json
+import contextlib
+import os
 import shutil
 import tempfile
+import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
-import torch
-from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
-
 from torchprotect._files import atomic_file
-from torchprotect.data._encode import encode
-from torchprotect.data._png import has_png
+from torchprotect.data._members import encode_sample
 from torchprotect.errors import InputTypeError
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class ShardWriter:
     """Writes WebDataset shards as ``webdataset.ShardWriter`` does, but never half of one.
 
     A shard is written under a temporary name and renamed when it is whole; an exception inside ``with`` leaves the
-    shard in hand under no name at all, and no shard is begun before its first sample. Pickle, lossy and unknown
-    extensions are refused. Owner and time of the members are constant. It does not resume;
-    :func:`torchprotect.data.export` does.
+    shard in hand under no name at all, and no shard is begun before its first sample. A writer that is never closed
+    finishes its shard when it is garbage-collected or the interpreter exits, with a ``ResourceWarning``, whether or not
+    there was an error. Existing shards are not overwritten. Pickle, lossy and unknown extensions are refused. Owner and
+    time of the members are constant. It does not resume; :func:`torchprotect.data.export` does.
 
     Args:
-        pattern: file name with a number in it, such as ``"train-%06d.tar"``; a local path.
+        pattern: file name with a number in it, such as ``"train-%06d.tar"``; a local path. Processes that write at the
+            same time, such as the ranks of a distributed run, need a pattern each.
         maxcount: samples in a shard at most.
         maxsize: bytes in a shard at most, counted as ``webdataset`` does.
         post: called with the name of each finished shard.
         start_shard: number of the first shard.
         verbose: print the name of each shard begun.
         opener: called with the name of a finished shard; the shard is then copied to the stream it returns.
-        **kw: further arguments of ``webdataset.TarWriter``.
+        **kw: further arguments of ``webdataset.TarWriter``; with ``encoder=False`` every value must be bytes.
 
     Samples: dicts of ``__key__`` and ``png`` (PIL image, uint8 array ``[H, W(, 3)]`` or tensor ``[1 or 3, H, W]``),
-    ``npy`` (array or tensor), ``json``, ``cls`` (int), ``txt`` (str), or bytes of those formats; extensions may have a
-    prefix, as in ``left.png``.
+    ``npy`` (array or tensor of numbers), ``json`` (what ``json.dumps`` takes, or text that is JSON already), ``cls`` (a
+    whole number), ``txt`` (str), or bytes of those formats; extensions may have a prefix, as in ``left.png``. Other
+    names that begin with ``__`` are metadata, which is not written. A key has no dot after its last slash, and is in a
+    shard once.
     """
 
     def __init__(
         self,
-        pattern: str,
+        pattern: str | os.PathLike[str],
         maxcount: int = 100000,
         maxsize: float = 3e9,
         post: Callable[[str], Any] | None = None,
@@ -57,65 +54,67 @@ class ShardWriter:
         opener: Callable[[str], Any] | None = None,
         **kw: Any,
     ) -> None:
-        if "%" not in pattern:
-            raise InputTypeError(f"{pattern!r} has no place for the shard's number; write it as in 'train-%06d.tar'")
-        if pattern.startswith("pipe:") or kw.get("encoder", True) is not True or kw.get("keep_meta"):
-            raise InputTypeError("ShardWriter takes a local path, and neither encoder= nor keep_meta=")
+        pattern = os.fspath(pattern)
+        _require_pattern(pattern, start_shard, opener)
+        if not (kw.get("encoder", True) is None or isinstance(kw.get("encoder", True), bool)) or kw.get("keep_meta"):
+            raise InputTypeError("ShardWriter takes encoder=True or False, and no keep_meta=")
         if pattern.endswith(("gz", "bz2", "xz")) or kw.get("compress"):
             raise InputTypeError("disguised pictures do not compress, and gzip writes the time; name the shards .tar")
         self.pattern, self.maxcount, self.maxsize = pattern, maxcount, maxsize
         self.post, self.verbose, self.opener = post, verbose, opener
+        self.encoded = bool(kw.get("encoder", True))
         self.kw = {"user": "", "group": "", "mtime": 0, **kw, "encoder": False}
         self.shard, self.total, self.count, self.size = start_shard, 0, 0, 0
         self.fname: str | None = None
-        self._stack: ExitStack | None = None
-        self._tar: Any = None
+        self._open: _OpenShard | None = None
+        self._forgotten: Any = None
 
     def write(self, obj: dict[str, Any]) -> None:
         """Add a sample, beginning a new shard where the last one is full.
 
         Raises:
-            InputTypeError: an extension or value that would lose something or could run code on reading.
+            InputTypeError: a key, extension or value that would be lost or changed, or could run code on reading.
+            FileExistsError: the next shard exists.
         """
-        if "__key__" not in obj:
-            raise InputTypeError("a sample needs a '__key__'")
-        encoded = {name: value if name.startswith("__") else _encode(name, value) for name, value in obj.items()}
-        if self._tar is None or self.count >= self.maxcount or self.size >= self.maxsize:
+        sample = encode_sample(obj, self.encoded, self.kw.get("format"))
+        full = self.count >= self.maxcount or self.size >= self.maxsize
+        if self._open is not None and not full and sample["__key__"] in self._open.keys:
+            raise InputTypeError(f"'__key__' {sample['__key__']!r} is in this shard already; keys must differ")
+        if self._open is None or full:
             self.next_stream()
-        self.size += self._tar.write(encoded)
+        assert self._open is not None  # noqa: S101 - next_stream has begun one; tells the type checker
+        try:
+            self.size += self._open.write(sample)
+        except BaseException as error:
+            self._take_shard().discard(error)  # it may hold half a sample
+            raise
         self.count += 1
         self.total += 1
 
     def next_stream(self) -> None:
-        """Finish the shard in hand and begin the next."""
-        from webdataset import TarWriter
+        """Finish the shard in hand and begin the next.
 
+        Raises:
+            FileExistsError: the next shard exists.
+        """
         self.finish()
-        self.fname = self.pattern % self.shard
+        name = self.pattern % self.shard
+        if self.opener is None and Path(name).exists():
+            raise FileExistsError(
+                f"{name} exists; shards are never overwritten. Choose another pattern or remove it; ranks of a "
+                "distributed run need a pattern each, such as f'train-{rank}-%06d.tar'"
+            )
+        self.fname = name
         if self.verbose:
-            print("# writing", self.fname, self.count, f"{self.size / 1e9:.1f} GB", self.total)
+            print("# writing", name, self.count, f"{self.size / 1e9:.1f} GB", self.total)
+        self._open = _OpenShard(name, self.opener, self.post, self.kw)
+        self._forgotten = weakref.finalize(self, _finish_forgotten, self._open, os.getpid())
         self.shard, self.count, self.size = self.shard + 1, 0, 0
-        stack = ExitStack()
-        if self.opener is None:
-            file: Any = stack.enter_context(atomic_file(Path(self.fname)))
-        else:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - the stack closes it
-            stack.enter_context(file)
-        self._tar, self._stack = TarWriter(file, **self.kw), stack
 
     def finish(self) -> None:
         """Give the shard in hand its name."""
-        if self._tar is None or self._stack is None:
-            return
-        self._tar.close()
-        if self.opener is not None:
-            self._tar.stream.seek(0)
-            with closing(self.opener(self.fname)) as stream:  # type: ignore[arg-type]
-                shutil.copyfileobj(self._tar.stream, stream)
-        stack, self._tar, self._stack = self._stack, None, None
-        stack.close()
-        if self.post is not None:
-            self.post(self.fname)  # type: ignore[arg-type]
+        if self._open is not None:
+            self._take_shard().finish()
 
     def close(self) -> None:
         """Finish writing."""
@@ -127,63 +126,73 @@ class ShardWriter:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if kind is None:
             self.close()
-        elif self._stack is not None:
-            stack, self._tar, self._stack = self._stack, None, None
-            stack.__exit__(kind, error, trace)
+        elif self._open is not None:
+            self._take_shard().discard(error)
+
+    def _take_shard(self) -> "_OpenShard":
+        assert self._open is not None  # noqa: S101 - asked by the callers; tells the type checker
+        shard, self._open = self._open, None
+        self._forgotten.detach()
+        return shard
 
 
-def _encode(name: str, value: Any) -> bytes:
-    """Return the bytes of one value; what it may be follows from the extension."""
-    kind = name.rpartition(".")[2].lower()
-    if kind not in _ENCODERS:
-        raise InputTypeError(
-            f"'{name}' is refused: protected shards hold {', '.join(sorted(_ENCODERS))}, nothing lossy and no pickles"
-        )
-    return _ENCODERS[kind](value)
+class _OpenShard:
+    """A shard in hand. It refers to no writer, so that it can outlive a forgotten one."""
+
+    def __init__(
+        self, name: str, opener: Callable[[str], Any] | None, post: Callable[[str], Any] | None, options: dict[str, Any]
+    ) -> None:
+        from webdataset import TarWriter
+
+        self.name, self.keys = name, set[str]()
+        self._opener, self._post = opener, post
+        with ExitStack() as stack:
+            if opener is None:
+                self._file: Any = stack.enter_context(atomic_file(Path(name), overwrite=False))
+            else:
+                self._file = stack.enter_context(tempfile.TemporaryFile())
+            self._tar = TarWriter(self._file, **options)
+            self._stack = stack.pop_all()
+
+    def write(self, sample: dict[str, Any]) -> int:
+        """Add a sample and return its size as ``webdataset`` counts it."""
+        self.keys.add(sample["__key__"])
+        size: int = self._tar.write(sample)
+        return size
+
+    def finish(self) -> None:
+        """Give the file its name, or hand its content to the opener."""
+        with self._stack:  # an error discards the file
+            self._tar.close()
+            if self._opener is not None:
+                self._file.seek(0)
+                with closing(self._opener(self.name)) as stream:
+                    shutil.copyfileobj(self._file, stream)
+        if self._post is not None:
+            self._post(self.name)
+
+    def discard(self, error: BaseException) -> None:
+        """Remove the file, because of an error."""
+        with contextlib.suppress(OSError):  # a full disk may be that error
+            self._tar.close()
+        self._stack.__exit__(type(error), error, error.__traceback__)
 
 
-def _encode_png(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        if not value.startswith(_PNG_SIGNATURE):
-            raise InputTypeError("bytes under 'png' are no PNG file")
-        return value
-    if isinstance(value, PIL.Image.Image) and value.mode in ("L", "RGB"):
-        value = pil_to_tensor(value)
-    elif isinstance(value, np.ndarray) and value.ndim in (2, 3):
-        value = torch.from_numpy(value if value.ndim == 3 else value[..., None]).movedim(-1, 0)
-    if not isinstance(value, Tensor) or value.dtype != torch.uint8 or value.ndim != 3 or not has_png(value.shape[0]):
-        raise InputTypeError("'png' takes 8-bit grey or RGB pictures; keep anything else as 'npy'")
-    return next(encode(value.as_subclass(Tensor).cpu()[None]))
+def _finish_forgotten(shard: _OpenShard, process: int) -> None:
+    if os.getpid() != process:  # a forked process has a copy of the writer, but the shard is its parent's
+        return
+    shard.finish()
+    warnings.warn(f"the ShardWriter of {shard.name} was never closed; the shard was finished", ResourceWarning, 2)
 
 
-def _encode_npy(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        try:
-            np.lib.format.read_array(io.BytesIO(value), allow_pickle=False)
-        except ValueError as error:
-            raise InputTypeError(f"bytes under 'npy' are no plain array: {error}") from error
-        return value
-    buffer = io.BytesIO()
-    np.save(buffer, value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _encode_cls(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(int(value)).encode()
-
-
-def _encode_json(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else json.dumps(value).encode()
-
-
-def _encode_txt(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-_ENCODERS: dict[str, Callable[[Any], bytes]] = {
-    "png": _encode_png,
-    "npy": _encode_npy,
-    "cls": _encode_cls,
-    "json": _encode_json,
-    "txt": _encode_txt,
-}
+def _require_pattern(pattern: str, start_shard: int, opener: Callable[[str], Any] | None) -> None:
+    if not isinstance(pattern, str):
+        raise InputTypeError(f"the pattern must be text or a Path, got {type(pattern).__name__}")
+    if pattern.startswith("pipe:") or ("://" in pattern and opener is None):
+        raise InputTypeError(f"ShardWriter takes a local path, not {pattern!r}; to write elsewhere give opener=")
+    try:
+        distinct = pattern % start_shard != pattern % (start_shard + 1)
+    except (TypeError, ValueError):
+        distinct = False
+    if not distinct:
+        raise InputTypeError(f"{pattern!r} has no place for the shard's number; write it as in 'train-%06d.tar'")

@@ -1,15 +1,18 @@
 """One picture in, one picture out: PIL, ``tv_tensors`` and tensors behind the same function."""
 
 import functools
+import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from torchprotect._inputs import type_name
 from torchprotect.errors import InputRangeError, InputTypeError
 
 _TV_TENSORS = (tv_tensors.Image, tv_tensors.Video)
@@ -26,12 +29,15 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
     def wrapper(image: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(image, PIL.Image.Image):
             result = operate(planes_of(image), *args, **kwargs)
-            return to_pil_image(result, mode=image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
+            return _pil_image(result, image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
         if type(image) is Tensor:
             return operate(_require_planes(image), *args, **kwargs)
         if isinstance(image, _TV_TENSORS):
             return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
-        raise InputTypeError(f"a picture is a PIL image, a tensor or a tv_tensors.Image or Video, not {_name(image)}")
+        raise InputTypeError(
+            f"a picture is a PIL image, a tensor or a tv_tensors.Image or Video, got {type_name(image)}; "
+            f"{how_to_convert(image) or 'convert it first'}"
+        )
 
     return wrapper
 
@@ -56,8 +62,22 @@ def _require_planes(image: Tensor) -> Tensor:
     return image
 
 
-def _name(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _pil_image(planes: Tensor, mode: str) -> PIL.Image.Image:
+    """Return the PIL image of planes uint8 ``[C, H, W]``; torchvision's ``to_pil_image`` knows no ``LAB``."""
+    height, width = planes.shape[-2:]
+    return PIL.Image.frombytes(mode, (width, height), planes.movedim(0, -1).contiguous().numpy().tobytes())
+
+
+def how_to_convert(value: Any) -> str:
+    """Return how to make a picture of a value that is likely meant to be one, and otherwise nothing."""
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        return "make a picture of a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
+    row_of_bytes = isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and value.itemsize == 1
+    if row_of_bytes or isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
+        return "decode the file first, with PIL.Image.open or torchvision.io.decode_image"
+    if isinstance(value, list | tuple):
+        return "lists of numbers are no picture; make a tensor [C, H, W] of them"
+    return ""
 
 
 def require_uint8_or_unit_float(image: Tensor) -> None:

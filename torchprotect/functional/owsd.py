@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.functional._exact import full_precision
 from torchprotect.keys import OWSDKey
@@ -30,6 +31,7 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
     """
+    require_tensor("embeddings", embeddings)
     if not embeddings.is_floating_point():
         raise InputTypeError(f"embeddings are floating-point numbers, not {embeddings.dtype}")
     if embeddings.ndim != 2 or embeddings.shape[1] != key.embedding_size:

@@ -49,18 +49,17 @@ def rmt_disguise(
     """
     check_rmt(key, permutation)
     key.require_fit(image)
+    if not inverse:
+        require_uint8_or_unit_float(image)
+    elif not image.is_floating_point():
+        raise InputTypeError(f"a picture disguised by RMT is floating point, not {image.dtype}")
+    # secrets from here on: an error above has none among the local variables of its traceback
     matrices = key.on("inverses" if inverse else "matrices", image.device)
     order = None if permutation is None else permutation.on("order", image.device)
-    if inverse:
-        if not image.is_floating_point():
-            raise InputTypeError(f"a picture disguised by RMT is floating point, not {image.dtype}")
-        if permutation is not None:
-            matrices, order = matrices[order], permutation.on("inverse_order", image.device)
-        pixels = image.float()
-    else:
-        require_uint8_or_unit_float(image)
-        pixels = image.float()
-        if delta is not None:
-            delta = delta.to(image.device, torch.float32)
-            pixels = pixels + (delta if image.dtype == torch.uint8 else delta / 255)
+    pixels = image.float()
+    if inverse and permutation is not None:
+        matrices, order = matrices[order], permutation.on("inverse_order", image.device)
+    if not inverse and delta is not None:
+        delta = delta.to(image.device, torch.float32)
+        pixels = pixels + (delta if image.dtype == torch.uint8 else delta / 255)
     return ops.block_matmul(pixels, matrices, key.block_size, left=key.side == "left", order=order)

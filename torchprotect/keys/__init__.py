@@ -2,6 +2,7 @@
 
 from torchprotect.keys._base import BlockKey, Key
 from torchprotect.keys._file import load, peek, save
+from torchprotect.keys._secret import SecretBytes
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.bundle import KeyBundle
 from torchprotect.keys.correspondence import CorrespondenceKey
@@ -20,6 +21,7 @@ __all__ = [
     "OWSDKey",
     "PermutationKey",
     "RMTKey",
+    "SecretBytes",
     "load",
     "peek",
     "save",

@@ -2,20 +2,30 @@
 
 import hashlib
 import struct
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from torchprotect._json import canonical
-from torchprotect.errors import BlockSizeError, KeyFileError, KeySizeError
+from torchprotect.errors import (
+    BlockSizeError,
+    InputTypeError,
+    KeyFileError,
+    KeyPickledWarning,
+    KeySizeError,
+    LabelError,
+)
 from torchprotect.keys._derive import Purpose, derive
+from torchprotect.keys._secret import SecretBytes
+from torchprotect.keys._transfer import Reduced, reduce_key
 from torchprotect.ops._blocks import divisors
 
 _SPELLING = {torch.uint8: "U8", torch.int64: "I64", torch.float32: "F32"}  # dtypes as safetensors writes them
-_DEVICE_COPIES = "_device_copies"
 
 
 def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -40,11 +50,24 @@ def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tens
 class Key:
     """A frozen secret value. Equality and hash go by fingerprint; ``repr`` shows sizes and 12 digits of it.
 
-    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors.
+    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors, all of them
+    :func:`secret_fields`. A copy of a key is the key itself. Pickling one warns, unless it goes to a worker process.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_secrets")  # a slot is not in vars()
 
     kind: ClassVar[str]
     root: Tensor
+    _secrets: dict[Any, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Key":
+        key = super().__new__(cls)
+        object.__setattr__(key, "_secrets", {})  # a frozen dataclass refuses key._secrets = {}
+        return key
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        ForkingPickler.register(cls, reduce_key)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -65,8 +88,8 @@ class Key:
         """SHA-256 over kind, parameters and tensors, 64 hex digits. Tells nothing about the secret values."""
         return fingerprint(self.kind, self.params, self.tensors())
 
-    def subkey(self, purpose: Purpose) -> bytes:
-        """Return 32 secret bytes derived from the root for one purpose."""
+    def subkey(self, purpose: Purpose) -> SecretBytes:
+        """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them."""
         return derive(self.root.numpy().tobytes(), purpose)
 
     def on(self, name: str, device: torch.device) -> Tensor:
@@ -76,13 +99,30 @@ class Key:
     def _copy_on(self, name: str, tensor: Tensor, device: torch.device) -> Tensor:
         if tensor.device == device:
             return tensor
-        copies: dict[tuple[str, torch.device], Tensor] = self.__dict__.setdefault(_DEVICE_COPIES, {})
-        if (name, device) not in copies:
-            copies[name, device] = tensor.to(device)
-        return copies[name, device]
+        return self._computed_once((name, device), lambda: tensor.to(device))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != _DEVICE_COPIES}
+    def _computed_once(self, name: Any, compute: Callable[[], Tensor]) -> Tensor:
+        """Return a secret tensor that follows from the others, as ``cached_property`` would, but not in ``vars``."""
+        if name not in self._secrets:
+            self._secrets[name] = compute()
+        tensor: Tensor = self._secrets[name]
+        return tensor
+
+    def __reduce_ex__(self, protocol: Any) -> Reduced:
+        warnings.warn(
+            f"pickling {self!r} stores its secret values, readable, wherever the pickle goes: a checkpoint, a cache, "
+            "another machine. Leave the key out of what you save and read it with keys.load; the documentation shows "
+            'how under "Keep keys out of checkpoints"',
+            KeyPickledWarning,
+            stacklevel=2,
+        )
+        return reduce_key(self)
+
+    def __copy__(self) -> "Key":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Key":
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and self.fingerprint == other.fingerprint
@@ -173,7 +213,7 @@ def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -
         )
 
 
-def require_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def require_key_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     """Check dtype and shape of a key's tensor without ever showing its content."""
     if tensor.dtype != dtype or tuple(tensor.shape) != shape:
         raise KeyFileError(
@@ -181,13 +221,32 @@ def require_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[i
         )
 
 
+def require_class_numbers(labels: Tensor, classes: int) -> None:
+    """Check for whole class numbers below ``classes``.
+
+    Raises:
+        InputTypeError: other numbers, or integer one-hot rows, which would be taken for many labels.
+        LabelError: a number lies outside ``0..classes-1``.
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputTypeError(
+            f"labels must be whole numbers, not {labels.dtype}; take argmax(-1) of one-hot rows or scores"
+        )
+    if not labels.numel():
+        return
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
+    if labels.ndim > 1 and labels.shape[-1] == classes and bool((labels.count_nonzero(-1) == 1).all()):
+        raise InputTypeError("labels look like one-hot rows; take labels.argmax(-1) for class numbers")
+
+
 def require_root(root: Tensor) -> None:
     """Check the root secret."""
-    require_tensor("root", root, torch.uint8, (32,))
+    require_key_tensor("root", root, torch.uint8, (32,))
 
 
 def require_permutation(name: str, order: Tensor, n: int) -> None:
     """Check that ``order`` holds each of ``range(n)`` once."""
-    require_tensor(name, order, torch.int64, (n,))
+    require_key_tensor(name, order, torch.int64, (n,))
     if not torch.equal(order.sort().values, torch.arange(n)):
         raise KeyFileError(f"tensor '{name}' of the key is no permutation of {n} values")

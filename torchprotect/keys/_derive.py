@@ -2,14 +2,16 @@
 
 from typing import Literal
 
+from torchprotect.keys._secret import SecretBytes
+
 Purpose = Literal["id", "order", "noise", "manifest"]
 
 
-def derive(root: bytes, purpose: Purpose) -> bytes:
+def derive(root: bytes, purpose: Purpose) -> SecretBytes:
     """Return the 32-byte sub-key of ``root`` for one purpose; salt empty, info ``torchprotect/v1/<purpose>``."""
     from Crypto.Hash import SHA256
     from Crypto.Protocol.KDF import HKDF
 
     subkey = HKDF(root, 32, b"", SHA256, context=f"torchprotect/v1/{purpose}".encode())
     assert isinstance(subkey, bytes)  # noqa: S101 - one sub-key was asked for; tells the type checker
-    return subkey
+    return SecretBytes(subkey)

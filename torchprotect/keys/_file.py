@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from torchprotect._files import atomic_file
+from torchprotect._files import atomic_file, read_regular
 from torchprotect._json import canonical
 from torchprotect.errors import (
     KeyFileError,
@@ -21,6 +21,7 @@ from torchprotect.errors import (
 )
 from torchprotect.keys import _wrap
 from torchprotect.keys._base import Key
+from torchprotect.keys._secret import SecretBytes, SecretTensors
 from torchprotect.keys.bundle import KeyBundle, key_class
 
 FORMAT = "torchprotect-key"
@@ -47,14 +48,15 @@ def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) 
 
     Raises:
         FileExistsError: ``path`` exists; keys are not overwritten.
+        PassphraseError: the passphrase is empty or blank.
     """
+    secret = None if passphrase is None else _wrap.encode(passphrase)
+    del passphrase  # a traceback with local variables would show it
     content = _dump(key.kind, key.params, key.tensors(), key.fingerprint)
-    if passphrase is not None:
+    if secret is not None:
         header = _header(_wrap.KIND, _wrap.PARAMS)
-        content = safetensors.torch.save(_wrap.wrap(content, passphrase, header), header)
+        content = SecretBytes(safetensors.torch.save(_wrap.wrap(content, secret, header), header))
     target = Path(path)
-    if target.exists():
-        raise FileExistsError(f"{target} exists; a key is never overwritten, choose another name or move it away")
     with atomic_file(target, mode=0o600, overwrite=False) as file:
         file.write(content)
 
@@ -68,16 +70,18 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
         KeyKindError: a kind of key this version does not know.
         PassphraseError: missing, superfluous or wrong passphrase.
     """
+    secret = None if passphrase is None else _wrap.encode(passphrase)
+    del passphrase  # a traceback with local variables would show it
     content = _read(Path(path))
     header, tensors = _parse(content, str(path))
     if header.kind == _wrap.KIND:
-        if passphrase is None:
+        if secret is None:
             raise PassphraseError(
                 f"{path} is protected by a passphrase; give passphrase=..., on the command line --passphrase-file"
             )
-        content = _wrap.unwrap(tensors, header.params, passphrase, _header(header.kind, header.params))
+        content = _wrap.unwrap(tensors, header.params, secret, _header(header.kind, header.params))
         header, tensors = _parse(content, str(path))
-    elif passphrase is not None:
+    elif secret is not None:
         raise PassphraseError(f"{path} is not protected by a passphrase; load it without one")
     return _rebuild(header, tensors, str(path))
 
@@ -95,24 +99,19 @@ def _header(kind: str, params: dict[str, Any]) -> dict[str, str]:
     return {"format": FORMAT, "version": str(VERSION), "kind": kind, "params": canonical(params).decode()}
 
 
-def _dump(kind: str, params: dict[str, Any], tensors: dict[str, Tensor], fingerprint: str) -> bytes:
-    content: bytes = safetensors.torch.save(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        {**_header(kind, params), "fingerprint": fingerprint},
-    )
-    return content
+def _dump(kind: str, params: dict[str, Any], tensors: dict[str, Tensor], fingerprint: str) -> SecretBytes:
+    header = {**_header(kind, params), "fingerprint": fingerprint}
+    return SecretBytes(safetensors.torch.save({name: t.contiguous() for name, t in tensors.items()}, header))
 
 
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
-        raise KeyFileError(f"{path} is larger than any key file")
-    return path.read_bytes()
+def _read(path: Path) -> SecretBytes:
+    return SecretBytes(read_regular(path, _MAX_BYTES, KeyFileError))
 
 
-def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
+def _parse(content: SecretBytes, name: str) -> tuple[Header, SecretTensors]:
     foreign = KeyFileError(f"{name} is not a torchprotect key file, or it is truncated or damaged")
     try:
-        tensors = safetensors.torch.load(content)
+        tensors = SecretTensors(safetensors.torch.load(content))
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -139,12 +138,12 @@ def _parse(content: bytes, name: str) -> tuple[Header, dict[str, Tensor]]:
     return Header(metadata["kind"], params, metadata.get("fingerprint")), tensors
 
 
-def _rebuild(header: Header, tensors: dict[str, Tensor], name: str) -> Key:
+def _rebuild(header: Header, tensors: SecretTensors, name: str) -> Key:
     kind: type[Key] = KeyBundle if header.kind == KeyBundle.kind else key_class(header.kind)
     try:
         key = kind.from_parts(header.params, tensors)
-    except (KeyKindError, KeyFileError):
-        raise
+    except (KeyKindError, KeyFileError) as error:
+        raise type(error)(str(error)) from None  # without the frames whose local variables are tensors of the key
     except (ProtectError, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError):
         raise KeyFileError(f"{name}: the parameters and tensors of the key do not fit together") from None
     same_parts = key.tensors().keys() == tensors.keys() and canonical(key.params) == canonical(header.params)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputRangeError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes
+from torchprotect.keys._secret import secret_fields
 from torchprotect.ops._blocks import divisors
 
 UNIT_PIXELS = (16, 8, 4, 2)
@@ -22,6 +23,7 @@ def usable_units(block_size: tuple[int, int]) -> list[int]:
     return [n for n in UNIT_PIXELS if (height * width % 16 == 0 if n == 16 else width % n == 0)]
 
 
+@secret_fields("keys", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class AESKey(BlockKey):
     """An AES key for each block position, and each channel if ``channels`` is given.
@@ -46,7 +48,7 @@ class AESKey(BlockKey):
     def __post_init__(self) -> None:
         _require_params(self.image_size, self.block_size, self.channels, self.bits)
         require_root(self.root)
-        require_tensor("keys", self.keys, torch.uint8, (self.positions, self.channels or 1, self.bits // 8))
+        require_key_tensor("keys", self.keys, torch.uint8, (self.positions, self.channels or 1, self.bits // 8))
 
     @classmethod
     def generate(

@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import KeyKindError, KeySizeError
 from torchprotect.keys._base import BlockKey, Key, require_root
 from torchprotect.keys._random import random_bytes
+from torchprotect.keys._secret import secret_fields
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.correspondence import CorrespondenceKey
 from torchprotect.keys.labels import LabelKey
@@ -22,6 +24,7 @@ _KINDS: dict[str, type[Key]] = {
 }
 
 
+@secret_fields("root")
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyBundle(Key):
     """All keys of one protected data set.
@@ -49,8 +52,8 @@ class KeyBundle(Key):
         }
         for name, key in self._keys().items():
             if not isinstance(key, wanted[name]):
-                kinds = " or ".join(kind.__name__ for kind in wanted[name])
-                raise KeyKindError(f"a bundle's {name} must be a {kinds}, not {type(key).__name__}")
+                kinds = " or ".join(with_article(kind.__name__) for kind in wanted[name])
+                raise KeyKindError(f"a bundle's {name} must be {kinds}, got {type_name(key)}")
         if self.permutation is None:
             return
         if isinstance(self.transform, PermutationKey):

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError, LabelError
-from torchprotect.keys._base import Key, require_root, require_tensor
+from torchprotect._inputs import require_tensor
+from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError
+from torchprotect.keys._base import Key, require_class_numbers, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
+from torchprotect.keys._secret import secret_fields
 
 WAYS = ("concat", "mixup", "mixup-and-concat", "cutmix", "random-square")
 """Ways to combine the versions of an image, by the names of ``perturb.WAYS``."""
@@ -34,6 +36,7 @@ _PRESETS: dict[str, tuple[str, list[list[int]]]] = {
 _PRESET_SHARES = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the left, 60 : 40 on the right
 
 
+@secret_fields("targets", "shares", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceKey(Key):
     """For each class the target classes that its images are perturbed toward, and how much of the image each gets.
@@ -56,8 +59,8 @@ class CorrespondenceKey(Key):
         if self.targets.ndim != 2 or self.classes < 2 or not 1 <= self.targets.shape[1] <= _MAX_TARGETS:
             raise KeyFileError(f"a correspondence has at least 2 classes and 1 to {_MAX_TARGETS} targets for each")
         shape = tuple(self.targets.shape)
-        require_tensor("targets", self.targets, torch.int64, shape)
-        require_tensor("shares", self.shares, torch.float32, shape)
+        require_key_tensor("targets", self.targets, torch.int64, shape)
+        require_key_tensor("shares", self.shares, torch.float32, shape)
         if int(self.targets.min()) < 0 or int(self.targets.max()) >= self.classes:
             raise KeyFileError(f"a target of the correspondence lies outside 0..{self.classes - 1}")
         if not bool((self.shares >= 0).all() and ((self.shares.sum(1) - 1).abs() < 1e-5).all()):
@@ -158,10 +161,8 @@ class CorrespondenceKey(Key):
             InputTypeError: labels are no whole numbers.
             LabelError: a label lies outside ``0..classes-1``.
         """
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise InputTypeError(f"labels must be whole numbers, not {labels.dtype}")
-        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= self.classes):
-            raise LabelError(f"a label lies outside the map, which covers 0..{self.classes - 1}")
+        require_tensor("labels", labels)
+        require_class_numbers(labels, self.classes)
         index = labels.long()
         return self.on("targets", labels.device)[index], self.on("shares", labels.device)[index]
 

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor, type_name
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
-from torchprotect.keys._base import Key, require_permutation, require_root
+from torchprotect.keys._base import Key, require_class_numbers, require_permutation, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
+from torchprotect.keys._secret import secret_fields
 
 Labels = TypeVar("Labels", int, Tensor)
 
 
+@secret_fields("labels", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelKey(Key):
     """A secret permutation of class numbers: class ``y`` is written as ``labels[y]``.
@@ -48,14 +50,15 @@ class LabelKey(Key):
         """Number of classes."""
         return len(self.labels)
 
-    @cached_property
+    @property
     def _plain(self) -> Tensor:
-        return self.labels.argsort()
+        return self._computed_once("plain", self.labels.argsort)
 
     def map(self, labels: Labels) -> Labels:
         """Replace plain class numbers, an int or an integer tensor of any shape, by secret ones.
 
         Raises:
+            InputTypeError: something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
         return _look_up(self.labels, labels)
@@ -64,6 +67,7 @@ class LabelKey(Key):
         """Replace secret class numbers, such as a model's predictions, by plain ones.
 
         Raises:
+            InputTypeError: something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
         return _look_up(self._plain, labels)
@@ -86,14 +90,14 @@ class LabelKey(Key):
 
 def _look_up(table: Tensor, labels: Labels) -> Labels:
     classes = len(table)
-    if isinstance(labels, Tensor):
-        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-            raise InputTypeError(f"labels must be whole numbers, not {labels.dtype}; take argmax of scores first")
-        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+    if isinstance(labels, np.integer):
+        labels = int(labels)
+    if isinstance(labels, int) and not isinstance(labels, bool):
+        if not 0 <= labels < classes:
             raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
-        return table.to(labels.device)[labels.long()]
-    if isinstance(labels, bool) or not isinstance(labels, int):
-        raise InputTypeError(f"a label must be a whole number or an integer tensor, not {type(labels).__name__}")
-    if not 0 <= labels < classes:
-        raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
-    return int(table[labels])
+        return int(table[labels])
+    if not isinstance(labels, Tensor | np.ndarray | list | tuple):
+        raise InputTypeError(f"a label must be a whole number or a tensor of them, got {type_name(labels)}")
+    require_tensor("labels", labels)
+    require_class_numbers(labels, classes)
+    return table.to(labels.device)[labels.long()]

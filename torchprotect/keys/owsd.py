@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError
-from torchprotect.keys._base import Key, as_size, require_root, require_tensor
+from torchprotect.keys._base import Key, as_size, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_normal, random_permutation, random_uniform
+from torchprotect.keys._secret import secret_fields
 from torchprotect.models import DCGANGenerator
 
 MIN_RANGE = 16
@@ -29,6 +30,7 @@ _MAX_EMBEDDING = 1 << 20
 _MAX_WIDTH = 1 << 12
 
 
+@secret_fields("generator", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class OWSDKey(Key):
     """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
@@ -62,7 +64,7 @@ class OWSDKey(Key):
         if self.generator.keys() != expected.keys():
             raise KeyFileError("the tensors of the key are not those of the generator that its parameters name")
         for name, tensor in self.generator.items():
-            require_tensor(name, tensor, torch.float32, tuple(expected[name].shape))
+            require_key_tensor(name, tensor, torch.float32, tuple(expected[name].shape))
             if not tensor.isfinite().all() or ("running_var" in name and float(tensor.min()) < 0):
                 raise KeyFileError(f"tensor '{name}' of the key holds numbers that no generator has")
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from torchprotect.keys._base import BlockKey, as_size, require_division, require_permutation, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
+from torchprotect.keys._secret import secret_fields
 
 
+@secret_fields("order", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class PermutationKey(BlockKey):
     """A secret order of blocks: block ``order[i]`` of the plain image lands at place ``i``.
@@ -45,10 +46,10 @@ class PermutationKey(BlockKey):
         positions = (image_size[0] // block_size[0]) * (image_size[1] // block_size[1])
         return cls(image_size, block_size, random_permutation(positions), random_bytes(32))
 
-    @cached_property
+    @property
     def inverse_order(self) -> Tensor:
         """The order that puts the blocks back: int64 ``[positions]``."""
-        return self.order.argsort()
+        return self._computed_once("inverse_order", self.order.argsort)
 
     @property
     def params(self) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputRangeError, KeyFileError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_root, require_tensor
+from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_normal, random_uniform
+from torchprotect.keys._secret import secret_fields
 from torchprotect.keys.aes import require_channels
 
 Matrix = Literal["orthogonal", "uniform", "gaussian"]
@@ -43,6 +43,7 @@ def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
     )
 
 
+@secret_fields("matrices", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class RMTKey(BlockKey):
     """A random matrix for each block position, and each channel if ``channels`` is given.
@@ -71,7 +72,7 @@ class RMTKey(BlockKey):
         _require_params(self.image_size, self.block_size, self.channels, self.matrix, self.side)
         require_root(self.root)
         size = _matrix_size(self.block_size, self.side)
-        require_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
+        require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinities or NaN")
         if float(torch.linalg.cond(self.matrices.double()).max()) > MAX_CONDITION:
@@ -104,10 +105,10 @@ class RMTKey(BlockKey):
         matrices = drawn.float().reshape(positions, channels or 1, size, size)
         return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
 
-    @cached_property
+    @property
     def inverses(self) -> Tensor:
         """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
-        return torch.linalg.inv(self.matrices.double()).float()
+        return self._computed_once("inverses", lambda: torch.linalg.inv(self.matrices.double()).float())
 
     @property
     def params(self) -> dict[str, Any]:

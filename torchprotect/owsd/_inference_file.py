@@ -10,11 +10,12 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from torchprotect._files import atomic_file
+from torchprotect._files import atomic_file, read_regular
 from torchprotect._json import canonical
 from torchprotect.errors import ModelError
 
 FORMAT, VERSION = "torchprotect-inference", "1"
+_MAX_BYTES = 1 << 32
 
 
 def write(path: Path, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -31,7 +32,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         ModelError: the file is something else, or damaged.
     """
-    content = path.read_bytes()
+    content = read_regular(path, _MAX_BYTES, ModelError)
     try:
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import functional as F
+from torchprotect._inputs import type_name
 from torchprotect.errors import CloudError, InputRangeError, InputShapeError, InputTypeError, KeyKindError, ModelError
 from torchprotect.keys import OWSDKey
 from torchprotect.owsd._embed import embed
@@ -103,7 +104,7 @@ class Client:
             CloudError: the cloud fails; LedgerError: a key is used up; ModelError: an encoder fails.
         """
         if not isinstance(images, Tensor):
-            raise InputTypeError(f"images are a tensor [N, C, H, W], not a {type(images).__name__}")
+            raise InputTypeError(f"images must be a tensor [N, C, H, W], got {type_name(images)}")
         if images.ndim != 4 or not len(images):
             raise InputShapeError(f"images [N, C, H, W], at least one, are needed, not {list(images.shape)}")
         embeddings, vectors = [], []

@@ -1,18 +1,23 @@
 """The internal inference network: from an embedding and the cloud's answer to the label. It stays inside."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
+from torchprotect._inputs import require_tensor
+from torchprotect.errors import InputRangeError, InputShapeError, LabelError, ModelError
 from torchprotect.models import InferenceNetwork
 from torchprotect.owsd import _inference_file
 from torchprotect.owsd._fit import InferenceSettings, fit_network
 from torchprotect.owsd.observations import INPUTS, Evaluation, Observations
+
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +120,8 @@ class Inference:
         wanted = (keys,) if isinstance(keys, str) else tuple(keys)
         params, tensors = _inference_file.read(Path(path))
         try:
-            settings = InferenceSettings(**params["settings"])
-            made, classes = tuple(params["keys"]), int(params["classes"])
+            settings, classes = InferenceSettings(**params["settings"]), params["classes"]
+            made = _checked_params(classes, params["keys"])
             networks = {inputs: _rebuild(tensors, inputs, classes, settings) for inputs in INPUTS}
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
             raise ModelError(f"{path} is damaged: its parameters and tensors do not fit together") from None
@@ -134,9 +139,31 @@ def _features(network: nn.Module) -> int:
 def _rebuild(tensors: dict[str, Tensor], inputs: str, classes: int, settings: InferenceSettings) -> nn.Module:
     state = {k.removeprefix(f"{inputs}."): t for k, t in tensors.items() if k.startswith(f"{inputs}.")}
     features = state["layers.1.weight"].shape[1]
-    network = InferenceNetwork(features, classes, hidden=settings.hidden, dropout=settings.dropout)
-    network.load_state_dict(state)
+    with torch.device("meta"):  # takes no memory: the file may claim any size
+        network = InferenceNetwork(features, classes, hidden=settings.hidden, dropout=settings.dropout)
+    _require_fit(state, network.state_dict())
+    network.load_state_dict(state, assign=True)
     return network.eval()
+
+
+def _require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check the tensors of a file against those of the network that its parameters describe."""
+    dtype = state["layers.1.weight"].dtype
+    if dtype not in (torch.float32, torch.float64) or state.keys() != expected.keys():
+        raise ValueError
+    for name, tensor in expected.items():
+        wanted = dtype if tensor.is_floating_point() else tensor.dtype
+        if state[name].shape != tensor.shape or state[name].dtype != wanted:
+            raise ValueError
+
+
+def _checked_params(classes: Any, keys: Any) -> tuple[str, ...]:
+    """Check parameters of a file, which messages show, and return the fingerprints."""
+    if type(classes) is not int or classes < 2:
+        raise ValueError
+    if not isinstance(keys, list) or not all(isinstance(key, str) and _FINGERPRINT.fullmatch(key) for key in keys):
+        raise ValueError
+    return tuple(keys)
 
 
 def _short(fingerprints: tuple[str, ...]) -> str:
@@ -146,8 +173,7 @@ def _short(fingerprints: tuple[str, ...]) -> str:
 def _require_labels(observations: Observations, labels: Tensor, classes: int) -> None:
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
         raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
-    if not isinstance(labels, Tensor):
-        raise InputTypeError(f"labels are an int64 tensor, not a {type(labels).__name__}")
+    require_tensor("labels", labels)
     if labels.dtype != torch.int64 or labels.shape != (len(observations),) or not len(labels):
         raise InputShapeError(
             f"int64 labels [{len(observations)}], at least one, are needed, not {labels.dtype} {list(labels.shape)}"

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _LEVELS = 255
@@ -110,6 +111,8 @@ def require_within(images: Tensor, low: float, high: float, hint: str) -> None:
 
 
 def _require_alike(images: Tensor, plain: Tensor) -> None:
+    require_tensor("images", images)
+    require_tensor("plain", plain)
     if not (images.is_floating_point() and plain.is_floating_point()):
         raise InputTypeError(f"images must be floating point, not {images.dtype} and {plain.dtype}: divide by 255")
     if images.shape != plain.shape or images.ndim < 2:

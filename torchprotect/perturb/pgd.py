@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
+from torchprotect._inputs import require_tensor, type_name
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
 from torchprotect.perturb.l2 import distances, into_ball, norms, per_image, require_positive, require_within
 from torchprotect.training import scores_of
 
@@ -145,7 +146,7 @@ def search(
 ) -> Perturbed:
     """Do what :func:`pgd_l2` does, with its settings in one object."""
     if not isinstance(model, nn.Module):
-        raise InputTypeError(f"the model must be an nn.Module, not a {type(model).__name__}")
+        raise InputTypeError(f"the model must be an nn.Module, got {type_name(model)}")
     _check(images, targets, settings)
     with _prepared(model), _own_modes(images.device.type):
         plain, targets = images.detach().clone(), targets.clone()
@@ -209,7 +210,10 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
     """Return the cross-entropy of each image toward its target, with the model's answer checked."""
 
     def loss(images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None):
+        with (
+            _explained_mismatch(model, images),
+            torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None),
+        ):
             scores = scores_of(model, images)
         if largest >= scores.shape[1]:  # which class is not said: a target may be secret
             raise ModelError(f"the model knows {scores.shape[1]} classes, and a target is none of them")
@@ -221,6 +225,26 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
 
     largest = int(targets.max())
     return loss
+
+
+@contextlib.contextmanager
+def _explained_mismatch(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Say what to do where a model fails on images of another dtype than its weights."""
+    try:
+        yield
+    except RuntimeError as error:
+        dtypes = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()} - {images.dtype}
+        if isinstance(error, ProtectError) or not dtypes:
+            raise
+        raise ModelError(
+            f"the model fails on {images.dtype} images, perhaps because its weights are {_listed(dtypes)}: give "
+            "images.float() to a float32 model, images.double() to a float64 model, and for half precision call "
+            f"model.float() and give precision=torch.float16 or torch.bfloat16. It said: {error}"
+        ) from error
+
+
+def _listed(dtypes: set[torch.dtype]) -> str:
+    return ", ".join(sorted(str(dtype) for dtype in dtypes))
 
 
 @contextlib.contextmanager
@@ -256,6 +280,8 @@ def _prepared(model: nn.Module) -> Iterator[None]:
 
 
 def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:
+    require_tensor("images", images)
+    require_tensor("targets", targets)
     if images.dtype not in (torch.float32, torch.float64):
         raise InputTypeError(
             f"images must be float32 or float64 in {settings.bounds}, not {images.dtype}: divide uint8 by 255; for a "

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import type_name, with_article
+from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.training._network import evaluating
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
@@ -38,13 +40,20 @@ def fit(
 
     Returns:
         The model, in eval mode.
+
+    Raises:
+        InputTypeError: ``data`` is an iterator, which gives its batches once, and there are several epochs.
+        InputRangeError: an epoch had no batch.
     """
+    require_repeatable("data", data, epochs)
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     model.train()
     for epoch in range(epochs):
+        batches = 0
         for batch in _batches(data, batch_size, generator):
+            batches += 1
             images, labels = (part.to(device) for part in batch)
             if prepare is not None:
                 images = prepare(images, labels)
@@ -52,6 +61,8 @@ def fit(
             loss = nn.functional.cross_entropy(model(images), labels)
             loss.backward()
             optimizer.step()
+        if not batches:
+            raise InputRangeError(f"epoch {epoch + 1} of {epochs} had no batch: data is empty or used up")
         schedule.step()
         if progress is not None:
             progress(epoch + 1, epochs)
@@ -66,6 +77,9 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches.
         batch_size: for tensors.
+
+    Raises:
+        InputRangeError: there are no images.
     """
     device = next(model.parameters()).device
     right = seen = 0
@@ -73,7 +87,22 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
         for images, labels in _batches(data, batch_size, None, shuffle=False):
             right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             seen += len(labels)
-    return right / max(1, seen)
+    if not seen:
+        raise InputRangeError("there are no images to evaluate: data is empty or used up")
+    return right / seen
+
+
+def require_repeatable(name: str, data: Batches, passes: int) -> None:
+    """Check that data can be gone through more than once, where that is needed.
+
+    Raises:
+        InputTypeError: it is an iterator, such as a generator.
+    """
+    if passes > 1 and isinstance(data, Iterator):
+        raise InputTypeError(
+            f"{name} must give its batches {passes} times, but {with_article(type_name(data))} gives them once; use a "
+            "list or a DataLoader"
+        )
 
 
 def _batches(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import ModelError
 
 
@@ -32,7 +33,7 @@ def scores_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
     scores = model(images.clone())
     shown = "classes" if classes is None else classes
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-        came = list(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        came = list(scores.shape) if isinstance(scores, Tensor) else with_article(type_name(scores))
         raise ModelError(f"the model must return scores [{len(images)}, {shown}], not {came}")
     if classes is not None and scores.shape[1] != classes:
         raise ModelError(f"the model must return scores [{len(images)}, {classes}], not {list(scores.shape)}")

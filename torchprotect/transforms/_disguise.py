@@ -11,7 +11,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from torchprotect._inputs import type_name
 from torchprotect.errors import InputTypeError
+from torchprotect.functional._picture import how_to_convert
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
 """Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
@@ -52,20 +54,23 @@ class Disguise(v2.Transform):
         Raises:
             InputTypeError: the message names the type.
         """
+        name = type(self).__name__
         pictures = [value for value in flat_inputs if self._is_picture(value)]
-        if not pictures:
-            raise InputTypeError(f"{type(self).__name__} found no picture in the sample: nothing would be disguised")
-        if len(pictures) > 1 and any(type(value) is Tensor for value in pictures):
-            raise InputTypeError(
-                f"{type(self).__name__} cannot tell which tensors are pictures: a pure tensor must be the only value "
-                "with two or more dimensions; wrap pictures as tv_tensors.Image and take the others out of the sample"
-            )
         for value in flat_inputs:
             if not self._is_picture(value) and not _is_label(value):
-                raise InputTypeError(
-                    f"{type(self).__name__} would pass a {type(value).__module__}.{type(value).__qualname__} on in "
-                    "clear; take it out of the sample before the disguise"
-                )
+                hint = how_to_convert(value) or "take it out of the sample before the disguise"
+                raise InputTypeError(f"{name} would leave a value of type {type_name(value)} unprotected; {hint}")
+        if not pictures:
+            raise InputTypeError(
+                f"{name} found no picture in the sample: nothing would be disguised. Pictures are PIL images, "
+                "tv_tensors.Image or Video, and a tensor [..., C, H, W]; lists of numbers are not"
+            )
+        if len(pictures) > 1 and any(type(value) is Tensor for value in pictures):
+            raise InputTypeError(
+                f"{name} cannot tell which tensors are pictures: a pure tensor must be the only value with two or more "
+                "dimensions. Wrap pictures as tv_tensors.Image, take other tensors out of the sample, and give class "
+                "numbers, argmax(-1), in place of one-hot rows"
+            )
 
     @staticmethod
     def _is_picture(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputTypeError, KeyKindError, NotInvertibleError
 from torchprotect.keys import AESKey, CorrespondenceKey, Key, KeyBundle, OWSDKey, PermutationKey, RMTKey
 from torchprotect.transforms.adversarial import AdversarialEncrypt
@@ -41,11 +42,12 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
         NotInvertibleError: the inverse of a perturbation or of a one way scrambling.
     """
     if not isinstance(key, Key):
-        raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
+        raise KeyKindError(f"a key is needed, got {type_name(key)}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
     if type(inner) not in _MADE_FOR:
         raise KeyKindError(
-            f"no transform goes with a {type(inner).__name__}; use a permutation, AES, RMT, correspondence or OWSD key"
+            f"no transform goes with {with_article(type(inner).__name__)}; use a permutation, AES, RMT, correspondence "
+            "or OWSD key"
         )
     made = _MADE_FOR[type(inner)]
     options = {"key": inner, **options}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import KeyKindError
 from torchprotect.keys import BlockKey, Key, KeyBundle
 
@@ -14,7 +15,7 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
     """
     if not isinstance(key, kind):
         hint = "; hand a bundle to transforms.from_key" if isinstance(key, KeyBundle) else ""
-        raise KeyKindError(f"{name} must be a {kind.__name__}, not {type(key).__name__}{hint}")
+        raise KeyKindError(f"{name} must be {with_article(kind.__name__)}, got {type_name(key)}{hint}")
 
 
 def describe_key(key: BlockKey) -> dict[str, Any]:

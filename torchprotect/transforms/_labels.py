@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, LabelError
 
 LabelsGetter = Callable[[Any], Any]
@@ -31,7 +32,7 @@ def find_labels(sample: Any) -> Any:
         if names:
             return sample[min(names, key=lambda name: name.lower() != "labels")]  # min keeps the first of equals
     raise LabelError(
-        f"no labels in a {type(sample).__name__}: expected (image, label) or a dict with 'labels'; {_HINT}"
+        f"no labels in {with_article(type(sample).__name__)}: expected (image, label) or a dict with 'labels'; {_HINT}"
     )
 
 
@@ -65,9 +66,17 @@ def as_labels(labels: Any) -> Tensor:
         or labels.is_complex()
         or labels.dtype == torch.bool
     ):
-        came = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise LabelError(f"labels are whole class numbers from 0 up, not {came}; {_HINT}")
+        raise LabelError(f"labels are whole class numbers from 0 up, {_described(labels)}; {_HINT}")
     return labels
+
+
+def _described(labels: Any) -> str:
+    """Return what came in place of class numbers, and how to turn it into them."""
+    if isinstance(labels, list | tuple):
+        return f"not a {type(labels).__name__}: give torch.tensor(labels)"
+    if isinstance(labels, Tensor):
+        return f"not {labels.dtype}: take argmax(-1) of one-hot rows or scores"
+    return f"not {type_name(labels)}"
 
 
 def one_for_each(labels: Tensor, leading: tuple[int, ...]) -> Tensor:

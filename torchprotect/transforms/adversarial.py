@@ -92,7 +92,7 @@ class AdversarialEncrypt(Disguise):
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
-            raise InputTypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+            raise InputTypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         require_kind("key", key, CorrespondenceKey)
         if target_source not in get_args(TargetSource):
             raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")

@@ -43,7 +43,7 @@ class OWSDScramble(Disguise):
         super().__init__()
         require_kind("key", key, OWSDKey)
         if not isinstance(encoder, nn.Module):
-            raise InputTypeError(f"encoder must be a torch.nn.Module, not {type(encoder).__name__}")
+            raise InputTypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
         self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")

@@ -1,10 +1,14 @@
 """``RMTDisguise``."""
 
 import math
+import warnings
 from typing import Any
 
+import PIL.Image
+import torch
+
 from torchprotect import functional as F
-from torchprotect.errors import InputRangeError
+from torchprotect.errors import InputRangeError, PixelScaleWarning
 from torchprotect.functional.rmt import check_rmt
 from torchprotect.keys import PermutationKey, RMTKey
 from torchprotect.transforms._disguise import Disguise, picture_shape
@@ -25,6 +29,13 @@ class RMTDisguise(Disguise):
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to float32 of the same shape and scale (uint8 is read as
     0..255). A PIL image becomes ``tv_tensors.Image``.
+
+    For training place ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it, so that the result is
+    on the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
+
+    Warns:
+        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest tells the scale, and
+            :func:`torchprotect.functional.rmt_disguise` do not warn.
     """
 
     def __init__(
@@ -48,6 +59,7 @@ class RMTDisguise(Disguise):
         self.permutation = permutation
         self.noise = float(noise)
         self.inverse = inverse
+        self._told_scale = False
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
@@ -69,4 +81,21 @@ class RMTDisguise(Disguise):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
+        exporting = "noise_source" in self.__dict__  # an export replaces it
+        if not self._told_scale and not self.inverse and not exporting and _has_bytes(inpt):
+            self._told_scale = True
+            _warn_of_scale()
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
+
+
+def _has_bytes(picture: Any) -> bool:
+    return isinstance(picture, PIL.Image.Image) or picture.dtype == torch.uint8
+
+
+def _warn_of_scale() -> None:
+    warnings.warn(
+        "RMTDisguise was given 8-bit pixels and returns float32 on their scale, 0..255; ToDtype(scale=True) after it "
+        "changes nothing. For the 0..1 scale place v2.ToImage() and v2.ToDtype(torch.float32, scale=True) before it",
+        PixelScaleWarning,
+        stacklevel=2,
+    )

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
@@ -26,9 +27,9 @@ def require_grey_levels(name: str, images: Tensor) -> None:
 
 def require_images(name: str, images: Tensor) -> None:
     """Check finite images ``[N, C, H, W]``, at least one, of any real number type."""
-    if not isinstance(images, Tensor) or images.is_complex():
-        came = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise InputTypeError(f"{name} must be a tensor of real numbers, not {came}")
+    require_tensor(name, images)
+    if images.is_complex():
+        raise InputTypeError(f"{name} must hold real numbers, not {images.dtype}")
     if images.ndim != 4 or not images.numel():
         raise InputShapeError(f"{name} must be [N, C, H, W], at least one image, not {list(images.shape)}")
     if images.is_floating_point() and not bool(images.isfinite().all()):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import training
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks._inputs import predict, require_classes, require_count
 from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.disguise._inputs import require_grey_levels, require_images
@@ -160,6 +161,7 @@ class DNNExaminer:
             )
 
     def _require_labels(self, images: Tensor, labels: Tensor) -> None:
+        require_tensor("labels", labels)
         if labels.dtype != torch.int64:
             raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
         if labels.shape != images.shape[:1]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _SIDE = 64  # scrambled images are read at this size: 12,288 numbers each
@@ -10,6 +11,7 @@ _SIDE = 64  # scrambled images are read at this size: 12,288 numbers each
 
 def require_vectors(name: str, vectors: Tensor) -> None:
     """Check finite floating-point vectors ``[N, D]``, at least one."""
+    require_tensor(name, vectors)
     if not vectors.is_floating_point():
         raise InputTypeError(f"{name} are floating-point numbers, not {vectors.dtype}")
     if vectors.ndim != 2 or not vectors.numel():
@@ -20,6 +22,7 @@ def require_vectors(name: str, vectors: Tensor) -> None:
 
 def require_scrambled(name: str, images: Tensor) -> None:
     """Check uint8 images ``[N, C, H, W]``, at least one."""
+    require_tensor(name, images)
     if images.dtype != torch.uint8:
         raise InputTypeError(f"{name} are uint8, not {images.dtype}")
     if images.ndim != 4 or not images.numel():

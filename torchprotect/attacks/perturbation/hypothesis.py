@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks._inputs import (
     class_means,
     device_of,
@@ -131,6 +132,8 @@ def hypothesis_accuracy(
 
 def _require_plan(targets: Tensor, shares: Tensor) -> int:
     """Check a plan and return its number of classes."""
+    require_tensor("targets", targets)
+    require_tensor("shares", shares)
     if targets.ndim != 2 or not targets.numel() or shares.shape != targets.shape:
         raise InputShapeError(
             f"a plan is targets [classes, K] and shares [classes, K], not {list(targets.shape)}, {list(shares.shape)}"

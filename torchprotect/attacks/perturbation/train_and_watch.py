@@ -16,7 +16,7 @@ from torchprotect.attacks._inputs import (
 from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.perturb import PGDSettings
 from torchprotect.perturb.pgd import search
-from torchprotect.training import Batches, evaluate, evaluating, fit, scores_of
+from torchprotect.training import Batches, evaluate, evaluating, fit, require_repeatable, scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ def train_and_watch(
         progress: called with epochs done and in all.
 
     Raises:
-        InputRangeError: a setting makes no sense.
+        InputTypeError: ``data`` or ``test`` is an iterator, which gives its batches once, and there are several epochs.
+        InputRangeError: a setting makes no sense, or there are no images.
         InputShapeError: images and labels do not fit.
         LabelError: a label is none of the model's classes.
         ModelError: the model returns something else than scores ``[N, classes]``.
@@ -84,6 +85,8 @@ def train_and_watch(
     """
     require_count("epochs", epochs)
     require_count("batch_size", batch_size)
+    for name, batches in (("data", data), ("test", test)):
+        require_repeatable(name, batches, epochs)
     if adversarial is not None:
         require_direction(adversarial, targeted=False)
     prepare = _Prepare(model, augment, adversarial, generator)

@@ -1,0 +1,25 @@
+"""How a key gets into another process."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torchprotect.keys._base import Key
+
+Reduced = tuple[Any, tuple[type["Key"], dict[str, Any], dict[str, NDArray[Any]]]]
+
+
+def reduce_key(key: "Key") -> Reduced:
+    """Return what ``__reduce__`` returns, without the warning: a function and its arguments, secrets among them.
+
+    ``multiprocessing`` uses it to start workers. An engine with a serialiser of its own registers it there, and makes
+    sure that what it serialises reaches its workers only, not a disk.
+    """
+    return rebuild_key, (type(key), key.params, {name: tensor.numpy() for name, tensor in key.tensors().items()})
+
+
+def rebuild_key(kind: type["Key"], params: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Key":
+    """Return the key that :func:`reduce_key` took apart."""
+    return kind.from_parts(params, {name: torch.tensor(array) for name, array in arrays.items()})
