@@ -551,7 +551,7 @@ class TestRefusals:
         ("options", "error", "message"),
         [
             ({"model": print}, InputTypeError, r"torch\.nn\.Module"),
-            ({"key": make_bundle("aes").transform}, KeyKindError, "CorrespondenceKey, not AESKey"),
+            ({"key": make_bundle("aes").transform}, KeyKindError, "CorrespondenceKey, got AESKey"),
             ({"key": keys.KeyBundle(KEY)}, KeyKindError, "from_key"),
             ({"eps": 0}, InputRangeError, "eps"),
             ({"step_size": -1}, InputRangeError, "step_size"),
