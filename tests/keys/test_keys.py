@@ -203,6 +203,11 @@ class TestLabelKey:
         with pytest.raises(InputTypeError, match=message):
             keys.LabelKey.generate(classes=10).map(label)
 
+    def test_rows_that_are_not_one_hot_are_labels(self):
+        key = keys.LabelKey.generate(classes=10)
+        for labels in (5 * torch.eye(10, dtype=torch.int64), torch.ones(2, 10, dtype=torch.int64), torch.eye(9).long()):
+            assert torch.equal(key.unmap(key.map(labels)), labels)
+
     def test_numbers_of_numpy(self):
         key = keys.LabelKey.generate(classes=10)
         assert key.map(np.int64(3)) == key.map(np.uint8(3)) == key.map(3)

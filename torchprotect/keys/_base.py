@@ -236,7 +236,8 @@ def require_class_numbers(labels: Tensor, classes: int) -> None:
         return
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
-    if labels.ndim > 1 and labels.shape[-1] == classes and bool((labels.count_nonzero(-1) == 1).all()):
+    zeros_and_ones = labels.ndim > 1 and labels.shape[-1] == classes and int(labels.max()) == 1
+    if zeros_and_ones and bool((labels.sum(-1) == 1).all()):
         raise InputTypeError("labels look like one-hot rows; take labels.argmax(-1) for class numbers")
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import functional as F
-from torchprotect._inputs import type_name
-from torchprotect.errors import CloudError, InputRangeError, InputShapeError, InputTypeError, KeyKindError, ModelError
+from torchprotect._inputs import require_tensor
+from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, ModelError
 from torchprotect.keys import OWSDKey
 from torchprotect.owsd._embed import embed
 from torchprotect.owsd._fit import InferenceSettings
@@ -103,8 +103,7 @@ class Client:
             InputTypeError, InputShapeError: images are no such tensor.
             CloudError: the cloud fails; LedgerError: a key is used up; ModelError: an encoder fails.
         """
-        if not isinstance(images, Tensor):
-            raise InputTypeError(f"images must be a tensor [N, C, H, W], got {type_name(images)}")
+        require_tensor("images", images)
         if images.ndim != 4 or not len(images):
             raise InputShapeError(f"images [N, C, H, W], at least one, are needed, not {list(images.shape)}")
         embeddings, vectors = [], []

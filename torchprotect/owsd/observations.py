@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError
 
 INPUTS = ("both", "embedding", "cloud")
@@ -28,6 +29,8 @@ class Observations:
     keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require_tensor("embeddings", self.embeddings)
+        require_tensor("vectors", self.vectors)
         if self.embeddings.ndim != 2 or self.vectors.ndim != 2 or len(self.embeddings) != len(self.vectors):
             raise InputShapeError(
                 "embeddings [N, E] and vectors [N, V] of the same images are needed, not "

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks._inputs import require_classes
 from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.owsd._inputs import require_same_count, require_vectors
@@ -32,6 +33,7 @@ def label_probe(vectors: Tensor, labels: Tensor, target: Tensor, *, classes: int
     require_classes(classes)
     require_vectors("vectors", vectors)
     require_vectors("targets", target)
+    require_tensor("labels", labels)
     require_same_count("vectors", vectors, "labels", labels)
     if vectors.shape[1] != target.shape[1] or labels.dtype != torch.int64 or labels.ndim != 1:
         raise InputShapeError("vectors and targets must have one length, and labels be int64 [m]")

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
@@ -92,11 +93,13 @@ def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
 
 
 def _require_pictures(images: Tensor) -> None:
+    require_tensor("images", images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise InputShapeError(f"images [N, C, H, W] of one or three channels are needed, not {list(images.shape)}")
 
 
 def _require_range(images: Tensor) -> None:
+    require_tensor("images", images)
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
