@@ -10,12 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from torchprotect.errors import ProtectError
+from torchprotect.errors import ExportError, ProtectError
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PATH_OF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two
 _TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def require_local(name: str | os.PathLike[str]) -> None:
+    """Refuse URLs, which would otherwise name a folder such as ``s3:`` here.
+
+    Raises:
+        ExportError: it is a URL.
+    """
+    text = os.fspath(name)
+    if (_URL if isinstance(name, str) else _PATH_OF_URL).match(text):
+        scheme = text.partition(":")[0]
+        raise ExportError(f"{text} is a URL, and {scheme}:// is not supported: use a local path, and copy it yourself")
 
 
 def temporary_name() -> str:

@@ -1,10 +1,11 @@
 """Where a report may be written: neither into the export it is about, nor over a file that no audit wrote."""
 
-import json
 import os
 from pathlib import Path
 
-from torchprotect.audit._report import FORMAT
+from torchprotect._files import read_regular
+from torchprotect._json import parse
+from torchprotect.audit._report import FORMAT, LARGEST
 from torchprotect.data.manifest import MANIFEST
 from torchprotect.errors import ExportError
 
@@ -48,7 +49,7 @@ def _lies_in(folder: Path, export: Path) -> bool:
 
 def _is_report(path: Path) -> bool:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = parse(read_regular(path, LARGEST, ExportError))
+    except (OSError, ValueError, ExportError):
         return False
     return isinstance(document, dict) and document.get("format") == FORMAT

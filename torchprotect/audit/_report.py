@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import atomic_file
+from torchprotect._files import atomic_file, read_regular
+from torchprotect._json import parse
 from torchprotect.attacks import Level
 from torchprotect.audit._finding import Finding, NotRun
 from torchprotect.audit._statement import MEANING, STATEMENT
@@ -15,6 +16,7 @@ from torchprotect.audit._words import percent
 from torchprotect.errors import InputRangeError, VerificationError
 
 FORMAT, VERSION = "torchprotect-audit", 1
+LARGEST = 1 << 28  # bytes of a report
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Report:
             VerificationError: it is no report of this version.
         """
         try:
-            document = json.loads(Path(path).read_bytes())
+            document = parse(read_regular(Path(path), LARGEST, VerificationError))
             if document["format"] != FORMAT or document["version"] != VERSION:
                 raise VerificationError(f"{path} is no audit report of version {VERSION}; run the audit again")
             names = ("data", "disguise", "environment", "settings", "split", "started", "seconds")

@@ -147,7 +147,7 @@ def export(
             )
         for name in result.skipped:
             remark(f"skipped: {name}")
-        say(f"{out}: {_summary(result)}, {time.monotonic() - start:.1f} s")
+        say(f"{out}: {_summary(result, opened.left_out.total())}, {time.monotonic() - start:.1f} s")
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -193,9 +193,10 @@ def _refuse(kind: str, options: dict[str, Any]) -> None:
         raise InputTypeError(f"{kind} does not go with {names}")
 
 
-def _summary(result: "ExportResult") -> str:
+def _summary(result: "ExportResult", left_out: int) -> str:
     done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
     moved = ""
     if result.max_distance is not None:
         moved = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"
-    return f"{done}{moved}, {len(result.skipped)} skipped"
+    of_source = f", {left_out:,} files or members left out" if left_out else ""
+    return f"{done}{moved}, {len(result.skipped)} skipped{of_source}"

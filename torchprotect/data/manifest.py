@@ -170,7 +170,7 @@ class Journal:
     def read(self) -> dict[int, ShardReport]:
         """Return the reports that are whole and signed; a line torn by a crash is passed over."""
         reports = {}
-        for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
+        for line in self._lines():
             try:
                 document = parse(line)
             except ValueError:
@@ -179,6 +179,9 @@ class Journal:
                 fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
                 reports[document["index"]] = ShardReport(**fields)
         return reports
+
+    def _lines(self) -> list[bytes]:
+        return read_regular(self._path, _LARGEST, ExportError).splitlines() if self._path.exists() else []
 
     def append(self, report: ShardReport) -> None:
         """Add one report. A leading line break ends a line that a crash may have torn."""

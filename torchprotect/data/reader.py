@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from torchprotect._files import require_local
 from torchprotect.data import manifest as documents
-from torchprotect.data._local import require_local
 from torchprotect.data._stored import read_shard
 from torchprotect.errors import ExportError
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchprotect._files import require_local
 from torchprotect.data import manifest as documents
-from torchprotect.data._local import require_local
 from torchprotect.errors import KeyKindError, VerificationError
 from torchprotect.keys import Key
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from torchprotect import data, keys, transforms
+from torchprotect._files import require_local
 from torchprotect.data.export import keyed_order
 from torchprotect.demo._blocks import choose_block
 from torchprotect.demo._measure import EPOCHS, Row, measure
@@ -61,6 +62,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     Raises:
         ExportError: the folder is not empty, or the images have no labels or not all one shape.
     """
+    require_local(out)
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out} is not empty; choose a new folder with --out")
     opened = data.open_source(source or SAMPLE)

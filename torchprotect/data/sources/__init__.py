@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torchprotect.data._local import require_local
+from torchprotect._files import require_local
 from torchprotect.data.sources._base import Sample, Source
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.cifar import cifar10

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from torchprotect._files import open_regular
 from torchprotect.data.sources._base import Sample
 from torchprotect.errors import SourceError
 
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
+_LARGEST = 1 << 30  # bytes of a file's pixels
 
 
 class ArraySource:
@@ -81,16 +83,18 @@ def _idx_source(name: str, folder: Path, split: str) -> ArraySource:
 
 
 def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, or the ``.gz`` beside it."""
+    """Read an IDX file of unsigned bytes, or the ``.gz`` beside it; no more than its header asks for."""
     packed = path.with_name(path.name + ".gz")
-    try:
-        content = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
     dimensions = magic & 0xFF
-    header = np.frombuffer(content, ">u4", count=min(1 + dimensions, len(content) // 4))
-    shape = [int(n) for n in header[1:]]
-    start = 4 * (1 + dimensions)
-    if len(header) <= dimensions or header[0] != magic or len(content) != start + math.prod(shape):
+    try:
+        with open_regular(path if path.exists() else packed) as file:
+            stream: Any = file if path.exists() else gzip.open(file)  # noqa: SIM115 - closed with the file below it
+            header = np.frombuffer(stream.read(4 * (1 + dimensions)), np.uint8).view(">u4")
+            shape = [int(n) for n in header[1:]]
+            size = math.prod(shape) if len(header) > dimensions and header[0] == magic else _LARGEST + 1
+            content = stream.read(size + 1) if size <= _LARGEST else b""
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
+    if size != len(content):
         raise SourceError(f"{path} is no IDX file of the expected kind, or it is truncated")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -140,7 +140,7 @@ class TarSource:
         if file not in self._handles:
             if len(self._handles) >= _OPEN_FILES:
                 os.close(self._handles.pop(next(iter(self._handles))))
-            self._handles[file] = os.open(self._paths[file], os.O_RDONLY)
+            self._handles[file] = os.open(self._paths[file], os.O_RDONLY | os.O_NONBLOCK)
         return self._handles[file]
 
     def __getstate__(self) -> dict[str, Any]:
