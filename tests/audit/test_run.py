@@ -404,7 +404,9 @@ def test_a_bound_is_a_share(value):
 
 def test_a_missing_extra_is_named(exported, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ExportError, match=re.escape("jinja2: pip install torchprotect[audit]")):
+    with pytest.raises(
+        ExportError, match=re.escape('pip install jinja2, or, in a checkout of torchprotect, pip install ".[audit]"')
+    ):
         audit.run(exported[0], report=tmp_path / "report.html")
 
 
