@@ -6,7 +6,7 @@ Disguises the Fashion-MNIST sample that comes with the package, and asks what so
 attack that applies, at every level of knowledge, in one report. A team's own tests can hold a bound on it.
 
 Run it with ``python examples/audit_an_export.py OUT``; it writes the export, its key and ``report.html`` into OUT.
-It needs the extra ``audit``: ``pip install torchprotect[audit]``.
+It needs the extra ``audit``: ``pip install ".[audit]"`` in a checkout.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 """
-Export CIFAR-10 with an AES disguise
+Export CIFAR-10 with an RMT disguise
 ====================================
 
 Makes a key, writes disguised WebDataset shards, verifies them and reads one batch back::
@@ -24,7 +24,8 @@ from torchprotect import data, errors, keys, transforms
 # A key for 32 x 32 images
 # ------------------------
 #
-# One AES key for each block of 8 x 8 pixels, an order of the blocks, and new names for ten classes.
+# One matrix for each block of 8 x 8 pixels, an order of the blocks, and new names for ten classes. A network can learn
+# from photographs under this disguise; under ``AESECBDisguise`` it hardly beats guessing.
 
 
 def make_or_load_key(path):
@@ -33,7 +34,7 @@ def make_or_load_key(path):
         return keys.load(path)
     size = {"image_size": (32, 32), "block_size": (8, 8)}
     bundle = keys.KeyBundle(
-        keys.AESKey.generate(**size),
+        keys.RMTKey.generate(**size),
         permutation=keys.PermutationKey.generate(**size),
         labels=keys.LabelKey.generate(classes=10),
     )
@@ -57,10 +58,12 @@ def show_progress(done, total):
 # %%
 # Export, verify, read
 # --------------------
+#
+# RMT makes real numbers of 8-bit images, on the scale of 0..255: divide them by 255 before you normalise them.
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Export CIFAR-10 with an AES disguise.")
+    parser = argparse.ArgumentParser(description="Export CIFAR-10 with an RMT disguise.")
     parser.add_argument("source", help="cifar10:ROOT or a WebDataset pattern")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--workers", type=int, default=0, help="worker processes")
@@ -72,7 +75,7 @@ def main():
         source,
         arguments.out,
         transform=transforms.from_key(bundle),
-        key=bundle,  # the bundle, not only its AES key: it also renames the labels
+        key=bundle,  # the bundle, not only its matrices: it also renames the labels
         workers=arguments.workers,
         progress=show_progress,
     )
@@ -82,6 +85,7 @@ def main():
     print(f"verified: {checked.shards} shards, HMACs checked: {checked.signature_checked}")
 
     images, labels = next(iter(DataLoader(data.read(result.folder).shuffle(1000), batch_size=8)))
+    images = images / 255
     print(f"one batch: images {images.dtype} {list(images.shape)}, renamed labels {labels.tolist()}")
     print(f"labels renamed back by the key holder: {bundle.labels.unmap(labels).tolist()}")
 

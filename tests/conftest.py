@@ -1,3 +1,9 @@
+import os
+
+# Before torch is imported: OpenMP threads that spin while they wait would take the cores from the processes that tests
+# start, and from whatever else the machine does. Child processes inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 from support import real_data

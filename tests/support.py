@@ -4,6 +4,8 @@ import io
 import itertools
 import os
 import pickle
+import signal
+import subprocess
 import tarfile
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -154,6 +156,18 @@ def run_export(out, bundle=None, dataset=None, transform=None, **options):
     transform = transform or transforms.from_key(bundle)
     options = {"shard_size": 7, "key": bundle, **options}
     return data.export(Pictures(20) if dataset is None else dataset, out, transform=transform, **options)
+
+
+def start_interruptible(command, **options) -> subprocess.Popen:
+    """Start a child that Ctrl-C ends, in a process group of its own.
+
+    A child inherits an ignored SIGINT. That is how the tests themselves run in the background, as under ``nohup``.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, start_new_session=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def real_data() -> Path | None:

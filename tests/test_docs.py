@@ -1,4 +1,7 @@
-"""What the pages show would run: names exist, calls fit their signatures, options are there. Nothing is run."""
+"""What the pages show runs: README and quickstart are run; elsewhere names, signatures and options are looked up.
+
+Tables have as many cells in each row as in their heading, or they are shown with cells missing, or as text.
+"""
 
 import ast
 import builtins
@@ -15,11 +18,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from support import write_folder
+from typer.testing import CliRunner
 
 from torchprotect import cli, errors
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "attacks").glob("*.md"))]
+TABLES = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"))]
 ROOMS = [importlib.import_module(room) for room in json.loads((ROOT / "tests" / "public_names.json").read_text())]
 OURS = {
     *vars(errors),
@@ -156,15 +162,39 @@ def command_problems(line, code):
             yield f"{where} does not know {verb}"
 
 
+def blocks_of(text):
+    """Yield the line, language and code of each fenced block."""
+    for block in re.finditer(r"^( *)```([^\n]*)\n(.*?)^\1```$", text, re.M | re.S):
+        yield text.count("\n", 0, block.start(3)) + 1, block[2], textwrap.dedent(block[3])
+
+
 def problems_of(text):
     reader, found = Reader(), []
-    for block in re.finditer(r"^( *)```([^\n]*)\n(.*?)^\1```$", text, re.M | re.S):
-        line, code = text.count("\n", 0, block.start(3)) + 1, textwrap.dedent(block[3])
-        if block[2] == "python":
+    for line, language, code in blocks_of(text):
+        if language == "python":
             reader.read(line, code)
-        elif not block[2].startswith("{"):
+        elif not language.startswith("{"):
             found += command_problems(line, code)
     return reader.problems + found
+
+
+def table_problems(text):
+    """Yield what keeps lines that begin with a bar from being shown as rows of a table."""
+    outside = re.sub(r"^( *)```.*?^\1```$", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
+    for table in re.finditer(r"(?:^ *\|.*\n?)+", outside, re.M):
+        first = outside.count("\n", 0, table.start()) + 1
+        rows = table[0].splitlines()
+        if len(rows) < 2 or not re.fullmatch(r" *\|(?: *:?-+:? *\|)+ *", rows[1]):
+            yield f"line {first}: a table without a heading; is there a blank line before it?"
+            continue
+        cells = [len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows]
+        yield from (
+            f"line {first + n}: {count} cells below a heading of {cells[0]}"
+            for n, count in enumerate(cells)
+            if count != cells[0]
+        )
+        if outside[table.end() :].partition("\n")[0].strip():
+            yield f"line {first + len(rows)}: text directly below a table becomes its last row"
 
 
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES])
@@ -218,3 +248,70 @@ def test_the_test_reads_python(code, problem):
 )
 def test_the_test_reads_commands(code, problems, language):
     assert problems_of(f"```{language}\n{code}\n```\n") == problems
+
+
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in TABLES])
+def test_tables_are_whole(page):
+    problems = list(table_problems((ROOT / page).read_text()))
+    assert not problems, "\n".join(f"{page}, {each}" for each in problems)
+
+
+HEADING = "| a | b |\n|---|:-:|\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEADING + "| `x \\| y` | 1 |\n\ntext\n", None),
+        (HEADING + "| 1 | 2 |", None),
+        ("```\n| 1 |\n| 2 | 3 |\n```\n", None),
+        (HEADING + "| 1 | 2 |\n\n| 3 | 4 |\n", "line 5: a table without a heading"),
+        (HEADING + "| 1 | 2 | 3 |\n", "line 3: 3 cells below a heading of 2"),
+        ("```\n\n```\n" + HEADING + "| `x | y` | 1 |\n", "line 6: 3 cells"),
+        (HEADING + "| 1 |\n", "line 3: 1 cells"),
+        (HEADING + "| 1 | 2 |\ntext\n", "line 4: text directly below"),
+    ],
+)
+def test_the_test_reads_tables(text, problem):
+    found = list(table_problems(text))
+    assert found == [] if problem is None else len(found) == 1 and found[0].startswith(problem)
+
+
+def write_photos(root):
+    """Write what README calls photos/: pictures of 32 x 32 pixels in ten folders."""
+    return write_folder(root, classes=10, each=4, size=(32, 32))
+
+
+def run_command(line):
+    """Run one ``torchprotect`` command in this process; lines that install are for people, and CI."""
+    program, *words = shlex.split(line, comments=True)
+    if program == "torchprotect":
+        result = CliRunner().invoke(cli.app, words)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    else:
+        assert program == "pip", line
+
+
+def run_page(page, commands=True):
+    names = {"__name__": page}
+    for line, language, code in blocks_of((ROOT / page).read_text()):
+        if language == "python":
+            exec(compile("\n" * (line - 1) + code, page, "exec"), names)  # noqa: S102 - our own pages
+        elif commands and not language:
+            for each in code.replace("\\\n", " ").splitlines():
+                run_command(each)
+
+
+def test_readme_runs_as_it_stands(tmp_path, monkeypatch):
+    """Each block in turn, in one folder that holds nothing but photos/."""
+    write_photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    run_page("README.md")
+    assert {"my.key", "protected", "report.html", "report.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_python_of_the_quickstart_runs_as_it_stands(tmp_path, monkeypatch):
+    """Its commands have tests of their own; the demo takes a minute."""
+    pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
+    monkeypatch.chdir(tmp_path)
+    run_page("docs/quickstart.md", commands=False)

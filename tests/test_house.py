@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import json
+import re
 import subprocess
 import sys
 import typing
@@ -14,6 +15,7 @@ import pytest
 
 import torchprotect
 from torchprotect import data, errors, functional, keys, transforms
+from torchprotect.audit._statement import STATEMENT
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "torchprotect"
@@ -56,14 +58,23 @@ def test_pinned_names():
     assert list(signature(data.export).parameters)[:8] == names.split()
 
 
-def test_import_is_light():
+HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "ray", "multiprocessing"}
+
+
+def test_import_loads_no_room():
+    program = "import sys; before = set(sys.modules); import torchprotect; print(*sorted(set(sys.modules) - before))"
+    loaded = python(program).split()
+    assert [name for name in loaded if name.startswith("torchprotect")] == ["torchprotect", "torchprotect._version"]
+    assert not {name.partition(".")[0] for name in loaded} & {"torch", "torchvision", "numpy", "PIL", "scipy", *HEAVY}
+
+
+def test_rooms_for_training_are_light():
     """No optional or heavy package, no GPU, before it is used."""
     program = (
-        "import sys, torch, torchvision.transforms.v2; before = set(sys.modules); import torchprotect;"
+        "import sys, torch, torchvision.transforms.v2; before = set(sys.modules);"
+        "from torchprotect import errors, functional, keys, ops, transforms;"
         "new = {name.partition('.')[0] for name in set(sys.modules) - before};"
-        "heavy = {'kornia', 'webdataset', 'matplotlib', 'rich', 'typer', 'Crypto', 'ray', 'multiprocessing'};"
-        "print(sorted(new & heavy),"
-        "torch.cuda.is_initialized())"
+        f"print(sorted(new & {HEAVY}), torch.cuda.is_initialized())"
     )
     assert python(program).split("\n")[0] == "[] False"
 
@@ -73,7 +84,12 @@ def test_data_does_not_load_webdataset_before_it_is_used():
 
 
 def test_lazy_rooms():
-    assert python("import torchprotect; print(torchprotect.data.export.__name__)").strip() == "export"
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli"} | {"errors"}
+    assert set(torchprotect.__all__) == rooms | {"__version__"}
+    assert rooms <= set(dir(torchprotect))
+    used = "; ".join(f"assert torchprotect.{room}.__name__ == 'torchprotect.{room}'" for room in sorted(rooms))
+    python(f"import torchprotect; {used}")
+    python("from torchprotect import *; assert keys.load and transforms.from_key")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = torchprotect.nothing
 
@@ -138,10 +154,24 @@ def test_wording():
         assert not found, (path, found)
 
 
-def test_the_statement_stands_in_readme_and_docs():
-    begin = "implements published *obfuscation* schemes for research and for raising the cost of casual misuse"
-    end = "for release of statistics use differential privacy"
-    for name in ("README.md", "docs/threat-model.md"):
-        text = " ".join((ROOT / name).read_text().replace("\n> ", " ").split())
-        assert begin in text, name
-        assert end in text, name
+def plain_text(path: Path) -> str:
+    """Return a page without line ends, quote marks and emphasis."""
+    return " ".join(path.read_text().replace("\n> ", " ").replace("*", "").split())
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/threat-model.md"])
+def test_the_statement_is_the_same_everywhere(name):
+    assert STATEMENT in plain_text(ROOT / name)
+
+
+def test_commands_to_install_need_no_index():
+    """The package is on no index: ``pip install torchprotect[audit]`` would fetch nothing, or something else."""
+    folders = (
+        PACKAGE.rglob("*.py"),
+        ROOT.glob("*.md"),
+        (ROOT / "docs").rglob("*.md"),
+        (ROOT / "examples").rglob("*.py"),
+    )
+    for path in itertools.chain(*folders):
+        found = re.findall(r"pip install (?:-\S+ )*[\"'`]*torchprotect", " ".join(path.read_text().split()))
+        assert not found, path

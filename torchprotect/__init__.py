@@ -1,32 +1,55 @@
 """Image disguises for PyTorch, with what they leak said plainly.
 
 These are obfuscation schemes, not cryptographic confidentiality; ``docs/threat-model.md`` says what was measured.
+
+``import torchprotect`` loads neither torch nor a subpackage; ``torchprotect.keys`` and the others load when first used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torchprotect import errors, functional, keys, ops, transforms
 from torchprotect._version import __version__
-
-_LAZY = ("attacks", "audit", "data", "owsd", "perturb")  # loaded when used: files, processes, databases, webdataset
 
 __all__ = [
     "__version__",
     "attacks",
     "audit",
     "data",
+    "demo",
     "errors",
     "functional",
     "keys",
+    "models",
     "ops",
     "owsd",
     "perturb",
+    "training",
     "transforms",
 ]
 
+if TYPE_CHECKING:
+    from torchprotect import (
+        attacks,
+        audit,
+        data,
+        demo,
+        errors,
+        functional,
+        keys,
+        models,
+        ops,
+        owsd,
+        perturb,
+        training,
+        transforms,
+    )
+else:  # hidden from type checkers, which would accept any name if they saw __getattr__
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"torchprotect.{name}")
-    raise AttributeError(f"module 'torchprotect' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return importlib.import_module(f"torchprotect.{name}")
+        raise AttributeError(f"module 'torchprotect' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

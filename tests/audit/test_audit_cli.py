@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import save_file, save_model
-from support import content
+from support import content, start_interruptible
 from typer.testing import CliRunner
 
 from torchprotect import data, keys, transforms
@@ -66,6 +67,14 @@ def test_exit_codes_of_max_leakage(exported, tmp_path):
     assert "no attack was measured at L3" in unknown.stderr
     for path in "abc":
         assert (tmp_path / f"{path}.html").exists()
+
+
+def test_an_audit_that_measured_nothing_is_an_error(exported, tmp_path):
+    done = call("audit", exported / "out", "--report", tmp_path / "report.html", "--fast", "--limit", 40)
+    assert done.exit_code == 1
+    assert done.stderr == "error: no attack was measured at any level; the report says why\n"
+    assert re.findall(r"L\d +not measured", done.stdout) == re.findall(r"L\d.*", done.stdout)
+    assert (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize("bound", ["L2", "L2=", "L2=x", "L2=1.5", "L9=0.5", "=1", "L2=nan"])
@@ -213,11 +222,11 @@ def test_an_encoder_for_another_disguise(exported, scrambled, tmp_path):
 
 def test_ctrl_c_ends_with_130_and_the_audit_goes_on(exported, tmp_path):
     report, parts = tmp_path / "report.html", tmp_path / "report.html.parts"
-    process = subprocess.Popen(command(exported, report), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = start_interruptible(command(exported, report), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(parts.glob("*.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
-    os.killpg(process.pid, 2)
+    os.killpg(process.pid, signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted; run the same command again to go on"

@@ -337,11 +337,11 @@ def test_a_folder_that_another_audit_deletes_meanwhile(tmp_path, monkeypatch, pl
     """It ended between the making of the folder and the lock: the lock is on the folder that bears the name."""
     folder, taken = tmp_path / "parts", []
 
-    def late(path):
+    def late(path, in_use):
         if not taken and place == "before":
             path.rmdir()
         taken.append(path)
-        lock = lock_folder(path)
+        lock = lock_folder(path, in_use)
         if len(taken) == 1:
             path.rmdir()
         return lock
@@ -404,7 +404,9 @@ def test_a_bound_is_a_share(value):
 
 def test_a_missing_extra_is_named(exported, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ExportError, match=re.escape("jinja2: pip install torchprotect[audit]")):
+    with pytest.raises(
+        ExportError, match=re.escape('pip install jinja2, or, in a checkout of torchprotect, pip install ".[audit]"')
+    ):
         audit.run(exported[0], report=tmp_path / "report.html")
 
 

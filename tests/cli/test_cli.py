@@ -2,6 +2,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import content, write_folder
+from support import content, start_interruptible, write_folder
 from typer.testing import CliRunner
 
 from torchprotect import data, keys
@@ -249,11 +250,11 @@ def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
         str(tmp_path / "key"),
     ]
     command += ["--shard-size", "1", "--workers", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = start_interruptible(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "shard-000003.tar").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.killpg(process.pid, 2)
+    os.killpg(process.pid, signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted; run the same command again to go on"

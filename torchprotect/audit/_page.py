@@ -27,7 +27,10 @@ def require_page_tools() -> None:
     """
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportError(f"a report needs {' and '.join(missing)}: pip install torchprotect[audit]")
+        raise ExportError(
+            f"a report needs {' and '.join(missing)}: run pip install {' '.join(missing)}, or, in a checkout of "
+            'torchprotect, pip install ".[audit]"'
+        )
 
 
 def write_report(report: Report, path: Path) -> None:

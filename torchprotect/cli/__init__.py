@@ -1,5 +1,6 @@
 """The command ``torchprotect``: one file a verb, thin over the library."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -40,4 +41,15 @@ for command in (keygen, inspect, export, verify, audit, demo):
 
 def main() -> None:
     """Run the command line."""
+    _make_idle_threads_sleep()
     app()
+
+
+def _make_idle_threads_sleep() -> None:
+    """Keep OpenMP threads from spinning while they wait, unless the environment already says how they should wait.
+
+    Spinning threads take the cores from every other process on the machine. OpenMP reads the setting when torch loads,
+    so this must come first; worker processes inherit it.
+    """
+    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
+        os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -127,17 +127,18 @@ def _print_verdicts(found: "Report") -> None:
 
 
 def _compare(found: "Report", bounds: list[tuple[str, float]]) -> None:
-    """End with code 1 where nothing was measured, with 3 where more leaks than is allowed."""
+    """End with code 3 if more leaks than is allowed, with 1 if nothing was measured, at all or at a bounded level."""
     from torchprotect.attacks import Level
 
     unknown = [level for level, _ in bounds if not found.measured(level)]
+    nothing = not any(found.measured(level) for level in Level)
     exceeded = [(level, bound) for level, bound in bounds if (found.leakage(level) or 0.0) > bound]
     for level, bound in exceeded:
         complain(f"leakage at {level} is {found.leakage(level):.1%}, at most {bound:.1%} is allowed")
     if unknown:
         complain(f"error: no attack was measured at {', '.join(unknown)}; the report says why")
-    if nothing := not any(found.measured(level) for level in Level):
-        complain("error: nothing was measured at any level; the report says why")
+    elif nothing:
+        complain("error: no attack was measured at any level; the report says why")
     if exceeded or unknown or nothing:
         raise typer.Exit(_EXCEEDED if exceeded else 1)
 

@@ -1,4 +1,7 @@
-"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state."""
+"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state.
+
+Importing this package registers them; ``import torchprotect`` alone does not.
+"""
 
 from torchprotect.ops import _kernels
 from torchprotect.ops._library import backend

@@ -77,7 +77,10 @@ class InferenceProtocolCloud:
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
         if find_spec("requests") is None:
-            raise ImportError("this cloud is spoken to by requests: pip install 'torchprotect[cloud]'")
+            raise ImportError(
+                "this cloud is spoken to by requests: run pip install requests, or, in a checkout of torchprotect, "
+                'pip install ".[cloud]"'
+            )
         for name, value in (("model", model), ("version", version), ("input_name", input_name), ("output", output)):
             _require_name(name, value, optional=name in ("version", "output"))
         if datatype not in get_args(Datatype) or layout not in get_args(Layout):

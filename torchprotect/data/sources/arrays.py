@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -89,11 +90,11 @@ def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     try:
         with open_regular(path if path.exists() else packed) as file:
             stream: Any = file if path.exists() else gzip.open(file)  # noqa: SIM115 - closed with the file below it
-            header = np.frombuffer(stream.read(4 * (1 + dimensions)), np.uint8).view(">u4")
-            shape = [int(n) for n in header[1:]]
-            size = math.prod(shape) if len(header) > dimensions and header[0] == magic else _LARGEST + 1
+            start = stream.read(4 * (1 + dimensions))
+            found, *shape = struct.unpack(f">{1 + dimensions}I", start.ljust(4 * (1 + dimensions), b"\0"))
+            size = math.prod(shape) if found == magic else _LARGEST + 1
             content = stream.read(size + 1) if size <= _LARGEST else b""
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
     if size != len(content):
         raise SourceError(f"{path} is no IDX file of the expected kind, or it is truncated")
