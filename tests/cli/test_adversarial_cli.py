@@ -201,7 +201,7 @@ class TestWrongModels:
             ("nets.bad:make", "cannot import nets.bad: ModuleNotFoundError: No module named 'no_such_package'"),
             ("nets.small:none", "module nets.small has no function none"),
             ("nets.small:name", "module nets.small has no function name"),
-            ("nets.small:nothing", "must return a torch.nn.Module, not a int"),
+            ("nets.small:nothing", "must return a torch.nn.Module, got int"),
             ("nets.small:broken", "nets.small:broken failed: KeyError: 'width'"),
             ("nets.small:wide", "do not fit the model: .*size mismatch"),
         ],
