@@ -196,7 +196,7 @@ def test_without_the_encoder(scrambled, tmp_path):
         (["--weights", "weights"], "--weights belong to a network: name it with --model"),
         (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, not 'audited_nets'"),
         (["--model", "audited_nets:none"], "has no function none"),
-        (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, not a int"),
+        (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, got int"),
         (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),
         (["--model", "audited_nets:make", "--weights", "few"], "do not fit the model: missing 0.weight"),
         (["--model", "audited_nets:make", "--weights", "audited_nets.py"], "is no safetensors file"),
