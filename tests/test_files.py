@@ -90,6 +90,18 @@ def test_files_of_others_stay(tmp_path):
     assert (tmp_path / "report.json.tmp").read_bytes() == b"also mine"
 
 
+def test_a_forked_process_leaves_the_files_of_its_parent(tmp_path):
+    block = atomic_file(tmp_path / "a")
+    file = block.__enter__()
+    if (child := os.fork()) == 0:
+        block.__exit__(SystemExit, SystemExit(), None)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    file.write(b"x")
+    block.__exit__(None, None, None)
+    assert content(tmp_path) == {"a": b"x"}
+
+
 def test_temporary_files_are_unguessable_and_private_from_the_start(tmp_path):
     seen = []
     for _ in range(2):

@@ -123,7 +123,7 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         raise FileNotFoundError(errno.ENOENT, "the folder to write into does not exist", str(path.parent))
     if not overwrite and os.path.lexists(path):
         raise _taken(path)
-    temporary = path.with_name(temporary_name())
+    temporary, writer = path.with_name(temporary_name()), os.getpid()
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -135,8 +135,8 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         else:
             take_name(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        if os.getpid() == writer:  # a forked process may drop its copy of this block, but the file is its parent's
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

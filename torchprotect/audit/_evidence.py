@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.audit._identity import identities
 from torchprotect.audit._scheme import Scheme
 from torchprotect.errors import InputRangeError, InputShapeError
@@ -111,5 +112,7 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def _require_length(name: str, values: Tensor | None, count: int) -> None:
+    if values is not None:
+        require_tensor(name, values)
     if values is not None and (values.shape != (count,) or values.dtype != torch.int64):
         raise InputShapeError(f"{name} must be int64 [{count}], not {values.dtype} {list(values.shape)}")

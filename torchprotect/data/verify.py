@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import require_local
+from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.errors import KeyKindError, VerificationError
 from torchprotect.keys import Key
@@ -40,7 +41,7 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
         VerificationError: something differs; the message lists all of it.
     """
     if key is not None and not isinstance(key, Key):
-        raise KeyKindError(f"a key is needed, not a {type(key).__name__}; read one with keys.load")
+        raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     require_local(out)
     folder = Path(out)
     manifest = documents.read_manifest(folder)
