@@ -438,5 +438,5 @@ def test_repr_and_pickle():
 
 def test_without_requests(monkeypatch):
     monkeypatch.setattr("torchprotect.owsd._inference_protocol.find_spec", lambda _: None)
-    with pytest.raises(ImportError, match=r"torchprotect\[cloud\]"):
+    with pytest.raises(ImportError, match=r"pip install requests, or, .* pip install \"\.\[cloud\]\""):
         client("https://host")
