@@ -5,10 +5,12 @@ import PIL.Image
 import pytest
 import torch
 from audit_world import BLOCK, CLASSES, SIZE, World, export, make_key, pictures
-from support import Pictures, png, write_folder, write_tar
+from support import Pictures, write_folder
 
 from torchprotect import audit, data, keys, transforms
 from torchprotect.audit._scheme import read_scheme
+from torchprotect.data._encode import encode
+from torchprotect.data._tar import TarStream
 from torchprotect.data.manifest import file_sha256
 from torchprotect.errors import (
     BlockSizeError,
@@ -134,20 +136,23 @@ def test_images_of_several_sizes(tmp_path):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"a.png": b"no picture"}, "cannot read a.png"),
-        ({"a.npy": b"\x93NUMPY"}, "cannot read a.npy"),
-        ({"a.pyd": b""}, "not what an export holds"),
-        ({"a.png": png(torch.zeros(1, 4, 4, dtype=torch.uint8)), "a.cls": b"x1"}, "no class number"),
+        ({"png": b"no picture"}, "PNG is cut short"),
+        ({"npy": b"\x93NUMPY"}, "npy"),
+        ({"pyd": b""}, "is not ID.png, ID.npy or ID.cls"),
+        ({"png": next(encode(torch.zeros(1, 1, 16, 16, dtype=torch.uint8))), "cls": b"x1"}, "no class number"),
     ],
 )
 def test_shards_that_hold_something_else(exported, tmp_path, members, message):
-    write_tar(tmp_path / "shard-000000.tar", members)
+    with (tmp_path / "shard-000000.tar").open("wb") as file:
+        stream = TarStream(file)
+        stream.write([(f"{'0' * 32}.{kind}", body) for kind, body in members.items()])
+        stream.finish()
     manifest = json.loads((exported[0] / "manifest.json").read_text())
     shard = tmp_path / "shard-000000.tar"
     entry = {"name": shard.name, "count": 1, "size": shard.stat().st_size, "sha256": file_sha256(shard)}
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "images": 1, "shards": [entry]}))
     shutil.copy(exported[0] / "plan.json", tmp_path)
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(VerificationError, match=message):
         audit.open_evidence(tmp_path)
 
 

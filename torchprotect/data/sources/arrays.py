@@ -91,8 +91,9 @@ def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
         with open_regular(path if path.exists() else packed) as file:
             stream: Any = file if path.exists() else gzip.open(file)  # noqa: SIM115 - closed with the file below it
             start = stream.read(4 * (1 + dimensions))
-            found, *shape = struct.unpack(f">{1 + dimensions}I", start.ljust(4 * (1 + dimensions), b"\0"))
-            size = math.prod(shape) if found == magic else _LARGEST + 1
+            shape = [size for (size,) in struct.iter_unpack(">I", start[4:])] if len(start) % 4 == 0 else []
+            fits = len(shape) == dimensions and int.from_bytes(start[:4], "big") == magic
+            size = math.prod(shape) if fits else _LARGEST + 1
             content = stream.read(size + 1) if size <= _LARGEST else b""
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
