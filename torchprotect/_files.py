@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from torchprotect.errors import ExportError, ProtectError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PATH_OF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two
 _TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
+_SAFETENSORS_HEADER = 1 << 20  # bytes; those of this package have a few thousand
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -101,8 +103,8 @@ def _claim_and_replace(temporary: Path, path: Path) -> None:
         raise _taken(path) from None
     try:
         temporary.replace(path)
-    except BaseException:
-        path.unlink()
+    except OSError:
+        path.unlink()  # no other error: an interrupt may come after the rename
         raise
 
 
@@ -165,17 +167,39 @@ def read_regular(path: Path, limit: int, error: type[ProtectError]) -> bytes:
     Raises:
         OSError: the file does not exist or cannot be read.
     """
-    try:
-        file = open_regular(path)
-    except OSError as reason:
-        if reason.errno != errno.EINVAL:
-            raise
-        raise error(f"{path} is not a regular file; copy its content into one first") from None
-    with file:
+    with _open_for(path, error) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise error(f"{path} has {size:,} bytes; files of this kind have at most {limit:,}")
         return file.read()
+
+
+def _open_for(path: Path, error: type[ProtectError]) -> BinaryIO:
+    try:
+        return open_regular(path)
+    except OSError as reason:
+        if reason.errno != errno.EINVAL:
+            raise
+        raise error(f"{path} is not a regular file; copy its content into one first") from None
+
+
+def require_safetensors(path: Path, error: type[ProtectError]) -> None:
+    """Check that a file has the size its safetensors header asks for, before all of it is read.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+    """
+    with _open_for(path, error) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if 0 < length <= min(_SAFETENSORS_HEADER, size - 8) else b"null"
+    try:
+        tensors = [each["data_offsets"][1] for name, each in json.loads(header).items() if name != "__metadata__"]
+        fits = 8 + length + max(tensors, default=0) == size
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        fits = False
+    if not fits:
+        raise error(f"{path} is no safetensors file of this package, or it is truncated or damaged")
 
 
 def _taken(path: Path) -> FileExistsError:
@@ -185,4 +209,6 @@ def _taken(path: Path) -> FileExistsError:
 def _nature(path: Path) -> str:
     if path.is_symlink() and not path.exists():
         return f"{path} is a symbolic link to {path.readlink()}, which does not exist"
+    if path.is_file() and path.stat().st_size == 0:
+        return f"{path} is an empty file, perhaps left by a process that was killed"
     return f"{path} is a file" if path.is_file() else f"{path} exists"

@@ -1,10 +1,13 @@
 """The members of tar archives, whatever the file holds: bounded reads, one kind of error, no silent end."""
 
+import re
 import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-_HEADER_LIMIT = 1 << 20  # bytes of one read while headers are parsed; extended headers may claim any length
+_HEADER_LIMIT = 1 << 16  # bytes of one read while headers are parsed; extended headers may claim any length
+_GLOBAL_LIMIT = 100  # records that hold for all members: tarfile goes through them at each one
+_LONG_NUMBER = re.compile(rb"[0-9]{64}")  # tarfile's regular expressions take quadratic time on them (CVE-2024-6232)
 _CHUNK = 1 << 16
 
 
@@ -39,6 +42,8 @@ def _checked(archive: tarfile.TarFile, end: int) -> Iterator[tarfile.TarInfo]:
         holds_data = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
         if member.offset <= last or member.size < 0 or (holds_data and member.size > end - member.offset_data):
             raise tarfile.ReadError(f"member {member.name!r} does not lie within the file")
+        if len(archive.pax_headers) > _GLOBAL_LIMIT:
+            raise tarfile.ReadError("too many global records")
         last = member.offset
         yield member
 
@@ -74,6 +79,8 @@ class _Window:
         self._file.seek(self._place)
         found = self._file.read(min(size, self._end - self._place))
         self._place += len(found)
+        if size > tarfile.BLOCKSIZE and _LONG_NUMBER.search(found):
+            raise tarfile.ReadError("an extended header holds an absurd number")
         return found
 
     def seek(self, place: int) -> None:

@@ -245,3 +245,34 @@ def test_two_lambdas_are_told_apart(tmp_path):
         else:
             with pytest.raises(ExportError, match=r"do not give what .*shard-000000\.tar holds"):
                 export(tmp_path / "out", Pictures(20), transform=transform)
+
+
+class TestFinishedExports:
+    def test_a_mended_gap_does_not_join_images_of_another_state(self, tmp_path):
+        """A finished export keeps no record of its input: all shards are compared before one of them changes."""
+        pictures = InAFolder(tmp_path / "in")
+        order = order_of()
+        pictures.replace(order[7], b"broken")
+        export(tmp_path / "out", pictures.open(), on_error="skip")
+        before = content(tmp_path / "out")
+        pictures.replace(order[7], png_of_size(77))
+        pictures.replace(order[-1], png_of_size(78))
+        with pytest.raises(ExportError, match=r"do not give what .*shard-000004\.tar holds"):
+            export(tmp_path / "out", pictures.open(), on_error="skip")
+        assert content(tmp_path / "out") == before
+
+    @pytest.mark.parametrize("kind", [InAFolder, InATar])
+    def test_images_replaced_while_an_export_runs_are_noticed(self, tmp_path, kind):
+        pictures = kind(tmp_path / "in")
+        order = order_of()
+
+        def replace(done, total):
+            if done == 3 * SIZE:
+                pictures.replace(order[0], png_of_size(77))
+
+        with pytest.raises(ExportError, match=r"changed while it was exported: 1 of 5 shards, such as shard-000000"):
+            export(tmp_path / "out", pictures.open(), progress=replace)
+        assert "manifest.json" not in content(tmp_path / "out")
+        export(tmp_path / "out", pictures.open())
+        export(tmp_path / "undisturbed", pictures.open())
+        assert content(tmp_path / "out") == content(tmp_path / "undisturbed")

@@ -1,5 +1,6 @@
 """Sources follow, count or refuse everything they find; nothing is dropped or read wrongly in silence."""
 
+import gzip
 import io
 import os
 import struct
@@ -112,12 +113,24 @@ class TestTarMembers:
         source = open_tar(tmp_path / "x.tar", {**members, "0a.txt": b"x"})
         assert len(source) == 3
         assert source.left_out == {
-            "group of members without image and label": 2,
+            "group of members without image and label": 3,
             "member without an extension": 1,
             "hidden member": 1,
-            "special member": 1,
             ".json member beside an image": 3,
         }
+
+    def test_names_with_underscores_are_names(self, tmp_path):
+        """webdataset takes a whole name of this form for its own, with an extension it is a sample."""
+        members = {
+            f"{key}.{kind}": body for key in ("__a__", "d/__b__") for kind, body in (("png", IMAGE), ("cls", b"1"))
+        }
+        assert len(open_tar(tmp_path / "x.tar", members)) == 2
+
+    def test_hidden_folders_in_a_tar_are_left_out(self, tmp_path):
+        members = {f"{folder}a.png": IMAGE for folder in ("", "__MACOSX/", ".git/", "./b/")}
+        source = open_tar(tmp_path / "x.tar", members)
+        assert [source.name(i) for i in range(len(source))] == ["a", "./b/a"]
+        assert source.left_out == {"hidden member": 2}
 
     def test_a_missing_label_is_named(self, tmp_path):
         members = {}
@@ -164,6 +177,28 @@ class TestAbsurdTars:
         with pytest.raises(SourceError):
             data.open_source(str(tmp_path / "x.tar"))[0]
 
+    def test_numbers_without_an_end(self, tmp_path):
+        """tarfile searches extended headers in quadratic time."""
+        info = tarfile.TarInfo("x")
+        info.type, info.size = tarfile.XHDTYPE, 60_000
+        (tmp_path / "x.tar").write_bytes(info.tobuf() + b"1" * 60_000 + bytes(4096))
+        with pytest.raises(SourceError, match="absurd number"):
+            data.open_source(str(tmp_path / "x.tar"))
+
+    def test_global_records_without_an_end(self, tmp_path):
+        headers = {f"k{n}": "v" for n in range(101)}
+        with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as archive:
+            add(archive, "a.png", IMAGE)
+        with pytest.raises(SourceError, match="too many global records"):
+            data.open_source(str(tmp_path / "x.tar"))
+
+    def test_an_archive_that_unpacks_to_a_thousand_times_its_size(self, tmp_path):
+        with gzip.open(tmp_path / "x.tgz", "wb") as file:
+            for _ in range(100):
+                file.write(bytes(1 << 20))
+        with pytest.raises(SourceError, match="unpacks to over 100 times its size"):
+            data.open_source(str(tmp_path / "x.tgz"))
+
     def test_a_shard_that_is_no_file(self, tmp_path):
         os.mkfifo(tmp_path / "x.tar")
         with pytest.raises(SourceError, match="not a regular file"):
@@ -203,7 +238,20 @@ class TestFolders:
     @pytest.mark.parametrize("target", ["class0", "."])
     def test_circles_of_links(self, root, target):
         (root / "class0" / "again").symlink_to(root / target)
-        with pytest.raises(SourceError, match="again is a link to a folder above it"):
+        with pytest.raises(SourceError, match="is reached twice, by a link"):
+            data.open_source(str(root))
+
+    def test_folders_reached_twice(self, root, tmp_path):
+        """Links to links double with each level."""
+        other = write_folder(tmp_path / "other", classes=1) / "class0"
+        for name in ("one", "two"):
+            (root / "class0" / name).symlink_to(other)
+        with pytest.raises(SourceError, match="is reached twice, by a link"):
+            data.open_source(str(root))
+
+    def test_a_link_to_nothing_in_the_place_of_a_class(self, root):
+        (root / "class0a").symlink_to(root / "nowhere")
+        with pytest.raises(SourceError, match="class0a is a link to nothing: .*other numbers"):
             data.open_source(str(root))
 
     def test_special_files(self, root):
@@ -237,6 +285,12 @@ def png_chunks(width, height, depth, colour, rows, *more):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def tail(kind, body):
+    """Return a chunk, and the end of a PNG."""
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return chunk + b"\0\0\0\0IEND\xaeB`\x82"
+
+
 def tiff_rgb16():
     """A TIFF of 2 x 1 pixels, three channels of 16 bits."""
     bits, pixels = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6
@@ -260,6 +314,12 @@ def saved(kind, **options):
     return buffer.getvalue()
 
 
+def saved_alpha(kind):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(make_image(8, 8, 4).numpy(), "RGBA").save(buffer, kind)
+    return buffer.getvalue()
+
+
 class TestPictures:
     @pytest.mark.parametrize(
         ("name", "body", "message"),
@@ -268,6 +328,7 @@ class TestPictures:
             ("a.ppm", b"P6 2 1 65535\n" + bytes(12), "RGB of 16 bits"),
             ("a.tif", tiff_rgb16(), "RGB of 16 bits"),
             ("a.png", png_chunks(2, 1, 8, 0, bytes(3), (b"tRNS", b"\0\7")), "transparent colour"),
+            ("a.bmp", saved_alpha("BMP"), "a fourth channel"),
             ("a.tif", saved("TIFF"), "2 frames or pages"),
             ("a.png", saved("PNG"), "2 frames or pages"),
             ("a.webp", saved("WEBP", lossless=True), "2 frames or pages"),
@@ -281,6 +342,27 @@ class TestPictures:
         source = data.open_source(str(tmp_path / "in"))
         for read in (source.__getitem__, source.shape):
             with pytest.raises(SourceError, match=f"{name}.*{message}"):
+                read(0)
+
+    @pytest.mark.parametrize(
+        ("name", "body", "message"),
+        [
+            ("a.ppm", b"P6 2 1 255\n" + bytes(6) + b"P6 2 1 255\n" + bytes(6), "more than one picture"),
+            ("a.png", bytes(png_chunks(2, 1, 8, 0, bytes(3)))[:-12] + tail(b"tRNS", b"\0\7"), "transparent colour"),
+        ],
+    )
+    def test_what_shows_behind_the_pixels(self, tmp_path, name, body, message):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / name).write_bytes(body)
+        with pytest.raises(SourceError, match=message):
+            data.open_source(str(tmp_path))[0]
+
+    def test_a_picture_of_a_hundred_million_pixels(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "x.png").write_bytes(png_chunks(10_000, 10_000, 8, 0, bytes(10)))
+        source = data.open_source(str(tmp_path))
+        for read in (source.__getitem__, source.shape):
+            with pytest.raises(SourceError, match="exceeds limit"):
                 read(0)
 
     def test_a_photograph_with_a_preview_is_its_first_picture(self, tmp_path):
@@ -373,6 +455,7 @@ class TestDatasets:
             ({"image": make_image(1, 16, 16), "label": 1}, r"dictionary with 'image', 'label'; wrap the data set"),
             ((make_image(1, 16, 16), torch.eye(10)[3]), r"shape \[10\], not one class number; .*argmax"),
             ((make_image(1, 16, 16), np.eye(10)[3]), r"shape \[10\], not one class number; .*argmax"),
+            ((make_image(1, 16, 16), 1, 2), r"it has 3 parts; wrap the data set .* \(image, label\)"),
             ((b"\x89PNG", 1), "of type bytes, not a PIL image or a tensor"),
         ],
     )

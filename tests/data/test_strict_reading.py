@@ -81,13 +81,20 @@ class TestShards:
             with pytest.raises(VerificationError):
                 list(data.read(out))
 
-    def test_the_hash_may_be_left_out_and_nothing_else(self, out):
+    def test_the_hash_may_be_left_out_and_nothing_else(self, tmp_path):
+        """A pixel of an npy file is the one thing that nothing but the hash covers."""
+        out = tmp_path / "out"
+        run_export(out, RMT)
         body = bytearray((out / SHARD).read_bytes())
-        body[-1] ^= 1  # in the padding behind the archive
+        body[body.index(b"NUMPY") + 300] ^= 1
         replace_shard(out, bytes(body), honest=False)
         with pytest.raises(VerificationError, match="SHA-256 is not the manifest's"):
             list(data.read(out))
         assert len(list(data.read(out, verify=False))) == 20
+        body[-1] ^= 1
+        replace_shard(out, bytes(body), honest=False)
+        with pytest.raises(VerificationError, match="something stands behind the end of the archive"):
+            list(data.read(out, verify=False))
         for cut in (len(body) - 512, 512):
             replace_shard(out, bytes(body[:cut]), honest=False)
             with pytest.raises(VerificationError, match="bytes, the manifest says"):
@@ -112,7 +119,7 @@ class TestShards:
     def test_a_member_of_an_absurd_size(self, out):
         header = bytearray(member_header(f"{ID}.png".encode(), 8**11 - 1))
         replace_shard(out, bytes(header) + bytes(2048 - 512))
-        with pytest.raises(VerificationError, match="does not lie within the file"):
+        with pytest.raises(VerificationError, match="more than such a member can have"):
             list(data.read(out))
 
     def test_a_compressed_stream_is_not_unpacked(self, out):
@@ -127,6 +134,16 @@ class TestShards:
         large = body[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + body[33:]
         replace_shard(tmp_path / "out", write_members((f"{ID}.png", large)))
         with pytest.raises(VerificationError, match="another size than its header says"):
+            list(data.read(tmp_path / "out"))
+
+    def test_compressed_pixels_are_not_unpacked_beyond_their_size(self, tmp_path):
+        run_export(tmp_path / "out")
+        body = next(encode(torch.zeros(1, 1, 16, 16, dtype=torch.uint8)))
+        length = len(body) - 33 - 12 - 12  # of what stands in IDAT
+        bomb = zlib.compress(bytes(length * 900), 9)[:length].ljust(length, b"\0")
+        chunk = struct.pack(">I", length) + b"IDAT" + bomb + struct.pack(">I", zlib.crc32(b"IDAT" + bomb))
+        replace_shard(tmp_path / "out", write_members((f"{ID}.png", body[:33] + chunk + body[-12:])))
+        with pytest.raises(VerificationError, match="pixels are damaged"):
             list(data.read(tmp_path / "out"))
 
     def test_pictures_of_another_size_than_the_manifest_says(self, out):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
-from torchprotect.cli._say import say
+from torchprotect.cli._say import clean, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,9 +211,9 @@ def _read_embeddings(path: Path) -> "Tensor":
     try:
         tensors = list(load_file(path).values())
     except SafetensorError as error:
-        raise typer.BadParameter(f"{path} is no safetensors file: {error}") from None
+        raise typer.BadParameter(clean(f"{path} is no safetensors file: {error}")) from None
     if len(tensors) != 1:
-        raise typer.BadParameter(f"{path} holds {len(tensors)} tensors; one, [n, E], is needed")
+        raise typer.BadParameter(clean(f"{path} holds {len(tensors)} tensors; one, [n, E], is needed"))
     return tensors[0]
 
 

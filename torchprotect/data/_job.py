@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchprotect._files import atomic_file
+from torchprotect._files import atomic_file, open_regular
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._noise import KeystreamNoise
 from torchprotect.data._repeatable import repeatable
@@ -119,12 +119,21 @@ class DisguiseJob:
         """Return the keyed digest of what a shard is made from, as its report has it."""
         return self._sum(self._digest(self.source.content(indices.tolist())), skipped)
 
-    def start_of_shard(self, indices: Any) -> bytes:
-        """Make the first batch of a shard again and return its members as they stand in the file."""
-        buffer = io.BytesIO()
-        members, _ = self._disguise_batch(self._batches(indices.tolist())[0], [], [])
-        TarStream(buffer).write(members)
-        return buffer.getvalue()
+    def compare(self, path: Path, indices: Any, *, batches: int | None = None) -> tuple[bool, list[int]]:
+        """Make the first batches of a shard again, or all, and compare them with the file.
+
+        Returns:
+            Whether they are the same, and the source indices of images left out.
+        """
+        skipped = list[int]()
+        with open_regular(path) as file:
+            for batch in self._batches(indices.tolist())[:batches]:
+                buffer = io.BytesIO()
+                members, _ = self._disguise_batch(batch, skipped, [])
+                TarStream(buffer).write(members)
+                if file.read(len(buffer.getvalue())) != buffer.getvalue():
+                    return False, skipped
+        return True, skipped
 
     def _digest(self, lines: Iterator[bytes]) -> Any:
         digest = hmac.new(self.signing, digestmod="sha256")

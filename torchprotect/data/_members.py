@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import operator
 import re
 import tarfile
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from torchprotect._json import parse
 from torchprotect.data._encode import encode
 from torchprotect.data._png import has_png
 from torchprotect.errors import InputTypeError
@@ -124,13 +126,26 @@ def _encode_png(value: Any) -> bytes:
 
 def _check_npy(content: bytes) -> bytes:
     try:
+        _require_npy_size(content)
         np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
         raise InputTypeError(f"bytes under 'npy' are no plain array: {error}") from error
     return content
 
 
+def _require_npy_size(content: bytes) -> None:
+    """Check that an array has the bytes its header asks for, before NumPy allocates them."""
+    buffer = io.BytesIO(content)
+    version = np.lib.format.read_magic(buffer)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(buffer)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - buffer.tell():
+        raise ValueError("it has another size than its header says")
+
+
 def _encode_npy(value: Any) -> bytes:
+    if isinstance(value, Tensor) and value.dtype == torch.bfloat16:
+        raise InputTypeError("npy has no bfloat16; convert the tensor to float32")
     array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise InputTypeError(f"'npy' takes arrays of numbers, got {type(value).__name__} of dtype {array.dtype}")
@@ -172,10 +187,10 @@ def _described(value: Any) -> str:
 
 def _check_json(content: bytes) -> bytes:
     try:
-        json.loads(content)
-    except (ValueError, RecursionError):
+        parse(content)
+    except ValueError:
         raise InputTypeError(
-            "text under 'json' is written as it is, so it must be JSON; for a string give json.dumps(text)"
+            "'json' must be JSON without NaN and without a member twice; for a string give json.dumps(text)"
         ) from None
     return content
 
@@ -184,7 +199,7 @@ def _encode_json(value: Any) -> bytes:
     if isinstance(value, str):
         return _check_json(value.encode())
     try:
-        return json.dumps(value).encode()
+        return _check_json(json.dumps(value, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InputTypeError(f"'json' takes what json.dumps takes: {error}") from None
 
@@ -200,7 +215,10 @@ def _check_txt(content: bytes) -> bytes:
 def _encode_txt(value: Any) -> bytes:
     if not isinstance(value, str):
         raise InputTypeError(f"'txt' takes text, got {type(value).__name__}")
-    return value.encode()
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise InputTypeError("'txt' takes text that UTF-8 can hold; it has half a surrogate pair") from None
 
 
 _CHECKS: dict[str, Callable[[bytes], bytes]] = {

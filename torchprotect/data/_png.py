@@ -75,10 +75,13 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")
     try:
-        rows = np.frombuffer(zlib.decompress(body, bufsize=size + 1), np.uint8).reshape(height, 1 + width * channels)
-    except (zlib.error, ValueError):
+        stream = zlib.decompressobj()
+        pixels = stream.decompress(body, size + 1)  # a compressed stream could hold a thousand times as much
+        if len(pixels) != size or not stream.eof or stream.unused_data:
+            raise ValueError("the PNG's pixels are damaged")
+    except zlib.error:
         raise ValueError("the PNG's pixels are damaged") from None
+    rows = np.frombuffer(pixels, np.uint8).reshape(height, 1 + width * channels)
     if rows[:, 0].any():
         raise ValueError("the PNG's rows are filtered, which an export does not do")
-    pixels = rows[:, 1:].reshape(height, width, channels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return np.ascontiguousarray(rows[:, 1:].reshape(height, width, channels).transpose(2, 0, 1))

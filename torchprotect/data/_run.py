@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchprotect._files import open_regular
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data._lock import SharedDescriptor
@@ -92,6 +91,7 @@ class Run:
             for report in local.run(self._job, tasks, workers=workers, lock=self._lock, advance=advance):
                 self._journal.append(report)
                 finished[report.index] = report
+            self._require_unchanged(finished, indices)
             return self._write_manifest(finished, indices)
         except OSError as error:
             if isinstance(error, ProtectError):
@@ -141,27 +141,50 @@ class Run:
         reports = self._journal.read()
         if (self._folder / documents.MANIFEST).exists():
             reports = self._reports_of_manifest() | reports
-        finished = {i: r for i, r in reports.items() if self._is_intact(r) and self._is_up_to_date(r, indices[i])}
-        if finished:
-            self._require_same_images(finished[min(finished)], indices)
+        intact = {index: report for index, report in reports.items() if self._is_intact(report)}
+        confirmed = {index: self._confirm(report, indices[index]) for index, report in intact.items()}
+        finished = {index: report for index, report in confirmed.items() if report is not None}
+        mended = any(report is None and not intact[index].inputs for index, report in confirmed.items())
+        for position, (index, report) in enumerate(sorted(finished.items())):
+            if position == 0 or (mended and not report.inputs):
+                self._require_same_images(report, indices[index], whole=mended)
         return finished
 
-    def _is_up_to_date(self, report: ShardReport, indices: NDArray[np.int64]) -> bool:
-        """Return whether a shard would be made from the same input again, as far as that is known without making it."""
-        if report.inputs:
-            return self._job.inputs(indices, report.skipped) == report.inputs
-        return report.count == len(indices)  # the manifest does not tell which images were left out
+    def _confirm(self, report: ShardReport, indices: NDArray[np.int64]) -> ShardReport | None:
+        """Return the report of a shard that would be made from the same input again, else ``None``.
 
-    def _require_same_images(self, report: ShardReport, indices: list[NDArray[np.int64]]) -> None:
-        """Make the start of a finished shard again: two transforms may look alike, and so may two data sets."""
-        expected = self._job.start_of_shard(indices[report.index])
+        A finished export keeps no record of its input. Only shards from which images were left out are compared with
+        the source then, by making them again: an image may have been mended.
+        """
+        if report.inputs:
+            return report if self._job.inputs(indices, report.skipped) == report.inputs else None
+        if report.count == len(indices):
+            return report
+        same, skipped = self._job.compare(self._folder / report.name, indices)
+        return replace(report, skipped=skipped) if same else None
+
+    def _require_same_images(self, report: ShardReport, indices: NDArray[np.int64], *, whole: bool) -> None:
+        """Make a finished shard again, or its start: two transforms may look alike, and so may two data sets."""
         path = self._folder / report.name
-        with open_regular(path) as file:
-            if file.read(len(expected)) != expected:
-                raise ExportError(
-                    f"the transform and the images do not give what {path} holds, so one of them has changed; nothing "
-                    "was changed in the folder. Repeat the export with the same ones, or choose a new folder"
-                )
+        same, _ = self._job.compare(path, indices, batches=None if whole else 1)
+        if not same:
+            raise ExportError(
+                f"the transform and the images do not give what {path} holds, so one of them has changed; nothing was "
+                "changed in the folder. Repeat the export with the same ones, or choose a new folder"
+            )
+
+    def _require_unchanged(self, finished: dict[int, ShardReport], indices: list[NDArray[np.int64]]) -> None:
+        """Check that no image was replaced while the export ran: its shards would be of two states."""
+        changed = [
+            report.name
+            for index, report in sorted(finished.items())
+            if report.inputs and self._job.inputs(indices[index], report.skipped) != report.inputs
+        ]
+        if changed:
+            raise ExportError(
+                f"the source changed while it was exported: {len(changed)} of {len(indices)} shards, such as "
+                f"{changed[0]}, are made of images that were replaced; run the same export again to make them again"
+            )
 
     def _reports_of_manifest(self) -> dict[int, ShardReport]:
         manifest = documents.read_manifest(self._folder)

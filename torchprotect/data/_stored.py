@@ -15,7 +15,10 @@ from torchprotect.data._tar import BLOCK, parse_header
 from torchprotect.errors import VerificationError
 
 _MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
-_CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")  # int64
+_CLASS_DIGITS = 18  # int64
+_CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")
+_MOST_CHANNELS, _HEADERS = 32, 1 << 16  # of an image, and bytes beside its pixels
+_LARGEST = 1 << 30  # bytes of an image where the manifest tells no size
 _CHUNK = 1 << 20
 
 
@@ -86,9 +89,20 @@ class _Reading:
                 name, size = parse_header(header)
             except ValueError:
                 raise self._damage(f"there is no header of a member at byte {self._place - BLOCK:,}") from None
+            if size > self._most_bytes(name):
+                raise self._damage(f"{name} has {size:,} bytes, more than such a member can have")
             content = self._take(size)
             self._take(-size % BLOCK)
             yield name, content
+
+    def _most_bytes(self, name: str) -> int:
+        """Return how large a member may be: nothing is read that the manifest leaves no room for."""
+        if name.endswith(".cls"):
+            return _CLASS_DIGITS
+        if self._image_size is None:
+            return _LARGEST
+        height, width = self._image_size
+        return _MOST_CHANNELS * 8 * height * width + _HEADERS
 
     def _take(self, size: int) -> bytes:
         if size > self._entry["size"] - self._place:
@@ -117,11 +131,11 @@ class _Reading:
     def _check_end(self, verify: bool) -> None:
         if self._count != self._entry["count"]:
             raise self._damage(f"it holds {self._count:,} samples, the manifest says {self._entry['count']:,}")
-        if not verify:
-            return
         while block := self._file.read(_CHUNK):
             self._digest.update(block)
-        if self._digest.hexdigest() != self._entry["sha256"]:
+            if block.strip(b"\0"):
+                raise self._damage("something stands behind the end of the archive")
+        if verify and self._digest.hexdigest() != self._entry["sha256"]:
             raise self._damage("its SHA-256 is not the manifest's")
 
     def _damage(self, how: str) -> VerificationError:

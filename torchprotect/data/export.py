@@ -80,7 +80,8 @@ def export(
         LabelError: a label lies outside the label map, or is missing where others are there or a target depends on it.
         ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
     """
-    if shard_size < 1 or workers < 0 or on_error not in ("stop", "skip"):
+    whole = all(isinstance(number, int) for number in (shard_size, workers))
+    if not whole or shard_size < 1 or workers < 0 or on_error not in ("stop", "skip"):
         raise InputRangeError("shard_size must be at least 1, workers at least 0, on_error 'stop' or 'skip'")
     require_local(out)
     source, folder = as_source(dataset), Path(out)

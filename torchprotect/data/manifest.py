@@ -17,7 +17,7 @@ PLAN, JOURNAL, MANIFEST = "plan.json", "journal.jsonl", "manifest.json"
 PLAN_FORMAT, JOURNAL_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-journal", "torchprotect-export"
 VERSION = 2
 READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
-_LARGEST = 1 << 30  # bytes of a document
+_LARGEST = 1 << 25  # bytes of a document: more than 100,000 shards; JSON takes much more memory than bytes
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 
 
@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_document(path, MANIFEST_FORMAT)
     wrong = [name for name, fits in _MEMBERS.items() if not fits(manifest.get(name))]
     if wrong:
-        raise VerificationError(f"{path} is malformed: {', '.join(wrong)} is missing or damaged")
+        raise VerificationError(f"{path} is malformed: missing or damaged: {', '.join(wrong)}")
     return manifest
 
 

@@ -5,9 +5,9 @@ import os
 import shutil
 import tempfile
 import warnings
-import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ class ShardWriter:
         if self.verbose:
             print("# writing", name, self.count, f"{self.size / 1e9:.1f} GB", self.total)
         self._open = _OpenShard(name, self.opener, self.post, self.kw)
-        self._forgotten = weakref.finalize(self, _finish_forgotten, self._open, os.getpid())
+        # runs at the end of forked worker processes too, unlike weakref.finalize
+        self._forgotten = Finalize(self, _finish_forgotten, (self._open, os.getpid()), exitpriority=0)
         self.shard, self.count, self.size = self.shard + 1, 0, 0
 
     def finish(self) -> None:
@@ -132,7 +133,7 @@ class ShardWriter:
     def _take_shard(self) -> "_OpenShard":
         assert self._open is not None  # noqa: S101 - asked by the callers; tells the type checker
         shard, self._open = self._open, None
-        self._forgotten.detach()
+        self._forgotten.cancel()
         return shard
 
 

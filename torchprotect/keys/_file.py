@@ -9,7 +9,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from torchprotect._files import atomic_file, read_regular
+from torchprotect._files import atomic_file, read_regular, require_safetensors
 from torchprotect._json import canonical
 from torchprotect.errors import (
     KeyFileError,
@@ -105,6 +105,7 @@ def _dump(kind: str, params: dict[str, Any], tensors: dict[str, Tensor], fingerp
 
 
 def _read(path: Path) -> SecretBytes:
+    require_safetensors(path, KeyFileError)
     return SecretBytes(read_regular(path, _MAX_BYTES, KeyFileError))
 
 

@@ -17,6 +17,10 @@ class SecretBytes(bytes):
 
     __slots__ = ()
 
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return SecretBytes(found) if isinstance(index, slice) else found
+
     def __repr__(self) -> str:
         return f"<{len(self)} secret bytes>"
 

@@ -61,7 +61,8 @@ class LabelKey(Key):
             InputTypeError: something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
-        return _look_up(self.labels, labels)
+        checked = _checked(labels, self.classes)
+        return _look_up(self.labels, checked)
 
     def unmap(self, labels: Labels) -> Labels:
         """Replace secret class numbers, such as a model's predictions, by plain ones.
@@ -70,7 +71,8 @@ class LabelKey(Key):
             InputTypeError: something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
-        return _look_up(self._plain, labels)
+        checked = _checked(labels, self.classes)
+        return _look_up(self._plain, checked)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -88,16 +90,20 @@ class LabelKey(Key):
         return cls(**tensors)
 
 
-def _look_up(table: Tensor, labels: Labels) -> Labels:
-    classes = len(table)
+def _checked(labels: Any, classes: int) -> Any:
+    """Return an int, or a tensor of class numbers. The secret table is no local variable of a function that raises."""
     if isinstance(labels, np.integer):
         labels = int(labels)
     if isinstance(labels, int) and not isinstance(labels, bool):
         if not 0 <= labels < classes:
             raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
-        return int(table[labels])
+        return labels
     if not isinstance(labels, Tensor | np.ndarray | list | tuple):
         raise InputTypeError(f"a label must be a whole number or a tensor of them, got {type_name(labels)}")
     require_tensor("labels", labels)
-    require_class_numbers(labels, classes)
-    return table.to(labels.device)[labels.long()]
+    require_class_numbers(labels, classes)  # type: ignore[arg-type]  # a tensor by now
+    return labels
+
+
+def _look_up(table: Tensor, labels: Any) -> Any:
+    return int(table[labels]) if isinstance(labels, int) else table.to(labels.device)[labels.long()]

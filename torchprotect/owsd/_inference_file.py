@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from torchprotect._files import atomic_file, read_regular
+from torchprotect._files import atomic_file, read_regular, require_safetensors
 from torchprotect._json import canonical
 from torchprotect.errors import ModelError
 
 FORMAT, VERSION = "torchprotect-inference", "1"
 _MAX_BYTES = 1 << 32
+_DTYPES = (torch.float32, torch.int64)
 
 
 def write(path: Path, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -32,6 +34,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         ModelError: the file is something else, or damaged.
     """
+    require_safetensors(path, ModelError)
     content = read_regular(path, _MAX_BYTES, ModelError)
     try:
         tensors = safetensors.torch.load(content)
@@ -39,6 +42,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         params = json.loads(header["params"])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{path} holds no inference network, or it is damaged") from None
+    if any(tensor.dtype not in _DTYPES for tensor in tensors.values()):
+        raise ModelError(f"{path} is damaged: its parameters and tensors do not fit together")
     if header.get("format") != FORMAT or header.get("version") != VERSION or not isinstance(params, dict):
         raise ModelError(f"{path} holds no inference network of version {VERSION}")
     if header.get("digest") != _digest(header["params"], tensors):

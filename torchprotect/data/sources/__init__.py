@@ -1,5 +1,6 @@
 """Where plain images come from."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ _SPLITS = ("train", "test")
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str | os.PathLike[str]) -> Source:
     """Open a source of plain images by its name on the command line.
 
     Args:
@@ -31,13 +32,14 @@ def open_source(spec: str) -> Source:
         SourceError: there is no such source, or it holds no images.
     """
     require_local(spec)
+    spec = os.fspath(spec)
     scheme, _, rest = spec.partition(":")
     if scheme in _SETS:
         root, _, split = rest.rpartition(":") if rest.rpartition(":")[2] in _SPLITS else (rest, "", "train")
         return _SETS[scheme](Path(root), split)
     if spec.endswith(_TAR_SUFFIXES):
         return TarSource(_expand(spec))
-    if Path(spec).is_dir():
+    if os.path.isdir(spec):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return ImageFolderSource(Path(spec))
     raise SourceError(
         f"{spec} is no image folder, no .tar pattern and none of {', '.join(f'{name}:ROOT' for name in _SETS)}"

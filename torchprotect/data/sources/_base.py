@@ -1,6 +1,8 @@
 """What a source of plain images is."""
 
+import contextlib
 import io
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +63,9 @@ class Source(Protocol):
 def to_tensor(picture: PIL.Image.Image) -> Tensor:
     """Turn a PIL image into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` where that would lose something."""
     channels = require_lossless(picture)
+    _require_one_raster(picture)
     tensor: Tensor = pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
+    require_lossless(picture)  # a PNG may tell of transparency behind its pixels
     return tensor
 
 
@@ -71,10 +75,13 @@ def require_lossless(picture: PIL.Image.Image) -> int:
     Raises:
         ValueError: 8 bits a channel, without transparency, and a single frame do not hold all of it.
     """
-    if picture.mode not in _CHANNELS or _bits(picture) > 8:
-        raise ValueError(f"{_mode(picture)} has transparency or more than 8 bits; convert it to 8-bit grey or RGB")
-    if "transparency" in picture.info:
-        raise ValueError(f"mode {picture.mode} with a transparent colour; convert it to grey or RGB")
+    if picture.mode not in _CHANNELS:
+        raise ValueError(f"mode {picture.mode} is not taken: it may have transparency or more than 8 bits")
+    if _bits(picture) > 8:
+        raise ValueError(f"mode {picture.mode} of {_bits(picture)} bits a channel would lose half of them")
+    fourth = picture.format == "BMP" and any("X" in str(args) for args in _readings(picture))
+    if "transparency" in picture.info or fourth:
+        raise ValueError(f"mode {picture.mode} with a transparent colour or a fourth channel would lose it")
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format != "MPO":  # a JPEG with previews or a gain map: its first picture is the picture
         raise ValueError(f"it holds {frames} frames or pages; write each into a file of its own")
@@ -85,14 +92,24 @@ def _bits(picture: PIL.Image.Image) -> int:
     """Return the bits a channel has in the file. Pillow reduces 16-bit RGB to 8 bits without a word."""
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]  # BitsPerSample
-    reading: Any = [tile[3] for tile in getattr(picture, "tile", ())]  # how Pillow will decode the file
     if picture.format == "PPM":
-        return max((16 for args in reading if isinstance(args, tuple) and args[-1] > 255), default=8)
-    return max((16 for args in reading if ";16" in str(args)), default=8)
+        return max((16 for args in _readings(picture) if isinstance(args, tuple) and args[-1] > 255), default=8)
+    return max((16 for args in _readings(picture) if ";16" in str(args)), default=8)
 
 
-def _mode(picture: PIL.Image.Image) -> str:
-    return f"mode {picture.mode}" + (f" of {_bits(picture)} bits" if _bits(picture) > 8 else "")
+def _readings(picture: PIL.Image.Image) -> list[Any]:
+    """Return how Pillow will decode the file: names of layouts, such as ``RGB;16B``."""
+    return [tile[3] for tile in getattr(picture, "tile", ())]
+
+
+def _require_one_raster(picture: PIL.Image.Image) -> None:
+    """Refuse a PPM file that goes on: the format allows several pictures, of which Pillow reads the first."""
+    stream, tiles = getattr(picture, "fp", None), getattr(picture, "tile", ())
+    if picture.format != "PPM" or stream is None or not tiles or tiles[0][0] != "raw":
+        return
+    end = tiles[0][2] + picture.width * picture.height * len(picture.getbands())
+    if stream.seek(0, io.SEEK_END) > end + 1:
+        raise ValueError("it holds more than one picture; write each into a file of its own")
 
 
 def decode(content: bytes, name: str) -> Tensor:
@@ -102,7 +119,7 @@ def decode(content: bytes, name: str) -> Tensor:
         SourceError: it cannot be decoded; the message has its name.
     """
     try:
-        with PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with _refusing_bombs(), PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             return to_tensor(picture)
     except Exception as error:  # a decoder fails in many ways on a broken file
         raise _unreadable(name, error) from error
@@ -115,15 +132,23 @@ def decode_shape(file: BinaryIO, name: str) -> tuple[int, int, int]:
         SourceError: the header cannot be read, or the picture would be refused.
     """
     try:
-        with PIL.Image.open(file, formats=_FORMATS) as picture:
+        with _refusing_bombs(), PIL.Image.open(file, formats=_FORMATS) as picture:
             return require_lossless(picture), picture.height, picture.width
     except Exception as error:  # a decoder fails in many ways on a broken file
         raise _unreadable(name, error) from error
 
 
+@contextlib.contextmanager
+def _refusing_bombs() -> Iterator[None]:
+    """Refuse pictures of more pixels than Pillow thinks harmless; it warns first, at 89 million."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        yield
+
+
 def _unreadable(name: str, error: Exception) -> SourceError:
     reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
-    return SourceError(f"cannot read image {name}: {reason}; mend it, or skip unreadable images")
+    return SourceError(f"cannot read image {name}: {reason}; convert or mend it, or skip such images")
 
 
 def require_image(image: Tensor, name: str) -> Tensor:

@@ -59,8 +59,8 @@ def index_archives(
         named = _SAMPLE_NAME.fullmatch(member.name)
         if member.isdir():
             continue
-        if named is None or _is_special(named[1]):
-            left_out[_nature_of_nameless(member.name)] += 1
+        if named is None or _is_hidden(member.name):
+            left_out["hidden member" if _is_hidden(member.name) else "member without an extension"] += 1
             continue
         key, extension = named[1], named[2].rpartition(".")[2].lower()
         if group is not None and group.key != key:
@@ -77,16 +77,9 @@ def index_archives(
         yield from _finish(group, path, left_out)
 
 
-def _is_special(key: str) -> bool:
-    """Return whether webdataset takes a key for its own, such as ``__info__``."""
-    return key.startswith("__") and key.endswith("__")
-
-
-def _nature_of_nameless(name: str) -> str:
-    base = posixpath.basename(name)
-    if base.startswith("."):
-        return "hidden member"
-    return "special member" if base.startswith("__") else "member without an extension"
+def _is_hidden(name: str) -> bool:
+    """Return whether a system or a tool has made a member for itself, as in folders."""
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
 def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: Path) -> tuple[int, int]:

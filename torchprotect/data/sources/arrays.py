@@ -19,7 +19,7 @@ from torchprotect.data.sources._base import Sample
 from torchprotect.errors import SourceError
 
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
-_LARGEST = 1 << 30  # bytes of a file's pixels
+_LARGEST = 1 << 28  # bytes of a file's pixels
 
 
 class ArraySource:

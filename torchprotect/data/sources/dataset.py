@@ -78,7 +78,7 @@ def _take_apart(item: Any) -> tuple[Any, Any]:
     """Return image and label of an item: a pair, or an image alone.
 
     Raises:
-        TypeError: it is a dictionary, of which something could be lost.
+        TypeError: it is something else, of which a part could be lost.
     """
     if isinstance(item, Mapping):
         names = ", ".join(repr(name) for name in item)
@@ -86,7 +86,9 @@ def _take_apart(item: Any) -> tuple[Any, Any]:
             f"it is a dictionary with {names}; wrap the data set in one whose __getitem__ returns "
             "(sample['image'], sample['label']), whatever these are called"
         )
-    return (item[0], item[1]) if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
+    if isinstance(item, tuple | list) and len(item) != 2:
+        raise TypeError(f"it has {len(item)} parts; wrap the data set in one whose __getitem__ returns (image, label)")
+    return (item[0], item[1]) if isinstance(item, tuple | list) else (item, None)
 
 
 def _to_plain_tensor(image: Any) -> Tensor:

@@ -95,23 +95,29 @@ class ImageFolderSource:
                 self._leave_out_hidden(entry.name)
             elif entry.is_dir():
                 classes.append(entry.name)
+            elif entry.is_symlink() and not (self.root / entry.name).exists():
+                raise SourceError(
+                    f"{self.root / entry.name} is a link to nothing: if it was a class, all later ones would have "
+                    "other numbers; mend or remove it"
+                )
             else:
                 self.left_out["file outside the class folders"] += 1
         return sorted(classes)
 
     def _pictures(self, top: Path) -> Iterator[Path]:
         """Yield pictures at any depth; what cannot be opened shows when it is read."""
-        waiting = [(top, frozenset({_identity(self.root)}))]
+        waiting, seen = [top], {_identity(self.root)}
         while waiting:
-            folder, above = waiting.pop()
-            if (identity := _identity(folder)) in above:
-                raise SourceError(f"{folder} is a link to a folder above it: its images would come again; remove it")
+            folder = waiting.pop()
+            if (identity := _identity(folder)) in seen:
+                raise SourceError(f"{folder} is reached twice, by a link: its images would come again; remove the link")
+            seen.add(identity)
             for entry in _entries(folder):
                 path = folder / entry.name
                 if _is_hidden(entry.name):
                     self._leave_out_hidden(entry.name)
                 elif entry.is_dir():
-                    waiting.append((path, above | {identity}))
+                    waiting.append(path)
                 elif path.suffix[1:].lower() not in IMAGE_EXTENSIONS:
                     self.left_out[f"{path.suffix.lower() or 'extensionless'} file in the class folders"] += 1
                 else:

@@ -23,6 +23,7 @@ from torchprotect.errors import SourceError
 
 _OPEN_FILES = 64
 _CHUNK = 1 << 20
+_SPARE, _MOST_RATIO = 64 << 20, 100  # bytes, and times: images hardly compress, so more is a bomb
 
 
 class _Row(NamedTuple):
@@ -120,8 +121,11 @@ class TarSource:
                 return
             start = store.seek(0, os.SEEK_END)
             with gzip.open(file) as packed:
+                most = _SPARE + _MOST_RATIO * os.fstat(file.fileno()).st_size
                 while block := packed.read(_CHUNK):
                     store.write(block)
+                    if store.tell() - start > most:
+                        raise SourceError(f"{path} unpacks to over {_MOST_RATIO} times its size; unpack it yourself")
         yield from index_archives(store, start, store.seek(0, os.SEEK_END), path, self.left_out)
 
     def _row(self, index: int) -> _Row:
