@@ -1,6 +1,7 @@
 import gc
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -432,3 +433,36 @@ class TestForgottenClose:
         writer.close()
         del writer
         gc.collect()
+
+
+def write_and_forget(pattern):
+    global forgotten
+    forgotten = ShardWriter(pattern, verbose=0)
+    forgotten.write(sample(1))
+
+
+HUGE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_process_that_forgets_to_close_loses_nothing(tmp_path, method):
+    process = multiprocessing.get_context(method).Process(target=write_and_forget, args=(str(tmp_path / "s-%d.tar"),))
+    process.start()
+    process.join(60)
+    assert names(tmp_path) == ["s-0.tar"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("txt", "\ud800", "half a surrogate pair"),
+        ("npy", torch.zeros(2, dtype=torch.bfloat16), "no bfloat16"),
+        ("json", {"a": float("nan")}, "json"),
+        ("json", b"NaN", "must be JSON"),
+        ("json", {1: 2, "1": 3}, "member twice"),
+        ("npy", b"\x93NUMPY\1\0v\0" + HUGE.ljust(117) + b"\n", "another size"),
+    ],
+)
+def test_values_that_readers_would_refuse(tmp_path, name, value, message):
+    with ShardWriter(tmp_path / "s-%d.tar", verbose=0) as writer, pytest.raises(InputTypeError, match=message):
+        writer.write({"__key__": "a", name: value})

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import resource
 import stat
 import struct
 import subprocess
@@ -288,3 +289,16 @@ def test_small_files_that_claim_much_cost_little(tmp_path):
     command = [sys.executable, "-c", program, *(str(tmp_path / kind) for kind in HOSTILE)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.split() == ["refused"] * len(HOSTILE), done.stderr
+
+
+def test_a_huge_file_is_refused_by_its_header(tmp_path):
+    """Four gigabytes of nothing, which take no room on the disk."""
+    for start in (b"", (1 << 30).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"{}"):
+        with (tmp_path / "key").open("wb") as file:
+            file.write(start)
+            file.truncate(4_200_000_000)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for read in (keys.load, keys.peek):
+            with pytest.raises(KeyFileError, match="no safetensors file of this package"):
+                read(tmp_path / "key")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes

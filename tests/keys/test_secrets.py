@@ -17,7 +17,7 @@ from support import make_bundle, make_image, sent_to_worker
 
 from torchprotect import functional as F
 from torchprotect import keys, transforms
-from torchprotect.errors import KeyPickledWarning, ProtectError
+from torchprotect.errors import KeyPickledWarning, LabelError, ProtectError
 from torchprotect.keys._transfer import rebuild_key, reduce_key
 
 SIZES = {"image_size": (16, 16), "block_size": (4, 4)}
@@ -216,3 +216,21 @@ class TestTracebacks:
         with pytest.raises(ProtectError) as caught:
             keys.save(ALL[3], tmp_path / "other", "sesame \ud800")
         assert "sesame" not in str(caught.value)
+
+
+def test_a_label_outside_the_map_shows_no_map():
+    """The most common mistake with labels: a traceback with local variables is printed of it."""
+    key = keys.LabelKey.generate(classes=10)
+    for use in (key.map, key.unmap):
+        for wrong in (77, torch.tensor([3, 77])):
+            with pytest.raises(LabelError) as raised:
+                use(wrong)
+            frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+            shown = " ".join(frames.format())
+            assert str(key.labels.tolist()) not in shown
+            assert ", ".join(map(str, key.labels.tolist()[:3])) not in shown
+
+
+def test_a_part_of_a_secret_is_a_secret():
+    assert repr(keys.SecretBytes(b"secret")[:3]) == "<3 secret bytes>"
+    assert keys.SecretBytes(b"secret")[0] == ord("s")

@@ -308,3 +308,14 @@ def test_refusals(trained):
     for options in ({"batch_size": 1}, {"epochs": 0}, {"dropout": 1.0}, {"validation": 0.0}, {"hidden": 2.5}):
         with pytest.raises(InputRangeError):
             InferenceSettings(**options)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+def test_tensors_of_other_dtypes(trained, tmp_path, dtype):
+    trained.save(tmp_path / "whole")
+    _, tensors = _inference_file.read(tmp_path / "whole")
+    first = next(iter(tensors))
+    header = {"format": "torchprotect-inference", "version": "1", "params": "{}", "digest": ""}
+    save_file({**tensors, first: tensors[first].to(dtype)}, tmp_path / "changed", header)
+    with pytest.raises(ModelError, match="do not fit together"):
+        Inference.load(tmp_path / "changed", KEYS)
