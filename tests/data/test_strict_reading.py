@@ -176,7 +176,7 @@ class TestShards:
         os.mkfifo(out / SHARD)
         with pytest.raises(VerificationError, match="not a regular file"):
             list(data.read(out))
-        with pytest.raises(VerificationError, match=f"{SHARD} was changed|{SHARD} cannot be read"):
+        with pytest.raises(VerificationError, match=f"{SHARD} is not a regular file"):
             data.verify(out)
 
 

@@ -62,6 +62,8 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
 def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
     """Return what is wrong with a shard, or ``None``."""
     try:
+        if path.exists() and not path.is_file():
+            return f"{path.name} is not a regular file"
         if path.stat().st_size == entry["size"] and documents.file_sha256(path) == entry["sha256"]:
             return None
     except FileNotFoundError:
@@ -72,7 +74,7 @@ def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
 
 
 def _check_plan(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    if not (folder / documents.PLAN).is_file():
+    if not (folder / documents.PLAN).exists():
         return [f"{documents.PLAN} is missing"]
     plan = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
     return [] if manifest["plan"] == documents.digest(plan) else ["plan and manifest do not belong together"]
@@ -80,7 +82,7 @@ def _check_plan(folder: Path, manifest: dict[str, Any]) -> list[str]:
 
 def _check_signatures(folder: Path, manifest: dict[str, Any], key: Key) -> list[str]:
     found = {documents.MANIFEST: manifest}
-    if (folder / documents.PLAN).is_file():
+    if (folder / documents.PLAN).exists():
         found[documents.PLAN] = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
     problems = []
     for name, document in sorted(found.items()):
