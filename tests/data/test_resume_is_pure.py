@@ -261,6 +261,17 @@ class TestFinishedExports:
             export(tmp_path / "out", pictures.open(), on_error="skip")
         assert content(tmp_path / "out") == before
 
+    def test_nor_does_one_whose_shard_is_damaged_too(self, tmp_path):
+        pictures = InAFolder(tmp_path / "in")
+        order = order_of()
+        pictures.replace(order[7], b"broken")
+        export(tmp_path / "out", pictures.open(), on_error="skip")
+        (tmp_path / "out" / "shard-000001.tar").write_bytes(b"x")
+        pictures.replace(order[7], png_of_size(77))
+        pictures.replace(order[-1], png_of_size(78))
+        with pytest.raises(ExportError, match=r"do not give what .*shard-000004\.tar holds"):
+            export(tmp_path / "out", pictures.open(), on_error="skip")
+
     @pytest.mark.parametrize("kind", [InAFolder, InATar])
     def test_images_replaced_while_an_export_runs_are_noticed(self, tmp_path, kind):
         pictures = kind(tmp_path / "in")

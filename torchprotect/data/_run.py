@@ -144,7 +144,8 @@ class Run:
         intact = {index: report for index, report in reports.items() if self._is_intact(report)}
         confirmed = {index: self._confirm(report, indices[index]) for index, report in intact.items()}
         finished = {index: report for index, report in confirmed.items() if report is not None}
-        mended = any(report is None and not intact[index].inputs for index, report in confirmed.items())
+        gaps = {i for i, report in reports.items() if not report.inputs and report.count < len(indices[i])}
+        mended = not gaps <= finished.keys()
         for position, (index, report) in enumerate(sorted(finished.items())):
             if position == 0 or (mended and not report.inputs):
                 self._require_same_images(report, indices[index], whole=mended)
