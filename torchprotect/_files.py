@@ -183,8 +183,13 @@ def _open_for(path: Path, error: type[ProtectError]) -> BinaryIO:
         raise error(f"{path} is not a regular file; copy its content into one first") from None
 
 
-def require_safetensors(path: Path, error: type[ProtectError]) -> None:
+def require_safetensors(path: Path, what: str, error: type[ProtectError]) -> None:
     """Check that a file has the size its safetensors header asks for, before all of it is read.
+
+    Args:
+        path: of the file.
+        what: it should be, with its article.
+        error: raised where it is something else.
 
     Raises:
         OSError: the file does not exist or cannot be read.
@@ -199,7 +204,7 @@ def require_safetensors(path: Path, error: type[ProtectError]) -> None:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         fits = False
     if not fits:
-        raise error(f"{path} is no safetensors file of this package, or it is truncated or damaged")
+        raise error(f"{path} is not {what}, or it is truncated or damaged")
 
 
 def _taken(path: Path) -> FileExistsError:

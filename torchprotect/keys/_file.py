@@ -105,7 +105,7 @@ def _dump(kind: str, params: dict[str, Any], tensors: dict[str, Tensor], fingerp
 
 
 def _read(path: Path) -> SecretBytes:
-    require_safetensors(path, KeyFileError)
+    require_safetensors(path, "a torchprotect key file", KeyFileError)
     return SecretBytes(read_regular(path, _MAX_BYTES, KeyFileError))
 
 

@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         ModelError: the file is something else, or damaged.
     """
-    require_safetensors(path, ModelError)
+    require_safetensors(path, "the file of an inference network", ModelError)
     content = read_regular(path, _MAX_BYTES, ModelError)
     try:
         tensors = safetensors.torch.load(content)
