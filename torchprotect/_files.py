@@ -30,8 +30,9 @@ def require_local(name: str | os.PathLike[str]) -> None:
     """
     text = os.fspath(name)
     if (_URL if isinstance(name, str) else _PATH_OF_URL).match(text):
-        scheme = text.partition(":")[0]
-        raise ExportError(f"{text} is a URL, and {scheme}:// is not supported: use a local path, and copy it yourself")
+        scheme, _, rest = text.partition(":")
+        url = f"{scheme}://{rest.lstrip('/')}"
+        raise ExportError(f"{url} is a URL, and {scheme}:// is not supported: copy the files to a local path")
 
 
 def temporary_name() -> str:

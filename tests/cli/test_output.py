@@ -1,6 +1,8 @@
 """Nothing that a stranger has named reaches a terminal as a command for it."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -107,3 +109,13 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     result = call("audit", tmp_path / "out", "--report", tmp_path / "report.html")
     assert result.exit_code == 1
     assert "no attack was measured at any level" in result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    run_export(tmp_path / "out")
+    command = [sys.executable, "-m", "torchprotect", "inspect", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait(60)

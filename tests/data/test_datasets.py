@@ -6,7 +6,7 @@ from support import Pictures, Stream, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
 
 from torchprotect import data, transforms
-from torchprotect.errors import InputTypeError, LabelError
+from torchprotect.errors import InputTypeError, KeyKindError, LabelError
 
 AES = make_bundle("aes")
 TRANSFORM = transforms.from_key(AES)
@@ -122,3 +122,22 @@ def test_reading_an_export_in_workers(tmp_path):
     }
     assert seen == alone
     assert len(seen) == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"labels": AES}, KeyKindError, r"labels must be a LabelKey, got KeyBundle; give bundle\.labels"),
+        (
+            {"transform": AES},
+            KeyKindError,
+            r"transform must be a disguise, got KeyBundle; use transforms.from_key",
+        ),
+        ({"dataset": DataLoader(Pictures(4))}, InputTypeError, r"got a DataLoader; give loader\.dataset"),
+    ],
+)
+def test_parts_given_in_the_wrong_place(options, error, message):
+    given = {"dataset": Pictures(4), "transform": transforms.from_key(AES), **options}
+    for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
+        with pytest.raises(error, match=message):
+            wrapper(**given)

@@ -247,6 +247,30 @@ def test_two_lambdas_are_told_apart(tmp_path):
                 export(tmp_path / "out", Pictures(20), transform=transform)
 
 
+@pytest.mark.parametrize("error", ["broken", "interrupt"])
+def test_shards_that_workers_finish_after_an_error_are_kept(tmp_path, error):
+    """Ctrl-C, or one broken image, costs no other shard."""
+    pictures = InAFolder(tmp_path / "in")
+    order = order_of()
+
+    def interrupt(done, total):
+        if done >= SIZE:
+            raise KeyboardInterrupt
+
+    if error == "broken":
+        pictures.replace(order[0], b"broken")
+        with pytest.raises(SourceError):
+            export(tmp_path / "out", Lazy(pictures.open()), workers=2)
+        pictures.replace(order[0], png_of_size(77))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            export(tmp_path / "out", pictures.open(), workers=2, progress=interrupt)
+    before = inodes(tmp_path / "out")
+    assert len((tmp_path / "out" / "journal.jsonl").read_bytes().split()) == len(before) > 0
+    export(tmp_path / "out", pictures.open(), workers=2)
+    assert remade(before, tmp_path / "out") == []
+
+
 class TestFinishedExports:
     def test_a_mended_gap_does_not_join_images_of_another_state(self, tmp_path):
         """A finished export keeps no record of its input: all shards are compared before one of them changes."""

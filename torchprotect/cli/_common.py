@@ -1,6 +1,7 @@
 """What the commands share: opening keys, drawing progress, ending on an error."""
 
 import codecs
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ def errors_as_exit_codes() -> Iterator[None]:
     except ProtectError as error:
         complain(f"error: {error}")
         raise typer.Exit(1) from error
+    except BrokenPipeError:  # as in `torchprotect inspect OUT | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        raise typer.Exit(1) from None
     except OSError as error:
         named = f"{error.strerror}: {error.filename}" if error.filename and error.strerror else str(error)
         complain(f"error: {named}")

@@ -57,9 +57,9 @@ def _require_fit(keys: list[BlockKey], shape: tuple[int, int, int], where: str) 
             raise KeySizeError(f"sample {where}: {error}") from error
 
 
-def make_notes(job: DisguiseJob) -> tuple[str, ...]:
+def make_notes(job: DisguiseJob, key_given: bool) -> tuple[str, ...]:
     """Return what the owner of the images should know, in whole sentences."""
-    found = (_note_left_out(job), _note_labels(job), _note_repeats(job))
+    found = (_note_left_out(job), None if key_given else _note_plain_labels(job), _note_labels(job), _note_repeats(job))
     return tuple(note for note in found if note is not None)
 
 
@@ -68,6 +68,13 @@ def _note_left_out(job: DisguiseJob) -> str | None:
     return (
         f"left out of the source: {', '.join(f'{n:,} x {what}' for what, n in left_out.items())}" if left_out else None
     )
+
+
+def _note_plain_labels(job: DisguiseJob) -> str | None:
+    """Say that labels stay: a transform does not know the label map of the bundle that it was made from."""
+    if not job.labelled:
+        return None
+    return "no key was given, so class numbers are written as they are; to rename them give the bundle as key="
 
 
 def _note_labels(job: DisguiseJob) -> str | None:

@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 import PIL.Image
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchprotect._inputs import type_name, with_article
-from torchprotect.errors import InputTypeError, LabelError
-from torchprotect.keys import LabelKey
+from torchprotect.errors import InputTypeError, KeyKindError, LabelError
+from torchprotect.keys import Key, KeyBundle, LabelKey
 
 Labels = TypeVar("Labels", int, Tensor)
 
@@ -17,8 +17,21 @@ Labels = TypeVar("Labels", int, Tensor)
 class _Protection:
     """What both wrappers do to a sample: the transform on all of it, the label map on its label."""
 
+    dataset: Any
     transform: Callable[[Any], Any]
     labels: LabelKey | None
+
+    def _require_parts(self) -> None:
+        """Refuse what is often given in the place of another thing."""
+        if isinstance(self.dataset, DataLoader):
+            raise InputTypeError("dataset must be a data set, got a DataLoader; give loader.dataset")
+        if isinstance(self.transform, Key):
+            raise KeyKindError(
+                f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
+            )
+        if self.labels is not None and not isinstance(self.labels, LabelKey):
+            hint = "; give bundle.labels" if isinstance(self.labels, KeyBundle) else ""
+            raise KeyKindError(f"labels must be a LabelKey, got {type_name(self.labels)}{hint}")
 
     def protect(self, sample: Any) -> Any:
         """Disguise the pictures of a sample and rename its label."""
@@ -51,6 +64,7 @@ class ProtectedDataset(_Protection, Dataset[Any]):
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
         self.dataset, self.transform, self.labels = dataset, transform, labels
+        self._require_parts()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -71,6 +85,7 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
         self.dataset, self.transform, self.labels = dataset, transform, labels
+        self._require_parts()
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.protect, self.dataset)

@@ -88,6 +88,7 @@ def export(
     if len(source) == 0:
         raise ExportError("the source holds no images")
     _require_outside(folder, source)
+    key_given = key is not None
     key = _export_key(transform, key)
     _require_own_device(transform, workers)
     transform = copy.deepcopy(transform)  # the export sets its noise sources
@@ -97,7 +98,7 @@ def export(
     job = _make_job(source, transform, key, described, folder, on_error)
     if on_error == "stop":
         check_labels(job)
-    notes = make_notes(job)
+    notes = make_notes(job, key_given)
     for note in notes:
         (notify or _say_nothing)(note)
     plan = _make_plan(job, key, described, shard_size)

@@ -57,27 +57,38 @@ def _run_in_workers(
     job: Job, tasks: list[tuple[int, Any]], workers: int, lock: SharedDescriptor, advance: Advance
 ) -> Iterator[ShardReport]:
     executor, counter = _make_executor(job, workers, lock)
-    waiting, running, seen = iter(tasks), set[Future[ShardReport]](), 0
+    waiting, unreported, seen = iter(tasks), set[Future[ShardReport]](), 0
     try:
         while True:
             for index, indices in waiting:
-                running.add(executor.submit(_run_task, index, indices))
-                if len(running) == 2 * workers:
+                unreported.add(executor.submit(_run_task, index, indices))
+                if len(unreported) == 2 * workers:
                     break
-            if not running:
+            if not unreported:
                 return
-            done, running = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
+            done, _ = wait(unreported, _POLL_SECONDS, FIRST_COMPLETED)
             counted = counter.value
             advance(counted - seen)
             seen = counted
             for future in done:
+                unreported.remove(future)
                 yield future.result()
     except BrokenProcessPool:
         raise ExportError(
             "a worker process was killed, perhaps for lack of memory; run the same export again to resume"
         ) from None
+    except GeneratorExit:
+        raise
+    except BaseException:  # a shard that failed, or Ctrl-C: the others in hand end, and are not made again next time
+        executor.shutdown(wait=True, cancel_futures=True)
+        yield from (future.result() for future in unreported if _succeeded(future))
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _succeeded(future: Future[ShardReport]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[ProcessPoolExecutor, Any]:

@@ -50,6 +50,8 @@ def _expand(pattern: str) -> list[Path]:
     from webdataset.shardlists import expand_urls
 
     paths = [Path(name) for name in expand_urls(pattern)]
+    if "*" in pattern and not all(path.exists() for path in paths):
+        raise SourceError(f"{pattern} is no pattern of shards: use braces, as in train-{{000000..000020}}.tar")
     if special := [path for path in paths if path.exists() and not path.is_file()]:
         raise SourceError(f"{special[0]} is not a regular file; a shard is read by offset")
     missing = [path for path in paths if not path.exists()]
