@@ -1,5 +1,6 @@
 """The internal inference network: what it learns, its ablations, its file."""
 
+import copy
 import dataclasses
 import os
 
@@ -319,3 +320,11 @@ def test_tensors_of_other_dtypes(trained, tmp_path, dtype):
     save_file({**tensors, first: tensors[first].to(dtype)}, tmp_path / "changed", header)
     with pytest.raises(ModelError, match="do not fit together"):
         Inference.load(tmp_path / "changed", KEYS)
+
+
+def test_networks_in_double_precision_are_read_back(trained, tmp_path):
+    doubled = {inputs: copy.deepcopy(network).double() for inputs, network in trained.networks.items()}
+    dataclasses.replace(trained, networks=doubled).save(tmp_path / "file")
+    for inputs, network in Inference.load(tmp_path / "file", KEYS).networks.items():
+        for one, other in zip(network.parameters(), doubled[inputs].parameters(), strict=True):
+            assert torch.equal(one, other)

@@ -17,7 +17,7 @@ from torchprotect.errors import ModelError
 
 FORMAT, VERSION = "torchprotect-inference", "1"
 _MAX_BYTES = 1 << 32
-_DTYPES = (torch.float32, torch.int64)
+_DTYPES = (torch.float32, torch.float64, torch.int64)
 
 
 def write(path: Path, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
