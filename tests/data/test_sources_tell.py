@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from support import make_bundle, make_image, png, run_export, write_folder, write_tar
+from support import Pictures, make_bundle, make_image, png, run_export, write_folder, write_tar
 
 from torchprotect import data, transforms
 from torchprotect.data.sources import as_source
@@ -452,6 +452,11 @@ class TestNotes:
         assert note.startswith("in 50 images looked at, 0.0% of the units of 16 pixels occur twice")
         assert run_export(tmp_path / "b", dataset=flat).notes == ()
         assert run_export(tmp_path / "c", make_bundle("rmt"), noise).notes == ()
+
+    def test_of_large_images_a_few_hundred_are_looked_at_too(self, tmp_path):
+        bundle = make_bundle("aes", (256, 256), (64, 64))
+        [note] = run_export(tmp_path / "a", bundle, Pictures(320, 3, (256, 256)), shard_size=400).notes
+        assert note.startswith("in 300 images looked at")
 
 
 class TestDatasets:

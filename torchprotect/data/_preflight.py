@@ -12,6 +12,7 @@ from torchprotect.keys import BlockKey
 from torchprotect.transforms import AESECBDisguise, Disguise, SaltAndPepper
 
 _LOOKED_AT = 300  # images
+_MOST_BYTES = 1 << 27  # of these images together
 _MOST_UNITS = 500_000
 _FEW_REPEATS = 0.1
 
@@ -118,18 +119,22 @@ def _evenly_spaced(job: DisguiseJob) -> list[Tensor]:
             continue
         if image.dtype == torch.uint8 and (not found or image.shape == found[0].shape):
             found.append(image)
-        if len(found) * image.numel() > _MOST_UNITS * 2:
+        if len(found) * image.numel() > _MOST_BYTES:
             break
     return found
 
 
 def _units(images: list[Tensor], block: tuple[int, int], pixels: int) -> np.ndarray:
-    """Return the units of images ``[C, H, W]``, each with the number of its block, as rows of bytes."""
+    """Return the units of images ``[C, H, W]``, each with the number of its block, as rows of bytes.
+
+    Of large images only every so many blocks are taken, from all images alike.
+    """
     (height, width), (h, w) = images[0].shape[-2:], block
     if height % h or width % w:
         return np.empty(0)
     blocks = torch.stack(images).unflatten(-1, (width // w, w)).unflatten(-3, (height // h, h)).movedim(-2, -3)
     units = blocks.flatten(-2).flatten(-3, -2).unflatten(-1, (-1, pixels))  # [N, C, positions, units, pixels]
+    units = units[:, :, :: -(-units.numel() // (_MOST_UNITS * pixels))]
     position = torch.arange(units.shape[2], dtype=torch.int32).view(torch.uint8).reshape(-1, 1, 4)
     named = torch.cat([units, position.expand(*units.shape[:-1], 4)], dim=-1)
     return named.reshape(-1, pixels + 4).numpy()

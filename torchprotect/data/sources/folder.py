@@ -17,7 +17,8 @@ class ImageFolderSource:
     """Images in one folder a class, at any depth below it.
 
     Names that begin with a dot, such as ``._a.png`` or ``.git``, and ``__MACOSX`` are left out and counted, as are
-    files that are no pictures and pictures outside the class folders. Links are followed, but not in circles.
+    files that are no pictures and files outside the class folders. Links are followed; a folder that is reached twice
+    within a class is refused, since its images would come again.
     """
 
     def __init__(self, root: Path) -> None:
