@@ -4,6 +4,8 @@ import pytest
 import torch
 from support import Pictures, Stream, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
+from torchvision import transforms as v1
+from torchvision.transforms import v2
 
 from torchprotect import data, transforms
 from torchprotect.errors import InputTypeError, KeyKindError, LabelError
@@ -141,3 +143,13 @@ def test_parts_given_in_the_wrong_place(options, error, message):
     for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
         with pytest.raises(error, match=message):
             wrapper(**given)
+
+
+def test_pipelines_without_a_disguise_are_refused():
+    plain = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    for transform in (v2.Compose(plain), plain[0], v1.Compose([v1.ToTensor()]), v2.Compose([v2.Compose(plain)])):
+        for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
+            with pytest.raises(InputTypeError, match="every picture would be left unprotected"):
+                wrapper(Pictures(4), transform)
+    for transform in (v2.Compose([*plain[:1], TRANSFORM]), v2.Lambda(TRANSFORM), TRANSFORM, lambda sample: sample):
+        data.ProtectedDataset(Pictures(4), transform)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchprotect._inputs import type_name, with_article
+from torchprotect.data._job import steps
 from torchprotect.errors import InputTypeError, KeyKindError, LabelError
 from torchprotect.keys import Key, KeyBundle, LabelKey
 
@@ -28,6 +29,10 @@ class _Protection:
         if isinstance(self.transform, Key):
             raise KeyKindError(
                 f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
+            )
+        if _covers_nothing(self.transform):
+            raise InputTypeError(
+                "transform holds no disguise, so every picture would be left unprotected; add transforms.from_key(key)"
             )
         if self.labels is not None and not isinstance(self.labels, LabelKey):
             hint = "; give bundle.labels" if isinstance(self.labels, KeyBundle) else ""
@@ -89,6 +94,12 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.protect, self.dataset)
+
+
+def _covers_nothing(transform: Any) -> bool:
+    """Return whether a pipeline runs nothing but torchvision's own transforms. What a function does is unknown."""
+    kinds = [type(step) for step in steps(transform)]
+    return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 
 
 def _rename(sample: Any, labels: LabelKey) -> Any:
