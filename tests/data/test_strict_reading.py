@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import Pictures, content, make_bundle, make_image, run_export, tar_members
+from support import SHARED_AES, Pictures, content, make_bundle, make_image, run_export, tar_members
 
 from torchprotect import audit, data, keys, transforms
 from torchprotect.audit._pairing import pair
@@ -251,6 +251,16 @@ class TestDocuments:
         for use in (data.read, data.verify):
             with pytest.raises(ExportError, match="damaged"):
                 use(out)
+
+    def test_a_manifest_may_grow_with_its_shards(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(documents, "_LARGEST", 2_000)
+        run_export(tmp_path / "out", dataset=Pictures(60), shard_size=1)
+        assert (tmp_path / "out" / "manifest.json").stat().st_size > 10_000
+        assert data.verify(tmp_path / "out", SHARED_AES).images == len(list(data.read(tmp_path / "out"))) == 60
+        with (tmp_path / "out" / "manifest.json").open("ab") as file:
+            file.write(b" " * 100_000)
+        with pytest.raises(ExportError, match="files of this kind have at most"):
+            data.verify(tmp_path / "out")
 
     def test_a_manifest_that_is_no_file(self, out):
         (out / "manifest.json").unlink()

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ PLAN, JOURNAL, MANIFEST = "plan.json", "journal.jsonl", "manifest.json"
 PLAN_FORMAT, JOURNAL_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-journal", "torchprotect-export"
 VERSION = 2
 READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
-_LARGEST = 1 << 25  # bytes of a document: more than 100,000 shards; JSON takes much more memory than bytes
+_LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for each shard; JSON takes more memory
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 
 
@@ -73,7 +74,7 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
         ExportError: it is missing, no JSON, of another format or of a newer version.
     """
     try:
-        document = parse(read_regular(path, _LARGEST, ExportError))
+        document = parse(read_regular(path, _largest(path.parent), ExportError))
     except FileNotFoundError:
         raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
     except OSError as error:
@@ -85,6 +86,12 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
     if document.get("version") not in READABLE or isinstance(document["version"], bool):
         raise ExportError(f"{path} has another format version than {READABLE}; use the torchprotect that wrote it")
     return document
+
+
+def _largest(folder: Path) -> int:
+    """Return how many bytes a document may have: a hostile one is no larger than its folder has shards for."""
+    files = sum(1 for _ in os.scandir(folder)) if folder.is_dir() else 0
+    return _LARGEST + _LARGEST_ENTRY * files
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -169,19 +176,20 @@ class Journal:
 
     def read(self) -> dict[int, ShardReport]:
         """Return the reports that are whole and signed; a line torn by a crash is passed over."""
-        reports = {}
-        for line in self._lines():
-            try:
-                document = parse(line)
-            except ValueError:
-                continue
-            if isinstance(document, dict) and is_signed(document, self._subkey) and document["plan"] == self._plan:
-                fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
-                reports[document["index"]] = ShardReport(**fields)
-        return reports
+        if not self._path.exists():
+            return {}
+        with open_regular(self._path) as file:
+            return {report.index: report for line in file if (report := self._report(line)) is not None}
 
-    def _lines(self) -> list[bytes]:
-        return read_regular(self._path, _LARGEST, ExportError).splitlines() if self._path.exists() else []
+    def _report(self, line: bytes) -> ShardReport | None:
+        try:
+            document = parse(line)
+        except ValueError:
+            return None
+        if not isinstance(document, dict) or not is_signed(document, self._subkey) or document["plan"] != self._plan:
+            return None
+        fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
+        return ShardReport(**fields)
 
     def append(self, report: ShardReport) -> None:
         """Add one report. A leading line break ends a line that a crash may have torn."""
