@@ -32,7 +32,7 @@ def require_local(name: str | os.PathLike[str]) -> None:
     if (_URL if isinstance(name, str) else _PATH_OF_URL).match(text):
         scheme, _, rest = text.partition(":")
         url = f"{scheme}://{rest.lstrip('/')}"
-        raise ExportError(f"{url} is a URL, and {scheme}:// is not supported: copy the files to a local path")
+        raise ExportError(f"{url} is a URL, and {scheme}:// is not supported; give a local path")
 
 
 def temporary_name() -> str:

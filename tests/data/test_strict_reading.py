@@ -100,6 +100,12 @@ class TestShards:
             with pytest.raises(VerificationError, match="bytes, the manifest says"):
                 list(data.read(out, verify=False))
 
+    def test_images_of_many_channels_come_back(self, tmp_path):
+        """Whatever an export writes is read."""
+        bundle = make_bundle("rmt")
+        run_export(tmp_path / "out", bundle, Pictures(3, 300))
+        assert [tuple(image.shape) for image, _ in data.read(tmp_path / "out")] == [(300, 16, 16)] * 3
+
     def test_samples_that_are_missing(self, out):
         members = list(tar_members(out / SHARD).items())
         replace_shard(out, write_members(*members[:-2]))

@@ -17,7 +17,7 @@ from torchprotect.errors import VerificationError
 _MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
 _CLASS_DIGITS = 18  # int64
 _CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")
-_MOST_CHANNELS, _HEADERS = 32, 1 << 16  # of an image, and bytes beside its pixels
+_MOST_CHANNELS, _HEADERS = 1 << 10, 1 << 16  # of an image, and bytes beside its pixels
 _LARGEST = 1 << 30  # bytes of an image where the manifest tells no size
 _CHUNK = 1 << 20
 
@@ -46,7 +46,7 @@ def read_shard(
     """
     try:
         with open_regular(path) as file:
-            yield from _Reading(file, path, entry, image_size).samples(verify)
+            yield from _Reading(file, path, entry, image_size, verify).samples()
     except OSError as error:
         if isinstance(error, VerificationError):
             raise
@@ -56,15 +56,18 @@ def read_shard(
 class _Reading:
     """One pass through the file of a shard."""
 
-    def __init__(self, file: BinaryIO, path: Path, entry: dict[str, Any], size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, file: BinaryIO, path: Path, entry: dict[str, Any], size: tuple[int, int] | None, verify: bool
+    ) -> None:
         self._file, self._path, self._entry, self._image_size = file, path, entry, size
-        self._digest, self._place, self._count = hashlib.sha256(), 0, 0
+        self._digest = hashlib.sha256() if verify else None
+        self._offset, self._count = 0, 0
 
-    def samples(self, verify: bool) -> Iterator[Stored]:
+    def samples(self) -> Iterator[Stored]:
         stated = self._entry["size"]
         if (found := os.fstat(self._file.fileno()).st_size) != stated:
             raise self._damage(f"it has {found:,} bytes, the manifest says {stated:,}")
-        image: tuple[str, str, Tensor] | None = None
+        image: tuple[str, Tensor] | None = None
         for name, content in self._members():
             named = _MEMBER.fullmatch(name)
             if named is None:
@@ -73,22 +76,22 @@ class _Reading:
             if kind == "cls":
                 if image is None or image[0] != identity or not _CLASS_NUMBER.fullmatch(content):
                     raise self._damage(f"{name} is no class number behind its image")
-                yield self._counted(identity, image[2], int(content))
+                yield self._counted(identity, image[1], int(content))
                 image = None
             else:
                 if image is not None:
-                    yield self._counted(image[0], image[2], None)
-                image = identity, kind, self._decode(kind, content, name)
+                    yield self._counted(*image, None)
+                image = identity, self._decode(kind, content, name)
         if image is not None:
-            yield self._counted(image[0], image[2], None)
-        self._check_end(verify)
+            yield self._counted(*image, None)
+        self._check_end()
 
     def _members(self) -> Iterator[tuple[str, bytes]]:
         while (header := self._take(BLOCK)) != bytes(BLOCK):
             try:
                 name, size = parse_header(header)
             except ValueError:
-                raise self._damage(f"there is no header of a member at byte {self._place - BLOCK:,}") from None
+                raise self._damage(f"there is no header of a member at byte {self._offset - BLOCK:,}") from None
             if size > self._most_bytes(name):
                 raise self._damage(f"{name} has {size:,} bytes, more than such a member can have")
             content = self._take(size)
@@ -105,13 +108,18 @@ class _Reading:
         return _MOST_CHANNELS * 8 * height * width + _HEADERS
 
     def _take(self, size: int) -> bytes:
-        if size > self._entry["size"] - self._place:
+        if size > self._entry["size"] - self._offset:
             raise self._damage("a member does not lie within the file")
-        content = self._file.read(size)
+        content = self._read(size)
         if len(content) < size:
             raise self._damage("it ends too early")
-        self._digest.update(content)
-        self._place += size
+        self._offset += size
+        return content
+
+    def _read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        if self._digest is not None:
+            self._digest.update(content)
         return content
 
     def _decode(self, kind: str, content: bytes, name: str) -> Tensor:
@@ -128,14 +136,13 @@ class _Reading:
         self._count += 1
         return Stored(identity, image, label)
 
-    def _check_end(self, verify: bool) -> None:
+    def _check_end(self) -> None:
         if self._count != self._entry["count"]:
             raise self._damage(f"it holds {self._count:,} samples, the manifest says {self._entry['count']:,}")
-        while block := self._file.read(_CHUNK):
-            self._digest.update(block)
+        while block := self._read(_CHUNK):
             if block.strip(b"\0"):
                 raise self._damage("something stands behind the end of the archive")
-        if verify and self._digest.hexdigest() != self._entry["sha256"]:
+        if self._digest is not None and self._digest.hexdigest() != self._entry["sha256"]:
             raise self._damage("its SHA-256 is not the manifest's")
 
     def _damage(self, how: str) -> VerificationError:
