@@ -445,13 +445,21 @@ class TestNotes:
         assert "class numbers are written as they are" in note
         assert run_export(tmp_path / "b", ORDER).notes == ()
 
+    def test_fewer_classes_in_a_data_set_given_in_python(self, tmp_path):
+        """Its labels are known when all of it has been read."""
+        said = []
+        result = run_export(tmp_path / "out", ORDER, Pictures(20, classes=4), notify=said.append)
+        assert said == list(result.notes)
+        assert said[-1].startswith("the key renames 10 classes, the source has 4")
+
     def test_aes_whose_units_hardly_repeat(self, tmp_path):
-        noise = [(make_image(3, 16, 16, seed=n), 0) for n in range(50)]
-        flat = [(torch.full((3, 16, 16), n, dtype=torch.uint8), 0) for n in range(50)]
-        [note] = run_export(tmp_path / "a", dataset=noise).notes
+        aes, rmt = make_bundle("aes").transform, make_bundle("rmt").transform
+        noise = [make_image(3, 16, 16, seed=n) for n in range(50)]
+        flat = [torch.full((3, 16, 16), n, dtype=torch.uint8) for n in range(50)]
+        [note] = run_export(tmp_path / "a", aes, noise, transforms.from_key(aes)).notes
         assert note.startswith("in 50 images looked at, 0.0% of the units of 16 pixels occur twice")
-        assert run_export(tmp_path / "b", dataset=flat).notes == ()
-        assert run_export(tmp_path / "c", make_bundle("rmt"), noise).notes == ()
+        assert run_export(tmp_path / "b", aes, flat, transforms.from_key(aes)).notes == ()
+        assert run_export(tmp_path / "c", rmt, noise, transforms.from_key(rmt)).notes == ()
 
     def test_of_large_images_a_few_hundred_are_looked_at_too(self, tmp_path):
         bundle = make_bundle("aes", (256, 256), (64, 64))
@@ -474,6 +482,11 @@ class TestDatasets:
     def test_samples_that_need_a_change_say_which(self, item, message):
         with pytest.raises(SourceError, match=message):
             as_source([item])[0]
+
+    def test_a_source_of_ones_own_is_whole(self):
+        half = type("Half", (), {"listing": lambda self: iter(()), "__len__": lambda self: 1})
+        with pytest.raises(ExportError, match=r"Half is no data\.Source: it lacks folders, left_out, name, locate"):
+            as_source(half())
 
     def test_loaders_give_their_data_set(self):
         loader = torch.utils.data.DataLoader([(make_image(1, 16, 16), 1)])

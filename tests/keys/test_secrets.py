@@ -9,6 +9,7 @@ import pickle
 import pprint
 import traceback
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from support import make_bundle, make_image, sent_to_worker
 
 from torchprotect import functional as F
 from torchprotect import keys, transforms
+from torchprotect.data._job import DisguiseJob
+from torchprotect.data.export import noise_key
 from torchprotect.errors import KeyPickledWarning, LabelError, ProtectError
 from torchprotect.keys._transfer import rebuild_key, reduce_key
 
@@ -234,3 +237,11 @@ def test_a_label_outside_the_map_shows_no_map():
 def test_a_part_of_a_secret_is_a_secret():
     assert repr(keys.SecretBytes(b"secret")[:3]) == "<3 secret bytes>"
     assert keys.SecretBytes(b"secret")[0] == ord("s")
+
+
+def test_the_job_of_an_export_shows_no_subkeys():
+    key = make_bundle()
+    subkeys = key.subkey("manifest"), key.subkey("id"), noise_key(key.subkey("noise"), [])
+    job = DisguiseJob([], None, None, *subkeys, torch.uint8, True, Path("out"), False)
+    assert repr(job).count("<32 secret bytes>") == 3
+    assert repr(bytes(key.subkey("id"))) not in repr(job)

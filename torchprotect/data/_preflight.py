@@ -79,14 +79,18 @@ def _note_plain_labels(job: DisguiseJob) -> str | None:
 
 
 def _note_labels(job: DisguiseJob) -> str | None:
-    if job.labels is None or not hasattr(job.source, "known_labels"):
+    if not hasattr(job.source, "known_labels"):
         return None
-    used = {label for label in job.source.known_labels() if label is not None}
-    if len(used) == job.labels.classes:
+    return note_classes(job, len({label for label in job.source.known_labels() if label is not None}))
+
+
+def note_classes(job: DisguiseJob, used: int) -> str | None:
+    """Say that the key renames another number of classes than there are."""
+    if job.labels is None or used == job.labels.classes:
         return None
     return (
-        f"the key renames {job.labels.classes} classes, the source has {len(used)}: a model trained on the "
-        f"export needs {job.labels.classes} outputs"
+        f"the key renames {job.labels.classes} classes, the source has {used}: a model trained on the export needs "
+        f"{job.labels.classes} outputs"
     )
 
 

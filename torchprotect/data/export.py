@@ -17,7 +17,7 @@ from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob, perturbing, sample_id, steps
 from torchprotect.data._lock import lock_folder
-from torchprotect.data._preflight import check_labels, make_notes
+from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, Run, keyed_order
 from torchprotect.data.sources import Sample, Source, as_source
 from torchprotect.errors import (
@@ -71,7 +71,7 @@ def export(
         progress: called with images done and images in all.
         on_error: ``"stop"`` at an image that cannot be read or does not fit (another size, no label, a label outside
             the map), or ``"skip"`` it and list it in the result.
-        notify: called with each of the result's notes before the first shard is made.
+        notify: called with each of the result's notes, before the first shard is made where they are known by then.
 
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
@@ -98,17 +98,24 @@ def export(
     job = _make_job(source, transform, key, described, folder, on_error)
     if on_error == "stop":
         check_labels(job)
+    notify = notify or _say_nothing
     notes = make_notes(job, key_given)
     for note in notes:
-        (notify or _say_nothing)(note)
+        notify(note)
     plan = _make_plan(job, key, described, shard_size)
 
     make_folder(folder)
     lock = lock_folder(folder, f"{folder} is in use by another export; wait for it to end")
     try:
-        return replace(Run(job, plan, key, lock).finish(workers, resume, progress or _no_progress), notes=notes)
+        result = Run(job, plan, key, lock).finish(workers, resume, progress or _no_progress)
     finally:
         lock.close()
+    if not hasattr(source, "known_labels"):  # now the labels are known
+        late = note_classes(job, documents.read_manifest(folder)["labels"])
+        if late is not None:
+            notify(late)
+            notes += (late,)
+    return replace(result, notes=notes)
 
 
 def noise_key(subkey: bytes, described: list[dict[str, Any]]) -> SecretBytes:

@@ -66,8 +66,12 @@ def as_source(dataset: Any) -> Source:
     """Return ``dataset`` if it is a source, else wrap a map-style dataset of ``(image, label)``.
 
     Raises:
-        ExportError: it has no length, or it is no data set.
+        ExportError: it has no length, or it is a source that lacks something.
     """
     if isinstance(dataset, str | Path):
         raise ExportError(f"{str(dataset)!r} is a name; open it with data.open_source first")
-    return dataset if hasattr(dataset, "listing") and hasattr(dataset, "folders") else DatasetSource(dataset)
+    if not hasattr(dataset, "listing"):
+        return DatasetSource(dataset)
+    if missing := [name for name in ("folders", "left_out", "name", "locate", "content") if not hasattr(dataset, name)]:
+        raise ExportError(f"{type(dataset).__name__} is no data.Source: it lacks {', '.join(missing)}")
+    return dataset
