@@ -2,8 +2,8 @@
 
 ResNet-18 of torchvision with 10 classes on float32 64x3x32x32; the weights are random, which changes nothing about the
 time. On the CPU the times are the processor's, not the wall clock's. torchattacks is compared with where it can be
-imported; it pins old versions of what it needs, so install it apart (tests/perturb/generate_pgd.py says how) and set
-PYTHONPATH.
+imported; it pins old versions of what it needs, so install it apart (tests/adversarial/generate_pgd.py says how) and
+set PYTHONPATH.
 
 Usage: python benchmarks/perturb.py [--threads N] [--rounds N] [--quick] [--device cpu|cuda] [--out FILE]
 """
@@ -20,7 +20,7 @@ from _common import Action
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from torchprotect.perturb import pgd_l2
+from torchprotect.adversarial import pgd_l2
 
 STEPS, BATCH = 10, 64
 EPS, STEP_SIZE = 0.5, 0.1

@@ -12,6 +12,7 @@ from torchprotect._version import __version__
 
 __all__ = [
     "__version__",
+    "adversarial",
     "attacks",
     "audit",
     "data",
@@ -22,13 +23,13 @@ __all__ = [
     "models",
     "ops",
     "owsd",
-    "perturb",
     "training",
     "transforms",
 ]
 
 if TYPE_CHECKING:
     from torchprotect import (
+        adversarial,
         attacks,
         audit,
         data,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         models,
         ops,
         owsd,
-        perturb,
         training,
         transforms,
     )

@@ -21,8 +21,8 @@ from _shared import Table as Table  # for the scripts of the tables
 from _shared import test_split
 from torch import Tensor, nn
 
-from torchprotect import data, keys, perturb, training
-from torchprotect.perturb import PGDSettings
+from torchprotect import adversarial, data, keys, training
+from torchprotect.adversarial import PGDSettings
 
 BATCH = 250
 
@@ -192,7 +192,7 @@ class World:
         done, farthest = [], 0.0
         for images, labels in _batches(plain, self.device):
             targets, shares = self._targets(base, images, labels, key, target_source, generator)
-            found = perturb.perturb_toward(base, images, targets, shares, self.settings, way=key.way)
+            found = adversarial.perturb_toward(base, images, targets, shares, self.settings, way=key.way)
             done.append(found.images.mul(255).round().byte().cpu())
             farthest = max(farthest, found.max_distance)
         return torch.cat(done), farthest

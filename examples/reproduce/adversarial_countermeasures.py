@@ -13,7 +13,7 @@ from _adversarial import Images, Table, World, as_floats, read_world
 from _networks import make_network
 
 from torchprotect import attacks
-from torchprotect.perturb import PGDSettings
+from torchprotect.adversarial import PGDSettings
 
 PLAN = "basic"
 

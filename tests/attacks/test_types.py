@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchprotect import attacks, keys, owsd, perturb
+from torchprotect import adversarial, attacks, keys, owsd
 from torchprotect import functional as F
 from torchprotect.errors import InputTypeError
 
@@ -23,7 +23,7 @@ CALLS = {
     "vectors of a probe": lambda: attacks.label_probe(VECTORS.numpy(), LABELS, VECTORS, classes=2),
     "pictures to squeeze": lambda: attacks.squeeze_jpeg(NUMBERS),
     "pictures of fewer bits": lambda: attacks.squeeze_bits(NUMBERS, bits=2),
-    "distances": lambda: perturb.distances(NUMBERS, IMAGES),
+    "distances": lambda: adversarial.distances(NUMBERS, IMAGES),
     "correspondence": lambda: keys.CorrespondenceKey.generate(classes=2).of(NAMES),
     "embeddings": lambda: F.owsd_scramble(VECTORS.numpy(), keys.OWSDKey.generate(embedding_size=3, image_size=(8, 8))),
     "observations": lambda: owsd.Observations(VECTORS.numpy(), VECTORS),

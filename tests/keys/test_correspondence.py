@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from support import sent_to_worker
 
-from torchprotect import keys, perturb
+from torchprotect import adversarial, keys
 from torchprotect._json import canonical
 from torchprotect.errors import (
     InputRangeError,
@@ -225,13 +225,13 @@ class TestOf:
         targets, shares = key.of(torch.arange(4))
         images = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(0))
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 4))
-        how = perturb.PGDSettings(eps=0.5, step_size=0.2, steps=2)
+        how = adversarial.PGDSettings(eps=0.5, step_size=0.2, steps=2)
         places = torch.full((4, 2), 0.4)
-        found = perturb.perturb_toward(net, images, targets, shares, how, way=key.way, places=places)
+        found = adversarial.perturb_toward(net, images, targets, shares, how, way=key.way, places=places)
         assert found.max_distance > 0
 
     def test_ways_are_those_of_the_engine(self):
-        assert set(WAYS) == set(perturb.WAYS)
+        assert set(WAYS) == set(adversarial.WAYS)
 
 
 class TestValue:

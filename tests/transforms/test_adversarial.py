@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from torchprotect import keys, perturb, transforms
+from torchprotect import adversarial, keys, transforms
 from torchprotect.data import ProtectedDataset
 from torchprotect.errors import (
     InputRangeError,
@@ -24,7 +24,8 @@ from torchprotect.errors import (
     ModelError,
     NotInvertibleError,
 )
-from torchprotect.transforms import AdversarialEncrypt, adversarial
+from torchprotect.transforms import AdversarialEncrypt
+from torchprotect.transforms import adversarial as room
 
 CLASSES, SIZE = 5, (8, 8)
 
@@ -84,9 +85,9 @@ def aims(monkeypatch):
 
     def spy(model, plain, targets, *args, **kwargs):
         seen.append(targets.clone())
-        return perturb.perturb_toward(model, plain, targets, *args, **kwargs)
+        return adversarial.perturb_toward(model, plain, targets, *args, **kwargs)
 
-    monkeypatch.setattr(adversarial, "perturb_toward", spy)
+    monkeypatch.setattr(room, "perturb_toward", spy)
     return seen
 
 
@@ -98,8 +99,8 @@ class TestResult:
         transform.noise_source = lambda shape: places.reshape(shape)
         plain = images()
         targets, shares = key.of(LABELS)
-        settings = perturb.PGDSettings(0.5, 0.2, 4)
-        expected = perturb.perturb_toward(
+        settings = adversarial.PGDSettings(0.5, 0.2, 4)
+        expected = adversarial.perturb_toward(
             model, plain / 255, targets, shares, settings, way=key.way, places=places, to_8bit=True
         )
         done = transform(plain, LABELS)[0]

@@ -8,6 +8,23 @@ from torchprotect.attacks._result import (
     PermutationResult,
     Reconstruction,
 )
+from torchprotect.attacks.adversarial._score import CorrespondenceScore, score_correspondence
+from torchprotect.attacks.adversarial.adapt_gta import DomainAdaptationResult, adapt_gta
+from torchprotect.attacks.adversarial.augmentation import strong_augmentation
+from torchprotect.attacks.adversarial.correspondence import (
+    CorrespondenceResult,
+    EnumerationResult,
+    recover_correspondence,
+)
+from torchprotect.attacks.adversarial.correspondence_reading import (
+    ReadingResult,
+    read_correspondence_from_data,
+    read_correspondence_from_victim,
+)
+from torchprotect.attacks.adversarial.hypothesis import HypothesisResult, hypothesis_accuracy
+from torchprotect.attacks.adversarial.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
+from torchprotect.attacks.adversarial.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
+from torchprotect.attacks.adversarial.train_and_watch import TrainingCurve, train_and_watch
 from torchprotect.attacks.disguise._metadata_checks import MetadataFinding
 from torchprotect.attacks.disguise._score import (
     examiner_score,
@@ -34,23 +51,6 @@ from torchprotect.attacks.owsd.distances import DistanceResult, distance_correla
 from torchprotect.attacks.owsd.label_probe import label_probe
 from torchprotect.attacks.owsd.ridge import ridge_reidentification
 from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
-from torchprotect.attacks.perturbation._score import CorrespondenceScore, score_correspondence
-from torchprotect.attacks.perturbation.adapt_gta import DomainAdaptationResult, adapt_gta
-from torchprotect.attacks.perturbation.augmentation import strong_augmentation
-from torchprotect.attacks.perturbation.correspondence import (
-    CorrespondenceResult,
-    EnumerationResult,
-    recover_correspondence,
-)
-from torchprotect.attacks.perturbation.correspondence_reading import (
-    ReadingResult,
-    read_correspondence_from_data,
-    read_correspondence_from_victim,
-)
-from torchprotect.attacks.perturbation.hypothesis import HypothesisResult, hypothesis_accuracy
-from torchprotect.attacks.perturbation.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
-from torchprotect.attacks.perturbation.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
-from torchprotect.attacks.perturbation.train_and_watch import TrainingCurve, train_and_watch
 
 __all__ = [
     "AttackResult",

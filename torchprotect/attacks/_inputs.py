@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
+from torchprotect.adversarial import PGDSettings
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.perturb import PGDSettings
 from torchprotect.training import evaluating, scores_of
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._files import atomic_file, open_regular
+from torchprotect.adversarial import distances
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._noise import KeystreamNoise
 from torchprotect.data._repeatable import repeatable
@@ -24,7 +25,6 @@ from torchprotect.data.manifest import ShardReport, shard_name
 from torchprotect.data.sources import Source
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
-from torchprotect.perturb import distances
 from torchprotect.transforms import AdversarialEncrypt, Disguise
 
 _BATCH_BYTES = 8 << 20

@@ -14,7 +14,7 @@ from torchprotect.keys._random import random_bytes, random_permutation
 from torchprotect.keys._secret import secret_fields
 
 WAYS = ("concat", "mixup", "mixup-and-concat", "cutmix", "random-square")
-"""Ways to combine the versions of an image, by the names of ``perturb.WAYS``."""
+"""Ways to combine the versions of an image, by the names of ``adversarial.WAYS``."""
 
 _EXACTLY = {"mixup-and-concat": 4, "cutmix": 2, "random-square": 2}
 _MAX_TARGETS = 8

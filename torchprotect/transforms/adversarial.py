@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 
+from torchprotect.adversarial import Perturbed, PGDSettings, perturb_toward
+from torchprotect.adversarial.combine import PLACED
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
-from torchprotect.perturb import Perturbed, PGDSettings, perturb_toward
-from torchprotect.perturb.combine import PLACED
 from torchprotect.training import home_of
 from torchprotect.transforms._disguise import Disguise, picture_shape
 from torchprotect.transforms._keys import require_kind

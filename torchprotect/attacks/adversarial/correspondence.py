@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
+from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
     device_of,
     generator_on,
@@ -18,8 +20,6 @@ from torchprotect.attacks._inputs import (
 )
 from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.errors import InputRangeError
-from torchprotect.perturb import PGDSettings, combine, round_to_8bit
-from torchprotect.perturb.pgd import search
 
 
 @dataclass(frozen=True, eq=False)

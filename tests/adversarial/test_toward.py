@@ -2,8 +2,8 @@ import pytest
 import torch
 from small_nets import CLASSES, SIZE, losses_of, make_batch, make_net
 
+from torchprotect.adversarial import PGDSettings, combine, distances, perturb_toward, pgd_l2, project, round_to_8bit
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
-from torchprotect.perturb import PGDSettings, combine, distances, perturb_toward, pgd_l2, project, round_to_8bit
 
 HOW = {"eps": 0.5, "step_size": 0.15, "steps": 6}
 SETTINGS = PGDSettings(**HOW)

@@ -3,7 +3,7 @@
 torchattacks pins old versions of what it needs, so it is installed apart:
 
     pip install --no-deps --target DIR torchattacks==3.5.1 scipy requests charset_normalizer idna urllib3 certifi tqdm
-    PYTHONPATH=DIR python tests/perturb/generate_pgd.py
+    PYTHONPATH=DIR python tests/adversarial/generate_pgd.py
 """
 
 import json

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torchprotect.adversarial import WAYS, combine, distances
 from torchprotect.errors import InputRangeError, InputShapeError
-from torchprotect.perturb import WAYS, combine, distances
 
 
 def versions(k: int, n: int, height: int, width: int, seed: int = 0, dtype: torch.dtype = torch.float64):

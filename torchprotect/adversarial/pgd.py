@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor, type_name
+from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, require_positive, require_within
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
-from torchprotect.perturb.l2 import distances, into_ball, norms, per_image, require_positive, require_within
 from torchprotect.training import scores_of
 
 _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect.adversarial import PGDSettings
+from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
     device_of,
     generator_on,
@@ -14,8 +16,6 @@ from torchprotect.attacks._inputs import (
     require_labelled,
 )
 from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.perturb import PGDSettings
-from torchprotect.perturb.pgd import search
 from torchprotect.training import Batches, evaluate, evaluating, fit, require_repeatable, scores_of
 
 

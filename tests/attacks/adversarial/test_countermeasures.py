@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from toy_world import CLASSES, SETTINGS, nature, network, own_images, released
 
+from torchprotect.adversarial import PGDSettings
 from torchprotect.attacks import (
     Level,
     orthogonal_projection,
@@ -19,7 +20,6 @@ from torchprotect.attacks import (
     train_and_watch,
 )
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.perturb import PGDSettings
 from torchprotect.training import evaluate, fit
 
 

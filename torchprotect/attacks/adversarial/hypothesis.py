@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
+from torchprotect.adversarial import PGDSettings, perturb_toward
+from torchprotect.adversarial.combine import PLACED
 from torchprotect.attacks._inputs import (
     class_means,
     device_of,
@@ -19,8 +21,6 @@ from torchprotect.attacks._inputs import (
 )
 from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
-from torchprotect.perturb import PGDSettings, perturb_toward
-from torchprotect.perturb.combine import PLACED
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def hypothesis_accuracy(
         targets: int64 ``[classes, K]``, the supposed targets of each class.
         shares: ``[classes, K]``, the supposed part of each; rows sum to 1, a target with share 0 costs nothing.
         settings: of the search.
-        way: how versions are supposed to be combined, see :func:`torchprotect.perturb.combine`.
+        way: how versions are supposed to be combined, see :func:`torchprotect.adversarial.combine`.
         places: ``[N, 2]`` uniform numbers for the ways that paste somewhere; drawn if ``None``.
         to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
         batch_size: images at once.

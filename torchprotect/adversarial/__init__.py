@@ -3,10 +3,10 @@
 Plain tensors in and out; keys and data sets are not known here.
 """
 
-from torchprotect.perturb.combine import WAYS, combine
-from torchprotect.perturb.l2 import distances, project, round_to_8bit
-from torchprotect.perturb.pgd import Perturbed, PGDSettings, pgd_l2
-from torchprotect.perturb.toward import perturb_toward
+from torchprotect.adversarial.combine import WAYS, combine
+from torchprotect.adversarial.l2 import distances, project, round_to_8bit
+from torchprotect.adversarial.pgd import Perturbed, PGDSettings, pgd_l2
+from torchprotect.adversarial.toward import perturb_toward
 
 __all__ = [
     "WAYS",

@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from torchprotect.perturb import PGDSettings, perturb_toward
+from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.training import fit
 
 CLASSES, SIZE = 5, (3, 8, 8)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from torchprotect.adversarial.l2 import per_image
 from torchprotect.errors import InputRangeError, InputShapeError
-from torchprotect.perturb.l2 import per_image
 
 _SLACK = 1e-4  # of the sum of shares
 _ROUNDING = 1e-6  # shares are float32: a third of 300 columns must not become 99

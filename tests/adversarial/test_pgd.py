@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import tv_tensors
 
+from torchprotect.adversarial import PGDSettings, distances, pgd_l2
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
-from torchprotect.perturb import PGDSettings, distances, pgd_l2
 
 HOW = {"eps": 0.5, "step_size": 0.15, "steps": 6}
 NET = make_net()

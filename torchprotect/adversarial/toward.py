@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from torchprotect.adversarial.combine import combine, require_shares
+from torchprotect.adversarial.l2 import distances, project, round_to_8bit
+from torchprotect.adversarial.pgd import Perturbed, PGDSettings, search
 from torchprotect.errors import InputRangeError, InputShapeError
-from torchprotect.perturb.combine import combine, require_shares
-from torchprotect.perturb.l2 import distances, project, round_to_8bit
-from torchprotect.perturb.pgd import Perturbed, PGDSettings, search
 
 
 def perturb_toward(

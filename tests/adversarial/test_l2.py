@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from support import make_image
 from torchvision.transforms.v2 import functional as tvf
 
+from torchprotect.adversarial import distances, project, round_to_8bit
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
-from torchprotect.perturb import distances, project, round_to_8bit
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 255
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from torchprotect.attacks import Level, adapt_gta
-from torchprotect.attacks.perturbation.adapt_gta import _Training
+from torchprotect.attacks.adversarial.adapt_gta import _Training
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.models import GTANetworks
 

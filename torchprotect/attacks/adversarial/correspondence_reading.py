@@ -17,7 +17,7 @@ from torchprotect.attacks._inputs import (
     require_labelled,
 )
 from torchprotect.attacks._result import Level
-from torchprotect.attacks.perturbation.correspondence import CorrespondenceResult, margin, rank
+from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult, margin, rank
 from torchprotect.errors import InputRangeError, InputShapeError
 
 

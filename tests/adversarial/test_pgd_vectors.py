@@ -5,7 +5,7 @@ import pytest
 import safetensors
 from small_nets import make_net
 
-from torchprotect.perturb import pgd_l2
+from torchprotect.adversarial import pgd_l2
 
 FILE = Path(__file__).parent / "pgd_l2.safetensors"
 with safetensors.safe_open(FILE, "pt") as file:

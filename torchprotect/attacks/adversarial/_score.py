@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from torchprotect.attacks._result import AttackResult
-from torchprotect.attacks.perturbation.correspondence import CorrespondenceResult
-from torchprotect.attacks.perturbation.correspondence_reading import ReadingResult
+from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult
+from torchprotect.attacks.adversarial.correspondence_reading import ReadingResult
 from torchprotect.errors import InputShapeError
 
 

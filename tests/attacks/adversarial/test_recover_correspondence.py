@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from toy_world import CLASSES, MAP, PAIRS, SETTINGS, nature, network, own_images, released, surrogate, victim
 
+from torchprotect.adversarial import PGDSettings, pgd_l2, round_to_8bit
 from torchprotect.attacks import (
     Level,
     hypothesis_accuracy,
@@ -15,7 +16,6 @@ from torchprotect.attacks import (
     score_correspondence,
 )
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.perturb import PGDSettings, pgd_l2, round_to_8bit
 from torchprotect.training import evaluate
 
 
