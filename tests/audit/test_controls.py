@@ -8,7 +8,7 @@ from audit_world import QUICK, control, pictures
 
 from torchprotect import attacks, audit
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import ClassGuesses
+from torchprotect.attacks.results import ClassGuesses
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks import CHECKS
 from torchprotect.audit._classes import score_guesses

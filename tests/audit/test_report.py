@@ -10,7 +10,7 @@ from audit_world import QUICK, World, control, export
 from torchprotect import audit, keys
 from torchprotect._version import __version__
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import Reconstruction
+from torchprotect.attacks.results import Reconstruction
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks import CHECKS
 from torchprotect.audit._checks._base import rebuild

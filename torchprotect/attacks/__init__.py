@@ -1,13 +1,5 @@
 """Attacks: functions of what an attacker sees, each saying at which knowledge and cost."""
 
-from torchprotect.attacks._result import (
-    AttackResult,
-    ClassGuesses,
-    Level,
-    LinkageResult,
-    PermutationResult,
-    Reconstruction,
-)
 from torchprotect.attacks.adversarial._score import CorrespondenceScore, score_correspondence
 from torchprotect.attacks.adversarial.adapt_gta import DomainAdaptationResult, adapt_gta
 from torchprotect.attacks.adversarial.augmentation import strong_augmentation
@@ -51,6 +43,15 @@ from torchprotect.attacks.owsd.distances import DistanceResult, distance_correla
 from torchprotect.attacks.owsd.label_probe import label_probe
 from torchprotect.attacks.owsd.ridge import ridge_reidentification
 from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
+from torchprotect.attacks.results import (
+    AttackResult,
+    ClassGuesses,
+    Level,
+    LinkageResult,
+    PermutationResult,
+    Reconstruction,
+)
+from torchprotect.attacks.scheme import Scheme
 
 __all__ = [
     "AttackResult",
@@ -77,6 +78,7 @@ __all__ = [
     "Reconstruction",
     "ReconstructionScore",
     "RegressionResult",
+    "Scheme",
     "SeedResult",
     "ShareScore",
     "SilhouetteResult",

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from torchprotect import attacks
-from torchprotect.attacks._interval import around_mean, wilson
-from torchprotect.attacks._result import (
+from torchprotect.attacks.intervals import around_mean, wilson
+from torchprotect.attacks.results import (
     AttackResult,
     ClassGuesses,
     LinkageResult,

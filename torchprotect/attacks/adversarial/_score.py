@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult
 from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult
 from torchprotect.attacks.adversarial.correspondence_reading import ReadingResult
+from torchprotect.attacks.results import AttackResult
 from torchprotect.errors import InputShapeError
 
 

@@ -18,7 +18,7 @@ from torchprotect.attacks._inputs import (
     require_every_class,
     require_labelled,
 )
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError
 
 

@@ -16,8 +16,8 @@ from torchprotect.attacks._inputs import (
     require_every_class,
     require_labelled,
 )
-from torchprotect.attacks._result import Level
 from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult, margin, rank
+from torchprotect.attacks.results import Level
 from torchprotect.errors import InputRangeError, InputShapeError
 
 

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import require_count
-from torchprotect.attacks._interval import around_mean, wilson
-from torchprotect.attacks._result import AttackResult, ClassGuesses, LinkageResult, PermutationResult
 from torchprotect.attacks.disguise._score_results import (
     ExaminerScore,
     LinkageScore,
@@ -16,6 +14,8 @@ from torchprotect.attacks.disguise._score_results import (
 )
 from torchprotect.attacks.disguise.examiner import DNNExaminer
 from torchprotect.attacks.disguise.quality import psnr, rmse, ssim
+from torchprotect.attacks.intervals import around_mean, wilson
+from torchprotect.attacks.results import AttackResult, ClassGuesses, LinkageResult, PermutationResult
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _SHOWN = (1, 5, 10)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult
+from torchprotect.attacks.results import AttackResult
 
 
 @dataclass(frozen=True, eq=False)

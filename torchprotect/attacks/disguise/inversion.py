@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import require_count
-from torchprotect.attacks._result import Level, Reconstruction
 from torchprotect.attacks.disguise._corrector import Corrector, device_of_draws
 from torchprotect.attacks.disguise._inputs import like, require_pairs
 from torchprotect.attacks.disguise._ridge import ImageRidge
+from torchprotect.attacks.results import Level, Reconstruction
 
 _MOST_FOR_RIDGE = 2000  # its time grows as their cube
 _FOLDS = 5

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import Level, PermutationResult
 from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_images
 from torchprotect.attacks.disguise._puzzle import Costs, fits, solve
+from torchprotect.attacks.results import Level, PermutationResult
+from torchprotect.attacks.scheme import Scheme
 
 _PAIRS_AT_ONCE = 2**22  # bounds the memory
 _ROUNDING = 1e-12
@@ -31,7 +32,7 @@ class JigsawResult(PermutationResult):
 
 
 def jigsaw_attack(
-    disguised: Tensor, *, block_size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+    disguised: Tensor, *, scheme: Scheme, progress: Callable[[int, int], None] | None = None
 ) -> JigsawResult:
     """Put moved blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
 
@@ -51,7 +52,7 @@ def jigsaw_attack(
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        block_size: ``(h, w)`` in pixels.
+        scheme: of ``BlockPermute``.
         progress: called with starts done and in all.
 
     Raises:
@@ -63,7 +64,9 @@ def jigsaw_attack(
         Edges drawn on and ranked: Pomeranz, Shemesh, Ben-Shahar, A fully automated greedy square jigsaw puzzle solver,
         CVPR 2011. On disguises by moved blocks: Chuman, Kiya, arXiv 2202.00806.
     """
+    scheme.require_preserved("jigsaw_attack", "values")
     require_images("disguised images", disguised)
+    block_size = scheme.blocks
     right, below = _evidence(disguised, block_size)
     count = len(right)
     size = disguised.shape[-2] // block_size[0], disguised.shape[-1] // block_size[1]

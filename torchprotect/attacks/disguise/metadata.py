@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.attacks.disguise._folder import Folder
 from torchprotect.attacks.disguise._metadata_checks import CHECKS, MetadataFinding, Severity
 from torchprotect.attacks.disguise._metadata_seen import Seen
+from torchprotect.attacks.results import AttackResult, Level
 
 
 @dataclass(frozen=True, eq=False)

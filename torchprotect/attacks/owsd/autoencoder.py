@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.attacks._inputs import require_count
-from torchprotect.attacks._result import Level, Reconstruction
 from torchprotect.attacks.disguise._inputs import like, require_plain
 from torchprotect.attacks.owsd._inputs import require_same_count, require_scrambled
+from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.errors import InputShapeError
 from torchprotect.models import DCGANGenerator, ResidualEncoder
 

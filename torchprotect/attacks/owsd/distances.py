@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError
 
 

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
 from torchprotect.attacks._inputs import require_classes
-from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.owsd._inputs import require_same_count, require_vectors
+from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.errors import InputShapeError, LabelError
 
 _ITERATIONS = 200

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import Level, LinkageResult
 from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.errors import InputRangeError, InputShapeError
 
 _STRENGTHS = torch.logspace(-6, 3, 19, dtype=torch.float64)  # of the largest eigenvalue

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torchprotect import attacks
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import Reconstruction
+from torchprotect.attacks.results import Reconstruction
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_scheme, needs_truth
 from torchprotect.audit._finding import Finding

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult, Level, PermutationResult, Reconstruction
+from torchprotect.attacks.results import AttackResult, Level, PermutationResult, Reconstruction
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
-from torchprotect.attacks._interval import wilson
+from torchprotect.attacks.intervals import wilson
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, Reason, first, points, rebuild
 from torchprotect.audit._encoder import SCRAMBLING
