@@ -36,7 +36,9 @@ def of_guesses(bench: Bench, result: ClassGuesses, indices: Tensor, whose: str =
     scores, bounds = score_guesses(bench, result, indices), best_on_plain(bench, indices)
     names = (" ".join(filter(None, (whose, name))) for name in ("class accuracy", "balanced class accuracy"))
     one, other = (
-        Measure(name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by, count=count)
+        Measure(
+            name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by, count=count, about="class"
+        )
         for name, score, (upper, by), count in zip(names, scores, bounds, (len(indices), None), strict=True)
     )
     return one, other
@@ -56,7 +58,9 @@ def of_linkage(
     score = attacks.score_linkage(result, truth, candidates=candidates, identities=identities)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(truth))
+        Measure(
+            f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(truth), about="identity"
+        )
         for k, share, low, high, chance in rows
     )
 
@@ -65,7 +69,14 @@ def of_permutation(result: PermutationResult, order: Tensor) -> Measure:
     """Return the share of places at which the right block was found."""
     score = attacks.score_permutation(result, order)
     return Measure(
-        "blocks at their right place", score.accuracy, score.low, score.high, score.chance, 1.0, count=len(order)
+        "blocks at their right place",
+        score.accuracy,
+        score.low,
+        score.high,
+        score.chance,
+        1.0,
+        count=len(order),
+        about="key",
     )
 
 
@@ -80,8 +91,19 @@ def of_images(bench: Bench, result: AttackResult, indices: Tensor) -> tuple[Meas
     identity = of_identity(images, truth, bench.identities(indices))
     score = attacks.score_reconstruction(Reconstruction(result.level, result.cost, images), truth)
     signals, chance = score.psnr.clamp(max=_EXACT), min(_EXACT, score.psnr_chance)
-    psnr = Measure("PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB")
-    ssim = Measure("SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance, 1.0, scaled=False, unit="index")
+    psnr = Measure(
+        "PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB", about="picture"
+    )
+    ssim = Measure(
+        "SSIM",
+        score.mean_ssim,
+        *score.ssim_interval,
+        score.ssim_chance,
+        1.0,
+        scaled=False,
+        unit="index",
+        about="picture",
+    )
     return *seen, identity, psnr, ssim
 
 
@@ -102,7 +124,13 @@ def of_identity(images: Tensor, truth: Tensor, identities: Tensor) -> Measure:
     credit = tied.gather(1, own[:, None])[:, 0] / tied.sum(1).clamp(min=1)
     share = float(credit.double().mean())
     return Measure(
-        "re-identification@1", share, *wilson(share, len(images)), most_frequent(own), 1.0, count=len(images)
+        "re-identification@1",
+        share,
+        *wilson(share, len(images)),
+        most_frequent(own),
+        1.0,
+        count=len(images),
+        about="identity",
     )
 
 

@@ -100,10 +100,13 @@ def _compare(bench: Bench, *, check: str, features: Features) -> Finding:
         ("correlation of the distances", result.pearson, shuffled.pearson),
     )
     measures = tuple(
-        Measure(name, value, math.nan, math.nan, chance, unit="correlation") for name, value, chance in correlations
+        Measure(name, value, math.nan, math.nan, chance, unit="correlation", about="distances")
+        for name, value, chance in correlations
     )
     near, count = result.neighbours, len(plain)
-    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count)
+    neighbours = Measure(
+        "same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count, about="distances"
+    )
     return Finding(
         check,
         result.level,

@@ -141,9 +141,11 @@ class NotRun:
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
-    """Return the measure that leaks most; the first one where none has a leakage."""
+    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks."""
     scaled = [each for each in measures if each.leakage is not None]
-    return max(scaled, key=lambda each: each.leakage or 0.0) if scaled else (measures[0] if measures else None)
+    if not scaled:
+        return measures[0] if measures else None
+    return max(scaled, key=lambda each: (each.leakage or 0.0, each.about != "class"))
 
 
 def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
