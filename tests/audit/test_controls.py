@@ -14,7 +14,7 @@ from torchprotect.audit._checks import CHECKS
 from torchprotect.audit._classes import score_guesses
 from torchprotect.audit._identity import identities, most_frequent
 from torchprotect.audit._measures import of_identity, of_linkage
-from torchprotect.audit._page import render
+from torchprotect.audit.report.page import render
 
 LEAST = {
     "codebook_attack": 0.5,  # a book of 60 images does not hold the texture of others

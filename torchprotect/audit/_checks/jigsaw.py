@@ -7,9 +7,9 @@ from torchprotect.attacks import Level
 from torchprotect.attacks.results import Reconstruction
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_scheme, needs_truth
-from torchprotect.audit._finding import Finding
 from torchprotect.audit._measures import of_images, of_permutation
 from torchprotect.audit._pictures import examples
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:
