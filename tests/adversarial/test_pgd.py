@@ -458,7 +458,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("change", "error", "message"),
         [
-            ({"eps": 0}, InputRangeError, "eps is a number above 0"),
+            ({"eps": 0}, InputRangeError, "eps must be a finite number above 0"),
             ({"eps": -1.0}, InputRangeError, "eps"),
             ({"eps": float("nan")}, InputRangeError, "eps"),
             ({"eps": float("inf")}, InputRangeError, "eps"),

@@ -172,7 +172,7 @@ def test_damaged_files(path, tmp_path):
     with pytest.raises(CloudError, match="cannot be made"):
         AnswerCache(tmp_path / "missing" / "answers")
     for wait in ("5", -1, None):
-        with pytest.raises(InputRangeError, match="wait is a number of seconds"):
+        with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number"):
             AnswerCache(tmp_path / "new", wait=wait)
 
 

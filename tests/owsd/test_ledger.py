@@ -297,7 +297,7 @@ def test_read_only(path):
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, 9000.0, True, "9000", None, float("nan")])
 def test_bad_bound(path, bound):
-    with pytest.raises(InputRangeError, match="bound is a whole number of at least 1"):
+    with pytest.raises(InputRangeError, match="bound must be an integer of at least 1"):
         Ledger(path, bound=bound)
     assert not path.exists()
 
@@ -305,7 +305,7 @@ def test_bad_bound(path, bound):
 def test_bad_arguments(path):
     ledger = Ledger(path)
     for count in (0, -1, 1.0, True, "1", None):
-        with pytest.raises(InputRangeError, match="count is a whole number"):
+        with pytest.raises(InputRangeError, match="count must be an integer"):
             ledger.reserve(KEY, count)
     for fingerprint in ("", None, b"ab", "a b", "schlüssel", "ab\0"):
         with pytest.raises(InputRangeError, match="fingerprint"):
@@ -316,7 +316,7 @@ def test_bad_arguments(path):
 
 @pytest.mark.parametrize("wait", ["5", -1, None, float("nan"), float("inf"), 1_000_001, True, [5]])
 def test_bad_wait(path, wait):
-    with pytest.raises(InputRangeError, match="wait is a number of seconds from 0 to 1,000,000"):
+    with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number from 0 to 1000000"):
         Ledger(path, wait=wait)
     assert not path.exists()
     assert Ledger(path, wait=0).reserve(KEY, 1).used == 1

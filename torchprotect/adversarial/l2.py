@@ -1,11 +1,9 @@
 """The L2 ball around each image of a batch, in the units of its pixels (0..1), over the whole image."""
 
-import math
-
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_number, require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _LEVELS = 255
@@ -31,7 +29,7 @@ def distances(images: Tensor, plain: Tensor) -> Tensor:
 def project(images: Tensor, plain: Tensor, eps: float) -> Tensor:
     """Return the nearest images within ``eps`` of the plain ones: ``[N, ...]`` like both."""
     _require_alike(images, plain)
-    require_positive("eps", eps)
+    require_number("eps", eps, above=0)
     return into_ball(images - plain, plain, eps)
 
 
@@ -65,7 +63,7 @@ def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) ->
     rounded = _rounded(images)
     if eps is None:
         return rounded
-    require_positive("eps", eps)
+    require_number("eps", eps, above=0)
     best, low, high = _rounded(plain), images.new_zeros(len(images)), images.new_ones(len(images))
     share = high
     for _ in range(_HALVINGS):
@@ -90,12 +88,6 @@ def norms(tensor: Tensor) -> Tensor:
 def per_image(values: Tensor, like: Tensor) -> Tensor:
     """Return ``values [N]`` with dimensions added, to be used with ``like [N, ...]``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def require_positive(name: str, value: float) -> None:
-    """Check a length in pixel units."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
-        raise InputRangeError(f"{name} is a number above 0, in pixel units, not {value!r}")
 
 
 def require_within(images: Tensor, low: float, high: float, hint: str) -> None:

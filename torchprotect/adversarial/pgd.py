@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_tensor, type_name
-from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, require_positive, require_within
+from torchprotect._inputs import require_int, require_number, require_tensor, type_name
+from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, require_within
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
 from torchprotect.training import scores_of
 
@@ -45,11 +45,9 @@ class PGDSettings:
 
     def __post_init__(self) -> None:
         for name in ("eps", "step_size"):
-            require_positive(name, getattr(self, name))
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise InputRangeError(f"steps is a whole number of at least 1, not {self.steps!r}")
-        if not _is_range(self.bounds):
-            raise InputRangeError(f"bounds are a lower and a higher pixel value, not {self.bounds!r}")
+            require_number(name, getattr(self, name), above=0)
+        require_int("steps", self.steps, at_least=1)
+        _require_range(self.bounds)
         if self.precision not in (None, torch.float16, torch.bfloat16):
             raise InputTypeError(f"precision is torch.float16, torch.bfloat16 or None, not {self.precision!r}")
 
@@ -299,8 +297,9 @@ def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:
     require_within(images, *settings.bounds, "perturb before Normalize, or give bounds")
 
 
-def _is_range(bounds: object) -> bool:
+def _require_range(bounds: object) -> None:
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        return False
-    numbers = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in bounds)
-    return numbers and bounds[0] < bounds[1]
+        raise InputRangeError(f"bounds must be a pair (lowest, highest pixel value), got {bounds!r}")
+    low, high = bounds
+    require_number("the lower of the bounds", low)
+    require_number("the upper of the bounds", high, above=low)

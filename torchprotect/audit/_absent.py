@@ -2,8 +2,8 @@
 
 from torchprotect.attacks import Level
 from torchprotect.audit._encoder import SCRAMBLING
-from torchprotect.audit._finding import NotRun
 from torchprotect.audit._scheme import Scheme
+from torchprotect.audit.report.finding import NotRun
 
 _PERTURBATION = (
     (

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect.audit._evidence import Evidence
-from torchprotect.audit._report import Report, level_of
 from torchprotect.audit._run import run
+from torchprotect.audit.report.report import Report, level_of
 from torchprotect.errors import InputRangeError
 
 

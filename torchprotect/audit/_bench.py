@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torchprotect import attacks
 from torchprotect.attacks import DNNExaminer
-from torchprotect.attacks._result import ClassGuesses, Level, PermutationResult
+from torchprotect.attacks.results import ClassGuesses, Level, PermutationResult
 from torchprotect.attacks.disguise._neighbours import vote
 from torchprotect.audit._encoder import embeddings_of
 from torchprotect.audit._evidence import Evidence

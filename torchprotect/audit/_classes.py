@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchprotect import attacks
 from torchprotect.attacks import ShareScore
-from torchprotect.attacks._result import ClassGuesses
+from torchprotect.attacks.results import ClassGuesses
 from torchprotect.attacks.disguise._score import score_balanced_classes
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._renaming import best_renaming

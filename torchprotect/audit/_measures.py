@@ -4,17 +4,17 @@ import torch
 from torch import Tensor
 
 from torchprotect import attacks
-from torchprotect.attacks._interval import around_mean, wilson
-from torchprotect.attacks._result import (
+from torchprotect.attacks.intervals import around_mean, wilson
+from torchprotect.attacks.results import (
     AttackResult,
     ClassGuesses,
     LinkageResult,
     PermutationResult,
     Reconstruction,
 )
+from torchprotect.attacks.measures import Measure
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._classes import best_on_plain, score_guesses
-from torchprotect.audit._finding import Measure
 from torchprotect.audit._identity import most_frequent
 from torchprotect.audit._small import small
 
@@ -36,8 +36,8 @@ def of_guesses(bench: Bench, result: ClassGuesses, indices: Tensor, whose: str =
     scores, bounds = score_guesses(bench, result, indices), best_on_plain(bench, indices)
     names = (" ".join(filter(None, (whose, name))) for name in ("class accuracy", "balanced class accuracy"))
     one, other = (
-        Measure(name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by)
-        for name, score, (upper, by) in zip(names, scores, bounds, strict=True)
+        Measure(name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by, count=count)
+        for name, score, (upper, by), count in zip(names, scores, bounds, (len(indices), None), strict=True)
     )
     return one, other
 
@@ -56,7 +56,7 @@ def of_linkage(
     score = attacks.score_linkage(result, truth, candidates=candidates, identities=identities)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1)
+        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(truth))
         for k, share, low, high, chance in rows
     )
 
@@ -64,7 +64,9 @@ def of_linkage(
 def of_permutation(result: PermutationResult, order: Tensor) -> Measure:
     """Return the share of places at which the right block was found."""
     score = attacks.score_permutation(result, order)
-    return Measure("blocks at their right place", score.accuracy, score.low, score.high, score.chance, 1.0)
+    return Measure(
+        "blocks at their right place", score.accuracy, score.low, score.high, score.chance, 1.0, count=len(order)
+    )
 
 
 def of_images(bench: Bench, result: AttackResult, indices: Tensor) -> tuple[Measure, ...]:
@@ -78,8 +80,8 @@ def of_images(bench: Bench, result: AttackResult, indices: Tensor) -> tuple[Meas
     identity = of_identity(images, truth, bench.identities(indices))
     score = attacks.score_reconstruction(Reconstruction(result.level, result.cost, images), truth)
     signals, chance = score.psnr.clamp(max=_EXACT), min(_EXACT, score.psnr_chance)
-    psnr = Measure("PSNR, dB", float(signals.mean()), *around_mean(signals), chance, scaled=False)
-    ssim = Measure("SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance, 1.0, scaled=False)
+    psnr = Measure("PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB")
+    ssim = Measure("SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance, 1.0, scaled=False, unit="index")
     return *seen, identity, psnr, ssim
 
 
@@ -99,7 +101,9 @@ def of_identity(images: Tensor, truth: Tensor, identities: Tensor) -> Measure:
     tied = squares <= squares.min(1, keepdim=True).values + _ROUNDING
     credit = tied.gather(1, own[:, None])[:, 0] / tied.sum(1).clamp(min=1)
     share = float(credit.double().mean())
-    return Measure("re-identification@1", share, *wilson(share, len(images)), most_frequent(own), 1.0)
+    return Measure(
+        "re-identification@1", share, *wilson(share, len(images)), most_frequent(own), 1.0, count=len(images)
+    )
 
 
 def _squares(images: Tensor, others: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from torchprotect import data
 from torchprotect.audit._evidence import Evidence, tensor_digest
-from torchprotect.audit._pairing import pair
 from torchprotect.audit._scheme import read_scheme
-from torchprotect.audit._shards import Written, read_written
 from torchprotect.data import Source, manifest
+from torchprotect.data.images import ExportedImages, read_images
+from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source
 from torchprotect.errors import InputRangeError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
@@ -41,13 +41,13 @@ def open_evidence(
     data.verify(out, key)
     folder = Path(out)
     document = manifest.read_manifest(folder)
-    written = read_written(folder, document, limit)
+    written = read_images(folder, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))
     bundle = key if isinstance(key, KeyBundle) else None
     label_map = bundle.labels.labels if bundle is not None and bundle.labels is not None else None
     found: dict[str, Any] = {}
     if given is not None and key is not None:
-        paired = pair(folder, given, key, written)
+        paired = find_plain_images(folder, given, key, written)
         found = {"plain": paired.images, "plain_labels": paired.labels, "pairing": torch.arange(len(written.images))}
     elif given is not None:
         images, labels = _read_evenly(given, limit)
@@ -84,7 +84,7 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
     return torch.stack([sample.image for sample in samples]), known
 
 
-def _about(document: dict[str, Any], folder: Path, written: Written, found: dict[str, Any]) -> dict[str, Any]:
+def _about(document: dict[str, Any], folder: Path, written: ExportedImages, found: dict[str, Any]) -> dict[str, Any]:
     digests = {
         "manifest_sha256": hashlib.sha256((folder / manifest.MANIFEST).read_bytes()).hexdigest(),
         "disguised_sha256": tensor_digest(written.images),

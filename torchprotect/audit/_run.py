@@ -17,16 +17,16 @@ from torchprotect.audit import _facts
 from torchprotect.audit._absent import absent
 from torchprotect.audit._bench import Bench, usable_device
 from torchprotect.audit._checks import CHECKS, Check
-from torchprotect.audit._destination import require_destination
 from torchprotect.audit._encoder import encoder_digest, require_encoder
 from torchprotect.audit._evidence import Evidence
-from torchprotect.audit._finding import Finding, NotRun
 from torchprotect.audit._open import open_evidence
-from torchprotect.audit._page import require_page_tools, write_report
-from torchprotect.audit._report import Report
 from torchprotect.audit._settings import Settings
 from torchprotect.audit._store import Store
 from torchprotect.audit._utility import gather, trainings
+from torchprotect.audit.report.destination import require_destination
+from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.page import require_page_tools
+from torchprotect.audit.report.report import Report
 from torchprotect.errors import InputTypeError, ProtectError
 from torchprotect.keys import Key
 
@@ -95,7 +95,8 @@ def run(
             store.clear()
         done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
         if path is not None:
-            write_report(done, path)
+            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_html(path)
             store.remove()
     return done
 

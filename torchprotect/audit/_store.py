@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import atomic_file
-from torchprotect.data._lock import SharedDescriptor, lock_folder
+from torchprotect._lock import SharedDescriptor, lock_folder
 
 _FORMAT = "torchprotect-audit-part"
 _IN_USE = "another audit is writing this report and has {folder}: wait for it to end, or give this one another name"

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from torchprotect._files import make_folder, require_local
+from torchprotect._inputs import require_int
 from torchprotect._json import canonical
+from torchprotect._lock import lock_folder
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob, perturbing, sample_id, steps
-from torchprotect.data._lock import lock_folder
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, Run, keyed_order
 from torchprotect.data.sources import Sample, Source, as_source
@@ -80,9 +81,10 @@ def export(
         LabelError: a label lies outside the label map, or is missing where others are there or a target depends on it.
         ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
     """
-    whole = all(isinstance(number, int) for number in (shard_size, workers))
-    if not whole or shard_size < 1 or workers < 0 or on_error not in ("stop", "skip"):
-        raise InputRangeError("shard_size must be at least 1, workers at least 0, on_error 'stop' or 'skip'")
+    require_int("shard_size", shard_size, at_least=1)
+    require_int("workers", workers, at_least=0)
+    if on_error not in ("stop", "skip"):
+        raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
     require_local(out)
     source, folder = as_source(dataset), Path(out)
     if len(source) == 0:

@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from torchprotect.errors import InputRangeError
+from torchprotect._inputs import require_number
 from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
 
 
 def check_amount(amount: float) -> None:
-    """Check a share of pixels: a number in 0..1."""
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 1:
-        raise InputRangeError(f"amount is a share of the pixels in 0..1, not {amount!r}")
+    """Check the fraction of pixels to replace: a number in 0..1."""
+    require_number("amount, the fraction of pixels to replace,", amount, at_least=0, at_most=1)
 
 
 @on_picture

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_int
 from torchprotect.errors import BlockSizeError, InputRangeError
 from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes
@@ -94,9 +95,9 @@ class AESKey(BlockKey):
 
 
 def require_channels(channels: int | None) -> None:
-    """Check a number of channels: ``None`` or a whole number above 0."""
-    if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
-        raise InputRangeError(f"channels must be None or a whole number above 0, not {channels!r}")
+    """Check a number of channels: ``None`` (keys shared by all channels), or an integer of at least 1."""
+    if channels is not None:
+        require_int("channels", channels, at_least=1)
 
 
 def _require_params(image_size: tuple[int, int], block_size: tuple[int, int], channels: int | None, bits: int) -> None:

@@ -1,5 +1,6 @@
 """The secret map from classes to the target classes that their images are led to."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_int, require_tensor
 from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError
 from torchprotect.keys._base import Key, require_class_numbers, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
@@ -118,10 +119,8 @@ class CorrespondenceKey(Key):
         counts = [len(row) for row in targets]
         if len(counts) < 2 or min(counts) < 1 or max(counts) > _MAX_TARGETS:
             raise InputRangeError(f"a map has at least 2 classes, each with 1 to {_MAX_TARGETS} targets")
-        if any(
-            not isinstance(t, int) or isinstance(t, bool) or not 0 <= t < len(counts) for row in targets for t in row
-        ):
-            raise InputRangeError(f"each target is a class number from 0 to {len(counts) - 1}")
+        for target in itertools.chain(*targets):
+            require_int("each target", target, at_least=0, at_most=len(counts) - 1)
         table = torch.tensor([[*row, *[row[0]] * (max(counts) - len(row))] for row in targets])
         return cls._checked(table, _shares(counts, shares), way)
 
@@ -182,16 +181,15 @@ class CorrespondenceKey(Key):
 
 
 def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputRangeError(f"a correspondence needs a whole number of at least 2 classes, not {classes!r}")
+    require_int("classes", classes, at_least=2)
     if not isinstance(targets, int | Sequence):
         raise InputTypeError(f"targets is a whole number, or one for each class, not {targets!r}")
     counts = [targets] * classes if isinstance(targets, int) else list(targets)
     if len(counts) != classes:
         raise InputRangeError(f"targets is one number, or one for each of {classes} classes, not {len(counts)} numbers")
     most = min(classes - 1, _MAX_TARGETS)
-    if any(isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= most for n in counts):
-        raise InputRangeError(f"each of {classes} classes has 1 to {most} targets, other classes than itself")
+    for count in counts:
+        require_int("the number of targets of a class", count, at_least=1, at_most=most)
     return counts
 
 

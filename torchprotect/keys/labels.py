@@ -7,8 +7,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor, type_name
-from torchprotect.errors import InputRangeError, InputTypeError, LabelError
+from torchprotect._inputs import require_int, require_tensor, type_name
+from torchprotect.errors import InputTypeError, LabelError
 from torchprotect.keys._base import Key, require_class_numbers, require_permutation, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
 from torchprotect.keys._secret import secret_fields
@@ -41,8 +41,7 @@ class LabelKey(Key):
         Raises:
             InputRangeError: fewer than two classes.
         """
-        if not isinstance(classes, int) or isinstance(classes, bool) or classes < 2:
-            raise InputRangeError(f"a label map needs a whole number of at least 2 classes, not {classes!r}")
+        require_int("classes", classes, at_least=2)
         return cls(random_permutation(classes), random_bytes(32))
 
     @property

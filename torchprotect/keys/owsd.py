@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.errors import InputRangeError, InputShapeError, KeyFileError
 from torchprotect.keys._base import Key, as_size, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_normal, random_permutation, random_uniform
@@ -135,9 +136,8 @@ class OWSDKey(Key):
 
 
 def _require_params(embedding_size: Any, width: Any) -> None:
-    for name, value, most in (("embedding_size", embedding_size, _MAX_EMBEDDING), ("width", width, _MAX_WIDTH)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise InputRangeError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+    require_int("embedding_size", embedding_size, at_least=1, at_most=_MAX_EMBEDDING)
+    require_int("width", width, at_least=1, at_most=_MAX_WIDTH)
 
 
 def _calibration(embeddings: Tensor | None, size: int) -> Tensor:

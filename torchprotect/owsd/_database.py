@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchprotect._files import sync_folder, take_name, temporary_name
-from torchprotect.errors import InputRangeError, ProtectError
+from torchprotect._inputs import require_number
+from torchprotect.errors import ProtectError
 
-_LONGEST = 1_000_000.0  # seconds; SQLite counts milliseconds in 32 bits
+_LONGEST = 1_000_000  # seconds; SQLite counts milliseconds in 32 bits
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ class Database:
     wait: float
 
     def __post_init__(self) -> None:
-        number = isinstance(self.wait, int | float) and not isinstance(self.wait, bool)
-        if not number or not 0 <= self.wait <= _LONGEST:
-            raise InputRangeError(f"wait is a number of seconds from 0 to {_LONGEST:,.0f}, not {self.wait!r}")
+        require_number("wait, in seconds,", self.wait, at_least=0, at_most=_LONGEST)
 
     def create(self) -> None:
         """Make the file, readable by its owner only, unless it exists; it has its tables before it has its name."""

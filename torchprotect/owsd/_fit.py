@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int, require_number
 from torchprotect.errors import InputRangeError, ModelError
 from torchprotect.models import InferenceNetwork
-from torchprotect.owsd._prepare import require_whole
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ class InferenceSettings:
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("epochs", 1), ("patience", 1), ("batch_size", 2)):
-            require_whole(name, getattr(self, name), least)
-        if not (0 <= self.dropout < 1 and 0 < self.validation < 1 and 0 < self.decay <= 1 and self.learning_rate > 0):
-            raise InputRangeError(
-                "dropout lies in 0..1 without 1, validation in 0..1 without both, decay in 0..1 without 0, the "
-                "learning rate above 0"
-            )
+            require_int(name, getattr(self, name), at_least=least)
+        require_number("dropout", self.dropout, at_least=0, below=1)
+        require_number("learning_rate", self.learning_rate, above=0)
+        require_number("decay", self.decay, above=0, at_most=1)
+        require_number("validation", self.validation, above=0, below=1)
 
 
 def fit_network(

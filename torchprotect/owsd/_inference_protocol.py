@@ -1,6 +1,5 @@
 """A cloud that speaks the Open Inference Protocol over HTTP."""
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -13,10 +12,11 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_int, require_number
 from torchprotect.errors import CloudError, InputRangeError
 from torchprotect.owsd._http import Endpoint
 from torchprotect.owsd._messages import Datatype, Layout, read_answer, request_body
-from torchprotect.owsd._prepare import Preparation, require_images, require_whole
+from torchprotect.owsd._prepare import Preparation, require_images
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -87,7 +87,7 @@ class InferenceProtocolCloud:
             raise InputRangeError(f"datatype is UINT8 or FP32, layout NCHW or NHWC, not {datatype!r} and {layout!r}")
         if datatype == "UINT8" and (mean is not None or std is not None):
             raise InputRangeError("UINT8 numbers are grey levels; normalising by mean and std needs datatype='FP32'")
-        require_whole("batch_size", batch_size, 1)
+        require_int("batch_size", batch_size, at_least=1)
         self.model, self.version, self.batch_size = model, version, batch_size
         self._prepare = Preparation(size, mean, std)
         self._form: dict[str, Any] = {
@@ -139,8 +139,8 @@ def _require_name(name: str, value: Any, *, optional: bool) -> None:
 def _timeout(timeout: Any) -> tuple[float, float]:
     if not isinstance(timeout, tuple) or len(timeout) != 2:
         raise InputRangeError(f"timeout is a pair (seconds to connect, seconds until an answer), not {timeout!r}")
-    if not all(isinstance(each, int | float) and math.isfinite(each) and each > 0 for each in timeout):
-        raise InputRangeError(f"both numbers of timeout are finite and above 0, not {timeout!r}")
+    for seconds in timeout:
+        require_number("each number of timeout, in seconds,", seconds, above=0)
     return timeout
 
 

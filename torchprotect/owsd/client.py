@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import functional as F
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_int, require_tensor
 from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, ModelError
 from torchprotect.keys import OWSDKey
 from torchprotect.owsd._embed import embed
 from torchprotect.owsd._fit import InferenceSettings
-from torchprotect.owsd._prepare import require_whole
 from torchprotect.owsd.answers import AnswerCache, image_ids
 from torchprotect.owsd.cloud import Cloud, ask
 from torchprotect.owsd.inference import Inference
@@ -59,7 +58,7 @@ class Client:
         name: str | None = None,
         batch_size: int = 16,
     ) -> None:
-        require_whole("batch_size", batch_size, 1)
+        require_int("batch_size", batch_size, at_least=1)
         self.encoders = [encoders] if isinstance(encoders, nn.Module) else list(encoders)
         self.keys = [keys] if isinstance(keys, OWSDKey) else list(keys)
         if not self.encoders or not self.keys:

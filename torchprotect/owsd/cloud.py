@@ -1,6 +1,5 @@
 """Clouds: whatever takes scrambled images and answers with vectors."""
 
-import math
 import random
 import time
 from collections.abc import Callable
@@ -10,10 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from torchprotect.errors import CloudError, InputRangeError, ModelError
+from torchprotect._inputs import require_int, require_number
+from torchprotect.errors import CloudError, ModelError
 from torchprotect.owsd._failures import CloudBusyError
 from torchprotect.owsd._inference_protocol import InferenceProtocolCloud
-from torchprotect.owsd._prepare import Preparation, require_images, require_whole
+from torchprotect.owsd._prepare import Preparation, require_images
 from torchprotect.owsd.ledger import Ledger
 from torchprotect.training import evaluating, home_of, scores_of
 
@@ -58,7 +58,7 @@ class ModelCloud:
 
     def __post_init__(self) -> None:
         Preparation(self.size, self.mean, self.std)
-        require_whole("batch_size", self.batch_size, 1)
+        require_int("batch_size", self.batch_size, at_least=1)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, /) -> Tensor:
@@ -119,9 +119,8 @@ def ask(
         CloudError: asking does not help, or no attempt did; or the answer is no finite vector for each image.
     """
     require_images(images)
-    require_whole("retries", retries, 0)
-    if not (math.isfinite(backoff) and backoff >= 0):
-        raise InputRangeError(f"backoff is a number of seconds of at least 0, not {backoff!r}")
+    require_int("retries", retries, at_least=0)
+    require_number("backoff, in seconds,", backoff, at_least=0)
     images = images.detach().cpu()
     attempt = 0
     while True:

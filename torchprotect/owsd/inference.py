@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_tensor
-from torchprotect.errors import InputRangeError, InputShapeError, LabelError, ModelError
+from torchprotect._inputs import require_int, require_tensor
+from torchprotect.errors import InputShapeError, LabelError, ModelError
 from torchprotect.models import InferenceNetwork
 from torchprotect.owsd import _inference_file
 from torchprotect.owsd._fit import InferenceSettings, fit_network
@@ -171,8 +171,7 @@ def _short(fingerprints: tuple[str, ...]) -> str:
 
 
 def _require_labels(observations: Observations, labels: Tensor, classes: int) -> None:
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
+    require_int("classes", classes, at_least=2)
     require_tensor("labels", labels)
     if labels.dtype != torch.int64 or labels.shape != (len(observations),) or not len(labels):
         raise InputShapeError(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchprotect._inputs import require_int
 from torchprotect.errors import InputRangeError, LedgerError
 from torchprotect.owsd._database import Database
-from torchprotect.owsd._prepare import require_whole
 
 PAPER_BOUND = 9_000
 """The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images; less
@@ -63,7 +63,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, bound: int = PAPER_BOUND, wait: float = 30.0) -> None:
-        require_whole("bound", bound, 1)
+        require_int("bound", bound, at_least=1)
         self.path, self.bound = Path(path), bound
         self._database = Database(self.path, "ledger", 0x746C6467, 1, _SCHEMA, LedgerError, wait)
         self._database.create()
@@ -92,7 +92,7 @@ class Ledger:
             BudgetWarning: 80 % of the bound are reached with these images. Where warnings are errors, nothing was
                 counted, and nothing may be sent.
         """
-        require_whole("count", count, 1)
+        require_int("count", count, at_least=1)
         _require_fingerprint(fingerprint)
         with self._database.transaction() as connection:
             before = self._read(connection, fingerprint)

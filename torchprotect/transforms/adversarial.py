@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import Perturbed, PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import PLACED
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
@@ -96,8 +97,7 @@ class AdversarialEncrypt(Disguise):
         require_kind("key", key, CorrespondenceKey)
         if target_source not in get_args(TargetSource):
             raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
+        require_int("batch_size", batch_size, at_least=1)
         self.__dict__["model"] = model  # past nn.Module, which would make a submodule of it
         self.key = key
         self.settings = PGDSettings(

@@ -6,7 +6,8 @@ import PIL.Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_pil_image
 
-from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect._inputs import require_int
+from torchprotect.errors import InputTypeError
 from torchprotect.functional._picture import on_picture, planes_of
 from torchprotect.keys import OWSDKey
 from torchprotect.transforms._disguise import Disguise
@@ -45,8 +46,7 @@ class OWSDScramble(Disguise):
         if not isinstance(encoder, nn.Module):
             raise InputTypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
         self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
+        require_int("batch_size", batch_size, at_least=1)
         self.key = key
         self.batch_size = batch_size
 

@@ -1,6 +1,5 @@
 """``RMTDisguise``."""
 
-import math
 import warnings
 from typing import Any
 
@@ -8,6 +7,7 @@ import PIL.Image
 import torch
 
 from torchprotect import functional as F
+from torchprotect._inputs import require_number
 from torchprotect.errors import InputRangeError, PixelScaleWarning
 from torchprotect.functional.rmt import check_rmt
 from torchprotect.keys import PermutationKey, RMTKey
@@ -51,8 +51,7 @@ class RMTDisguise(Disguise):
         if permutation is not None:
             require_kind("permutation", permutation, PermutationKey)
         check_rmt(key, permutation)
-        if isinstance(noise, bool) or not isinstance(noise, int | float) or not (noise >= 0 and math.isfinite(noise)):
-            raise InputRangeError(f"noise is a number of grey levels from 0 up, not {noise!r}")
+        require_number("noise, in grey levels,", noise, at_least=0)
         if inverse and noise:
             raise InputRangeError("the inverse adds no noise and removes none; leave noise at 0")
         self.key = key

@@ -7,9 +7,9 @@ from support import make_image
 
 from torchprotect import attacks
 from torchprotect.attacks import Level
-from torchprotect.attacks._interval import around_mean, wilson
-from torchprotect.attacks._result import ClassGuesses, LinkageResult, PermutationResult, Reconstruction
 from torchprotect.attacks.disguise._score import score_balanced_classes
+from torchprotect.attacks.intervals import around_mean, wilson
+from torchprotect.attacks.results import ClassGuesses, LinkageResult, PermutationResult, Reconstruction
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 COST = {"comparisons": 7}

@@ -15,7 +15,7 @@ from torchprotect.attacks._inputs import (
     require_direction,
     require_labelled,
 )
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.training import Batches, evaluate, evaluating, fit, require_repeatable, scores_of
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_tensor
+from torchprotect.attacks.images import shrink
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _SIDE = 64  # scrambled images are read at this size: 12,288 numbers each
@@ -39,6 +40,4 @@ def require_same_count(first: str, one: Tensor, second: str, other: Tensor) -> N
 
 def flat_pixels(images: Tensor) -> Tensor:
     """Return uint8 images as float32 ``[N, D]`` in 0..1, averaged down to 64 x 64 where they are larger."""
-    size = min(images.shape[-2], _SIDE), min(images.shape[-1], _SIDE)
-    parts = [torch.nn.functional.adaptive_avg_pool2d(part.float() / 255, size).flatten(1) for part in images.split(256)]
-    return torch.cat(parts)
+    return shrink(images, _SIDE) / 255

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from torchprotect.attacks import AttackResult, Level
+from torchprotect.attacks.measures import Measure
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._finding import Finding, Leaks, Measure, Point, best_number, headline
 from torchprotect.audit._measures import of_images
 from torchprotect.audit._pictures import examples
+from torchprotect.audit.report.finding import Finding, Leaks, Point, best_number, headline
 
 Reason = str | None
 """Why an attack is not run; ``None`` where it is."""

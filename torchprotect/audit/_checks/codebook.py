@@ -10,7 +10,7 @@ from torchprotect.attacks import AttackResult, Level
 from torchprotect.attacks.disguise.codebook import Fallback
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_pairs, needs_scheme, rebuild
-from torchprotect.audit._finding import Finding
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

@@ -7,7 +7,7 @@ from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, Reason
-from torchprotect.audit._finding import Finding
+from torchprotect.audit.report.finding import Finding
 
 
 def _duplicates(bench: Bench) -> Finding:

@@ -3,8 +3,8 @@
 from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, needs_classes
-from torchprotect.audit._finding import Finding
 from torchprotect.audit._measures import of_guesses
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

@@ -9,7 +9,7 @@ from torchprotect.attacks import AttackResult, Level
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, Reason, first, needs_pairs, rebuild
-from torchprotect.audit._finding import Finding
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from torchprotect import attacks
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import Reconstruction
+from torchprotect.attacks.results import Reconstruction
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_scheme, needs_truth
-from torchprotect.audit._finding import Finding
 from torchprotect.audit._measures import of_images, of_permutation
 from torchprotect.audit._pictures import examples
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

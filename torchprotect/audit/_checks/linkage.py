@@ -8,8 +8,8 @@ from torchprotect import attacks
 from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_scheme, needs_truth
-from torchprotect.audit._finding import Finding
 from torchprotect.audit._measures import of_linkage
+from torchprotect.audit.report.finding import Finding
 
 _GUESSES = 10
 

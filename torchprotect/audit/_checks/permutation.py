@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult, Level, PermutationResult, Reconstruction
+from torchprotect.attacks.results import AttackResult, Level, PermutationResult, Reconstruction
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import (
@@ -17,9 +17,9 @@ from torchprotect.audit._checks._base import (
     needs_truth,
     rebuild,
 )
-from torchprotect.audit._finding import Finding, Point
 from torchprotect.audit._measures import of_images, of_permutation
 from torchprotect.audit._pictures import examples
+from torchprotect.audit.report.finding import Finding, Point
 
 _ALONE = "BlockPermute"  # there the order is the whole key, and lays the images open
 

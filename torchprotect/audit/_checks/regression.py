@@ -8,7 +8,7 @@ from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_pairs, needs_scheme, rebuild
-from torchprotect.audit._finding import Finding
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

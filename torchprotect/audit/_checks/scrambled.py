@@ -10,13 +10,14 @@ from torch import Tensor
 
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
-from torchprotect.attacks._interval import wilson
+from torchprotect.attacks.intervals import wilson
+from torchprotect.attacks.measures import Measure
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, Reason, first, points, rebuild
 from torchprotect.audit._encoder import SCRAMBLING
-from torchprotect.audit._finding import Finding, Measure, best_number
 from torchprotect.audit._measures import of_guesses, of_linkage
 from torchprotect.audit._small import small
+from torchprotect.audit.report.finding import Finding, best_number
 
 _SIDE = 16  # plain images are compared at this size
 _WITHOUT = "without the encoder, which an attacker may well have: with it, embeddings take the place of pixels"
@@ -98,9 +99,11 @@ def _compare(bench: Bench, *, check: str, features: Features) -> Finding:
         ("distance correlation", result.distance_correlation, shuffled.distance_correlation),
         ("correlation of the distances", result.pearson, shuffled.pearson),
     )
-    measures = tuple(Measure(name, value, math.nan, math.nan, chance) for name, value, chance in correlations)
+    measures = tuple(
+        Measure(name, value, math.nan, math.nan, chance, unit="correlation") for name, value, chance in correlations
+    )
     near, count = result.neighbours, len(plain)
-    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1))
+    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count)
     return Finding(
         check,
         result.level,

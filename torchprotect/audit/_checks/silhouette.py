@@ -4,8 +4,8 @@ from torchprotect import attacks
 from torchprotect.attacks import Level
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks._base import Check, first, needs_classes, needs_scheme
-from torchprotect.audit._finding import Finding
 from torchprotect.audit._measures import of_guesses
+from torchprotect.audit.report.finding import Finding
 
 
 def _run(bench: Bench) -> Finding:

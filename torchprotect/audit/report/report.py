@@ -9,14 +9,16 @@ from typing import Any
 from torchprotect._files import atomic_file, read_regular
 from torchprotect._json import parse
 from torchprotect.attacks import Level
-from torchprotect.audit._finding import Finding, NotRun
-from torchprotect.audit._statement import MEANING, STATEMENT
-from torchprotect.audit._utility import Utility
-from torchprotect.audit._words import percent
+from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.page import render, require_page_tools
+from torchprotect.audit.report.statement import MEANING, STATEMENT
+from torchprotect.audit.report.utility import Utility
+from torchprotect.audit.report.words import percent
 from torchprotect.errors import InputRangeError, VerificationError
 
-FORMAT, VERSION = "torchprotect-audit", 1
+FORMAT, VERSION = "torchprotect-audit", 2
 LARGEST = 1 << 28  # bytes of a report
+_OWNER_ONLY = 0o600  # a page may show plain images
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,18 @@ class Report:
         """Return the report as JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON to a temporary name, then rename it."""
-        with atomic_file(Path(path)) as file:
-            file.write(self.to_json().encode() + b"\n")
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON for its owner only, to a temporary name that is renamed."""
+        _write(Path(path), self.to_json() + "\n")
+
+    def write_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page for its owner only, to a temporary name that is renamed: it may show plain images.
+
+        Raises:
+            ExportError: the extra ``audit`` is missing.
+        """
+        require_page_tools()
+        _write(Path(path), render(self))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Report":
@@ -115,6 +125,11 @@ class Report:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise VerificationError(f"{path} is no audit report, or it is damaged") from error
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path, mode=_OWNER_ONLY) as file:
+        file.write(text.encode())
 
 
 def level_of(level: Level | str) -> Level:

@@ -4,19 +4,19 @@ import base64
 import importlib.util
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torchprotect._files import atomic_file
 from torchprotect.attacks import Level
-from torchprotect.audit import _words
-from torchprotect.audit._finding import Example, Finding
-from torchprotect.audit._report import Report
-from torchprotect.audit._statement import MEANING, STATEMENT
-from torchprotect.audit._utility import mean_and_deviation
+from torchprotect.audit.report import words
+from torchprotect.audit.report.finding import Example, Finding
+from torchprotect.audit.report.statement import MEANING, STATEMENT
+from torchprotect.audit.report.utility import mean_and_deviation
 from torchprotect.errors import ExportError
 
+if TYPE_CHECKING:
+    from torchprotect.audit.report.report import Report
+
 _TEMPLATE = "report.html.j2"
-_OWNER_ONLY = 0o600
 
 
 def require_page_tools() -> None:
@@ -33,15 +33,7 @@ def require_page_tools() -> None:
         )
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write the JSON, then the page, each to a temporary name that is renamed; the page may show plain images."""
-    files = {path.with_suffix(".json"): report.to_json() + "\n", path: render(report)}
-    for name, text in files.items():
-        with atomic_file(name, mode=_OWNER_ONLY) as file:
-            file.write(text.encode())
-
-
-def render(report: Report) -> str:
+def render(report: "Report") -> str:
     """Return the page as HTML. All text from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -49,16 +41,16 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _words.percent, "spaced": _words.spaced}
+    environment.filters |= {"percent": words.percent, "spaced": words.spaced}
     return environment.get_template(_TEMPLATE).render(_context(report))
 
 
-def _context(report: Report) -> dict[str, Any]:
+def _context(report: "Report") -> dict[str, Any]:
     about = [each for each in report.findings if each.leaks in ("equality", "metadata")]
     attacks = sorted((each for each in report.findings if each not in about), key=lambda each: each.level.value)
     curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
     return {
-        "words": _words,
+        "words": words,
         "facts": report.facts,
         "levels": [_level(report, level) for level in Level],
         "attacks": attacks,
@@ -75,11 +67,11 @@ def _context(report: Report) -> dict[str, Any]:
     }
 
 
-def _level(report: Report, level: Level) -> dict[str, Any]:
+def _level(report: "Report", level: Level) -> dict[str, Any]:
     worst = report.worst(level)
     return {
         "name": level.value,
-        "knows": _words.KNOWS[level],
+        "knows": words.KNOWS[level],
         "worst": worst,
         "leakage": worst.leakage if worst is not None else None,
         "measured": report.measured(level),
@@ -88,12 +80,12 @@ def _level(report: Report, level: Level) -> dict[str, Any]:
 
 
 def _draw(curves: list[Finding]) -> str | None:
-    from torchprotect.audit._figures import draw_curves
+    from torchprotect.audit.report.figures import draw_curves
 
     return draw_curves(curves) if curves else None
 
 
-def _trained(report: Report) -> list[tuple[str, dict[str, float]]]:
+def _trained(report: "Report") -> list[tuple[str, dict[str, float]]]:
     """Return the utility's lines: what was trained and tested on, mean and deviation."""
     found = report.utility
     if found is None:
@@ -107,7 +99,7 @@ def _trained(report: Report) -> list[tuple[str, dict[str, float]]]:
     return [(name, values) for name, values in lines if values is not None]
 
 
-def _kept(report: Report) -> float | None:
+def _kept(report: "Report") -> float | None:
     """Return where the accuracy on disguised images lies between chance and plain images."""
     found = report.utility
     plain, disguised = (None, None) if found is None else map(mean_and_deviation, (found.plain, found.disguised))

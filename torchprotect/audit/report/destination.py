@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torchprotect._files import read_regular
 from torchprotect._json import parse
-from torchprotect.audit._report import FORMAT, LARGEST
+from torchprotect.audit.report.report import FORMAT, LARGEST
 from torchprotect.data.manifest import MANIFEST
 from torchprotect.errors import ExportError
 

@@ -4,8 +4,8 @@ import base64
 import io
 from typing import Any
 
-from torchprotect.audit._finding import Finding
-from torchprotect.audit._words import title
+from torchprotect.audit.report.finding import Finding
+from torchprotect.audit.report.words import title
 
 _INK = "#8a8f98"  # reads on white and on black
 _COLOURS = ("#d1495b", "#3d7ea6", "#c98a1b", "#6a9f58", "#8b6bb1")

@@ -1,4 +1,4 @@
-"""Reading the shards of an export with the names of their samples."""
+"""All images of an export in memory, with their ids and labels."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +11,15 @@ from torchprotect.data._stored import read_shard
 from torchprotect.errors import ExportError
 
 
-class Written(NamedTuple):
-    """Samples as they were written: images ``[N, C, H, W]``, ids, labels, and how many came from each shard."""
+class ExportedImages(NamedTuple):
+    """Samples of an export, in the order in which they were written.
+
+    Attributes:
+        images: disguised, ``[N, C, H, W]``.
+        ids: 32 hex digits each.
+        labels: class numbers as written, int64 ``[N]``; ``None`` unless every sample has one.
+        per_shard: number of samples from each shard.
+    """
 
     images: Tensor
     ids: list[str]
@@ -20,8 +27,13 @@ class Written(NamedTuple):
     per_shard: list[int]
 
 
-def read_written(folder: Path, manifest: dict[str, Any], limit: int) -> Written:
-    """Read the first ``limit`` samples of an export.
+def read_images(folder: Path, manifest: dict[str, Any], limit: int) -> ExportedImages:
+    """Read the first ``limit`` samples of a finished export. They were written in a keyed order: a fair sample.
+
+    Args:
+        folder: of the export.
+        manifest: its manifest.
+        limit: most samples to read, at least 1.
 
     Raises:
         ExportError: the images have several sizes, or there are none.
@@ -43,6 +55,6 @@ def read_written(folder: Path, manifest: dict[str, Any], limit: int) -> Written:
         if len(ids) == limit:
             break
     if not images or len({image.shape for image in images}) > 1:
-        raise ExportError(f"an audit needs images of one size; {folder} holds several, or none")
+        raise ExportError(f"images of one size are needed; the export {folder} holds several sizes, or no images")
     known = None if None in labels else torch.tensor(labels)
-    return Written(torch.stack(images), ids, known, per_shard)
+    return ExportedImages(torch.stack(images), ids, known, per_shard)

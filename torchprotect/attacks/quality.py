@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.disguise._inputs import require_plain, require_same_size
+from torchprotect.attacks._inputs import require_plain, require_same_size
 from torchprotect.errors import InputShapeError
 
 _WINDOW = 11  # of the paper on SSIM

@@ -1,77 +1,18 @@
 """What one attack found: numbers with their chance level and upper bound, and what to show of it."""
 
 import base64
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torchprotect.attacks import Level
+from torchprotect.attacks.measures import Measure
 
 Leaks = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata"]
 """What an attack gives away. Only the first three are about images and count for a level's leakage; a part of a key
 does no harm by itself, nor do distances: what they open is measured by the attacks that use them."""
 
 _COUNTED = ("class", "picture", "identity")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a finding.
-
-    Attributes:
-        metric: what was measured.
-        value: what came out.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        chance: what somebody gets who has not seen the disguised images; ``None`` where there is no such value.
-        upper: what is reached on plain images; ``None`` where that is not known, or infinite, as of PSNR.
-        scaled: whether it counts on the scale from chance to plain images, and so has a leakage.
-        upper_by: what reached the upper bound, where that is one of several.
-    """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    chance: float | None = None
-    upper: float | None = None
-    scaled: bool = True
-    upper_by: str | None = None
-
-    @property
-    def leakage(self) -> float | None:
-        """Where the value lies between chance (0) and plain images (1); ``None`` where one of them is missing."""
-        return self._between(self.value)
-
-    @property
-    def leakage_low(self) -> float | None:
-        """Where the lower end of the interval lies."""
-        return self._between(self.low)
-
-    @property
-    def leakage_high(self) -> float | None:
-        """Where the upper end of the interval lies."""
-        return self._between(self.high)
-
-    def _between(self, value: float) -> float | None:
-        if not self.scaled or self.chance is None or self.upper is None or math.isnan(value):
-            return None
-        if not self.upper > self.chance:
-            return None
-        return min(1.0, max(0.0, (value - self.chance) / (self.upper - self.chance)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the leakage with its interval, with ``None`` for NaN and infinity."""
-        told = {name: getattr(self, name) for name in ("leakage", "leakage_low", "leakage_high")}
-        return {name: _finite(each) for name, each in {**asdict(self), **told}.items()}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Measure":
-        """Rebuild a measure from :meth:`to_dict`."""
-        value, low, high = (_number(fields[name]) for name in ("value", "low", "high"))
-        rest = {name: fields[name] for name in ("chance", "upper", "scaled", "upper_by") if name in fields}
-        return cls(fields["metric"], value, low, high, **rest)
 
 
 @dataclass(frozen=True)
@@ -214,11 +155,3 @@ def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
 
 def _example(fields: dict[str, str]) -> Example:
     return Example(fields["rank"], *(base64.b64decode(fields[name]) for name in ("plain", "disguised", "rebuilt")))
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

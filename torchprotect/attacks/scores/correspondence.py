@@ -1,13 +1,11 @@
-"""Scores of the attacks on perturbed data: the only functions that receive the truth."""
+"""Correspondences of classes."""
 
 import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult
-from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult
-from torchprotect.attacks.adversarial.correspondence_reading import ReadingResult
+from torchprotect.attacks.results import AttackResult, CorrespondenceResult, ReadingResult
 from torchprotect.errors import InputShapeError
 
 

@@ -3,7 +3,7 @@
 import math
 
 from torchprotect.attacks import Level
-from torchprotect.audit._finding import Measure
+from torchprotect.attacks.measures import Measure, Unit
 
 KNOWS = {
     Level.CIPHERTEXT_ONLY: "has the disguised images alone",
@@ -77,7 +77,6 @@ _FACTS = {
 }
 
 _LONG = 12
-_NO_SHARES = ("SSIM", "distance correlation", "correlation of the distances")
 
 
 def title(attack: str) -> str:
@@ -95,27 +94,27 @@ def percent(value: float | None) -> str:
     return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
-def number(metric: str, value: float | None) -> str:
-    """Return a value of a metric for people."""
+def number(value: float | None, unit: Unit) -> str:
+    """Return a number with its unit for people."""
     if value is None or math.isnan(value):
         return _NOTHING
-    if metric.startswith("PSNR"):
-        return f"{value:.1f} dB"
-    return f"{value:.2f}" if metric in _NO_SHARES else percent(value)
+    if unit == "share":
+        return percent(value)
+    return f"{value:.1f} dB" if unit == "dB" else f"{value:.2f}"
 
 
 def interval(measure: Measure) -> str:
     """Return the 95 % interval of a measure for people."""
     if math.isnan(measure.low) and math.isnan(measure.high):
         return _NOTHING
-    return f"{number(measure.metric, measure.low)} to {number(measure.metric, measure.high)}"
+    return f"{number(measure.low, measure.unit)} to {number(measure.high, measure.unit)}"
 
 
 def bound(measure: Measure) -> str:
     """Return what is reached on plain images, for people."""
-    if measure.metric.startswith("PSNR"):
+    if measure.unit == "dB":
         return "\u221e dB"  # of an image compared with itself
-    return number(measure.metric, measure.upper)
+    return number(measure.upper, measure.unit)
 
 
 def leakage_interval(measure: Measure) -> str:
