@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torchprotect import functional as F
 from torchprotect.audit._evidence import Evidence, tensor_digest
 from torchprotect.errors import InputTypeError
-from torchprotect.transforms._model import model_digest
+from torchprotect.training import model_digest
 
 SCRAMBLING = "OWSDScramble"
 """The one disguise that has an encoder."""
@@ -34,9 +35,7 @@ def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelError: the encoder is in training mode, cannot take the images, or returns something else.
     """
-    from torchprotect.owsd._embed import embed  # when it is used: the room also has databases and a network client
-
-    return embed(encoder, images).to(images.device)
+    return F.embed(images, encoder).to(images.device)
 
 
 def encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:

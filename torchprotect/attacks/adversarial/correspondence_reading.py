@@ -9,16 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import (
-    predict,
-    require_classes,
-    require_count,
-    require_every_class,
-    require_labelled,
-)
+from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
 from torchprotect.attacks._result import Level
 from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult, margin, rank
 from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.training import predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +110,7 @@ def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, t
     require_count("targets", targets)
     if targets >= classes:
         raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
-    answers = predict(model, images, classes, batch_size)
+    answers = predict(model, images, classes=classes, batch_size=batch_size)
     counts = (labels * classes + answers).bincount(minlength=classes**2).reshape(classes, classes).double().cpu()
     return counts / counts.sum(1, keepdim=True)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 
 def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
