@@ -23,9 +23,9 @@ from torchprotect import data, functional, keys, transforms
 from torchprotect.attacks import Level, Scheme, linkage_attack, score_linkage
 from torchprotect.attacks.disguise import _neighbours
 from torchprotect.attacks.disguise._assignment import assign, margins
-from torchprotect.attacks.neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchprotect import functional as F
 from torchprotect.attacks.scores.identities import pixel_digests
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.errors import InputTypeError
-from torchprotect.transforms._model import model_digest
+from torchprotect.training import model_digest
 
 SCRAMBLING = "OWSDScramble"
 """The one disguise that has an encoder."""
@@ -36,9 +37,7 @@ def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelError: the encoder is in training mode, cannot take the images, or returns something else.
     """
-    from torchprotect.owsd._embed import embed  # when it is used: the room also has databases and a network client
-
-    return embed(encoder, images).to(images.device)
+    return F.embed(images, encoder).to(images.device)
 
 
 class Embedder:
