@@ -14,9 +14,8 @@ from torch import nn
 from torchvision.transforms import v2
 
 from torchprotect import data, keys, transforms
-from torchprotect.data._noise import KeystreamNoise
 from torchprotect.data.engines import local
-from torchprotect.data.export import keyed_order, noise_key
+from torchprotect.data.keyed import KeystreamNoise, keyed_order, noise_key
 from torchprotect.errors import ExportError, InputRangeError, LabelError, ModelError
 
 

@@ -266,9 +266,9 @@ class TestSamples:
             (plain, LABELS.int()),
             (plain, LABELS.numpy()),
             (plain, {"name": "x", "labels": LABELS}),
-            {"image": plain, "Labels": LABELS, "label": LABELS + 9},
-            {"image": plain, "a label": LABELS + 9, "labels": LABELS},
-            {"image": plain, "class_label": LABELS, "a label": LABELS + 9},
+            {"image": plain, "Labels": LABELS},
+            {"image": plain, "class_label": LABELS, "target": LABELS + 9},
+            {"image": plain, "cls": LABELS},
         ]
         for sample in samples:
             done = make()(sample)
@@ -330,9 +330,10 @@ class TestSamples:
     @pytest.mark.parametrize(
         ("sample", "message"),
         [
-            (images(), "no labels in a Tensor"),
-            ((images(),), "no labels in a tuple"),
-            ({"image": images()}, "no labels in a dict"),
+            (images(), "no label in a torch.Tensor: .*labels_getter"),
+            ((images(),), "no label in a tuple"),
+            ({"image": images()}, r"no label in a dict of \['image'\]: .*labels_getter"),
+            ({"image": images(), "labels": LABELS, "label_name": ("cat",) * 6}, "several labels in a dict"),
             ((images(), None), "not NoneType"),
             ((images(), "cat"), "not str"),
             ((images(), LABELS.float()), "not torch.float32"),
@@ -344,7 +345,7 @@ class TestSamples:
             ((images()[0], LABELS), "do not fit"),
         ],
     )
-    def test_labels_that_are_none(self, sample, message):
+    def test_missing_or_unsuitable_labels(self, sample, message):
         with pytest.raises(LabelError, match=message):
             make()(sample)
 
