@@ -11,7 +11,7 @@ from torch.utils.data import get_worker_info
 
 from torchprotect._inputs import require_int
 from torchprotect.adversarial import Perturbed, PGDSettings, perturb_toward
-from torchprotect.adversarial.combine import PLACED
+from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
@@ -131,7 +131,7 @@ class AdversarialEncrypt(Disguise):
             "bounds": [float(edge) for edge in chosen.bounds],
             "keep_best": chosen.keep_best,
             "target_source": self.target_source,
-            "way": self.key.way,
+            "way": self.key.mix_mode,
             "targets": self.key.targets.shape[1],
             "batch_size": self.batch_size,
             "reproject": self.reproject,
@@ -159,12 +159,12 @@ class AdversarialEncrypt(Disguise):
         return self._perturb(images, own, self.make_params([images]))
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw what one picture needs: places to paste at, or a class for each image."""
+        """Draw what one picture needs: positions to paste at, or a class for each image."""
         leading = picture_shape(flat_inputs[0])[:-3]
         if self.target_source == "random":
             return {"classes": self.noise_source(leading).reshape(-1)}
-        if self.key.way in PLACED and self.key.targets.shape[1] > 1:
-            return {"places": self.noise_source((*leading, 2)).reshape(-1, 2)}
+        if self.key.mix_mode in NEEDS_POSITIONS and self.key.targets.shape[1] > 1:
+            return {"positions": self.noise_source((*leading, 2)).reshape(-1, 2)}
         return {}
 
     def forward(self, *inputs: Any) -> Any:
@@ -232,18 +232,18 @@ class AdversarialEncrypt(Disguise):
         plain = plain / 255 if images.dtype == torch.uint8 else plain
         if labels is None:
             labels = predict(self.model, plain, classes=self.key.classes, precision=self.settings.precision)
-        targets, shares = self.key.of(labels.to(device))
+        targets, weights = self.key.of(labels.to(device))
         if "classes" in drawn:
             targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))
-            shares = torch.ones_like(targets, dtype=torch.float32)
+            weights = torch.ones_like(targets, dtype=torch.float32)
         found = perturb_toward(
             self.model,
             plain,
             targets,
-            shares,
+            weights,
             self.settings,
-            way=self.key.way,
-            places=drawn["places"].to(device) if "places" in drawn else None,
+            mix_mode=self.key.mix_mode,
+            positions=drawn["positions"].to(device) if "positions" in drawn else None,
             reproject=self.reproject,
             to_8bit=self.to_8bit or images.dtype == torch.uint8,
         )
