@@ -15,7 +15,7 @@ import pytest
 
 import torchprotect
 from torchprotect import data, errors, functional, keys, transforms
-from torchprotect.audit._statement import STATEMENT
+from torchprotect.audit.report.statement import STATEMENT
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "torchprotect"

@@ -10,7 +10,7 @@ from audit_world import QUICK, World, export
 from browser import find_browser, open_browser
 
 from torchprotect import audit
-from torchprotect.audit._page import render
+from torchprotect.audit.report.page import render
 
 SEEN = """JSON.stringify({
     wide: document.documentElement.scrollWidth, screen: innerWidth,

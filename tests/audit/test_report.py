@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 from audit_world import QUICK, World, control, export
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._checks import CHECKS
+from torchprotect.audit._checks._base import rebuild
 
 from torchprotect import audit, keys
 from torchprotect._version import __version__
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import Reconstruction
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks import CHECKS
-from torchprotect.audit._checks._base import rebuild
-from torchprotect.audit._page import render
-from torchprotect.audit._words import bound, percent
+from torchprotect.attacks.results import Reconstruction
+from torchprotect.audit.report.page import render
+from torchprotect.audit.report.words import bound, percent
 from torchprotect.errors import InputRangeError, VerificationError
 
 
@@ -31,7 +31,7 @@ def done(tmp_path_factory):
 def test_what_the_json_holds(done):
     _, key, folder = done
     document = json.loads((folder / "report.json").read_text())
-    assert (document["format"], document["version"]) == ("torchprotect-audit", 1)
+    assert (document["format"], document["version"]) == ("torchprotect-audit", 2)
     assert document["environment"]["torchprotect"] == document["environment"]["attacks"] == __version__
     assert document["environment"]["cpus"] >= 1
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["started"])
@@ -95,7 +95,7 @@ def test_the_headline_is_the_best_point_with_its_own_pictures_and_facts():
         "examiner's class accuracy": (pytest.approx(0.95, abs=0.06), True),
         "examiner's balanced class accuracy": (pytest.approx(0.95, abs=0.06), True),
         "re-identification@1": (1, True),
-        "PSNR, dB": (None, False),
+        "PSNR": (None, False),
         "SSIM": (1, False),
     }
     assert bound(found.measures[3]) == "\u221e dB"
@@ -150,13 +150,13 @@ def test_reading_it_back(done, tmp_path):
     back = audit.Report.read(folder / "report.json")
     assert back.leakage("L2") == report.leakage("L2")
     assert json.loads(back.to_json()) == json.loads(report.to_json())
-    for content in (b"", b"[]", b"{}", b'{"format": "torchprotect-audit", "version": 1}', b'{"format": "x"}'):
+    for content in (b"", b"[]", b"{}", b'{"format": "torchprotect-audit", "version": 2}', b'{"format": "x"}'):
         (tmp_path / "x.json").write_bytes(content)
         with pytest.raises(VerificationError, match="no audit report"):
             audit.Report.read(tmp_path / "x.json")
-    newer = json.loads(report.to_json()) | {"version": 2}
+    newer = json.loads(report.to_json()) | {"version": 1}
     (tmp_path / "x.json").write_text(json.dumps(newer))
-    with pytest.raises(VerificationError, match="of version 1"):
+    with pytest.raises(VerificationError, match="of version 2"):
         audit.Report.read(tmp_path / "x.json")
 
 

@@ -90,8 +90,8 @@ def audit(
 
 
 def _bound(text: str) -> tuple[str, float]:
-    from torchprotect.audit._assert import require_share
-    from torchprotect.audit._report import level_of
+    from torchprotect.audit.assertion import require_share
+    from torchprotect.audit.report.report import level_of
     from torchprotect.errors import InputRangeError
 
     level, _, value = text.partition("=")
@@ -116,7 +116,7 @@ def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.M
 
 def _print_verdicts(found: "Report") -> None:
     from torchprotect.attacks import Level
-    from torchprotect.audit._words import title
+    from torchprotect.audit.report.words import title
 
     for level in Level:
         worst = found.worst(level)
@@ -154,7 +154,7 @@ def _progress() -> Iterator["Progress | None"]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from torchprotect.audit._words import title
+    from torchprotect.audit.report.words import title
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchprotect._lock import SharedDescriptor
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
-from torchprotect.data._lock import SharedDescriptor
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._stored import read_shard
 from torchprotect.data.engines import local

@@ -14,10 +14,10 @@ from torch import nn
 from torchprotect._files import make_folder, require_local
 from torchprotect._inputs import require_int
 from torchprotect._json import canonical
+from torchprotect._lock import lock_folder
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob, perturbing, sample_id, steps
-from torchprotect.data._lock import lock_folder
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, Run, keyed_order
 from torchprotect.data.sources import Sample, Source, as_source

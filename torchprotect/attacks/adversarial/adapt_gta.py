@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.attacks._inputs import require_count, require_labelled, require_pictures
-from torchprotect.attacks._result import AttackResult, Level
 from torchprotect.attacks.adversarial.train_and_watch import peak_and_last
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError, ModelError
 from torchprotect.models.gta import GTANetworks
 from torchprotect.training import device_of, eval_mode, evaluate

@@ -16,27 +16,9 @@ from torchprotect.attacks._inputs import (
     require_every_class,
     require_labelled,
 )
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import CorrespondenceResult, Level
 from torchprotect.errors import InputRangeError
 from torchprotect.training import device_of, predict
-
-
-@dataclass(frozen=True, eq=False)
-class CorrespondenceResult(AttackResult):
-    """A guess at the classes that the images of each class were led to.
-
-    Attributes:
-        guesses: int64 ``[classes, targets]``.
-        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
-            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
-        ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
-        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
-    """
-
-    guesses: Tensor
-    scores: Tensor
-    ranking: Tensor
-    margins: Tensor
 
 
 @dataclass(frozen=True, eq=False)

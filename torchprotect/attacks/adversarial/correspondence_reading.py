@@ -4,28 +4,14 @@ Both readings are hypotheses of this package, not of a paper: they rest on pertu
 networks. A class is never taken for its own target.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
-from torchprotect.attacks._result import Level
-from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult, margin, rank
+from torchprotect.attacks.adversarial.correspondence import margin, rank
+from torchprotect.attacks.results import Level, ReadingResult
 from torchprotect.errors import InputRangeError, InputShapeError
 from torchprotect.training import predict
-
-
-@dataclass(frozen=True, eq=False)
-class ReadingResult(CorrespondenceResult):
-    """What a reading found; ``targets`` guesses are the first ones of the ranking.
-
-    Attributes:
-        confusion: float64 ``[classes, classes]``, row: the label, column: the share of its images that the classifier
-            gives each class.
-    """
-
-    confusion: Tensor
 
 
 def read_correspondence_from_victim(

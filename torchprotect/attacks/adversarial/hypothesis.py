@@ -17,7 +17,7 @@ from torchprotect.attacks._inputs import (
     require_direction,
     require_labelled,
 )
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 from torchprotect.training import device_of, predict
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import require_classes, require_count, require_labelled, require_pictures
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError
 
 _RANK = 1e-5  # directions with less than this part of the largest singular value are rounding errors

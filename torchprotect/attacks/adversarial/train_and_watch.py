@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchprotect.adversarial import PGDSettings
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import generator_on, require_count, require_direction, require_labelled
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.training import Batches, device_of, eval_mode, evaluate, fit, require_repeatable, scores_of
 
 

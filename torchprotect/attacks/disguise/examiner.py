@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from torchprotect import training
 from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes, require_count
-from torchprotect.attacks._result import ClassGuesses, Level
-from torchprotect.attacks.disguise._inputs import require_grey_levels, require_images
+from torchprotect.attacks._inputs import require_classes, require_count, require_grey_levels, require_images
+from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import predict

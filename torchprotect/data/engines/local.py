@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from torchprotect.data._lock import SharedDescriptor
+from torchprotect._lock import SharedDescriptor
 from torchprotect.data._repeatable import one_thread
 from torchprotect.data.manifest import ShardReport
 from torchprotect.errors import ExportError

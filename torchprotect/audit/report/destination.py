@@ -1,0 +1,55 @@
+"""Where a report may be written: neither into the export it is about, nor over a file that no audit wrote."""
+
+import os
+from pathlib import Path
+
+from torchprotect._files import read_regular
+from torchprotect._json import parse
+from torchprotect.audit.report.report import FORMAT, LARGEST
+from torchprotect.data.manifest import MANIFEST
+from torchprotect.errors import ExportError
+
+
+def require_destination(page: Path, export: Path | None) -> None:
+    """Check, before the work begins, that neither the page nor the JSON beside it destroys anything.
+
+    A page is taken for an audit's own where the JSON beside it is: an audit writes that first.
+
+    Args:
+        page: to be written.
+        export: folder of the export, if there is one; what is none is refused when it is opened.
+
+    Raises:
+        ExportError: it is no page, there is no such folder, the folder is the export's, or a file is in the way.
+    """
+    if page.suffix not in (".html", ".htm"):
+        raise ExportError(f"the report is a page: give it a name that ends in .html, not {page.name}")
+    if not page.parent.is_dir():
+        raise ExportError(f"the folder to write {page} into does not exist")
+    if export is not None and (export / MANIFEST).is_file() and _lies_in(page.parent, export):
+        raise ExportError(
+            f"{page} lies inside the export {export}, which is to be handed on and holds no other files: write the "
+            "report somewhere else"
+        )
+    document = page.with_suffix(".json")
+    if os.path.lexists(document) and not _is_report(document):
+        raise ExportError(f"{document} would be written beside the page, but it is there and no audit wrote it: {_DO}")
+    if os.path.lexists(page) and not os.path.lexists(document):
+        raise ExportError(f"{page} is there without the {document.name} of an audit beside it: {_DO}")
+
+
+_DO = "give the report another name, or move the file away"
+
+
+def _lies_in(folder: Path, export: Path) -> bool:
+    """Compare files, not names: links, and file systems that take upper for lower case, give a folder several."""
+    resolved = folder.resolve()
+    return any(each.samefile(export) for each in (resolved, *resolved.parents))
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        document = parse(read_regular(path, LARGEST, ExportError))
+    except (OSError, ValueError, ExportError):
+        return False
+    return isinstance(document, dict) and document.get("format") == FORMAT

@@ -1,0 +1,158 @@
+"""What one attack found: numbers with their chance level and upper bound, and what to show of it."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torchprotect.attacks import Level
+from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.protocol import Finds
+
+_COUNTED = ("class", "picture", "identity", "use")
+"""What counts for a level's leakage. A part of a key does no harm by itself, nor do distances: what they open is
+measured by the attacks that use them."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: the headline measure of an attack with so many known pairs."""
+
+    pairs: int
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image, for a person to look at: PNG files of the plain, the disguised and the rebuilt one.
+
+    Attributes:
+        rank: ``worst``, ``median`` or ``best`` for the attacker.
+        plain: as the owner has it.
+        disguised: as it was released.
+        rebuilt: as the attack gives it.
+    """
+
+    rank: str
+    plain: bytes
+    disguised: bytes
+    rebuilt: bytes
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an attack achieved.
+
+    Attributes:
+        attack: name of the attack.
+        level: what the attacker knows.
+        leaks: what it gives away.
+        measures: numbers; the one that leaks most is the headline.
+        pairs: known pairs it was given, of the headline.
+        curve: the headline measure for other numbers of pairs too; the headline is its best point.
+        examples: pictures, worst to best.
+        facts: statistics that have no scale, such as of duplicates.
+        cost: of the attack, by its own count.
+        settings: its options.
+        seconds: it took.
+        note: what to know when reading it.
+    """
+
+    attack: str
+    level: Level
+    leaks: Finds
+    measures: tuple[Measure, ...] = ()
+    pairs: int | None = None
+    curve: tuple[Point, ...] = ()
+    examples: tuple[Example, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    note: str = ""
+
+    @property
+    def headline(self) -> Measure | None:
+        """The measure that leaks most; the first one where none has a leakage."""
+        return headline(self.measures)
+
+    @property
+    def leakage(self) -> float | None:
+        """Leakage of the headline."""
+        return self.headline.leakage if self.headline else None
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts for the leakage of its level: it is about images, and has a scale."""
+        return self.leaks in _COUNTED and self.leakage is not None
+
+    @property
+    def without_scale(self) -> bool:
+        """Whether it would count, but models on plain images do no better than guessing."""
+        return self.leaks in _COUNTED and self.leakage is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding for JSON, without pictures."""
+        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        top = self.headline.to_dict() if self.headline else dict.fromkeys(Measure("", 0, 0, 0).to_dict())
+        return {
+            **{name: getattr(self, name) for name in told},
+            "level": self.level.value,
+            "counted": self.counted,
+            **top,
+            "measures": [each.to_dict() for each in self.measures],
+            "curve": [{"pairs": point.pairs, **point.measure.to_dict()} for point in self.curve],
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Finding":
+        """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
+        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        return cls(
+            **{name: fields[name] for name in kept},
+            level=Level(fields["level"]),
+            measures=tuple(map(Measure.from_dict, fields["measures"])),
+            curve=tuple(Point(each["pairs"], Measure.from_dict(each)) for each in fields["curve"]),
+            examples=tuple(_example(each) for each in fields.get("examples", ())),
+        )
+
+    def with_pictures(self) -> dict[str, Any]:
+        """Return :meth:`to_dict` and the pictures in base64."""
+        names = ("plain", "disguised", "rebuilt")
+        coded = [
+            {"rank": each.rank, **{name: base64.b64encode(getattr(each, name)).decode() for name in names}}
+            for each in self.examples
+        ]
+        return {**self.to_dict(), "examples": coded}
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """An attack that was not run, and why."""
+
+    attack: str
+    level: Level
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return {"attack": self.attack, "level": self.level.value, "reason": self.reason}
+
+
+def headline(measures: tuple[Measure, ...]) -> Measure | None:
+    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks."""
+    scaled = [each for each in measures if each.leakage is not None]
+    if not scaled:
+        return measures[0] if measures else None
+    return max(scaled, key=lambda each: (each.leakage or 0.0, each.about != "class"))
+
+
+def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
+    """Return the number of known pairs whose headline leaks most, the least of equals; the last one without leakage."""
+    leakages = {pairs: top.leakage for pairs, measures in curve.items() if (top := headline(measures)) is not None}
+    scaled = {pairs: leakage for pairs, leakage in leakages.items() if leakage is not None}
+    return max(scaled, key=scaled.__getitem__) if scaled else max(curve)
+
+
+def _example(fields: dict[str, str]) -> Example:
+    return Example(fields["rank"], *(base64.b64decode(fields[name]) for name in ("plain", "disguised", "rebuilt")))

@@ -1,0 +1,121 @@
+"""The report as one page: everything is in it, nothing is fetched."""
+
+import base64
+import importlib.util
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchprotect.attacks import Level
+from torchprotect.audit.report import words
+from torchprotect.audit.report.finding import Example, Finding
+from torchprotect.audit.report.statement import MEANING, STATEMENT
+from torchprotect.audit.report.utility import mean_and_deviation
+from torchprotect.errors import ExportError
+
+if TYPE_CHECKING:
+    from torchprotect.audit.report.report import Report
+
+_TEMPLATE = "report.html.j2"
+
+
+def require_page_tools() -> None:
+    """Check, before the work begins, that a page can be drawn.
+
+    Raises:
+        ExportError: the extra is missing.
+    """
+    missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"a report needs {' and '.join(missing)}: run pip install {' '.join(missing)}, or, in a checkout of "
+            'torchprotect, pip install ".[audit]"'
+        )
+
+
+def render(report: "Report") -> str:
+    """Return the page as HTML. All text from outside is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": words.percent, "spaced": words.spaced}
+    return environment.get_template(_TEMPLATE).render(_context(report))
+
+
+def _context(report: "Report") -> dict[str, Any]:
+    about = [each for each in report.findings if each.leaks in ("equality", "metadata")]
+    attacks = sorted((each for each in report.findings if each not in about), key=lambda each: each.level.value)
+    curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
+    return {
+        "words": words,
+        "facts": report.facts,
+        "levels": [_level(report, level) for level in Level],
+        "attacks": attacks,
+        "pictures": [(each, _rows(each)) for each in attacks if each.examples],
+        "curves": _draw(curves),
+        "utility": report.utility,
+        "trained": _trained(report),
+        "kept": _kept(report),
+        "equality": [each for each in about if each.leaks == "equality"],
+        "metadata": [each for each in about if each.leaks == "metadata"],
+        "not_run": report.not_run,
+        "meaning": MEANING,
+        "statement": STATEMENT,
+    }
+
+
+def _level(report: "Report", level: Level) -> dict[str, Any]:
+    worst = report.worst(level)
+    return {
+        "name": level.value,
+        "knows": words.KNOWS[level],
+        "worst": worst,
+        "leakage": worst.leakage if worst is not None else None,
+        "measured": report.measured(level),
+        "verdict": report.verdict(level),
+    }
+
+
+def _draw(curves: list[Finding]) -> str | None:
+    from torchprotect.audit.report.figures import draw_curves
+
+    return draw_curves(curves) if curves else None
+
+
+def _trained(report: "Report") -> list[tuple[str, dict[str, float]]]:
+    """Return the utility's lines: what was trained and tested on, mean and deviation."""
+    found = report.utility
+    if found is None:
+        return []
+    clean, attacked = (f"{report.facts['split'][name]:,}" for name in ("clean", "attacked"))
+    lines = [
+        (f"trained on plain images, tested on {clean} plain ones", mean_and_deviation(found.plain)),
+        (f"trained on disguised images, tested on {attacked} disguised ones", mean_and_deviation(found.disguised)),
+        (f"trained on disguised images, tested on {attacked} plain ones", mean_and_deviation(found.crossed)),
+    ]
+    return [(name, values) for name, values in lines if values is not None]
+
+
+def _kept(report: "Report") -> float | None:
+    """Return where the accuracy on disguised images lies between chance and plain images."""
+    found = report.utility
+    plain, disguised = (None, None) if found is None else map(mean_and_deviation, (found.plain, found.disguised))
+    if found is None or found.chance is None or plain is None or disguised is None:
+        return None
+    if not plain["mean"] > found.chance:
+        return None
+    return min(1.0, max(0.0, (disguised["mean"] - found.chance) / (plain["mean"] - found.chance)))
+
+
+def _rows(finding: Finding) -> list[tuple[str, list[dict[str, str]]]]:
+    """Return the pictures of an attack by rank."""
+    grouped = groupby(finding.examples, key=lambda each: each.rank)
+    return [(rank, [_uris(each) for each in some]) for rank, some in grouped]
+
+
+def _uris(example: Example) -> dict[str, str]:
+    kinds = {"plain": example.plain, "disguised": example.disguised, "rebuilt": example.rebuilt}
+    return {kind: "data:image/png;base64," + base64.b64encode(content).decode() for kind, content in kinds.items()}

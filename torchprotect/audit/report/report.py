@@ -1,0 +1,140 @@
+"""The report: findings with everything that is needed to read them, as JSON."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torchprotect._files import atomic_file, read_regular
+from torchprotect._json import parse
+from torchprotect.attacks import Level
+from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.page import render, require_page_tools
+from torchprotect.audit.report.statement import MEANING, STATEMENT
+from torchprotect.audit.report.utility import Utility
+from torchprotect.audit.report.words import percent
+from torchprotect.errors import InputRangeError, VerificationError
+
+FORMAT, VERSION = "torchprotect-audit", 2
+LARGEST = 1 << 28  # bytes of a report
+_OWNER_ONLY = 0o600  # a page may show plain images
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found.
+
+    Attributes:
+        findings: of every attack that ran.
+        not_run: every other attack, and why.
+        utility: accuracies of trained networks; ``None`` where there were no labels.
+        facts: ``data``, ``disguise``, ``environment``, ``settings``, ``split``, ``started`` and ``seconds``.
+    """
+
+    findings: tuple[Finding, ...]
+    not_run: tuple[NotRun, ...]
+    utility: Utility | None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, level: Level | str) -> list[Finding]:
+        """Return what counts for a level: findings about images at it and below, with the most leakage first."""
+        name = level_of(level).value
+        known = [each for each in self.findings if each.counted and each.level.value <= name]
+        return sorted(known, key=lambda each: -(each.leakage or 0.0))
+
+    def worst(self, level: Level | str) -> Finding | None:
+        """Return the finding that leaks most to an attacker of a level, who can do whatever lower levels can."""
+        return next(iter(self.at(level)), None)
+
+    def leakage(self, level: Level | str) -> float | None:
+        """Return the leakage of the worst finding at a level and below, 0..1; ``None`` if no attack was measured."""
+        worst = self.worst(level)
+        return None if worst is None else worst.leakage
+
+    def measured(self, level: Level | str) -> bool:
+        """Say whether an attack of this very level was measured."""
+        return any(each.counted and each.level is level_of(level) for each in self.findings)
+
+    def verdict(self, level: Level | str) -> str:
+        """Return the one sentence that may be said of a level."""
+        level = level_of(level)
+        worst = self.worst(level)
+        if worst is None or worst.leakage is None:
+            return f"No attack in this list was measured at {level.value}."
+        below = "" if self.measured(level) else f" No attack of this very level was measured; {worst.level.value} is."
+        return f"No attack in this list exceeded {percent(worst.leakage)} at level {level.value}.{below}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON: no pixels, no key material."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            **self.facts,
+            "levels": {level.value: self._level(level) for level in Level},
+            "utility": None if self.utility is None else self.utility.to_dict(),
+            "findings": [each.to_dict() for each in self.findings],
+            "not_run": [each.to_dict() for each in self.not_run],
+            "meaning": MEANING,
+            "statement": STATEMENT,
+        }
+
+    def _level(self, level: Level) -> dict[str, Any]:
+        worst = self.worst(level)
+        return {
+            "leakage": None if worst is None else worst.leakage,
+            "attack": None if worst is None else worst.attack,
+            "measured": self.measured(level),
+            "verdict": self.verdict(level),
+        }
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON for its owner only, to a temporary name that is renamed."""
+        _write(Path(path), self.to_json() + "\n")
+
+    def write_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page for its owner only, to a temporary name that is renamed: it may show plain images.
+
+        Raises:
+            ExportError: the extra ``audit`` is missing.
+        """
+        require_page_tools()
+        _write(Path(path), render(self))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "Report":
+        """Read a report from its JSON; pictures are not in it.
+
+        Raises:
+            VerificationError: it is no report of this version.
+        """
+        try:
+            document = parse(read_regular(Path(path), LARGEST, VerificationError))
+            if document["format"] != FORMAT or document["version"] != VERSION:
+                raise VerificationError(f"{path} is no audit report of version {VERSION}; run the audit again")
+            names = ("data", "disguise", "environment", "settings", "split", "started", "seconds")
+            return cls(
+                tuple(map(Finding.from_dict, document["findings"])),
+                tuple(NotRun(each["attack"], Level(each["level"]), each["reason"]) for each in document["not_run"]),
+                None if document["utility"] is None else Utility.from_dict(document["utility"]),
+                {name: document[name] for name in names},
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise VerificationError(f"{path} is no audit report, or it is damaged") from error
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path, mode=_OWNER_ONLY) as file:
+        file.write(text.encode())
+
+
+def level_of(level: Level | str) -> Level:
+    """Return a level by its name, ``L0`` to ``L4``."""
+    try:
+        return level if isinstance(level, Level) else Level(level)
+    except ValueError:
+        raise InputRangeError(f"a level is one of {', '.join(each.value for each in Level)}, not {level!r}") from None

@@ -1,0 +1,44 @@
+"""What the images are still good for: accuracies of networks trained on disguised images, beside plain ones."""
+
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Accuracies on images that were not trained on, one for each training.
+
+    Attributes:
+        plain: trained and tested on plain images.
+        disguised: trained and tested on disguised ones, by the labels as written.
+        crossed: trained on disguised images, tested on plain ones: what the release teaches about natural images.
+        chance: share of the most frequent class in the disguised test images.
+        trained: images each network was trained on, plain and disguised ones alike.
+        tested: disguised images it was tested on.
+    """
+
+    plain: tuple[float, ...]
+    disguised: tuple[float, ...]
+    crossed: tuple[float, ...]
+    chance: float | None
+    trained: int
+    tested: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, means and deviations for JSON."""
+        kinds = ("plain", "disguised", "crossed")
+        return {**asdict(self), "summary": {kind: mean_and_deviation(getattr(self, kind)) for kind in kinds}}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Utility":
+        """Rebuild it from :meth:`to_dict`."""
+        plain, disguised, crossed = (tuple(fields[kind]) for kind in ("plain", "disguised", "crossed"))
+        return cls(plain, disguised, crossed, fields["chance"], fields["trained"], fields["tested"])
+
+
+def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
+    """Return mean and standard deviation; ``None`` of nothing."""
+    if not values:
+        return None
+    return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}

@@ -1,0 +1,146 @@
+"""What levels, attacks and numbers are called on the page and in the terminal."""
+
+import math
+
+from torchprotect.attacks import Level
+from torchprotect.attacks.measures import Measure, Unit
+
+KNOWS = {
+    Level.CIPHERTEXT_ONLY: "has the disguised images alone",
+    Level.PUBLIC_DATA: "also has plain images of the same kind, with labels, and the algorithm",
+    Level.KNOWN_PAIRS: "also has known pairs of a plain and its disguised image",
+    Level.CHOSEN_PLAINTEXT: "also gets images of their choice disguised",
+    Level.PARTIAL_KEY: "also has a part of the key",
+}
+
+_NOTHING = "\u2013"
+
+NO_SCALE = "no scale: models on plain images do no better than guessing; give more images"
+
+LEAKS = {
+    "class": "the class",
+    "picture": "the picture",
+    "identity": "which image it is",
+    "key": "a part of the key",
+    "distances": "which images are alike",
+    "equality": "what is equal",
+    "metadata": "what stands beside",
+}
+
+ATTACKS = {
+    "duplicate_statistics": ("Duplicates", "counts images and cipher units that repeat"),
+    "metadata_scan": ("Metadata", "reads names, order, sizes, times and whatever else stands beside the pixels"),
+    "jigsaw_attack": ("Jigsaw", "puts blocks together by what fits at their edges"),
+    "DNNExaminer": (
+        "Direct re-identification",
+        "a network that knows plain images looks at disguised ones as they are",
+    ),
+    "recover_permutation_from_statistics": ("Order from statistics", "matches blocks with places by public images"),
+    "row_energy_attack": ("Row energies", "guesses the class from the norms of block rows, which rotations keep"),
+    "silhouette_attack": ("Silhouettes", "guesses the class from where cipher units repeat"),
+    "linkage_attack": ("Linkage", "finds the disguised version of a known image"),
+    "recover_permutation": ("Order from pairs", "matches blocks with places by known pairs"),
+    "codebook_attack": ("Codebook", "looks cipher units up in a dictionary made of known pairs"),
+    "regression_attack": ("Regression", "fits a linear way back to known pairs"),
+    "ridge_reidentification": (
+        "Ridge re-identification",
+        "fits plain to scrambled images by known pairs, and looks known ones up",
+    ),
+    "ridge_reidentification (embeddings)": (
+        "Ridge re-identification, with the encoder",
+        "the same with embeddings of plain images, for whoever can load the encoder",
+    ),
+    "distance_correlation": ("Distances", "tells how far distances between plain images survive"),
+    "distance_correlation (embeddings)": (
+        "Distances, with the encoder",
+        "tells how far distances between embeddings survive",
+    ),
+    "label_probe": ("Label probe", "learns classes from a few labelled scrambled images"),
+    "autoencoder_attack": ("Autoencoder", "trains a network on known pairs to draw the plain image"),
+    "reconstruction_attack": (
+        "Learned inversion",
+        "fits all pixels to known pairs, then a U-Net that corrects what comes out",
+    ),
+}
+
+
+_FACTS = {
+    "image_groups": "groups of equal images",
+    "image_share": "images that equal another one",
+    "unit_share": "units that repeat at their place",
+    "unit_share_by_position": "the same, place by place",
+    "background_share": "units that are the most frequent at their place",
+    "hit_rate": "units in the book",
+    "hit_rate_non_constant": "units in the book, without even ones",
+    "rank_least": "least rank",
+    "rank_most": "largest rank",
+}
+
+_LONG = 12
+
+
+def title(attack: str) -> str:
+    """Return what an attack is called."""
+    return ATTACKS[attack][0] if attack in ATTACKS else attack
+
+
+def about(attack: str) -> str:
+    """Return what an attack does, in half a sentence."""
+    return ATTACKS[attack][1] if attack in ATTACKS else ""
+
+
+def percent(value: float | None) -> str:
+    """Return a share for people."""
+    return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}".replace("%", " %")
+
+
+def number(value: float | None, unit: Unit) -> str:
+    """Return a number with its unit for people."""
+    if value is None or math.isnan(value):
+        return _NOTHING
+    if unit == "share":
+        return percent(value)
+    return f"{value:.1f} dB" if unit == "dB" else f"{value:.2f}"
+
+
+def interval(measure: Measure) -> str:
+    """Return the 95 % interval of a measure for people."""
+    if math.isnan(measure.low) and math.isnan(measure.high):
+        return _NOTHING
+    return f"{number(measure.low, measure.unit)} to {number(measure.high, measure.unit)}"
+
+
+def bound(measure: Measure) -> str:
+    """Return what is reached on plain images, for people."""
+    if measure.unit == "dB":
+        return "\u221e dB"  # of an image compared with itself
+    return number(measure.upper, measure.unit)
+
+
+def leakage_interval(measure: Measure) -> str:
+    """Return where the ends of the 95 % interval lie between chance and plain images, for people."""
+    if measure.leakage_low is None or measure.leakage_high is None:
+        return ""
+    return f"{percent(measure.leakage_low)} to {percent(measure.leakage_high)}"
+
+
+def spaced(name: str) -> str:
+    """Return a field's name in words."""
+    return _FACTS.get(name, name.replace("_", " "))
+
+
+def shown(name: str, value: object) -> str:
+    """Return a fact for people, by its name and kind."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return percent(value) if {"share", "rate"} & set(name.split("_")) else f"{value:,.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list) and len(value) > _LONG:
+        return f"{shown(name, min(value))} to {shown(name, max(value))}"
+    if isinstance(value, list):
+        return (" x " if name.endswith("size") else ", ").join(shown(name, each) for each in value)
+    return str(value)
