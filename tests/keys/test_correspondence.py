@@ -221,7 +221,7 @@ class TestOf:
 
     @pytest.mark.parametrize("labels", [torch.tensor([1.0]), torch.tensor([True])])
     def test_wrong_type(self, labels):
-        with pytest.raises(InputTypeError, match="whole numbers"):
+        with pytest.raises(InputTypeError, match="labels must be integers"):
             CorrespondenceKey.preset("mri").of(labels)
 
     def test_what_comes_out_is_what_the_engine_takes(self):
