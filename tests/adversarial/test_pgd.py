@@ -182,8 +182,8 @@ class TestRandomStart:
         away = (seen[0] - images).flatten(1)
         radius = away.norm(dim=1)
         assert float(radius.max()) <= 0.25 + 1e-6
-        share = float((radius < 0.125).double().mean())  # a quarter of a disc lies within half its radius
-        assert abs(share - 0.25) < 0.04
+        weight = float((radius < 0.125).double().mean())  # a quarter of a disc lies within half its radius
+        assert abs(weight - 0.25) < 0.04
         assert float(away.mean(0).abs().max()) < 0.01
 
     def test_in_bounds_at_the_edge(self):

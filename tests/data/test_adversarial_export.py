@@ -36,7 +36,7 @@ class Tiny(nn.Module):
 
 
 KEY = keys.CorrespondenceKey.generate(classes=10, targets=2)
-PASTE = keys.CorrespondenceKey.generate(classes=10, targets=2, way="cutmix")
+PASTE = keys.CorrespondenceKey.generate(classes=10, targets=2, mix_mode="cutmix")
 BUNDLE = keys.KeyBundle(KEY, None, keys.LabelKey.generate(classes=10))
 SETTINGS = {"eps": 0.5, "step_size": 0.2, "steps": 3, "batch_size": 3}
 
