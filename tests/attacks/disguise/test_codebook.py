@@ -154,6 +154,22 @@ def test_an_order_that_is_not_given_is_recovered_from_the_pairs():
     assert bool((found.images == target)[found.known].all())
 
 
+@pytest.mark.parametrize("key_channels", [None, 2])
+def test_a_secret_that_all_positions_share(key_channels):
+    """It is as if each block were an image of its own; all together fill one dictionary."""
+    plain, target = pictures(3, 0, 2, 3), pictures(20, 1, 2, 3)
+    given = plain, 255 - plain, 255 - target
+    apart = [torch.cat([each[:, :, rows, columns] for rows, columns in block_slices(SIZE, BLOCK)]) for each in given]
+    pooled = codebook_attack(*given, scheme=aes_scheme(BLOCK, shared=True, channels=key_channels))
+    expected = codebook_attack(*apart, scheme=aes_scheme(BLOCK, channels=key_channels))
+    for found, blocks in ((pooled.images, expected.images), (pooled.known, expected.known)):
+        for (rows, columns), block in zip(block_slices(SIZE, BLOCK), blocks.split(20), strict=True):
+            assert torch.equal(found[:, :, rows, columns], block)
+    assert rates_of(pooled) == rates_of(expected)
+    assert pooled.hit_rate > codebook_attack(*given, scheme=aes_scheme(BLOCK, channels=key_channels)).hit_rate
+    assert pooled.cost["entries"] == expected.cost["entries"]
+
+
 def test_floating_point_plain_images():
     key, plain, target = aes(), pictures(3, 0), pictures(20, 1)
     given = functional.aes_ecb_disguise(plain, key), functional.aes_ecb_disguise(target, key)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from disguised_shapes import (
+    BLOCK,
     SCHEMES,
     aes,
     aes_scheme,
@@ -18,13 +19,13 @@ from disguised_shapes import (
 )
 from support import make_image
 
-from torchprotect import data, functional
+from torchprotect import data, functional, keys, transforms
 from torchprotect.attacks import Level, Scheme, linkage_attack, score_linkage
 from torchprotect.attacks.disguise import _neighbours
 from torchprotect.attacks.disguise._assignment import assign, margins
-from torchprotect.attacks.disguise._neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
 
@@ -50,7 +51,7 @@ def test_nearest_is_what_sorting_all_distances_gives(device):
 def test_nearest_is_the_same_in_parts(monkeypatch):
     queries, candidates = (make_image(40, 9, seed=seed).float() for seed in (1, 2))
     whole = nearest(queries, candidates, 3)
-    monkeypatch.setattr("torchprotect.attacks.disguise._neighbours._NUMBERS_AT_ONCE", 200)
+    monkeypatch.setattr("torchprotect.attacks.neighbours._NUMBERS_AT_ONCE", 200)
     for one, other in zip(whole, nearest(queries, candidates, 3)):
         torch.testing.assert_close(one, other)
     assert nearest(candidates, candidates, 1)[1].eq(0).all()  # no rounding: equal is at distance 0
@@ -298,3 +299,43 @@ def test_fashion_mnist_is_linked_through_noise(real, matrix, least):
     scheme = rmt_scheme((7, 7), noise=100, matrix=matrix, permuted=True)
     result = linkage_attack(images, disguised, scheme=scheme, k=1)
     assert share(result.guesses[:, 0], torch.arange(1000)) > least
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("of_key", "noise"),
+    [
+        ({}, 0),
+        ({"side": "left"}, 0),
+        ({"matrix": "gaussian"}, 0),
+        ({}, 50),
+        ({"matrix": "gaussian", "side": "left"}, 50),
+    ],
+    ids=str,
+)
+def test_told_the_scheme_alone_linkage_finds_real_images_under_random_matrices(real, name, of_key, noise):
+    images, size = real_images(real, name)
+    places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    key = keys.RMTKey.generate(image_size=size, block_size=BLOCK, **of_key)
+    disguise = transforms.RMTDisguise(key, permutation=random_order(BLOCK, size), noise=noise)
+    result = linkage_attack(images, disguise(images[places]), scheme=Scheme.of(disguise.describe()), k=1)
+    assert share(result.guesses[:, 0], places.argsort()) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("mnist", 0.9, 1), ("fashion-mnist", 0.5, 0.65), ("cifar10", 0.02, 0.1)]
+)
+def test_told_the_scheme_alone_linkage_finds_real_images_under_aes(real, name, low, high):
+    images, size = real_images(real, name)
+    places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    key = keys.AESKey.generate(image_size=size, block_size=BLOCK)
+    disguise = transforms.AESECBDisguise(key, permutation=random_order(BLOCK, size))
+    result = linkage_attack(images, disguise(images[places]), scheme=Scheme.of(disguise.describe()), k=1)
+    assert low <= share(result.guesses[:, 0], places.argsort()) <= high
+
+
+def real_images(root, name):
+    """Return 400 images and their size."""
+    shards = str(root / "cifar10" / "test-000000.tar.gz")
+    images = bulk(data.open_source(shards if name == "cifar10" else f"{name}:{root}"), 400)
+    return images, (images.shape[-2], images.shape[-1])

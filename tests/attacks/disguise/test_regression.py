@@ -107,6 +107,33 @@ def test_permuted_blocks():
         assert rmse(result.images, target) < 0.1
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("key_channels", [None, 2])
+def test_a_secret_that_all_positions_share(side, key_channels):
+    """It is as if each block were an image of its own: all together give the equations of one map."""
+    plain, target = pictures(2), pictures(5, seed=1)
+    block_key = keys.RMTKey.generate(image_size=BLOCK, block_size=BLOCK, side=side, channels=key_channels)
+
+    def blocks_of(images):
+        return torch.cat([images[:, :, rows, columns] for rows, columns in block_slices(SIZE, BLOCK)])
+
+    def whole_of(blocks, count):
+        images = torch.empty(count, 2, *SIZE)
+        for (rows, columns), block in zip(block_slices(SIZE, BLOCK), blocks.split(count), strict=True):
+            images[:, :, rows, columns] = block
+        return images
+
+    known, wanted = (disguise(blocks_of(each), block_key, 20, seed=n) for n, each in enumerate((plain, target)))
+    expected = regression_attack(
+        blocks_of(plain), known, wanted, scheme=rmt_scheme(BLOCK, side=side, channels=key_channels)
+    )
+    scheme = rmt_scheme(BLOCK, side=side, channels=key_channels, shared=True)
+    result = regression_attack(plain, whole_of(known, 2), whole_of(wanted, 5), scheme=scheme)
+    torch.testing.assert_close(result.images.float(), whole_of(expected.images, 5), rtol=0, atol=1)  # rounding
+    assert torch.equal(result.rank, expected.rank)
+    assert result.cost == {**expected.cost, "pairs": 2}
+
+
 def test_directions_that_no_pair_shows():
     """With one pair whose blocks are constant, grey levels are known to one direction: their mean."""
     plain, target = torch.full((1, 1, *SIZE), 100, dtype=torch.uint8), pictures(3, channels=1)

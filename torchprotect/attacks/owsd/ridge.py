@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.images import shrink
-from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks._inputs import require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.images import flat_pixels, shrink
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scores import ORIGINALS_FOUND
@@ -111,6 +111,7 @@ RIDGE = Attack(
     score=ORIGINALS_FOUND,
     needs=frozenset({Need.PAIRS, Need.KNOWN}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     least_pairs=3,
     note="without the encoder, which an attacker may well have: with it, embeddings take the place of pixels",
 )
@@ -125,6 +126,7 @@ RIDGE_OF_EMBEDDINGS = Attack(
     score=ORIGINALS_FOUND,
     needs=frozenset({Need.PAIRS, Need.KNOWN, Need.ENCODER}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     least_pairs=3,
     note="an attacker who can load the same encoder, such as a public one",
 )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.images import shrink
+from torchprotect.attacks._inputs import require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.images import flat_pixels, shrink
 from torchprotect.attacks.measures import Measure
-from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
 from torchprotect.attacks.results import AttackResult, Level, ReleasedImages
 from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.attacks.scores.truth import Score, Truth
@@ -95,10 +95,13 @@ def _measures(result: ReleasedImages, truth: Truth, features: Callable[[Tensor],
         ("correlation of the distances", found.pearson, shuffled.pearson),
     )
     measures = tuple(
-        Measure(name, value, math.nan, math.nan, chance, unit="correlation") for name, value, chance in correlations
+        Measure(name, value, math.nan, math.nan, chance, unit="correlation", about="distances")
+        for name, value, chance in correlations
     )
     near, count = found.neighbours, len(plain)
-    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count)
+    neighbours = Measure(
+        "same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count, about="distances"
+    )
     return *measures, neighbours
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_tensor
-from torchprotect.audit._identity import identities
-from torchprotect.audit._scheme import Scheme
+from torchprotect.attacks import Scheme
+from torchprotect.attacks.scores.identities import identities
 from torchprotect.errors import InputRangeError, InputShapeError
 
 LEAST_IMAGES = 20
@@ -81,6 +81,17 @@ class Evidence:
     def identities(self) -> Tensor:
         """Which plain images are the same one, equal pixel by pixel: int64 ``[M]`` on the CPU; empty without any."""
         return torch.empty(0, dtype=torch.int64) if self.plain is None else identities(self.plain)
+
+    @property
+    def paired(self) -> Tensor:
+        """The pairing.
+
+        Raises:
+            InputShapeError: it is not known.
+        """
+        if self.pairing is None:
+            raise InputShapeError("which plain image belongs to which disguised one is not known: give the key")
+        return self.pairing
 
     @property
     def duplicates(self) -> int:

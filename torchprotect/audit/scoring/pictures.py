@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from torchprotect.attacks import psnr
-from torchprotect.audit._bench import Bench
+from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import Example
 from torchprotect.audit.report.pictures import png
 
@@ -11,10 +11,16 @@ _EACH = 2
 _RANKS = ("worst", "median", "best")
 
 
-def examples(bench: Bench, images: Tensor, indices: Tensor) -> tuple[Example, ...]:
-    """Return the images that are least like the plain ones, two in the middle, and those that are most like them."""
+def examples(bench: Bench, images: Tensor) -> tuple[Example, ...]:
+    """Return the images that are least like the plain ones, two in the middle, and those that are most like them.
+
+    Args:
+        bench: with pairs.
+        images: rebuilt ones, of the first targets.
+    """
     if not bench.settings.pictures:
         return ()
+    indices = bench.targets[: len(images)]
     truth, disguised = bench.truth(indices), bench.disguised(indices)
     ranked, each = psnr(images, truth).argsort().tolist(), min(_EACH, len(images) // len(_RANKS))
     middle = (len(ranked) - each) // 2

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from torchprotect import data
-from torchprotect.audit._evidence import Evidence, tensor_digest
-from torchprotect.audit._scheme import read_scheme
+from torchprotect._inputs import require_int
+from torchprotect.attacks import Scheme
+from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.data import Source, manifest
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source
-from torchprotect.errors import InputRangeError, SourceError
+from torchprotect.errors import ExportError, ProtectError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
 
@@ -36,8 +37,7 @@ def open_evidence(
         VerificationError: it is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
-    if limit < 1:
-        raise InputRangeError(f"limit must be at least 1 image, not {limit}")
+    require_int("limit", limit, at_least=1)
     data.verify(out, key)
     folder = Path(out)
     document = manifest.read_manifest(folder)
@@ -54,7 +54,7 @@ def open_evidence(
         found = {"plain": images, "plain_labels": labels}
     return Evidence(
         disguised=written.images,
-        scheme=read_scheme(document["transform"]),
+        scheme=_scheme(document),
         labels=written.labels,
         **found,
         order=_order(key),
@@ -62,6 +62,13 @@ def open_evidence(
         folder=folder,
         about={**_about(document, folder, written, found), "hmac_checked": key is not None},
     )
+
+
+def _scheme(document: dict[str, Any]) -> Scheme:
+    try:
+        return Scheme.of(document)
+    except ProtectError as error:
+        raise ExportError(f"the manifest does not describe a disguise that can be audited: {error}") from error
 
 
 def _order(key: Key | None) -> Tensor | None:

@@ -4,30 +4,34 @@ import datetime
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from torchprotect._inputs import type_name
 from torchprotect._version import __version__
-from torchprotect.attacks import Level
-from torchprotect.audit import _facts
-from torchprotect.audit._absent import absent
-from torchprotect.audit._bench import Bench, usable_device
-from torchprotect.audit._checks import CHECKS, Check
-from torchprotect.audit._encoder import encoder_digest, require_encoder
-from torchprotect.audit._evidence import Evidence
-from torchprotect.audit._open import open_evidence
-from torchprotect.audit._settings import Settings
-from torchprotect.audit._store import Store
-from torchprotect.audit._utility import gather, trainings
+from torchprotect.attacks import ATTACKS, STANDARD_ATTACKS, Attack, Level
+from torchprotect.audit.bench import facts
+from torchprotect.audit.bench.bench import Bench, usable_device
+from torchprotect.audit.bench.settings import Settings
+from torchprotect.audit.bench.store import Store
+from torchprotect.audit.bench.trainings import gather, trainings
+from torchprotect.audit.evidence.encoder import encoder_digest, require_encoder
+from torchprotect.audit.evidence.evidence import Evidence
+from torchprotect.audit.evidence.opening import open_evidence
 from torchprotect.audit.report.destination import require_destination
 from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
-from torchprotect.errors import InputTypeError, ProtectError
+from torchprotect.audit.scoring.findings import run_attack
+from torchprotect.audit.scoring.missing import left_out
+from torchprotect.audit.scoring.reasons import reason_against
+from torchprotect.audit.scoring.truth import truth_of
+from torchprotect.errors import InputRangeError, InputTypeError, ProtectError
 from torchprotect.keys import Key
 
 Progress = Callable[[str, int, int], None]
@@ -40,6 +44,7 @@ def run(
     plain: Any = None,
     key: Key | None = None,
     encoder: nn.Module | None = None,
+    attacks: Sequence[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
     fast: bool = False,
     limit: int = 10_000,
@@ -59,6 +64,8 @@ def run(
         key: the key it was made with: it tells which plain image belongs to which disguised one.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
             it too. Another encoder shows less than there is to see.
+        attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
+            all but long trainings when ``None``.
         report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
             Only a report is written over. Nothing is written when ``None``.
         fast: a fifth of the work.
@@ -78,6 +85,8 @@ def run(
     """
     if isinstance(out, Evidence) and (plain is not None or key is not None):
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
+    wanted = STANDARD_ATTACKS if attacks is None else attacks
+    _require_attacks(wanted)
     path = None if report is None else Path(report)
     if path is not None:
         require_page_tools()
@@ -93,7 +102,7 @@ def run(
     with Store(None if path is None else _parts(path), _digest(bench)) as store:
         if not resume:
             store.clear()
-        done = _Audit(bench, store, progress or _show_nothing).finish(started, start)
+        done = _Audit(bench, wanted, store, progress or _show_nothing).finish(started, start)
         if path is not None:
             done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
             done.write_html(path)
@@ -104,54 +113,86 @@ def run(
 class _Audit:
     """One call of :func:`run`: parts that were finished before are taken from the store."""
 
-    def __init__(self, bench: Bench, store: Store, progress: Progress) -> None:
-        self._bench, self._store, self._progress = bench, store, progress
+    def __init__(self, bench: Bench, attacks: Sequence[Attack], store: Store, progress: Progress) -> None:
+        self._bench, self._attacks, self._store, self._progress = bench, attacks, store, progress
         self._trainings = trainings(bench)
-        self._total, self._done = len(self._trainings) + len(CHECKS), 0
+        self._truth = truth_of(bench)
+        self._total, self._done = len(self._trainings) + len(attacks), 0
 
     def finish(self, started: datetime.datetime, start: float) -> Report:
-        learned = {name: self._part(name, each.level, each.run) for name, each in self._trainings.items()}
-        ran = [self._check(check) for check in CHECKS]
+        learned = {name: self._part(name, each.level, each.run, self._store) for name, each in self._trainings.items()}
+        ran = [self._attack(attack) for attack in self._attacks]
         self._progress("done", self._total, self._total)
         bench = self._bench
-        facts = {
+        told = {
             "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
             "seconds": round(time.monotonic() - start, 1),
-            "environment": _facts.environment_facts(bench),
+            "environment": facts.environment_facts(bench),
             "settings": asdict(bench.settings),
-            "data": _facts.data_facts(bench.evidence),
-            "split": _facts.split_facts(bench),
-            "disguise": _facts.disguise_facts(bench.evidence),
+            "data": facts.data_facts(bench.evidence),
+            "split": facts.split_facts(bench),
+            "disguise": facts.disguise_facts(bench.evidence),
         }
         not_run = [each for each in (*learned.values(), *ran) if isinstance(each, NotRun)]
-        told = tuple(sorted(not_run + absent(bench.evidence.scheme), key=lambda each: each.level.value))
+        not_run += left_out(bench.evidence.scheme, self._attacks)
         trained = {name: each for name, each in learned.items() if not isinstance(each, NotRun)}
-        found = tuple(each for each in ran if isinstance(each, Finding))
-        return Report(found, told, gather(bench, trained), facts)
+        return Report(
+            tuple(each for each in ran if isinstance(each, Finding)),
+            tuple(sorted(not_run, key=lambda each: each.level.value)),
+            gather(bench, trained),
+            told,
+        )
 
-    def _check(self, check: Check) -> Finding | NotRun:
+    def _attack(self, attack: Attack) -> Finding | NotRun:
         try:
-            reason = check.reason(self._bench)
+            reason = reason_against(self._bench, attack)
         except ProtectError as error:
             reason = _refusal(error)
         if reason is not None:
             self._done += 1
-            return NotRun(check.name, check.level, reason)
-        part = self._part(check.name, check.level, lambda: check.timed(self._bench).with_pictures())
+            return NotRun(attack.name, attack.level, reason)
+        # what an attack of the user's own does may have changed since it was stored
+        store = self._store if attack in ATTACKS else _NO_STORE
+        part = self._part(attack.name, attack.level, partial(self._run, attack), store)
         return part if isinstance(part, NotRun) else Finding.from_dict(part)
 
-    def _part(self, name: str, level: Level, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | NotRun:
+    def _run(self, attack: Attack) -> dict[str, Any]:
+        return run_attack(self._bench, attack, self._truth).with_pictures()
+
+    def _part(
+        self, name: str, level: Level, work: Callable[[], dict[str, Any]], store: Store
+    ) -> dict[str, Any] | NotRun:
         """Take a part from the store, or do it; what it refuses is told, and ends nothing else."""
         self._progress(name, self._done, self._total)
         self._done += 1
-        found = self._store.load(name)
+        found = store.load(name)
         if found is None:
             try:
                 found = work()
             except ProtectError as error:
                 return NotRun(name, level, _refusal(error))
-            self._store.save(name, found)
+            store.save(name, found)
         return found
+
+
+_NO_STORE = Store(None, "")
+
+
+def _require_attacks(attacks: Sequence[Attack]) -> None:
+    """Check for attacks of different names.
+
+    Raises:
+        InputTypeError: one is something else.
+        InputRangeError: there are none, or two have one name.
+    """
+    for attack in attacks:
+        if not isinstance(attack, Attack):
+            raise InputTypeError(f"attacks must hold attacks.Attack objects, got {type_name(attack)}")
+    names = [attack.name for attack in attacks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputRangeError(f"attacks must have different names, but these come twice: {', '.join(twice)}")
+    if not attacks:
+        raise InputRangeError("attacks must hold at least one attack; leave it out for all that apply")
 
 
 def _refusal(error: ProtectError) -> str:

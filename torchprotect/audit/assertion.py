@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torchprotect.audit._evidence import Evidence
-from torchprotect.audit._run import run
+from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.report.report import Report, level_of
+from torchprotect.audit.run import run
 from torchprotect.errors import InputRangeError
 
 

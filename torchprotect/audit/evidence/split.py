@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.audit._evidence import Evidence
+from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.errors import InputRangeError
 
 _HELD_OUT = 5  # every fifth plain image, where pairs are not known
@@ -31,11 +31,6 @@ class Split:
     known: Tensor
     public: Tensor
     clean: Tensor
-
-    def places(self, indices: Tensor) -> Tensor:
-        """Return where attacked images stand in ``attacked``, and so their plain images in ``clean``."""
-        order = self.attacked.argsort()
-        return order[torch.searchsorted(self.attacked[order], indices)]
 
 
 def split(evidence: Evidence, seed: int) -> Split:

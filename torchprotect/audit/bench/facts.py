@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torchprotect import ops
 from torchprotect._version import __version__
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._evidence import Evidence
+from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.evidence.evidence import Evidence
 
 _RENAMED = (
     "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
@@ -48,7 +48,7 @@ def disguise_facts(evidence: Evidence) -> dict[str, Any]:
         "name": scheme.name,
         "block_size": None if scheme.block_size is None else list(scheme.block_size),
         "blocks_permuted": scheme.permuted,
-        "steps": list(scheme.described),
+        "steps": list(scheme.steps),
         "composed_with": list(scheme.other),
         "classes_renamed": None if evidence.pairing is None else evidence.label_map is not None,
         "key_fingerprint": evidence.about.get("key_fingerprint"),

@@ -8,7 +8,7 @@ import torch
 
 from torchprotect import attacks
 from torchprotect.attacks import Level
-from torchprotect.audit._bench import Bench
+from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.utility import Utility
 from torchprotect.errors import InputRangeError
 
@@ -65,14 +65,16 @@ def _train_plain(bench: Bench, number: int) -> Trained:
         raise InputRangeError("no public image is left to train on")
     if number == 0 and _images(bench) == min(bench.settings.train_images, known):
         return {"accuracy": bench.clean_accuracy}  # of the examiner, which is this very network
-    model = bench.train(number, *bench.public(_images(bench)))
+    indices = bench.split.public[: _images(bench)]
+    model = bench.train(number, bench.plain(indices), bench.plain_labels(indices))
     clean = bench.split.clean
     return {"accuracy": attacks.score_classes(model.predict(bench.plain(clean)), bench.plain_labels(clean)).accuracy}
 
 
 def _train_disguised(bench: Bench, number: int) -> Trained:
     evidence = bench.evidence
-    assert evidence.labels is not None  # noqa: S101 - asked for above
+    if evidence.labels is None:
+        raise InputRangeError("the export has no labels to train on")
     home = evidence.labels.device
     others, attacked = (each.to(home) for each in (bench.split.others, bench.split.attacked))
     others = others[: _images(bench)]

@@ -3,11 +3,14 @@
 import hashlib
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from torchprotect.audit._evidence import Evidence, tensor_digest
+from torchprotect import functional as F
+from torchprotect.attacks.scores.identities import pixel_digests
+from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.errors import InputTypeError
-from torchprotect.transforms._model import model_digest
+from torchprotect.training import model_digest
 
 SCRAMBLING = "OWSDScramble"
 """The one disguise that has an encoder."""
@@ -34,9 +37,27 @@ def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ModelError: the encoder is in training mode, cannot take the images, or returns something else.
     """
-    from torchprotect.owsd._embed import embed  # when it is used: the room also has databases and a network client
+    return F.embed(images, encoder).to(images.device)
 
-    return embed(encoder, images).to(images.device)
+
+class Embedder:
+    """An encoder that embeds each plain image once.
+
+    Args:
+        encoder: in eval mode.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        self._encoder, self._made = encoder, dict[bytes, Tensor]()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return embeddings of plain images ``[N, C, H, W]``, float32 ``[N, E]``."""
+        digests = pixel_digests(images)
+        missing = {each: index for index, each in enumerate(digests) if each not in self._made}
+        if missing:
+            made = embeddings_of(self._encoder, images[list(missing.values())])
+            self._made |= dict(zip(missing, made, strict=True))
+        return torch.stack([self._made[each] for each in digests])
 
 
 def encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
