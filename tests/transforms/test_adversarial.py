@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from nets import Tiny
 from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch import nn
 from torch.utils.data import DataLoader
@@ -28,23 +29,6 @@ from torchprotect.transforms import AdversarialEncrypt
 from torchprotect.transforms import adversarial as room
 
 CLASSES, SIZE = 5, (8, 8)
-
-
-class Tiny(nn.Module):
-    """A small network with all that train mode would change; it remembers how many images it was handed."""
-
-    def __init__(self, channels=3, seed=0):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.body = nn.Sequential(
-                nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(144, 5)
-            )
-        self.handed = []
-
-    def forward(self, images):
-        self.handed.append(len(images))
-        return 3 * self.body(images)
 
 
 @pytest.fixture(autouse=True)
