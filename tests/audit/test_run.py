@@ -136,7 +136,7 @@ def test_an_attack_that_refuses_is_not_run(monkeypatch, exported):
     report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK)
     assert report.findings == ()
     reason = "refused these images: too few pairs: 7 are needed"
-    assert audit.NotRun("x", Level.KNOWN_PAIRS, reason) in report.not_run
+    assert audit.NotRun("x", Level.KNOWN_PAIRS, reason, "refused") in report.not_run
     levels = [each.level.value for each in report.not_run]
     assert levels == sorted(levels)
 

@@ -10,11 +10,13 @@ from torchprotect.audit._settings import Settings
 from torchprotect.audit.report.finding import Example, Finding, NotRun, Point
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.report.utility import Utility
+from torchprotect.audit.report.verdict import LevelVerdict, Verdict
 
 __all__ = [
     "Evidence",
     "Example",
     "Finding",
+    "LevelVerdict",
     "Measure",
     "NotRun",
     "Point",
@@ -23,6 +25,7 @@ __all__ = [
     "Scheme",
     "Settings",
     "Utility",
+    "Verdict",
     "assert_leakage_below",
     "open_evidence",
     "run",

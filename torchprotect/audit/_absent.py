@@ -32,17 +32,20 @@ _SCRAMBLING = (
 
 def absent(scheme: Scheme) -> list[NotRun]:
     """Return what is missing for a disguise, beyond what its checks say of themselves."""
-    found = [NotRun(name, Level.PUBLIC_DATA, reason) for name, reason in _PERTURBATION if scheme.readable]
+    found = [
+        NotRun(name, Level.PUBLIC_DATA, reason, "not included") for name, reason in _PERTURBATION if scheme.readable
+    ]
     if scheme.name == SCRAMBLING:
-        found += [NotRun(name, Level.KNOWN_PAIRS, reason) for name, reason in _SCRAMBLING]
+        found += [NotRun(name, Level.KNOWN_PAIRS, reason, "not included") for name, reason in _SCRAMBLING]
     found += [
-        NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version"),
-        NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version"),
+        NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
+        NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version", "not included"),
         NotRun(
             "chosen plaintext",
             Level.CHOSEN_PLAINTEXT,
             "needs online use of the key; what known pairs give, chosen ones give with fewer",
+            "not included",
         ),
-        NotRun("partial key", Level.PARTIAL_KEY, "not in this version"),
+        NotRun("partial key", Level.PARTIAL_KEY, "not in this version", "not included"),
     ]
     return found if not scheme.readable else [each for each in found if each.level is not Level.PARTIAL_KEY]

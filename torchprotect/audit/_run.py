@@ -17,6 +17,7 @@ from torchprotect.audit import _facts
 from torchprotect.audit._absent import absent
 from torchprotect.audit._bench import Bench, usable_device
 from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._checks._base import OtherDisguise
 from torchprotect.audit._encoder import encoder_digest, require_encoder
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._open import open_evidence
@@ -24,7 +25,7 @@ from torchprotect.audit._settings import Settings
 from torchprotect.audit._store import Store
 from torchprotect.audit._utility import gather, trainings
 from torchprotect.audit.report.destination import require_destination
-from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.finding import Cause, Finding, NotRun
 from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
 from torchprotect.errors import InputTypeError, ProtectError
@@ -132,11 +133,12 @@ class _Audit:
     def _check(self, check: Check) -> Finding | NotRun:
         try:
             reason = check.reason(self._bench)
+            cause: Cause = "other disguise" if isinstance(reason, OtherDisguise) else "missing input"
         except ProtectError as error:
-            reason = _refusal(error)
+            reason, cause = _refusal(error), "refused"
         if reason is not None:
             self._done += 1
-            return NotRun(check.name, check.level, reason)
+            return NotRun(check.name, check.level, reason, cause)
         part = self._part(check.name, check.level, lambda: check.timed(self._bench).with_pictures())
         return part if isinstance(part, NotRun) else Finding.from_dict(part)
 
@@ -149,7 +151,7 @@ class _Audit:
             try:
                 found = work()
             except ProtectError as error:
-                return NotRun(name, level, _refusal(error))
+                return NotRun(name, level, _refusal(error), "refused")
             self._store.save(name, found)
         return found
 

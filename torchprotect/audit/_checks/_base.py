@@ -17,6 +17,12 @@ Reason = str | None
 """Why an attack is not run; ``None`` where it is."""
 
 
+class OtherDisguise(str):
+    """A reason that lies in the disguise: the attack is made for another one, or has nothing to find in this one."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Check:
     """An attack as the audit runs it.
@@ -51,11 +57,12 @@ def needs_scheme(*names: str) -> Callable[[Bench], Reason]:
     def reason(bench: Bench) -> Reason:
         scheme = bench.evidence.scheme
         if scheme.readable:
-            return "the images are readable as they are"
+            return OtherDisguise("the images are readable as they are")
         if scheme.other:
-            return f"{' and '.join((*scheme.other, scheme.name))} are composed; the attack knows one disguise alone"
+            composed = " and ".join((*scheme.other, scheme.name))
+            return OtherDisguise(f"{composed} are composed; the attack knows one disguise alone")
         if scheme.name not in names:
-            return f"made for {' and '.join(names)}; these images went through {scheme.name}"
+            return OtherDisguise(f"made for {' and '.join(names)}; these images went through {scheme.name}")
         return None
 
     return reason
@@ -63,7 +70,9 @@ def needs_scheme(*names: str) -> Callable[[Bench], Reason]:
 
 def needs_moved_blocks(bench: Bench) -> Reason:
     """Ask for blocks in a secret order."""
-    return None if bench.evidence.scheme.permuted else "the blocks stand at their places: there is no order to recover"
+    if bench.evidence.scheme.permuted:
+        return None
+    return OtherDisguise("the blocks stand at their places: there is no order to recover")
 
 
 def needs_plain(bench: Bench) -> Reason:
