@@ -17,7 +17,7 @@ from torchprotect.audit import _facts
 from torchprotect.audit._absent import absent
 from torchprotect.audit._bench import Bench, usable_device
 from torchprotect.audit._checks import CHECKS, Check
-from torchprotect.audit._checks._base import OtherDisguise
+from torchprotect.audit._checks._base import NotApplicable
 from torchprotect.audit._encoder import encoder_digest, require_encoder
 from torchprotect.audit._evidence import Evidence
 from torchprotect.audit._open import open_evidence
@@ -133,7 +133,7 @@ class _Audit:
     def _check(self, check: Check) -> Finding | NotRun:
         try:
             reason = check.reason(self._bench)
-            cause: Cause = "other disguise" if isinstance(reason, OtherDisguise) else "missing input"
+            cause: Cause = "not applicable" if isinstance(reason, NotApplicable) else "missing input"
         except ProtectError as error:
             reason, cause = _refusal(error), "refused"
         if reason is not None:

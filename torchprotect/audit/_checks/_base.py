@@ -17,8 +17,8 @@ Reason = str | None
 """Why an attack is not run; ``None`` where it is."""
 
 
-class OtherDisguise(str):
-    """A reason that lies in the disguise: the attack is made for another one, or has nothing to find in this one."""
+class NotApplicable(str):
+    """A reason that no input removes: the attack is for another disguise, or there is nothing for it to look at."""
 
     __slots__ = ()
 
@@ -57,12 +57,12 @@ def needs_scheme(*names: str) -> Callable[[Bench], Reason]:
     def reason(bench: Bench) -> Reason:
         scheme = bench.evidence.scheme
         if scheme.readable:
-            return OtherDisguise("the images are readable as they are")
+            return NotApplicable("the images are readable as they are")
         if scheme.other:
             composed = " and ".join((*scheme.other, scheme.name))
-            return OtherDisguise(f"{composed} are composed; the attack knows one disguise alone")
+            return NotApplicable(f"{composed} are composed; the attack knows one disguise alone")
         if scheme.name not in names:
-            return OtherDisguise(f"made for {' and '.join(names)}; these images went through {scheme.name}")
+            return NotApplicable(f"made for {' and '.join(names)}; these images went through {scheme.name}")
         return None
 
     return reason
@@ -72,7 +72,7 @@ def needs_moved_blocks(bench: Bench) -> Reason:
     """Ask for blocks in a secret order."""
     if bench.evidence.scheme.permuted:
         return None
-    return OtherDisguise("the blocks stand at their places: there is no order to recover")
+    return NotApplicable("the blocks stand at their places: there is no order to recover")
 
 
 def needs_plain(bench: Bench) -> Reason:

@@ -6,7 +6,7 @@ from typing import Any
 from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks._base import Check, Reason
+from torchprotect.audit._checks._base import Check, NotApplicable, Reason
 from torchprotect.audit.report.finding import Finding
 
 
@@ -35,7 +35,9 @@ def _always(bench: Bench) -> Reason:
 
 
 def _needs_folder(bench: Bench) -> Reason:
-    return "these are tensors: there is no folder to look at" if bench.evidence.folder is None else None
+    if bench.evidence.folder is None:
+        return NotApplicable("these are tensors: there is no folder to look at")
+    return None
 
 
 DUPLICATES = Check("duplicate_statistics", Level.CIPHERTEXT_ONLY, _always, _duplicates)

@@ -8,7 +8,7 @@ from torchprotect import attacks
 from torchprotect.attacks import AttackResult, Level
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks._base import Check, OtherDisguise, Reason, first, needs_pairs, rebuild
+from torchprotect.audit._checks._base import Check, NotApplicable, Reason, first, needs_pairs, rebuild
 from torchprotect.audit.report.finding import Finding
 
 
@@ -34,7 +34,7 @@ def _run(bench: Bench) -> Finding:
 
 
 def _reason(bench: Bench) -> Reason:
-    return OtherDisguise("the images are readable as they are") if bench.evidence.scheme.readable else None
+    return NotApplicable("the images are readable as they are") if bench.evidence.scheme.readable else None
 
 
 INVERSION = Check("reconstruction_attack", Level.KNOWN_PAIRS, first(_reason, needs_pairs), _run)

@@ -13,7 +13,7 @@ from torchprotect.attacks import AttackResult, Level
 from torchprotect.attacks._interval import wilson
 from torchprotect.attacks.measures import Measure
 from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks._base import Check, OtherDisguise, Reason, first, points, rebuild
+from torchprotect.audit._checks._base import Check, NotApplicable, Reason, first, points, rebuild
 from torchprotect.audit._encoder import SCRAMBLING
 from torchprotect.audit._measures import of_guesses, of_linkage
 from torchprotect.audit._small import small
@@ -32,7 +32,7 @@ def _needs_scrambled(bench: Bench) -> Reason:
     scheme = bench.evidence.scheme
     if scheme.name == SCRAMBLING:
         return None
-    return OtherDisguise(f"made for {SCRAMBLING}; these images went through {scheme.name}")
+    return NotApplicable(f"made for {SCRAMBLING}; these images went through {scheme.name}")
 
 
 def _needs_truth(bench: Bench) -> Reason:

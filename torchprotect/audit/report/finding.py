@@ -127,8 +127,8 @@ class Finding:
         return {**self.to_dict(), "examples": coded}
 
 
-Cause = Literal["other disguise", "missing input", "refused", "not included"]
-"""Why an attack is not run: it has nothing to find in this disguise; it lacks plain images, labels, pairs or the like;
+Cause = Literal["not applicable", "missing input", "refused", "not included"]
+"""Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
 it refused the images; no audit of this version runs it."""
 
 

@@ -124,7 +124,7 @@ def _other(finding: Finding) -> str:
 
 def _key(finding: Finding, images: int) -> str | None:
     measure = next((each for each in finding.measures if each.about == "key"), None)
-    if measure is None:
+    if measure is None or severity(measure) == "none found":
         return None
     right = _right(measure, "position")
     return f"{title(finding.attack)}: the right block at {right} ({_chance(measure)}), which is a part of the key."

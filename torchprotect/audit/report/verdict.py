@@ -138,7 +138,7 @@ def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
     """Put attacks of one reason together; those that do not apply come last."""
     grouped: dict[tuple[bool, str], list[str]] = {}
     for each in not_run:
-        foreign = each.cause == "other disguise"
+        foreign = each.cause == "not applicable"
         grouped.setdefault((foreign, COULD_NOT[each.cause] if foreign else each.reason), []).append(title(each.attack))
     ordered = sorted(grouped.items(), key=lambda item: item[0][0])
     return tuple(f"{'; '.join(attacks)}: {reason}" for (_, reason), attacks in ordered)

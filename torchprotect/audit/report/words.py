@@ -41,7 +41,7 @@ class AttackWords(NamedTuple):
     """
 
     title: str
-    about: str
+    about: str = ""
     holder: str | None = None
     deed: str | None = None
 
@@ -88,6 +88,19 @@ ATTACKS = {
     "reconstruction_attack": AttackWords(
         "Learned inversion", "fits all pixels to known pairs, then a U-Net that corrects what comes out"
     ),
+    "recover_correspondence": AttackWords("Recovery of the correspondence"),
+    "read_correspondence_from_victim": AttackWords("Correspondence from a trained network"),
+    "read_correspondence_from_data": AttackWords("Correspondence from natural confusions"),
+    "hypothesis_accuracy": AttackWords("Test of a supposed correspondence"),
+    "train_and_watch": AttackWords("Training watched for its best epoch"),
+    "squeeze_jpeg": AttackWords("Compression before training"),
+    "orthogonal_projection": AttackWords("Orthogonal projection before training"),
+    "adapt_gta": AttackWords("Domain adaptation"),
+    "small_seed_search": AttackWords("Search of small seeds"),
+    "label_probe (the cloud's answers)": AttackWords("Label probe on the cloud's answers"),
+    "unpaired learned inversion (GAN)": AttackWords("Unpaired learned inversion (GAN)"),
+    "chosen plaintext": AttackWords("Chosen plaintext"),
+    "partial key": AttackWords("Partial key"),
 }
 
 
@@ -117,7 +130,7 @@ def about(attack: str) -> str:
 
 
 COULD_NOT: dict[Cause, str] = {
-    "other disguise": "not for this disguise",
+    "not applicable": "not applicable",
     "missing input": "input missing",
     "refused": "refused the images",
     "not included": "not part of the audit",
