@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 from audit_world import QUICK, control, pictures
-
-from torchprotect import attacks, audit
-from torchprotect.attacks import Level
-from torchprotect.attacks.results import ClassGuesses
 from torchprotect.audit._bench import Bench
 from torchprotect.audit._checks import CHECKS
 from torchprotect.audit._classes import score_guesses
 from torchprotect.audit._identity import identities, most_frequent
 from torchprotect.audit._measures import of_identity, of_linkage
+
+from torchprotect import attacks, audit
+from torchprotect.attacks import Level
+from torchprotect.attacks.results import ClassGuesses
 from torchprotect.audit.report.page import render
 
 LEAST = {

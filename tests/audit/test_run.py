@@ -12,13 +12,13 @@ import pytest
 import torch
 from audit_world import QUICK, World, control, export
 from support import content
+from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit._split import split
 
 from torchprotect import audit, keys
 from torchprotect._lock import lock_folder
 from torchprotect.attacks import DNNExaminer, Level
 from torchprotect.audit import _bench, _run, _store
-from torchprotect.audit._checks import CHECKS, Check
-from torchprotect.audit._split import split
 from torchprotect.errors import ExportError, InputRangeError, InputTypeError
 
 LIGHT = tuple(each for each in CHECKS if each.name in ("metadata_scan", "DNNExaminer", "regression_attack"))

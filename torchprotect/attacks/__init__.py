@@ -65,10 +65,11 @@ from torchprotect.attacks.scores import (
     score_permutation,
     score_reconstruction,
 )
-from torchprotect.attacks.table import ATTACKS
+from torchprotect.attacks.table import ATTACKS, STANDARD_ATTACKS
 
 __all__ = [
     "ATTACKS",
+    "STANDARD_ATTACKS",
     "Attack",
     "AttackResult",
     "ClassGuesses",

@@ -1,12 +1,11 @@
-"""What attacks ask of their input."""
+"""Checks of what attacks are given, and their random draws."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprotect._inputs import require_tensor
 from torchprotect.adversarial import PGDSettings
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.training import evaluating, scores_of
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError
 
 
 def require_classes(classes: int) -> None:
@@ -101,24 +100,6 @@ def like(images: Tensor, plain: Tensor) -> Tensor:
     if plain.dtype == torch.uint8:
         return images.round().clamp(0, 255).to(torch.uint8)
     return images.clamp(0, 1).to(plain.dtype)
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor, classes: int, batch_size: int) -> Tensor:
-    """Return the class that a model, in eval mode, gives each image: int64 ``[N]``, on the images' device."""
-    device, answers = device_of(model, images), []
-    with evaluating(model):
-        for part in images.split(batch_size):
-            scores = scores_of(model, part.to(device), classes)
-            if not bool(scores.isfinite().all()):
-                raise ModelError("the model's scores are NaN or infinite for some images")
-            answers.append(scores.argmax(1).to(images.device))
-    return torch.cat(answers)
-
-
-def device_of(model: nn.Module, otherwise: Tensor) -> torch.device:
-    """Return the device of a model's parameters, or that of a tensor if it has none."""
-    return next((parameter.device for parameter in model.parameters()), otherwise.device)
 
 
 def generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchprotect.attacks.results import AttackResult, Level, PermutationResult
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores.truth import Score
+from torchprotect.errors import InputTypeError
 
 if TYPE_CHECKING:
     from torchprotect.attacks.disguise.examiner import DNNExaminer
@@ -63,7 +64,8 @@ class Seen:
         known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
         pairs: known pairs (from L2).
         embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
-        order: of the blocks, where it was recovered before from no more than this attacker has.
+        recovered: returns the order of the blocks, recovered from no more than this attacker has, once for all attacks;
+            attacks recover it themselves when ``None``.
         examiner: trained on ``public`` before; attacks that need one train their own when ``None``.
     """
 
@@ -81,7 +83,7 @@ class Seen:
     known: Tensor | None = None
     pairs: Pairs | None = None
     embed: Callable[[Tensor], Tensor] | None = None
-    order: PermutationResult | None = None
+    recovered: Callable[[], PermutationResult] | None = None
     examiner: "DNNExaminer | None" = None
 
     @property
@@ -90,19 +92,19 @@ class Seen:
         return self.disguised[: self.targets]
 
     @property
-    def order_guesses(self) -> Tensor | None:
-        """The order of the blocks as it was recovered before, int64 ``[positions]``."""
-        return None if self.order is None else self.order.guesses
+    def order(self) -> Tensor | None:
+        """The order of the blocks as it was recovered for all attacks, int64 ``[positions]``."""
+        return None if self.recovered is None else self.recovered().guesses
 
     def need(self, need: Need) -> Any:
         """Return one of the things that attackers may have.
 
         Raises:
-            ValueError: the attacker does not have it, though the attack's ``needs`` name it.
+            InputTypeError: the attacker does not have it.
         """
         found = getattr(self, _FIELDS[need])
         if found is None:
-            raise ValueError(f"this attack needs {need.value}, which this attacker does not have")
+            raise InputTypeError(f"this attack needs {need.value}: give Seen its {_FIELDS[need]}")
         return found
 
 
@@ -138,6 +140,7 @@ class Attack:
         reason: says why the attack does not apply to a scheme, or ``None``.
         variants: settings to be tried; the one that leaks most counts.
         least_pairs: known pairs without which it cannot run.
+        any_size: whether plain images may have another size than the disguised ones.
         trains: whether it trains a network, which takes so long that one number of pairs is enough.
         long: why an audit leaves it out unless it is asked for; empty where it does not.
         facts: takes a result, returns numbers of it that have no scale.
@@ -155,6 +158,7 @@ class Attack:
     reason: Callable[[Scheme], Reason] = applies_to_all
     variants: tuple[Mapping[str, Any], ...] = ({},)
     least_pairs: int = 1
+    any_size: bool = False
     trains: bool = False
     long: str = ""
     facts: Callable[[Any], dict[str, Any]] = lambda result: {}

@@ -37,3 +37,6 @@ ATTACKS: tuple[Attack, ...] = (
     LABEL_PROBE,
     AUTOENCODER,
 )
+
+STANDARD_ATTACKS: tuple[Attack, ...] = tuple(attack for attack in ATTACKS if not attack.long)
+"""Those that an audit runs when it is not told which: all but long trainings."""

@@ -31,7 +31,7 @@ from torchprotect.errors import (
     SourceError,
 )
 from torchprotect.keys import Key, KeyBundle, SecretBytes
-from torchprotect.training import home_of
+from torchprotect.training import device_of
 from torchprotect.transforms import Disguise
 
 __all__ = ["ExportResult", "Progress", "export", "keyed_order", "noise_key"]
@@ -161,7 +161,7 @@ def _export_key(transform: nn.Module, key: Key | None) -> Key:
 
 def _require_own_device(transform: nn.Module, workers: int) -> None:
     for step in perturbing(transform):
-        device = home_of(step.model)[0].type
+        device = device_of(step.model).type
         if workers and device != "cpu":
             raise InputRangeError(f"the model is on {device}, which worker processes do not share: take workers=0")
 

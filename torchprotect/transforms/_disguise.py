@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from torchprotect._inputs import type_name
 from torchprotect.errors import InputTypeError
-from torchprotect.functional._picture import how_to_convert
+from torchprotect.functional.picture import how_to_convert
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
 """Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""

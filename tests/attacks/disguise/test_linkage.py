@@ -23,9 +23,9 @@ from torchprotect import data, functional, keys, transforms
 from torchprotect.attacks import Level, Scheme, linkage_attack, score_linkage
 from torchprotect.attacks.disguise import _neighbours
 from torchprotect.attacks.disguise._assignment import assign, margins
-from torchprotect.attacks.disguise._neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
 
@@ -51,7 +51,7 @@ def test_nearest_is_what_sorting_all_distances_gives(device):
 def test_nearest_is_the_same_in_parts(monkeypatch):
     queries, candidates = (make_image(40, 9, seed=seed).float() for seed in (1, 2))
     whole = nearest(queries, candidates, 3)
-    monkeypatch.setattr("torchprotect.attacks.disguise._neighbours._NUMBERS_AT_ONCE", 200)
+    monkeypatch.setattr("torchprotect.attacks.neighbours._NUMBERS_AT_ONCE", 200)
     for one, other in zip(whole, nearest(queries, candidates, 3)):
         torch.testing.assert_close(one, other)
     assert nearest(candidates, candidates, 1)[1].eq(0).all()  # no rounding: equal is at distance 0

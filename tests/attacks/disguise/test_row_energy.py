@@ -8,7 +8,7 @@ from support import make_image
 
 from torchprotect import data
 from torchprotect.attacks import Level, row_energy_attack, score_classes
-from torchprotect.attacks.disguise._neighbours import vote
+from torchprotect.attacks.neighbours import vote
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError, LabelError
 
 GIVEN = {"classes": CLASSES, "scheme": rmt_scheme()}

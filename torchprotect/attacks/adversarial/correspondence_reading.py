@@ -7,16 +7,11 @@ networks. A class is never taken for its own target.
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import (
-    predict,
-    require_classes,
-    require_count,
-    require_every_class,
-    require_labelled,
-)
+from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
 from torchprotect.attacks.adversarial.correspondence import margin, rank
 from torchprotect.attacks.results import Level, ReadingResult
 from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.training import predict
 
 
 def read_correspondence_from_victim(
@@ -101,7 +96,7 @@ def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, t
     require_count("targets", targets)
     if targets >= classes:
         raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
-    answers = predict(model, images, classes, batch_size)
+    answers = predict(model, images, classes=classes, batch_size=batch_size)
     counts = (labels * classes + answers).bincount(minlength=classes**2).reshape(classes, classes).double().cpu()
     return counts / counts.sum(1, keepdim=True)
 

@@ -179,7 +179,7 @@ def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
         seen.target,
         scheme=seen.scheme,
         fallback=fallback,
-        order=seen.order_guesses,
+        order=seen.order,
         generator=seen.generator,
     )
 

@@ -98,7 +98,7 @@ def reconstruction_attack(
 def _run(seen: Seen) -> Reconstruction:
     plain, disguised, _ = seen.need(Need.PAIRS)
     target, scheme = seen.target, seen.scheme
-    order = order_or_pairs(plain, disguised, scheme, seen.order_guesses) if scheme.preserved else None
+    order = order_or_pairs(plain, disguised, scheme, seen.order) if scheme.preserved else None
     if order is not None:
         disguised, target = (undo_order(each, order, scheme.blocks) for each in (disguised, target))
     return reconstruction_attack(

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from torchprotect.attacks._inputs import require_count
 from torchprotect.attacks.disguise._assignment import assign
-from torchprotect.attacks.disguise._neighbours import joined, nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import joined, nearest
 from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scheme import Scheme

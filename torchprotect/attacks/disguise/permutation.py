@@ -1,5 +1,7 @@
 """The secret order of blocks, recovered."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -143,13 +145,14 @@ def _standardised(rows: Tensor) -> Tensor:
 
 def _run_pairs(seen: Seen) -> PermutationResult:
     plain, disguised, _ = seen.need(Need.PAIRS)
-    return _opened(seen, seen.order or recover_permutation(plain, disguised, scheme=seen.scheme))
+    recover = seen.recovered or partial(recover_permutation, plain, disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
 
 
 def _run_statistics(seen: Seen) -> PermutationResult:
     public = seen.need(Need.PUBLIC)
-    found = seen.order or recover_permutation_from_statistics(public, seen.disguised, scheme=seen.scheme)
-    return _opened(seen, found)
+    recover = seen.recovered or partial(recover_permutation_from_statistics, public, seen.disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
 
 
 def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:

@@ -143,7 +143,7 @@ def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 def _run(seen: Seen) -> RegressionResult:
     plain, disguised, _ = seen.need(Need.PAIRS)
-    return regression_attack(plain, disguised, seen.target, scheme=seen.scheme, order=seen.order_guesses)
+    return regression_attack(plain, disguised, seen.target, scheme=seen.scheme, order=seen.order)
 
 
 REGRESSION = Attack(

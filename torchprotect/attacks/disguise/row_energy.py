@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from torchprotect.attacks.disguise._blocks import undo_order
-from torchprotect.attacks.disguise._neighbours import require_voters, vote
 from torchprotect.attacks.disguise._preserved import Reading, levels
 from torchprotect.attacks.disguise.permutation import order_or_statistics
+from torchprotect.attacks.neighbours import require_voters, vote
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scheme import Scheme
@@ -69,7 +69,7 @@ def _run(seen: Seen) -> ClassGuesses:
         seen.disguised,
         classes=seen.classes,
         scheme=seen.scheme,
-        order=seen.order_guesses,
+        order=seen.order,
     )
 
 

@@ -111,5 +111,6 @@ AUTOENCODER = Attack(
     score=PICTURES,
     needs=frozenset({Need.PAIRS}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     trains=True,
 )

@@ -21,6 +21,7 @@ DISTANCE_CORRELATION = Attack(
     run=_run,
     score=DISTANCES,
     reason=only_for("OWSDScramble"),
+    any_size=True,
     note=_NOTE,
 )
 
@@ -34,5 +35,6 @@ DISTANCE_CORRELATION_OF_EMBEDDINGS = Attack(
     score=EMBEDDED_DISTANCES,
     needs=frozenset({Need.ENCODER}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     note=_NOTE,
 )

@@ -85,5 +85,6 @@ LABEL_PROBE = Attack(
     score=CLASSES,
     needs=frozenset({Need.PAIRS, Need.LABELS}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     least_pairs=3,
 )

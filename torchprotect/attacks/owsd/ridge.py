@@ -111,6 +111,7 @@ RIDGE = Attack(
     score=ORIGINALS_FOUND,
     needs=frozenset({Need.PAIRS, Need.KNOWN}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     least_pairs=3,
     note="without the encoder, which an attacker may well have: with it, embeddings take the place of pixels",
 )
@@ -125,6 +126,7 @@ RIDGE_OF_EMBEDDINGS = Attack(
     score=ORIGINALS_FOUND,
     needs=frozenset({Need.PAIRS, Need.KNOWN, Need.ENCODER}),
     reason=only_for("OWSDScramble"),
+    any_size=True,
     least_pairs=3,
     note="an attacker who can load the same encoder, such as a public one",
 )

@@ -5,6 +5,7 @@ from torchprotect.attacks.scores.classes import (
     ExaminerScore,
     examiner_score,
     score_balanced_classes,
+    score_both_ways,
     score_classes,
 )
 from torchprotect.attacks.scores.correspondence import CorrespondenceScore, score_correspondence
@@ -36,6 +37,7 @@ __all__ = [
     "distance_correlation",
     "examiner_score",
     "score_balanced_classes",
+    "score_both_ways",
     "score_classes",
     "score_correspondence",
     "score_linkage",

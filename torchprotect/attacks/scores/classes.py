@@ -132,7 +132,9 @@ def class_measures(result: ClassGuesses, truth: Truth, whose: str = "") -> tuple
     bounds = ((None, None),) * 2 if truth.on_plain is None else truth.on_plain(count)
     names = (" ".join(filter(None, (whose, name))) for name in ("class accuracy", "balanced class accuracy"))
     return tuple(
-        Measure(name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by, count=trials)
+        Measure(
+            name, score.accuracy, score.low, score.high, score.chance, upper, upper_by=by, count=trials, about="class"
+        )
         for name, score, (upper, by), trials in zip(names, scores, bounds, (count, None), strict=True)
     )
 

@@ -95,10 +95,13 @@ def _measures(result: ReleasedImages, truth: Truth, features: Callable[[Tensor],
         ("correlation of the distances", found.pearson, shuffled.pearson),
     )
     measures = tuple(
-        Measure(name, value, math.nan, math.nan, chance, unit="correlation") for name, value, chance in correlations
+        Measure(name, value, math.nan, math.nan, chance, unit="correlation", about="distances")
+        for name, value, chance in correlations
     )
     near, count = found.neighbours, len(plain)
-    neighbours = Measure("same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count)
+    neighbours = Measure(
+        "same nearest neighbour", near, *wilson(near, count), 1 / (count - 1), count=count, about="distances"
+    )
     return *measures, neighbours
 
 

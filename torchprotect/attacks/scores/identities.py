@@ -12,11 +12,16 @@ def identities(images: Tensor) -> Tensor:
     Args:
         images: ``[N, ...]``, uint8 or floating point.
     """
+    numbers: dict[bytes, int] = {}
+    found = [numbers.setdefault(each, len(numbers)) for each in pixel_digests(images)]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def pixel_digests(images: Tensor) -> list[bytes]:
+    """Return the SHA-256 of the pixels of each image ``[N, ...]``."""
     rows = images.detach().cpu().contiguous().flatten(1)
     rows = rows + 0.0 if rows.is_floating_point() else rows  # -0.0 equals 0.0, but has other bytes
-    numbers: dict[bytes, int] = {}
-    digests = (hashlib.sha256(row.numpy().data).digest() for row in rows.view(torch.uint8))
-    return torch.tensor([numbers.setdefault(each, len(numbers)) for each in digests], dtype=torch.int64)
+    return [hashlib.sha256(row.numpy().data).digest() for row in rows.view(torch.uint8)]
 
 
 def most_frequent(numbers: Tensor) -> float:

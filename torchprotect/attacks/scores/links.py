@@ -110,7 +110,9 @@ def _measures(result: LinkageResult, right: Tensor, identities: Tensor) -> tuple
     score = score_linkage(result, right, candidates=len(identities), identities=identities)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(right))
+        Measure(
+            f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(right), about="identity"
+        )
         for k, share, low, high, chance in rows
     )
 

@@ -33,7 +33,14 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
         return pictures
     found = score_permutation(result, truth.order)
     share = Measure(
-        "blocks at their right place", found.accuracy, found.low, found.high, found.chance, 1.0, count=found.count
+        "blocks at their right place",
+        found.accuracy,
+        found.low,
+        found.high,
+        found.chance,
+        1.0,
+        count=found.count,
+        about="key",
     )
     return *pictures, share
 

@@ -110,9 +110,18 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
     identity = _identity_measure(images, plain, truth.identities[: len(images)])
     score = score_reconstruction(Reconstruction(result.level, result.cost, images), plain)
     signals, chance = score.psnr.clamp(max=_EXACT), min(_EXACT, score.psnr_chance)
-    signal = Measure("PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB")
+    signal = Measure(
+        "PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB", about="picture"
+    )
     likeness = Measure(
-        "SSIM", score.mean_ssim, *score.ssim_interval, score.ssim_chance, 1.0, scaled=False, unit="index"
+        "SSIM",
+        score.mean_ssim,
+        *score.ssim_interval,
+        score.ssim_chance,
+        1.0,
+        scaled=False,
+        unit="index",
+        about="picture",
     )
     return *classes, identity, signal, likeness
 
@@ -133,7 +142,15 @@ def _identity_measure(images: Tensor, plain: Tensor, identities: Tensor) -> Meas
     tied = squares <= squares.min(1, keepdim=True).values + _ROUNDING
     credit = tied.gather(1, own[:, None])[:, 0] / tied.sum(1).clamp(min=1)
     share = float(credit.double().mean())
-    return Measure("re-identification@1", share, *wilson(share, len(own)), most_frequent(own), 1.0, count=len(own))
+    return Measure(
+        "re-identification@1",
+        share,
+        *wilson(share, len(own)),
+        most_frequent(own),
+        1.0,
+        count=len(own),
+        about="identity",
+    )
 
 
 def _squares(images: Tensor, others: Tensor) -> Tensor:
