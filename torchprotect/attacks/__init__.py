@@ -14,7 +14,6 @@ from torchprotect.attacks.adversarial.hypothesis import HypothesisResult, hypoth
 from torchprotect.attacks.adversarial.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
 from torchprotect.attacks.adversarial.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
 from torchprotect.attacks.adversarial.train_and_watch import TrainingCurve, train_and_watch
-from torchprotect.attacks.disguise._metadata_checks import MetadataFinding
 from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
 from torchprotect.attacks.disguise.direct import direct_reidentification
 from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
@@ -23,6 +22,7 @@ from torchprotect.attacks.disguise.inversion import reconstruction_attack
 from torchprotect.attacks.disguise.jigsaw import jigsaw_attack
 from torchprotect.attacks.disguise.linkage import linkage_attack
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
 from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
 from torchprotect.attacks.disguise.row_energy import row_energy_attack

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+_FLAT_SIDE = 64  # scrambled images are read at this size: 12,288 numbers each
 _IMAGES_AT_ONCE = 256  # bounds the memory
 
 
@@ -17,3 +18,8 @@ def shrink(images: Tensor, side: int = 32) -> Tensor:
     size = min(side, images.shape[-2]), min(side, images.shape[-1])
     parts = images.split(_IMAGES_AT_ONCE)
     return torch.cat([nn.functional.adaptive_avg_pool2d(part.float() * white, size).flatten(1) for part in parts])
+
+
+def flat_pixels(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 ``[N, D]`` in 0..1, averaged down to 64 x 64 where they are larger."""
+    return shrink(images, _FLAT_SIDE) / 255

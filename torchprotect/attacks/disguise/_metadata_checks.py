@@ -3,30 +3,9 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import Literal
 
 from torchprotect.attacks.disguise._metadata_seen import Listing
-
-Severity = Literal["none", "low", "medium", "high"]
-
-
-@dataclass(frozen=True)
-class MetadataFinding:
-    """One thing that was looked for.
-
-    Attributes:
-        topic: one word.
-        severity: ``"none"``; ``"low"``: told to everybody, but of little use alone; ``"medium"``: helps to link or
-            to sort samples; ``"high"``: tells about single images, or gives a key away.
-        count: how many members, files or values it is about.
-        text: a sentence; names nothing that was found.
-    """
-
-    topic: str
-    severity: Severity
-    count: int
-    text: str
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 
 
 def _names(seen: Listing) -> MetadataFinding:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchprotect.attacks.disguise._folder import Folder
-from torchprotect.attacks.disguise._metadata_checks import CHECKS, MetadataFinding, Severity
+from torchprotect.attacks.disguise._metadata_checks import CHECKS
 from torchprotect.attacks.disguise._metadata_seen import Listing
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding, Severity
 from torchprotect.attacks.protocol import Attack, Need, Seen
 from torchprotect.attacks.results import AttackResult, Level, facts_of
 from torchprotect.attacks.scores import NOTHING

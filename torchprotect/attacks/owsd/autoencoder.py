@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import like, require_count, require_plain
-from torchprotect.attacks.owsd._inputs import require_same_count, require_scrambled
+from torchprotect.attacks._inputs import like, require_count, require_plain, require_same_count, require_scrambled
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scores import PICTURES

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes
+from torchprotect.attacks._inputs import require_classes, require_same_count, require_vectors
 from torchprotect.attacks.images import shrink
-from torchprotect.attacks.owsd._inputs import require_same_count, require_vectors
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scores import CLASSES

@@ -1,7 +1,7 @@
 """Guessed classes: how many are right, by chance, and on plain images."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +12,6 @@ from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.attacks.scores.shares import ShareScore, mean, right_guesses, share_score
 from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputRangeError, InputShapeError
-
-if TYPE_CHECKING:
-    from torchprotect.attacks.disguise.examiner import DNNExaminer
 
 _SHUFFLES = 10
 
@@ -31,6 +28,13 @@ class ExaminerScore(ShareScore):
 
     baseline: float | None
     success_rate: float | None
+
+
+class Examiner(Protocol):
+    """A judge of images, such as :class:`torchprotect.attacks.DNNExaminer`."""
+
+    def predict(self, images: Tensor, *, scale: int | None = None) -> ClassGuesses:
+        """Guess the class of each image."""
 
 
 class ClassScores(NamedTuple):
@@ -75,7 +79,7 @@ def score_balanced_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
 
 
 def examiner_score(
-    examiner: "DNNExaminer",
+    examiner: Examiner,
     images: Tensor | AttackResult,
     labels: Tensor,
     baseline: float | None = None,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.images import shrink
+from torchprotect.attacks._inputs import require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.images import flat_pixels, shrink
 from torchprotect.attacks.measures import Measure
-from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
 from torchprotect.attacks.results import AttackResult, Level, ReleasedImages
 from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.attacks.scores.truth import Score, Truth
