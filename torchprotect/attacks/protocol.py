@@ -56,7 +56,7 @@ class Seen:
         classes: number of classes; 0 without labels.
         generator: seeded for this attack; on the CPU.
         device: where to compute.
-        epochs: passes over the known pairs for attacks that train a network.
+        epochs: passes over the training images for attacks that train a network.
         released_labels: int64 ``[N]``, as they stand beside the disguised images.
         folder: of the export.
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
