@@ -39,9 +39,13 @@ class Encoder(nn.Module):
         return encoder(images)
 
 
+NAMES = ("AESECBDisguise", "RMTDisguise", "BlockPermute", "AdversarialEncrypt", "OWSDScramble")
+
+
+@functools.cache
 def disguises():
+    """Return a disguise of each kind."""
     order = keys.PermutationKey.generate(**SIZES)
-    torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE[0] * SIZE[1], CLASSES))
     correspondence = keys.CorrespondenceKey.generate(classes=CLASSES)
     scrambling = keys.OWSDKey.generate(embedding_size=8, image_size=(32, 32), width=8)
@@ -81,7 +85,7 @@ def world(name: str) -> Seen:
 
 def seen_by(attack: Attack, folder=None, seed: int = 0) -> Seen:
     """Return what an attacker sees of the first disguise that an attack applies to."""
-    for name in disguises():
+    for name in NAMES:
         seen = world(name)
         if attack.reason(seen.scheme) is None:
             return replace(seen, folder=folder, generator=torch.Generator().manual_seed(seed))

@@ -1,12 +1,13 @@
 """What holds of every attack of the table: how it is described, what it returns, and what it refuses."""
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
-from seen_worlds import disguises, exported, seen_by, world
+from seen_worlds import NAMES, exported, seen_by, world
 
 from torchprotect import attacks
 from torchprotect.attacks import ATTACKS, Level, Need, Pairs
@@ -48,7 +49,7 @@ def test_it_says_what_it_is(attack):
 
 @every_attack
 def test_it_applies_to_some_disguise_and_says_why_not_to_others(attack):
-    reasons = [attack.reason(world(name).scheme) for name in disguises()]
+    reasons = [attack.reason(world(name).scheme) for name in NAMES]
     assert None in reasons
     assert all(isinstance(reason, str) and reason for reason in reasons if reason is not None)
 
@@ -96,12 +97,13 @@ def test_its_result(attack, folder):
 @every_attack
 def test_equal_seeds_give_equal_results_whatever_torch_is_seeded_with(attack, folder):
     results = []
+    seen_by(attack)  # made once, before anything is seeded
     for seed in (1, 2):
         torch.manual_seed(seed)
         results.append(attack.run(seen_by(attack, folder), **attack.variants[-1]))
-        drawn = torch.rand(())
+        after = torch.rand(())
         torch.manual_seed(seed)
-        assert torch.rand(()) == drawn  # nothing was drawn from torch's own generator
+        assert torch.rand(()) == after  # nothing was drawn from torch's own generator
     first, second = results
     assert first.to_json() == second.to_json()
     if hasattr(first, "images"):
@@ -116,7 +118,7 @@ LABELS = {"released_labels": Need.RELEASED_LABELS, "public_labels": Need.LABELS}
 
 def with_nan(images):
     images = images.float() / (255 if images.dtype == torch.uint8 else 1)
-    images[-1, 0, 3, 3] = torch.nan
+    images[0, 0, 3, 3] = torch.nan
     return images
 
 
@@ -129,7 +131,7 @@ BAD_IMAGES = {
     "NaN": with_nan,
     "empty": lambda images: images[:0],
     "one": lambda images: images[0],
-    "narrower": lambda images: images[..., :-2],
+    "narrower": lambda images: images[..., :-1],
     "nowhere": lambda images: images.to("meta"),
     "array": lambda images: images.numpy(),
 }
@@ -154,6 +156,16 @@ def changed(seen, name, change):
     return replace(seen, **{name: change(getattr(seen, name))})
 
 
+UNUSED = {
+    ("recover_permutation", "disguised"),  # it opens them where blocks are as they were; here they are not
+    ("label_probe", "plain"),
+    ("label_probe", "public_labels"),  # of the pairs, which come with them
+    ("linkage_attack", "public_labels"),
+}
+
+ANY_SIZE = {"distance_correlation", "distance_correlation (embeddings)"}  # they compare images with each other
+
+
 def cases(fields, changes):
     return [
         pytest.param(attack, name, change, id=f"{attack.name}-{name}-{kind}")
@@ -161,31 +173,28 @@ def cases(fields, changes):
         for name, need in fields.items()
         for kind, change in changes.items()
         if (need in attack.needs if need else attack.name != "metadata_scan")
+        and (attack.name, name) not in UNUSED
+        and not (kind == "narrower" and attack.name in ANY_SIZE)
     ]
 
 
 @pytest.mark.parametrize(("attack", "name", "change"), [*cases(IMAGES, BAD_IMAGES), *cases(LABELS, BAD_LABELS)])
 def test_bad_input_is_refused_with_a_message(attack, name, change):
-    seen = changed(seen_by(attack), name, change)
     with pytest.raises(ProtectError, match=r"\w"):
-        attack.run(seen, **attack.variants[0])
+        attack.run(changed(seen_by(attack), name, change), **attack.variants[0])
 
 
 @pytest.mark.parametrize(("attack", "name", "change"), cases(IMAGES, ODD_IMAGES))
 def test_odd_input_is_refused_or_understood(attack, name, change):
     seen = changed(seen_by(attack), name, change)
-    try:
-        result = attack.run(seen, **attack.variants[0])
-    except ProtectError as error:
-        assert str(error)
-    else:
-        assert_sound(result, seen)
+    with contextlib.suppress(ProtectError):
+        assert_sound(attack.run(seen, **attack.variants[0]), seen)
 
 
 @every_attack
 def test_what_an_attacker_lacks_is_named(attack):
     for need, name in (*((need, name) for name, need in {**IMAGES, **LABELS}.items() if need), (Need.FOLDER, "folder")):
-        if need not in attack.needs:
+        if need not in attack.needs or (attack.name, name) in UNUSED - {("label_probe", "plain")}:
             continue
         lacking = replace(seen_by(attack), **{"pairs" if need is Need.PAIRS else name: None})
         with pytest.raises(ProtectError, match=need.value):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_tensor
 from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import PLACED
 from torchprotect.attacks._inputs import (
@@ -14,6 +13,7 @@ from torchprotect.attacks._inputs import (
     generator_on,
     require_classes,
     require_count,
+    require_data,
     require_direction,
     require_labelled,
 )
@@ -144,8 +144,8 @@ def hypothesis_accuracy(
 
 def _require_plan(targets: Tensor, shares: Tensor) -> int:
     """Check a plan and return its number of classes."""
-    require_tensor("targets", targets)
-    require_tensor("shares", shares)
+    require_data("targets", targets)
+    require_data("shares", shares)
     if targets.ndim != 2 or not targets.numel() or shares.shape != targets.shape:
         raise InputShapeError(
             f"a plan is targets [classes, K] and shares [classes, K], not {list(targets.shape)}, {list(shares.shape)}"

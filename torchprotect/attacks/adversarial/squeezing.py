@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from torchprotect._inputs import require_tensor
+from torchprotect.attacks._inputs import require_data
 from torchprotect.attacks.adversarial._released import in_unit_range, released
 from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
 from torchprotect.attacks.protocol import Seen
@@ -97,13 +97,13 @@ def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
 
 
 def _require_pictures(images: Tensor) -> None:
-    require_tensor("images", images)
+    require_data("images", images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise InputShapeError(f"images [N, C, H, W] of one or three channels are needed, not {list(images.shape)}")
 
 
 def _require_range(images: Tensor) -> None:
-    require_tensor("images", images)
+    require_data("images", images)
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():

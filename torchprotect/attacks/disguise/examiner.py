@@ -6,8 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import training
-from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes, require_count, require_grey_levels, require_images
+from torchprotect.attacks._inputs import (
+    require_classes,
+    require_count,
+    require_data,
+    require_grey_levels,
+    require_images,
+)
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
@@ -175,7 +180,7 @@ class DNNExaminer:
             )
 
     def _require_labels(self, images: Tensor, labels: Tensor) -> None:
-        require_tensor("labels", labels)
+        require_data("labels", labels)
         if labels.dtype != torch.int64:
             raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
         if labels.shape != images.shape[:1]:
