@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes, require_count
+from torchprotect.attacks._inputs import require_classes, require_count, require_data
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 
 _NUMBERS_AT_ONCE = 2**24
@@ -66,7 +65,7 @@ def require_voters(images: Tensor, labels: Tensor, classes: int, k: int) -> None
     """Check labels of public images, and how many of them vote."""
     require_classes(classes)
     require_count("k", k)
-    require_tensor("labels", labels)
+    require_data("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
     if labels.shape != images.shape[:1] or labels.device != images.device:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks.results import AttackResult, Level, PermutationResult
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores.truth import Score
@@ -56,7 +57,7 @@ class Seen:
         classes: number of classes; 0 without labels.
         generator: seeded for this attack; on the CPU.
         device: where to compute.
-        epochs: passes over the known pairs for attacks that train a network.
+        epochs: passes over the training images for attacks that train a network.
         released: all images of the release, those under attack among them, for attacks that count.
         released_labels: int64 ``[N]``, as they stand beside the disguised images.
         folder: of the export.
@@ -88,6 +89,17 @@ class Seen:
     recovered: Callable[[], PermutationResult] | None = None
     examiner: "DNNExaminer | None" = None
 
+    def __post_init__(self) -> None:
+        """Check for tensors, so that attacks may take parts of them.
+
+        Raises:
+            InputTypeError: one is something else.
+        """
+        pairs = {} if self.pairs is None else {f"{name} of pairs": each for name, each in self.pairs._asdict().items()}
+        for name, each in {**{name: getattr(self, name) for name in _TENSORS}, **pairs}.items():
+            if each is not None:
+                require_tensor(name, each)
+
     @property
     def target(self) -> Tensor:
         """The images to be rebuilt."""
@@ -110,6 +122,7 @@ class Seen:
         return found
 
 
+_TENSORS = ("disguised", "released", "released_labels", "public", "public_labels", "known")
 _FIELDS = {
     Need.RELEASED_LABELS: "released_labels",
     Need.FOLDER: "folder",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_count
+from torchprotect.attacks._inputs import require_count, require_plain, require_same_size
 from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
@@ -133,7 +133,11 @@ _GUESSES = 10
 def _run(seen: Seen) -> LinkageResult:
     known = sought = seen.need(Need.KNOWN)
     if seen.scheme.preserved == "equality":  # how rare a unit is can be told from many images only
-        known = torch.cat([sought, seen.need(Need.PUBLIC)])
+        public = seen.need(Need.PUBLIC)
+        require_plain("known images", sought)
+        require_plain("public images", public)
+        require_same_size("known images", sought, "public images", public)
+        known = torch.cat([sought, public])
     found = linkage_attack(known, seen.disguised, scheme=seen.scheme, k=min(_GUESSES, len(seen.disguised)))
     return replace(found, guesses=found.guesses[: len(sought)], distances=found.distances[: len(sought)])
 

@@ -5,7 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks._inputs import (
+    require_plain,
+    require_same_count,
+    require_same_size,
+    require_scrambled,
+    require_vectors,
+)
 from torchprotect.attacks.images import flat_pixels, shrink
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
@@ -89,6 +95,9 @@ _GUESSES = 10
 
 def _link(seen: Seen, features: Callable[[Tensor], Tensor]) -> LinkageResult:
     (plain, disguised, _), known = seen.need(Need.PAIRS), seen.need(Need.KNOWN)
+    require_plain("plain images of pairs", plain)
+    require_plain("known images", known)
+    require_same_size("plain images of pairs", plain, "known images", known)
     candidates = features(known)
     return ridge_reidentification(features(plain), disguised, seen.target, candidates, k=min(_GUESSES, len(candidates)))
 

@@ -11,7 +11,7 @@ from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeedResult(AttackResult):
     """What trying seeds gave.
 
