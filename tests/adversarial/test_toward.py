@@ -1,6 +1,7 @@
 import pytest
 import torch
-from small_nets import CLASSES, SIZE, losses_of, make_batch, make_net
+from nets import make_net
+from textbook import CLASSES, SIZE, losses_of, make_batch
 
 from torchprotect.adversarial import PGDSettings, combine, distances, perturb_toward, pgd_l2, project, round_to_8bit
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError

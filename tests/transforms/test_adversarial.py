@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from nets import Tiny
 from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch import nn
 from torch.utils.data import DataLoader
@@ -28,23 +29,6 @@ from torchprotect.transforms import AdversarialEncrypt
 from torchprotect.transforms import adversarial as room
 
 CLASSES, SIZE = 5, (8, 8)
-
-
-class Tiny(nn.Module):
-    """A small network with all that train mode would change; it remembers how many images it was handed."""
-
-    def __init__(self, channels=3, seed=0):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.body = nn.Sequential(
-                nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(144, 5)
-            )
-        self.handed = []
-
-    def forward(self, images):
-        self.handed.append(len(images))
-        return 3 * self.body(images)
 
 
 @pytest.fixture(autouse=True)
@@ -266,9 +250,9 @@ class TestSamples:
             (plain, LABELS.int()),
             (plain, LABELS.numpy()),
             (plain, {"name": "x", "labels": LABELS}),
-            {"image": plain, "Labels": LABELS, "label": LABELS + 9},
-            {"image": plain, "a label": LABELS + 9, "labels": LABELS},
-            {"image": plain, "class_label": LABELS, "a label": LABELS + 9},
+            {"image": plain, "Labels": LABELS},
+            {"image": plain, "class_label": LABELS, "target": LABELS + 9},
+            {"image": plain, "cls": LABELS},
         ]
         for sample in samples:
             done = make()(sample)
@@ -330,9 +314,10 @@ class TestSamples:
     @pytest.mark.parametrize(
         ("sample", "message"),
         [
-            (images(), "no labels in a Tensor"),
-            ((images(),), "no labels in a tuple"),
-            ({"image": images()}, "no labels in a dict"),
+            (images(), "no label in a torch.Tensor: .*labels_getter"),
+            ((images(),), "no label in a tuple"),
+            ({"image": images()}, r"no label in a dict of \['image'\]: .*labels_getter"),
+            ({"image": images(), "labels": LABELS, "label_name": ("cat",) * 6}, "several labels in a dict"),
             ((images(), None), "not NoneType"),
             ((images(), "cat"), "not str"),
             ((images(), LABELS.float()), "not torch.float32"),
@@ -344,7 +329,7 @@ class TestSamples:
             ((images()[0], LABELS), "do not fit"),
         ],
     )
-    def test_labels_that_are_none(self, sample, message):
+    def test_missing_or_unsuitable_labels(self, sample, message):
         with pytest.raises(LabelError, match=message):
             make()(sample)
 

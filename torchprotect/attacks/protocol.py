@@ -57,6 +57,7 @@ class Seen:
         generator: seeded for this attack; on the CPU.
         device: where to compute.
         epochs: passes over the known pairs for attacks that train a network.
+        released: all images of the release, those under attack among them, for attacks that count.
         released_labels: int64 ``[N]``, as they stand beside the disguised images.
         folder: of the export.
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
@@ -76,6 +77,7 @@ class Seen:
     generator: torch.Generator = field(default_factory=torch.Generator)
     device: torch.device | str = "cpu"
     epochs: int = 8
+    released: Tensor | None = None
     released_labels: Tensor | None = None
     folder: Path | None = None
     public: Tensor | None = None

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
-from torchprotect.data._job import sample_id
-from torchprotect.data.export import keyed_order
 from torchprotect.data.images import ExportedImages
+from torchprotect.data.keyed import keyed_order, sample_id
 from torchprotect.data.sources import Sample, Source
 from torchprotect.errors import SourceError
 from torchprotect.keys import Key

@@ -68,7 +68,8 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
 
 
 def _run(seen: Seen) -> DuplicateResult:
-    return duplicate_statistics(seen.disguised, scheme=seen.scheme)
+    images = seen.disguised if seen.released is None else seen.released
+    return duplicate_statistics(images, scheme=seen.scheme)
 
 
 DUPLICATES = Attack(
