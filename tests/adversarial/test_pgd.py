@@ -501,7 +501,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("targets", "error", "message"),
         [
-            (torch.tensor([0, 1, 2, 3, CLASSES]), ModelError, "knows 4 classes, and a target is none"),
+            (torch.tensor([0, 1, 2, 3, CLASSES]), ModelError, "has 4 classes, but a target lies outside"),
             (torch.tensor([0, 1, 2, 3, -1]), InputRangeError, "negative"),
             (torch.tensor([0, 1, 2, 3]), InputShapeError, r"\[4\]"),
             (torch.zeros(5, 1, dtype=torch.int64), InputShapeError, r"\[5, 1\]"),
@@ -526,7 +526,7 @@ class TestBadInput:
             (lambda x: NET(x)[:3], r"not \[3, 4\]"),
             (lambda x: (NET(x), None), "not a tuple"),
             (lambda x: {"out": NET(x)}, "not a dict"),
-            (lambda x: NET(x)[:, :2], "knows 2 classes, and a target is none"),
+            (lambda x: NET(x)[:, :2], "has 2 classes, but a target lies outside"),
             (lambda x: NET(x) * torch.nan, "NaN or infinite"),
             (lambda x: NET(x) + torch.tensor([[0, 0, torch.inf, 0]]), "NaN or infinite"),
             (lambda x: NET(x) + torch.tensor([[1.0, 0, 0, 0], *[[0] * 4] * 4]).log(), "NaN or infinite"),

@@ -155,7 +155,7 @@ def test_bounds_beyond_8_bits():
 
 def test_a_network_that_is_wrong_is_named_before_anything_is_returned():
     net = make_net().train()
-    with pytest.raises(ModelError, match="a target is none of them"):
+    with pytest.raises(ModelError, match="a target lies outside of them"):
         perturb_toward(net, make_batch(2)[0], torch.tensor([[1, 7]] * 2), torch.full((2, 2), 0.5), SETTINGS)
     assert all(module.training for module in net.modules())
 

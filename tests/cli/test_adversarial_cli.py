@@ -203,7 +203,7 @@ class TestWrongModels:
             ("nets.small:name", "module nets.small has no function name"),
             ("nets.small:nothing", "must return a torch.nn.Module, got int"),
             ("nets.small:broken", "nets.small:broken failed: KeyError: 'width'"),
-            ("nets.small:wide", "do not fit the model: .*size mismatch"),
+            ("nets.small:wide", "do not match the model: .*size mismatch"),
         ],
     )
     def test_factories(self, tmp_path, source, key, model, name, message):

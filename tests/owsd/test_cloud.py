@@ -173,7 +173,7 @@ def test_ask_stops_at_the_bound(tmp_path):
     cloud = Unreliable(ledger, *[trouble()] * 9)
     with (
         pytest.warns(UserWarning, match="14 of 15"),
-        pytest.raises(LedgerError, match="14 of 15 images, 7 more do not fit"),
+        pytest.raises(LedgerError, match="14 of 15 images, 7 more would exceed its bound"),
     ):
         ask(cloud, IMAGES, ledger=ledger, fingerprint=KEY, sleep=lambda _: None)
     assert cloud.counts == [7, 14]

@@ -44,7 +44,7 @@ def test_counts_survive_and_each_key_counts_for_itself(path):
 def test_all_or_nothing_at_the_bound(path):
     ledger = Ledger(path, bound=10)
     ledger.reserve(KEY, 7)
-    with pytest.raises(LedgerError, match="7 of 10 images, 4 more do not fit: go on with a new key"):
+    with pytest.raises(LedgerError, match="7 of 10 images, 4 more would exceed its bound: continue with a new key"):
         ledger.reserve(KEY, 4)
     assert ledger.use(KEY).used == 7
     assert quiet(ledger, KEY, 3) == Use(10, 10)
@@ -213,8 +213,8 @@ def make_half(path):
     ("make", "text"),
     [
         (make_text, "damaged"),
-        (make_empty, "is no ledger"),
-        (make_other_database, "is no ledger"),
+        (make_empty, "is not a ledger"),
+        (make_other_database, "is not a ledger"),
         (make_newer, "version 2, this torchprotect knows 1"),
         (make_half, "damaged"),
         (lambda path: path.mkdir(), "cannot be used"),
@@ -237,7 +237,7 @@ def test_a_changed_count_is_noticed(path):
     content[place] ^= 2
     path.write_bytes(content)
     for use in (lambda: ledger.reserve(KEY, 1), lambda: ledger.use(KEY), lambda: Ledger(path)):
-        with pytest.raises(LedgerError, match="damaged: a count and its checksum"):
+        with pytest.raises(LedgerError, match="damaged: a count does not match its checksum"):
             use()
 
 
@@ -267,7 +267,7 @@ def test_a_changed_table_is_damage(path, change):
     before = path.read_bytes()
     for use in (lambda: ledger.reserve(KEY, 1), lambda: ledger.use(KEY), lambda: Ledger(path)):
         with pytest.raises(
-            LedgerError, match="damaged: no such (table|column).*; put back a copy of it, or begin a new"
+            LedgerError, match="damaged: no such (table|column).*; restore a copy of it, or start a new"
         ):
             use()
     assert path.read_bytes() == before
@@ -277,13 +277,13 @@ def test_a_file_that_goes_is_not_begun_anew(path):
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
     path.unlink()
-    with pytest.raises(LedgerError, match="is gone"):
+    with pytest.raises(LedgerError, match="is missing"):
         ledger.reserve(KEY, 1)
     assert not path.exists()
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(LedgerError, match="cannot be made: No such file"):
+    with pytest.raises(LedgerError, match="cannot be created: No such file"):
         Ledger(tmp_path / "missing" / "ledger")
 
 
