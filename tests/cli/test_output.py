@@ -111,6 +111,7 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     assert "no attack was measured at any level" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     run_export(tmp_path / "out")
     command = [sys.executable, "-m", "torchprotect", "inspect", str(tmp_path / "out")]
