@@ -28,12 +28,12 @@ import PIL.Image
 import safetensors.torch
 import torch
 from support import Pictures, make_bundle, make_image, png, run_export
+from torchprotect.audit._scheme import read_scheme
 
 from torchprotect import attacks, data, keys
 from torchprotect._json import canonical
-from torchprotect.audit._scheme import read_scheme
-from torchprotect.audit._shards import read_written
 from torchprotect.data import manifest as documents
+from torchprotect.data.images import read_images
 from torchprotect.errors import ProtectError
 from torchprotect.keys._base import fingerprint
 from torchprotect.owsd import Inference, InferenceSettings, Observations, _inference_file
@@ -287,7 +287,7 @@ class World:
             lambda: data.verify(self.export),
             lambda: data.verify(self.export, BUNDLE),
             lambda: read_scheme(documents.read_manifest(self.export)["transform"]),
-            lambda: read_written(self.export, documents.read_manifest(self.export), 9),
+            lambda: read_images(self.export, documents.read_manifest(self.export), 9),
         ]
 
     def read_key(self, path: Path) -> None:

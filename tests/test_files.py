@@ -9,9 +9,8 @@ import threading
 import pytest
 from support import SHARED_AES, content, make_bundle, run_export
 
-from torchprotect import _files, data, keys
+from torchprotect import _files, _lock, data, keys
 from torchprotect._files import atomic_file
-from torchprotect.data import _lock
 from torchprotect.errors import ExportError
 
 ROUNDS, WRITERS = 20, 3

@@ -1,21 +1,23 @@
-"""Checks and phrases for what callers hand over, shared by all rooms."""
+"""Checks of arguments, and phrases for error messages, shared by all rooms."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from torchprotect.errors import InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError
 
 _VOWELS = "AEIOaeio"
-_SPELLED_VOWELS = "AEFHILMNORSX"  # capitals read out as letters: an R, but a U
+_SPELLED_VOWELS = "AEFHILMNORSX"  # letters whose names begin with a vowel: an R, but a U
 
 
 def require_tensor(name: str, value: Any) -> None:
-    """Check for a tensor, before its dtype or shape is looked at.
+    """Check for a tensor.
 
     Raises:
-        InputTypeError: it is something else; the message says how to make a tensor of it.
+        InputTypeError: it is something else; the message says how to convert it.
     """
     if isinstance(value, Tensor):
         return
@@ -25,6 +27,62 @@ def require_tensor(name: str, value: Any) -> None:
     elif isinstance(value, list | tuple):
         hint = "; torch.tensor makes one of numbers, torch.stack of tensors"
     raise InputTypeError(f"{name} must be a torch.Tensor, got {type_name(value)}{hint}")
+
+
+def require_int(name: str, value: Any, *, at_least: int | None = None, at_most: int | None = None) -> None:
+    """Check for an integer within bounds; a bool is none.
+
+    Raises:
+        InputRangeError: it is something else, or out of bounds.
+    """
+    bounds = _Bounds(at_least=at_least, at_most=at_most)
+    if not isinstance(value, int) or isinstance(value, bool) or not bounds.hold(value):
+        raise InputRangeError(f"{name} must be an integer{bounds}, got {value!r}")
+
+
+def require_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Check for a finite int or float within bounds; a bool is none.
+
+    Raises:
+        InputRangeError: it is something else, NaN, infinite, or out of bounds.
+    """
+    bounds = _Bounds(above=above, at_least=at_least, below=below, at_most=at_most)
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    if not finite or not bounds.hold(value):
+        raise InputRangeError(f"{name} must be a finite number{bounds}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bounds:
+    """Bounds of a number; as a string they follow "an integer" or "a finite number"."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    def hold(self, value: float) -> bool:
+        return (
+            (self.above is None or value > self.above)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.below is None or value < self.below)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            return f" from {self.at_least} to {self.at_most}"
+        given = [(name.replace("_", " "), bound) for name, bound in vars(self).items() if bound is not None]
+        clauses = " and ".join(f"{name} {bound}" for name, bound in given)
+        return f" of {clauses}" if clauses.startswith("at") else f" {clauses}" if clauses else ""
 
 
 def type_name(value: Any) -> str:

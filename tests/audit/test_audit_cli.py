@@ -199,7 +199,7 @@ def test_without_the_encoder(scrambled, tmp_path):
         (["--model", "audited_nets:none"], "has no function none"),
         (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, got int"),
         (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),
-        (["--model", "audited_nets:make", "--weights", "few"], "do not fit the model: missing 0.weight"),
+        (["--model", "audited_nets:make", "--weights", "few"], "do not match the model: missing 0.weight"),
         (["--model", "audited_nets:make", "--weights", "audited_nets.py"], "is no safetensors file"),
         (["--model", "audited_nets:make", "--weights", "nowhere"], "there are no weights at"),
         (["--model", "audited_nets:make", "--device", "warp"], "cannot use device 'warp'"),
@@ -230,7 +230,7 @@ def test_ctrl_c_ends_with_130_and_the_audit_goes_on(exported, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert stderr.splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert stderr.splitlines()[-1] == "interrupted; run the same command again to continue"
     assert "Traceback" not in stderr
     assert not report.exists()
     assert list(parts.glob("*.json"))

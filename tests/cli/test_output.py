@@ -38,7 +38,7 @@ def test_parameters_of_a_key(tmp_path):
     save_file({"ciphertext": torch.zeros(1, dtype=torch.uint8)}, tmp_path / "key", header)
     result = call("inspect", tmp_path / "key")
     assert "?[2K?signatures right" in result.stdout
-    assert "kind:           key file behind a passphrase" in result.stdout
+    assert "kind:           key file protected by a passphrase" in result.stdout
     assert "all is well" not in result.stdout
 
 

@@ -12,7 +12,7 @@ from support import run_export as run
 from torchvision.transforms import v2
 
 from torchprotect import data, keys, transforms
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import keyed_order
 from torchprotect.errors import ExportError, KeySizeError
 
 AES, RMT, ORDER = SHARED_AES, make_bundle("rmt"), make_bundle("permutation")

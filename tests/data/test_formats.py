@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from support import make_image, tar_members
 
 from torchprotect.data._encode import encode, extension
-from torchprotect.data._noise import KeystreamNoise
 from torchprotect.data._tar import TarStream, member_header
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import KeystreamNoise, keyed_order
 from torchprotect.errors import ExportError, InputTypeError
 
 
@@ -131,7 +130,7 @@ class TestNoise:
         assert abs(float(torch.corrcoef(drawn)[0, 1])) < 0.03
 
     def test_other_batch(self):
-        with pytest.raises(ExportError, match="another number of images"):
+        with pytest.raises(ExportError, match="drew noise for 3 images, but the batch holds 2"):
             KeystreamNoise(b"k" * 32, self.IDS)((3, 5))
 
 

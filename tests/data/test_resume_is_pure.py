@@ -19,7 +19,7 @@ from support import (
 from torchvision.transforms import v2
 
 from torchprotect import data, transforms
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import keyed_order
 from torchprotect.data.sources import as_source
 from torchprotect.errors import ExportError, SourceError
 

@@ -18,12 +18,12 @@ import torch
 from support import SHARED_AES, Pictures, content, make_bundle, make_image, run_export, tar_members
 
 from torchprotect import audit, data, keys, transforms
-from torchprotect.audit._pairing import pair
-from torchprotect.audit._shards import read_written
 from torchprotect.data import manifest as documents
 from torchprotect.data._decode import decode
 from torchprotect.data._encode import encode
 from torchprotect.data._tar import TarStream, member_header, parse_header
+from torchprotect.data.images import read_images
+from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source
 from torchprotect.errors import ExportError, ProtectError, SourceError, VerificationError
 
@@ -291,8 +291,8 @@ def test_exports_of_format_1_stay_readable(kind, tmp_path):
     for image, label in data.read(folder):
         if kind == "aes":
             assert plain[bytes(undo(image).flatten().tolist())] == key.labels.unmap(label)
-    written = read_written(folder, documents.read_manifest(folder), 9)
-    assert pair(folder, as_source(Pictures(9)), key, written).images.shape == (9, 1, 16, 16)
+    written = read_images(folder, documents.read_manifest(folder), 9)
+    assert find_plain_images(folder, as_source(Pictures(9)), key, written).images.shape == (9, 1, 16, 16)
 
 
 class TestFormats:

@@ -197,5 +197,5 @@ class TestSaltAndPepper:
         unit = F.salt_and_pepper(image.float() / 255, chance, 1.0)
         assert torch.equal(unit * 255, F.salt_and_pepper(image, chance, 1.0).float())
         for amount in (-0.1, 1.1, float("nan"), True, "1"):
-            with pytest.raises(InputRangeError, match="share of the pixels"):
+            with pytest.raises(InputRangeError, match="fraction of pixels"):
                 F.salt_and_pepper(image, chance, amount)

@@ -197,7 +197,7 @@ class TestPassphrase:
         assert keys.load(tmp_path / "key", " ") == key
 
     def test_it_is_text(self, tmp_path):
-        with pytest.raises(PassphraseError, match="text, not bytes"):
+        with pytest.raises(PassphraseError, match="must be a str, got bytes"):
             keys.save(make_bundle(), tmp_path / "key", b"secret")
 
     def test_changed_byte(self, wrapped, tmp_path):

@@ -19,7 +19,7 @@ from support import make_bundle, make_image, sent_to_worker
 from torchprotect import functional as F
 from torchprotect import keys, transforms
 from torchprotect.data._job import DisguiseJob
-from torchprotect.data.export import noise_key
+from torchprotect.data.keyed import noise_key
 from torchprotect.errors import KeyPickledWarning, LabelError, ProtectError
 from torchprotect.keys._transfer import rebuild_key, reduce_key
 

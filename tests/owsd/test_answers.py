@@ -154,7 +154,7 @@ def test_damaged_files(path, tmp_path):
     content = path.read_bytes()
     place = content.index(said[7].numpy().tobytes()[:64])
     path.write_bytes(content[: place + 5] + bytes([content[place + 5] ^ 1]) + content[place + 6 :])
-    with pytest.raises(CloudError, match="damaged: an answer and its checksum"):
+    with pytest.raises(CloudError, match="damaged: an answer does not match its checksum"):
         cache.get(KEY, "cloud", ids)
     assert torch.equal(cache.get(KEY, "cloud", ["8"])["8"], said[8])
     path.write_bytes(content[:30_000])
@@ -172,7 +172,7 @@ def test_damaged_files(path, tmp_path):
     with pytest.raises(CloudError, match="cannot be made"):
         AnswerCache(tmp_path / "missing" / "answers")
     for wait in ("5", -1, None):
-        with pytest.raises(InputRangeError, match="wait is a number of seconds"):
+        with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number"):
             AnswerCache(tmp_path / "new", wait=wait)
 
 
@@ -200,7 +200,7 @@ def test_an_answer_belongs_to_its_image_key_and_cloud(path, statements, asked):
     cache.put(KEY, "cloud", ["a", "b", "c"], vectors(3))
     change(path, *statements)
     key, cloud, image = asked
-    with pytest.raises(CloudError, match="damaged: an answer and its checksum"):
+    with pytest.raises(CloudError, match="damaged: an answer does not match its checksum"):
         cache.get(key, cloud, [image])
 
 

@@ -179,7 +179,7 @@ def test_foreign_files(trained, tmp_path):
         Inference.load(path, KEYS)
     for params in ({"classes": 4, "keys": [*KEYS], "settings": {"x": 1}}, {"classes": 4, "keys": [*KEYS]}):
         _inference_file.write(path, params, tensors)
-        with pytest.raises(ModelError, match="do not fit"):
+        with pytest.raises(ModelError, match="do not match"):
             Inference.load(path, KEYS)
 
 
@@ -202,7 +202,7 @@ def test_small_files_that_claim_much_cost_little(tmp_path, monkeypatch):
         devices.append(layer.weight.device.type)
 
     monkeypatch.setattr(torch.nn.Linear, "__init__", noting)
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="do not match"):
         Inference.load(tmp_path / "network", KEYS)
     assert set(devices) == {"meta"}
 
@@ -220,7 +220,7 @@ def test_small_files_that_claim_much_cost_little(tmp_path, monkeypatch):
 def test_tensors_are_those_of_the_network(trained, tmp_path, name, value):
     trained.save(tmp_path / "network")
     craft(tmp_path / "crafted", {**load_file(tmp_path / "network"), f"cloud.{name}": value})
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="do not match"):
         Inference.load(tmp_path / "crafted", KEYS)
 
 
@@ -240,7 +240,7 @@ def test_tensors_are_those_of_the_network(trained, tmp_path, name, value):
 def test_parameters_are_checked_and_not_shown(trained, tmp_path, params):
     trained.save(tmp_path / "network")
     craft(tmp_path / "crafted", load_file(tmp_path / "network"), **params)
-    with pytest.raises(ModelError, match="do not fit") as caught:
+    with pytest.raises(ModelError, match="do not match") as caught:
         Inference.load(tmp_path / "crafted", KEYS)
     assert "forged" not in str(caught.value)
 
@@ -318,7 +318,7 @@ def test_tensors_of_other_dtypes(trained, tmp_path, dtype):
     first = next(iter(tensors))
     header = {"format": "torchprotect-inference", "version": "1", "params": "{}", "digest": ""}
     save_file({**tensors, first: tensors[first].to(dtype)}, tmp_path / "changed", header)
-    with pytest.raises(ModelError, match="do not fit together"):
+    with pytest.raises(ModelError, match="do not match"):
         Inference.load(tmp_path / "changed", KEYS)
 
 

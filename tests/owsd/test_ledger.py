@@ -44,7 +44,7 @@ def test_counts_survive_and_each_key_counts_for_itself(path):
 def test_all_or_nothing_at_the_bound(path):
     ledger = Ledger(path, bound=10)
     ledger.reserve(KEY, 7)
-    with pytest.raises(LedgerError, match="7 of 10 images, 4 more do not fit: go on with a new key"):
+    with pytest.raises(LedgerError, match="7 of 10 images, 4 more would exceed its bound: continue with a new key"):
         ledger.reserve(KEY, 4)
     assert ledger.use(KEY).used == 7
     assert quiet(ledger, KEY, 3) == Use(10, 10)
@@ -213,8 +213,8 @@ def make_half(path):
     ("make", "text"),
     [
         (make_text, "damaged"),
-        (make_empty, "is no ledger"),
-        (make_other_database, "is no ledger"),
+        (make_empty, "is not a ledger"),
+        (make_other_database, "is not a ledger"),
         (make_newer, "version 2, this torchprotect knows 1"),
         (make_half, "damaged"),
         (lambda path: path.mkdir(), "cannot be used"),
@@ -237,7 +237,7 @@ def test_a_changed_count_is_noticed(path):
     content[place] ^= 2
     path.write_bytes(content)
     for use in (lambda: ledger.reserve(KEY, 1), lambda: ledger.use(KEY), lambda: Ledger(path)):
-        with pytest.raises(LedgerError, match="damaged: a count and its checksum"):
+        with pytest.raises(LedgerError, match="damaged: a count does not match its checksum"):
             use()
 
 
@@ -267,7 +267,7 @@ def test_a_changed_table_is_damage(path, change):
     before = path.read_bytes()
     for use in (lambda: ledger.reserve(KEY, 1), lambda: ledger.use(KEY), lambda: Ledger(path)):
         with pytest.raises(
-            LedgerError, match="damaged: no such (table|column).*; put back a copy of it, or begin a new"
+            LedgerError, match="damaged: no such (table|column).*; restore a copy of it, or start a new"
         ):
             use()
     assert path.read_bytes() == before
@@ -277,13 +277,13 @@ def test_a_file_that_goes_is_not_begun_anew(path):
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
     path.unlink()
-    with pytest.raises(LedgerError, match="is gone"):
+    with pytest.raises(LedgerError, match="is missing"):
         ledger.reserve(KEY, 1)
     assert not path.exists()
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(LedgerError, match="cannot be made: No such file"):
+    with pytest.raises(LedgerError, match="cannot be created: No such file"):
         Ledger(tmp_path / "missing" / "ledger")
 
 
@@ -297,7 +297,7 @@ def test_read_only(path):
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, 9000.0, True, "9000", None, float("nan")])
 def test_bad_bound(path, bound):
-    with pytest.raises(InputRangeError, match="bound is a whole number of at least 1"):
+    with pytest.raises(InputRangeError, match="bound must be an integer of at least 1"):
         Ledger(path, bound=bound)
     assert not path.exists()
 
@@ -305,7 +305,7 @@ def test_bad_bound(path, bound):
 def test_bad_arguments(path):
     ledger = Ledger(path)
     for count in (0, -1, 1.0, True, "1", None):
-        with pytest.raises(InputRangeError, match="count is a whole number"):
+        with pytest.raises(InputRangeError, match="count must be an integer"):
             ledger.reserve(KEY, count)
     for fingerprint in ("", None, b"ab", "a b", "schlüssel", "ab\0"):
         with pytest.raises(InputRangeError, match="fingerprint"):
@@ -316,7 +316,7 @@ def test_bad_arguments(path):
 
 @pytest.mark.parametrize("wait", ["5", -1, None, float("nan"), float("inf"), 1_000_001, True, [5]])
 def test_bad_wait(path, wait):
-    with pytest.raises(InputRangeError, match="wait is a number of seconds from 0 to 1,000,000"):
+    with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number from 0 to 1000000"):
         Ledger(path, wait=wait)
     assert not path.exists()
     assert Ledger(path, wait=0).reserve(KEY, 1).used == 1

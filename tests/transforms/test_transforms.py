@@ -211,7 +211,7 @@ def test_refused_settings():
     for noise in (-1, float("nan"), float("inf"), True):
         with pytest.raises(InputRangeError, match="grey levels"):
             transforms.RMTDisguise(RMT.transform, noise=noise)
-    with pytest.raises(InputRangeError, match="share"):
+    with pytest.raises(InputRangeError, match="fraction"):
         transforms.SaltAndPepper(2)
 
 

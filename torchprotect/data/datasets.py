@@ -1,16 +1,17 @@
 """Datasets whose pictures come out disguised and whose labels come out renamed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import PIL.Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torchprotect._inputs import type_name, with_article
-from torchprotect.data._job import steps
-from torchprotect.errors import InputTypeError, KeyKindError, LabelError
+from torchprotect._inputs import type_name
+from torchprotect.errors import InputTypeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle, LabelKey
+from torchprotect.transforms.labels import map_labels
+from torchprotect.transforms.pipeline import leaves
 
 Labels = TypeVar("Labels", int, Tensor)
 
@@ -58,8 +59,8 @@ class ProtectedDataset(_Protection, Dataset[Any]):
     Args:
         dataset: map-style dataset.
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict what stands under ``"label"``, another name
-            with "label" in it, or ``"cls"``, if there is one such name.
+        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
+            another name with "label" in it, or ``"cls"``, if there is one such name.
 
     Samples keep their structure. Without noise, the same index gives the same bytes in any worker.
 
@@ -84,8 +85,8 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
     Args:
         dataset: iterable of samples; it divides itself among workers, as every iterable dataset must.
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict what stands under ``"label"``, another name
-            with "label" in it, or ``"cls"``, if there is one such name.
+        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
+            another name with "label" in it, or ``"cls"``, if there is one such name.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
@@ -98,49 +99,23 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
 
 def _covers_nothing(transform: Any) -> bool:
     """Return whether a pipeline runs nothing but torchvision's own transforms. What a function does is unknown."""
-    kinds = [type(step) for step in steps(transform)]
+    kinds = [type(step) for step in leaves(transform)]
     return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 
 
 def _rename(sample: Any, labels: LabelKey) -> Any:
-    if isinstance(sample, dict):
-        name = _label_name(sample)
-        return {**sample, name: _map_one(sample[name], sample.values(), labels)}
-    if isinstance(sample, tuple | list) and len(sample) >= 2:
-        make = getattr(type(sample), "_make", type(sample))  # a named tuple is made of its items in its own way
-        return make([sample[0], _map_one(sample[1], sample[:1], labels), *sample[2:]])
-    raise LabelError(
-        f"no label in {with_article(type_name(sample))}: expected (image, label, ...) or a dict with 'label'"
-    )
+    """Rename the labels of a sample; a single picture has one number."""
 
+    def rename(label: Any) -> Any:
+        pictures = sample.values() if isinstance(sample, Mapping) else sample[:1]
+        if isinstance(label, Tensor) and label.numel() > 1 and any(map(_is_single, pictures)):
+            raise InputTypeError(
+                f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
+                "label.argmax()"
+            )
+        return labels.map(label)
 
-def _label_name(sample: dict[Any, Any]) -> Any:
-    """Return the name of a sample's only label.
-
-    Raises:
-        LabelError: it has none, or others, which would keep their plain names of classes.
-    """
-    names = [name for name in sample if isinstance(name, str) and ("label" in name.lower() or name == "cls")]
-    if not names:
-        raise LabelError(
-            f"no label in a dict of {sorted(map(str, sample))}: expected 'label', another name with \"label\" in it, "
-            "or 'cls'; rename the column"
-        )
-    if len(names) > 1:
-        raise LabelError(
-            f"several labels in a dict, {sorted(names)}: the key renames one, and the others would stay plain; keep one"
-        )
-    return names[0]
-
-
-def _map_one(label: Any, values: Iterable[Any], labels: LabelKey) -> Any:
-    """Rename the label of a sample, which beside a single picture is one number."""
-    if isinstance(label, Tensor) and label.numel() > 1 and any(_is_single(value) for value in values):
-        raise InputTypeError(
-            f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
-            "label.argmax()"
-        )
-    return labels.map(label)
+    return map_labels(sample, rename)
 
 
 def _is_single(value: Any) -> bool:

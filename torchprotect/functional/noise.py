@@ -1,27 +1,26 @@
-"""Noise on plain pixels, drawn elsewhere."""
+"""Salt-and-pepper noise on plain pixels, from given random numbers."""
 
 import torch
 from torch import Tensor
 
-from torchprotect.errors import InputRangeError
-from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect._inputs import require_number
+from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 
 
 def check_amount(amount: float) -> None:
-    """Check a share of pixels: a number in 0..1."""
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 1:
-        raise InputRangeError(f"amount is a share of the pixels in 0..1, not {amount!r}")
+    """Check the fraction of pixels to replace: a number in 0..1."""
+    require_number("amount, the fraction of pixels to replace,", amount, at_least=0, at_most=1)
 
 
 @on_picture
 def salt_and_pepper(image: Tensor, uniforms: Tensor, amount: float) -> Tensor:
-    """Turn a share of the pixels black or white, half of them each; a pixel changes in all its channels.
+    """Turn a fraction of the pixels black or white, half of them each; a pixel changes in all its channels.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``: uint8, or floating point in 0..1.
         uniforms: one number in [0, 1) a pixel, ``[..., H, W]``: below ``amount / 2`` makes it black, from
             ``1 - amount / 2`` on white.
-        amount: expected share of pixels replaced, 0..1.
+        amount: expected fraction of pixels to replace, 0..1.
 
     Returns:
         The same kind of picture, dtype and shape.

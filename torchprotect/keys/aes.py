@@ -7,18 +7,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_int
 from torchprotect.errors import BlockSizeError, InputRangeError
 from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes
 from torchprotect.keys._secret import secret_fields
-from torchprotect.ops._blocks import divisors
+from torchprotect.ops.blocks import divisors
 
 UNIT_PIXELS = (16, 8, 4, 2)
 """Pixels in one cipher unit: 16, or fewer by scaling up 2, 4 or 8 times before the cipher and down after it."""
 
 
 def usable_units(block_size: tuple[int, int]) -> list[int]:
-    """Return the ``unit_pixels`` that fit into blocks of this size: units never cross the edge of a block."""
+    """Return the values of ``unit_pixels`` that fit blocks of this size: units never cross the edge of a block."""
     height, width = block_size
     return [n for n in UNIT_PIXELS if (height * width % 16 == 0 if n == 16 else width % n == 0)]
 
@@ -31,7 +32,7 @@ class AESKey(BlockKey):
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        channels: number of channels with a key of their own; ``None`` shares one key among any number.
+        channels: number of channels, each with its own key; ``None`` uses one key for any number of channels.
         bits: 128, 192 or 256.
         keys: uint8 ``[positions, channels or 1, bits / 8]``.
         root: uint8 ``[32]``, source of the sub-keys.
@@ -63,7 +64,7 @@ class AESKey(BlockKey):
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or no cipher unit fits them.
-            InputRangeError: ``bits`` or ``channels`` is not possible.
+            InputRangeError: ``bits`` or ``channels`` is out of range.
         """
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, bits)
@@ -94,16 +95,16 @@ class AESKey(BlockKey):
 
 
 def require_channels(channels: int | None) -> None:
-    """Check a number of channels: ``None`` or a whole number above 0."""
-    if channels is not None and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
-        raise InputRangeError(f"channels must be None or a whole number above 0, not {channels!r}")
+    """Check a number of channels: ``None`` (keys shared by all channels), or an integer of at least 1."""
+    if channels is not None:
+        require_int("channels", channels, at_least=1)
 
 
 def _require_params(image_size: tuple[int, int], block_size: tuple[int, int], channels: int | None, bits: int) -> None:
     require_division(image_size, block_size)
     require_channels(channels)
     if bits not in (128, 192, 256):
-        raise InputRangeError(f"AES keys have 128, 192 or 256 bits, not {bits!r}")
+        raise InputRangeError(f"bits must be 128, 192 or 256, got {bits!r}")
     if not usable_units(block_size):
         fitting = [(h, w) for h in divisors(image_size[0]) for w in divisors(image_size[1]) if h * w % 16 == 0]
         raise BlockSizeError(

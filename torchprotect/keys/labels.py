@@ -7,8 +7,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor, type_name
-from torchprotect.errors import InputRangeError, InputTypeError, LabelError
+from torchprotect._inputs import require_int, require_tensor, type_name
+from torchprotect.errors import InputTypeError, LabelError
 from torchprotect.keys._base import Key, require_class_numbers, require_permutation, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
 from torchprotect.keys._secret import secret_fields
@@ -41,8 +41,7 @@ class LabelKey(Key):
         Raises:
             InputRangeError: fewer than two classes.
         """
-        if not isinstance(classes, int) or isinstance(classes, bool) or classes < 2:
-            raise InputRangeError(f"a label map needs a whole number of at least 2 classes, not {classes!r}")
+        require_int("classes", classes, at_least=2)
         return cls(random_permutation(classes), random_bytes(32))
 
     @property
@@ -91,7 +90,7 @@ class LabelKey(Key):
 
 
 def _checked(labels: Any, classes: int) -> Any:
-    """Return an int, or a tensor of class numbers. The secret table is no local variable of a function that raises."""
+    """Return an int, or a tensor of class numbers. Functions that raise hold no secret table in a local variable."""
     if isinstance(labels, np.integer):
         labels = int(labels)
     if isinstance(labels, int) and not isinstance(labels, bool):
@@ -99,7 +98,7 @@ def _checked(labels: Any, classes: int) -> Any:
             raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
         return labels
     if not isinstance(labels, Tensor | np.ndarray | list | tuple):
-        raise InputTypeError(f"a label must be a whole number or a tensor of them, got {type_name(labels)}")
+        raise InputTypeError(f"a label must be an integer or a tensor of integers, got {type_name(labels)}")
     require_tensor("labels", labels)
     require_class_numbers(labels, classes)  # type: ignore[arg-type]  # a tensor by now
     return labels

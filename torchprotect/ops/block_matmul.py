@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import InputShapeError, InputTypeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import LIBRARY, call, register
 from torchprotect.ops.block_permute import check_order, require_permutation
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 ORDERED_SUM_LIMIT = 16
 """Up to this matrix size, sums run over k in order, each product and sum rounded: the same bits on every backend."""
@@ -70,8 +70,8 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
         transposed = (matrices if order is None else matrices[order]).mT
         grad_image = torch.ops.torchprotect.block_matmul(grad, transposed, ctx.block, ctx.left, back)
     if ctx.needs_input_grad[1]:
-        placed = grad if back is None else torch.ops.torchprotect.block_permute(grad, back, ctx.block)
-        x, g = to_blocks(image, ctx.block), to_blocks(placed, ctx.block)
+        ungathered = grad if back is None else torch.ops.torchprotect.block_permute(grad, back, ctx.block)
+        x, g = to_blocks(image, ctx.block), to_blocks(ungathered, ctx.block)
         each = g @ x.mT if ctx.left else x.mT @ g  # [..., C, P, m, m]
         grad_matrices = each.flatten(0, -5).sum(0) if each.ndim > 4 else each
         grad_matrices = grad_matrices.movedim(1, 0).sum_to_size(matrices.shape)

@@ -1,12 +1,12 @@
-"""From scrambled images to what a classifier takes."""
+"""Prepare scrambled images for a classifier."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_int, require_number
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
@@ -14,32 +14,22 @@ def require_images(images: Any) -> None:
     """Check for scrambled images: uint8 ``[N, 3, H, W]``, at least one.
 
     Raises:
-        InputTypeError: something else than uint8; plain float pictures are refused that way too.
-        InputShapeError: another shape, or no image.
+        InputTypeError: they are not a uint8 tensor; this refuses plain float images too.
+        InputShapeError: they have another shape, or there is none.
     """
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         came = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise InputTypeError(f"a cloud is given uint8 images, as scrambling makes them, not {came}")
+        raise InputTypeError(f"a cloud takes uint8 images, as scrambling makes them, not {came}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
-        raise InputShapeError(f"a cloud is given images [N, 3, H, W], at least one, not {list(images.shape)}")
-
-
-def require_whole(name: str, value: Any, least: int) -> None:
-    """Check for a whole number.
-
-    Raises:
-        InputRangeError: it is something else, or too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputRangeError(f"{name} is a whole number of at least {least}, not {value!r}")
+        raise InputShapeError(f"a cloud takes images [N, 3, H, W], at least one, not {list(images.shape)}")
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resizes, and normalises where asked to.
+    """Resizes and normalises images.
 
     Attributes:
-        size: ``(height, width)`` the classifier takes; the images' own when ``None``.
+        size: ``(height, width)`` that the classifier takes; unchanged when ``None``.
         mean: of the three channels, on the 0..1 scale; not subtracted when ``None``.
         std: of the three channels, on the 0..1 scale; not divided by when ``None``.
     """
@@ -51,14 +41,12 @@ class Preparation:
     def __post_init__(self) -> None:
         if self.size is not None:
             if not isinstance(self.size, tuple) or len(self.size) != 2:
-                raise InputRangeError(f"size is a pair (height, width), not {self.size!r}")
+                raise InputRangeError(f"size must be a pair (height, width), got {self.size!r}")
             for side in self.size:
-                require_whole("a side of size", side, 1)
+                require_int("each side of size", side, at_least=1)
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and not _three_numbers(values):
-                raise InputRangeError(f"{name} is a tuple of three finite numbers, not {values!r}")
-        if self.std is not None and min(self.std) <= 0:
-            raise InputRangeError(f"std is a tuple of three numbers above 0, not {self.std!r}")
+            if values is not None:
+                _require_three_numbers(name, values, above=0 if name == "std" else None)
 
     def floats(self, images: Tensor) -> Tensor:
         """Return float32 images in 0..1, resized, then normalised."""
@@ -81,9 +69,8 @@ class Preparation:
         return torch.nn.functional.interpolate(floats, self.size, mode="bilinear", antialias=True)
 
 
-def _three_numbers(values: Any) -> bool:
-    return (
-        isinstance(values, tuple)
-        and len(values) == 3
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
-    )
+def _require_three_numbers(name: str, values: Any, *, above: float | None) -> None:
+    if not isinstance(values, tuple) or len(values) != 3:
+        raise InputRangeError(f"{name} must be a tuple of three numbers, one for each channel, got {values!r}")
+    for value in values:
+        require_number(f"each number of {name}", value, above=above)

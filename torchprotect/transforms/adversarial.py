@@ -1,5 +1,6 @@
 """``AdversarialEncrypt``."""
 
+import copy
 import functools
 import warnings
 from typing import Any, Literal, get_args
@@ -9,16 +10,22 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 
-from torchprotect.adversarial import Perturbed, PGDSettings, perturb_toward
-from torchprotect.adversarial.combine import PLACED
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
-from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect._inputs import require_int
+from torchprotect.adversarial import Perturbed, PGDSettings, distances, perturb_toward
+from torchprotect.adversarial.combine import NEEDS_POSITIONS
+from torchprotect.errors import InputRangeError, InputTypeError, LabelError
+from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
-from torchprotect.training import home_of
-from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.training import device_of, input_dtype_of, model_digest, predict
+from torchprotect.transforms._disguise import (
+    Disguise,
+    DisguisedBatch,
+    NoiseSource,
+    draw_from_torch,
+    require_batch,
+)
 from torchprotect.transforms._keys import require_kind
-from torchprotect.transforms._labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
-from torchprotect.transforms._model import model_digest, predict
+from torchprotect.transforms.labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
 
 TargetSource = Literal["label", "predicted", "random"]
 """Where the target classes of an image come from."""
@@ -51,7 +58,7 @@ class AdversarialEncrypt(Disguise):
             picture; of the key only the number of classes counts. That is the paper's control experiment, from which
             models learn well.
         labels_getter: takes a sample, returns its labels. ``"default"``: the second item of a tuple or list; in a dict,
-            there or alone, what stands under "labels" or the like. ``None``: there are none. An export replaces it.
+            there or alone, the value under "label", another name with "label" in it, or "cls". ``None``: no labels.
         batch_size: most pictures that the model is handed at once; it has a part in the last bits of a result.
         keep_best: of all iterates take the one of lowest loss, as the paper's authors do, otherwise the last one.
         reproject: keep every result within ``eps``, after combining and after rounding (as far as a plain picture whose
@@ -72,6 +79,8 @@ class AdversarialEncrypt(Disguise):
     """
 
     model: nn.Module
+    key: CorrespondenceKey
+    uses_gradients = True
 
     def __init__(
         self,
@@ -96,9 +105,8 @@ class AdversarialEncrypt(Disguise):
         require_kind("key", key, CorrespondenceKey)
         if target_source not in get_args(TargetSource):
             raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
-        self.__dict__["model"] = model  # past nn.Module, which would make a submodule of it
+        require_int("batch_size", batch_size, at_least=1)
+        self.__dict__["model"] = model  # bypass nn.Module.__setattr__, so that it is not registered as a submodule
         self.key = key
         self.settings = PGDSettings(
             eps, step_size, steps, keep_best=keep_best, precision=precision, channels_last=channels_last
@@ -108,13 +116,42 @@ class AdversarialEncrypt(Disguise):
         self.batch_size = batch_size
         self.reproject = reproject
         self.to_8bit = to_8bit
+        self.needs_labels = target_source != "predicted"
         if self.needs_labels and labels_getter is None:
             raise InputRangeError(f"target_source={target_source!r} needs labels; without them take 'predicted'")
 
     @property
-    def needs_labels(self) -> bool:
-        """Whether labels decide the targets."""
-        return self.target_source != "predicted"
+    def max_batch(self) -> int:
+        """``batch_size``, which the result depends on."""
+        return self.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The model's device."""
+        return device_of(self.model)
+
+    def for_batches(self) -> "AdversarialEncrypt":
+        """Return a copy without ``labels_getter``: batches come with labels, and a function may not be picklable."""
+        own = copy.copy(self)
+        own.labels_getter = None
+        return own
+
+    def check_label(self, label: int | None, where: str) -> None:
+        """Check that a class has target classes, if targets depend on it.
+
+        Raises:
+            LabelError: it has none, or the sample has no label.
+        """
+        if not self.needs_labels:
+            return
+        if label is None:
+            raise LabelError(
+                f"sample {where} has no label, so it has no target class; give the images labels, or take "
+                "target_source='predicted' (--target-source predicted)"
+            )
+        if not 0 <= label < self.key.classes:
+            last = self.key.classes - 1
+            raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters: all that decides the bytes, on one machine, but the secret map.
@@ -132,19 +169,28 @@ class AdversarialEncrypt(Disguise):
             "bounds": [float(edge) for edge in chosen.bounds],
             "keep_best": chosen.keep_best,
             "target_source": self.target_source,
-            "way": self.key.way,
+            "way": self.key.mix_mode,
             "targets": self.key.targets.shape[1],
             "batch_size": self.batch_size,
             "reproject": self.reproject,
             "to_8bit": self.to_8bit,
             "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
             "channels_last": chosen.channels_last,
-            "device": home_of(self.model)[0].type,
+            "device": device_of(self.model).type,
             "torch": str(torch.__version__),
         }
 
+    def disguise_batch(
+        self, images: Tensor, labels: Tensor | None = None, *, noise: NoiseSource = draw_from_torch
+    ) -> DisguisedBatch:
+        """Perturb a batch of images by their labels, see :meth:`Disguise.disguise_batch`."""
+        require_batch(images)
+        own = as_labels(labels) if self.needs_labels else None
+        disguised = self.transform(images, {"labels": own, **self.draw(tuple(images.shape), noise)})
+        return DisguisedBatch(disguised, distances(_in_pixel_units(disguised), _in_pixel_units(images)))
+
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Perturbed:
-        """Perturb a batch and say how far each image was moved.
+        """Perturb a batch and return the distance of each image and its losses too.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
@@ -154,22 +200,21 @@ class AdversarialEncrypt(Disguise):
             Images like those given; L2 distances in pixel units ``[N]``, after rounding where there was any; losses
             ``[N, K]`` toward each target before the versions are combined.
         """
-        if not isinstance(images, Tensor) or images.ndim != 4:
-            raise InputShapeError("perturb takes a batch of images [N, C, H, W]; call the transform for anything else")
+        require_batch(images)
         own = as_labels(labels) if self.needs_labels else None
         return self._perturb(images, own, self.make_params([images]))
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw what one picture needs: places to paste at, or a class for each image."""
-        leading = picture_shape(flat_inputs[0])[:-3]
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
+        """Draw for each image of a picture a position to paste at, or a class."""
+        leading = shape[:-3]
         if self.target_source == "random":
-            return {"classes": self.noise_source(leading).reshape(-1)}
-        if self.key.way in PLACED and self.key.targets.shape[1] > 1:
-            return {"places": self.noise_source((*leading, 2)).reshape(-1, 2)}
+            return {"classes": noise(leading).reshape(-1)}
+        if self.key.mix_mode in NEEDS_POSITIONS and self.key.targets.shape[1] > 1:
+            return {"positions": noise((*leading, 2)).reshape(-1, 2)}
         return {}
 
     def forward(self, *inputs: Any) -> Any:
-        """Perturb every picture of a sample by the sample's labels; the rest keeps its place."""
+        """Perturb every picture of a sample by the sample's labels and leave the rest as it is."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
         self.check_inputs(flat)
@@ -228,23 +273,23 @@ class AdversarialEncrypt(Disguise):
         )
 
     def _perturb_batch(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
-        device, dtype = home_of(self.model)
+        device, dtype = device_of(self.model), input_dtype_of(self.model)
         plain = images.to(device).to(dtype)
         plain = plain / 255 if images.dtype == torch.uint8 else plain
         if labels is None:
-            labels = predict(self.model, plain, self.key.classes, self.settings.precision)
-        targets, shares = self.key.of(labels.to(device))
+            labels = predict(self.model, plain, classes=self.key.classes, precision=self.settings.precision)
+        targets, weights = self.key.of(labels.to(device))
         if "classes" in drawn:
             targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))
-            shares = torch.ones_like(targets, dtype=torch.float32)
+            weights = torch.ones_like(targets, dtype=torch.float32)
         found = perturb_toward(
             self.model,
             plain,
             targets,
-            shares,
+            weights,
             self.settings,
-            way=self.key.way,
-            places=drawn["places"].to(device) if "places" in drawn else None,
+            mix_mode=self.key.mix_mode,
+            positions=drawn["positions"].to(device) if "positions" in drawn else None,
             reproject=self.reproject,
             to_8bit=self.to_8bit or images.dtype == torch.uint8,
         )
@@ -256,6 +301,12 @@ class AdversarialEncrypt(Disguise):
         """Return for each label one of the other classes ``[N, 1]``, each as likely."""
         others = self.key.classes - 1
         return ((labels + 1 + (uniforms.double() * others).long()) % self.key.classes)[:, None]
+
+
+def _in_pixel_units(images: Tensor) -> Tensor:
+    """Return pixels in 0..1 as float64."""
+    images = images.as_subclass(Tensor)
+    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
 
 
 @functools.cache  # once a process

@@ -108,7 +108,7 @@ class AESECBDisguise(_KorniaDisguise):
 
     Args:
         key: AES keys.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: secret order of the disguised blocks.
         unit_pixels: 16, 8, 4 or 2.
         inverse: decrypt; for units of 16 pixels only.
         keepdim: give back the rank that came in.
@@ -141,7 +141,7 @@ class RMTDisguise(_KorniaDisguise):
 
     Args:
         key: matrices.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: secret order of the disguised blocks.
         noise: upper end of the uniform noise in grey levels of the 0..255 scale.
         inverse: multiply by the inverse matrices; takes any float images.
         keepdim: give back the rank that came in.

@@ -3,12 +3,16 @@
 from typing import Any
 
 import PIL.Image
+import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_pil_image
 
-from torchprotect.errors import InputRangeError, InputTypeError
-from torchprotect.functional._picture import on_picture, planes_of
+from torchprotect import functional as F
+from torchprotect._inputs import require_int
+from torchprotect.errors import InputTypeError
+from torchprotect.functional.picture import on_picture, planes_of
 from torchprotect.keys import OWSDKey
+from torchprotect.training import device_of
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import require_kind
 
@@ -38,17 +42,22 @@ class OWSDScramble(Disguise):
     """
 
     encoder: nn.Module
+    key: OWSDKey
 
     def __init__(self, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> None:
         super().__init__()
         require_kind("key", key, OWSDKey)
         if not isinstance(encoder, nn.Module):
             raise InputTypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
-        self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputRangeError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
+        self.__dict__["encoder"] = encoder  # bypass nn.Module.__setattr__, so that it is not registered as a submodule
+        require_int("batch_size", batch_size, at_least=1)
         self.key = key
         self.batch_size = batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The encoder's device."""
+        return device_of(self.encoder)
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
@@ -67,8 +76,6 @@ class OWSDScramble(Disguise):
 
 @on_picture
 def _scramble(images: Tensor, disguise: OWSDScramble) -> Tensor:
-    from torchprotect.owsd._embed import scramble  # when it is used: the room also has databases and a network client
-
     flat = images.reshape(-1, *images.shape[-3:])
-    made = scramble(disguise.encoder, disguise.key, flat, batch_size=disguise.batch_size)
+    made = F.owsd_scramble_images(flat, disguise.encoder, disguise.key, batch_size=disguise.batch_size)
     return made.unflatten(0, images.shape[:-3]) if images.ndim > 3 else made[0]

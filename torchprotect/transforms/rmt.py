@@ -1,6 +1,5 @@
 """``RMTDisguise``."""
 
-import math
 import warnings
 from typing import Any
 
@@ -8,10 +7,11 @@ import PIL.Image
 import torch
 
 from torchprotect import functional as F
+from torchprotect._inputs import require_number
 from torchprotect.errors import InputRangeError, PixelScaleWarning
 from torchprotect.functional.rmt import check_rmt
 from torchprotect.keys import PermutationKey, RMTKey
-from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._disguise import Disguise, NoiseSource
 from torchprotect.transforms._keys import describe_key, require_kind
 
 
@@ -23,7 +23,7 @@ class RMTDisguise(Disguise):
 
     Args:
         key: matrices; also fix the image size and the side they multiply from.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: secret order of the disguised blocks.
         noise: upper end ``u`` of the noise, uniform in [0, u) grey levels of the 0..255 scale, fresh for each picture.
         inverse: multiply by the inverse matrices; noise stays in, so ``noise`` must be 0.
 
@@ -38,6 +38,8 @@ class RMTDisguise(Disguise):
             :func:`torchprotect.functional.rmt_disguise` do not warn.
     """
 
+    key: RMTKey
+
     def __init__(
         self,
         key: RMTKey,
@@ -51,15 +53,14 @@ class RMTDisguise(Disguise):
         if permutation is not None:
             require_kind("permutation", permutation, PermutationKey)
         check_rmt(key, permutation)
-        if isinstance(noise, bool) or not isinstance(noise, int | float) or not (noise >= 0 and math.isfinite(noise)):
-            raise InputRangeError(f"noise is a number of grey levels from 0 up, not {noise!r}")
+        require_number("noise, in grey levels,", noise, at_least=0)
         if inverse and noise:
             raise InputRangeError("the inverse adds no noise and removes none; leave noise at 0")
         self.key = key
         self.permutation = permutation
         self.noise = float(noise)
         self.inverse = inverse
-        self._told_scale = False
+        self._warned_of_scale = False
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
@@ -73,18 +74,19 @@ class RMTDisguise(Disguise):
             "inverse": self.inverse,
         }
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
         """Draw the noise of one picture, in grey levels."""
-        if not self.noise:
-            return {"delta": None}
-        return {"delta": self.noise * self.noise_source(picture_shape(flat_inputs[0]))}
+        return {"delta": self.noise * noise(shape) if self.noise else None}
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the noise of one picture; warn once if it has 8-bit pixels."""
+        if not self._warned_of_scale and not self.inverse and _has_bytes(flat_inputs[0]):
+            self._warned_of_scale = True
+            _warn_of_scale()
+        return super().make_params(flat_inputs)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
-        exporting = "noise_source" in self.__dict__  # an export replaces it
-        if not self._told_scale and not self.inverse and not exporting and _has_bytes(inpt):
-            self._told_scale = True
-            _warn_of_scale()
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
 
 

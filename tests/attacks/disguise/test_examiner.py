@@ -5,7 +5,7 @@ from torch import nn
 
 from torchprotect import attacks, data, keys, models, transforms
 from torchprotect.attacks import Level
-from torchprotect.attacks._result import Reconstruction
+from torchprotect.attacks.results import Reconstruction
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 
 SIZE = (16, 16)

@@ -7,15 +7,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import device_of, require_count, require_labelled, require_pictures
-from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.attacks.adversarial.train_and_watch import peak_and_last
+from torchprotect.attacks._inputs import require_count, require_labelled, require_pictures
+from torchprotect.attacks.adversarial._released import (
+    own_for_tests,
+    own_for_training,
+    released,
+)
+from torchprotect.attacks.adversarial.train_and_watch import learned, peak_and_last, training_attack
+from torchprotect.attacks.protocol import Seen
+from torchprotect.attacks.results import AttackResult, Level, NetworkResult
+from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputRangeError, InputShapeError, ModelError
 from torchprotect.models.gta import GTANetworks
-from torchprotect.training import evaluate, evaluating
+from torchprotect.training import device_of, eval_mode, evaluate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DomainAdaptationResult(AttackResult):
     """Accuracy on clean test images, with adaptation and without.
 
@@ -142,7 +149,7 @@ class _Training:
         self.networks.train()
         losses = []
         for source, labels, target in batches:
-            device = device_of(self.networks, source)
+            device = device_of(self.networks, source.device)
             losses.append(self._step(source.to(device), labels.to(device), target.to(device), generator))
             self.images += len(source)
         means = torch.stack(losses).double().mean(0).cpu()
@@ -214,9 +221,9 @@ def _batches(
 @torch.no_grad()
 def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
     """Check that the networks take the images, and make such ones."""
-    device = device_of(networks, source)
+    device = device_of(networks, source.device)
     try:
-        with evaluating(networks):
+        with eval_mode(networks):
             embedded = networks.extractor(source[:1].to(device))
             nobody = torch.zeros(1, dtype=torch.int64, device=device)
             made = networks.generate(embedded, nobody, embedded.new_zeros(1, networks.noise))
@@ -226,3 +233,28 @@ def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
         raise ModelError(f"the networks do not take images of {list(source.shape[1:])}: {error}") from error
     if made.shape[1:] != source.shape[1:]:
         raise ModelError(f"the networks make images of {list(made.shape[1:])}, not {list(source.shape[1:])}")
+
+
+def _run(seen: Seen) -> NetworkResult:
+    (images, labels), test, device = released(seen), own_for_tests(seen), torch.device(seen.device)
+    channels, height, width = images.shape[1:]
+    with seeded(device, seen.generator):
+        networks = GTANetworks(channels, seen.classes, (height, width)).to(device)
+        found = adapt_gta(
+            images,
+            labels,
+            own_for_training(seen).images,
+            (test.images, test.labels),
+            networks=networks,
+            epochs=seen.epochs,
+            generator=seen.generator,
+        )
+    return learned(found.level, found.cost, found.peak, found.last, test.labels)
+
+
+GTA = training_attack(
+    "adapt_gta",
+    "Domain adaptation",
+    "adapts a network from the release to plain images without labels, by Generate To Adapt",
+    _run,
+)

@@ -8,6 +8,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from torchprotect.attacks._inputs import require_pictures
+from torchprotect.attacks.adversarial._released import released
+from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
+from torchprotect.attacks.protocol import Seen
+from torchprotect.attacks.results import NetworkResult
 from torchprotect.errors import InputRangeError
 
 
@@ -85,3 +89,15 @@ class _Strong:
     def _draw(self, images: Tensor, count: int) -> Tensor:
         place = images.device if self.generator is None else self.generator.device
         return torch.rand(len(images), count, generator=self.generator, device=place).to(images.device)
+
+
+def _run(seen: Seen) -> NetworkResult:
+    return train_on(seen, released(seen).images, strong_augmentation(generator=seen.generator))
+
+
+STRONG_AUGMENTATION = training_attack(
+    "strong_augmentation",
+    "Training with strong augmentation",
+    "trains on the released images, each shifted, mirrored, recoloured and cut at random",
+    _run,
+)

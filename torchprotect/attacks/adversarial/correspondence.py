@@ -9,38 +9,31 @@ from torch import Tensor, nn
 from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
-    device_of,
     generator_on,
-    predict,
     require_classes,
     require_count,
     require_direction,
     require_every_class,
     require_labelled,
 )
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    own_for_tests,
+    search_settings,
+    surrogate,
+    targets_per_class,
+    victim,
+)
+from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.results import CorrespondenceResult, Level
+from torchprotect.attacks.scores import CORRESPONDENCE
 from torchprotect.errors import InputRangeError
+from torchprotect.training import device_of, predict
 
 
-@dataclass(frozen=True, eq=False)
-class CorrespondenceResult(AttackResult):
-    """A guess at the classes that the images of each class were led to.
-
-    Attributes:
-        guesses: int64 ``[classes, targets]``.
-        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
-            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
-        ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
-        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
-    """
-
-    guesses: Tensor
-    scores: Tensor
-    ranking: Tensor
-    margins: Tensor
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EnumerationResult(CorrespondenceResult):
     """What :func:`recover_correspondence` found. Its scores are the victim's accuracies over all the images.
 
@@ -109,11 +102,11 @@ def recover_correspondence(
         raise InputRangeError(
             f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
         )
-    predict(surrogate, images[:1], classes, 1)
+    predict(surrogate, images[:1], classes=classes, batch_size=1)
     probe = _Probe(
         victim, surrogate, classes, settings, targets, torch.tensor([shares]), to_8bit, batch_size, generator
     )
-    clean = predict(victim, images, classes, batch_size) == labels
+    clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
     right = probe.count_right(images, labels, progress).double()
     total = labels.bincount(minlength=classes).cpu().double()
     clean_right = labels[clean].bincount(minlength=classes).cpu().double()
@@ -162,7 +155,7 @@ class _Probe:
             plain, done = images[labels == label], 0
             for part in plain.split(self.batch_size):
                 for candidate, tried in enumerate(self._tries(part, label)):
-                    answers = predict(self.victim, tried, self.classes, self.batch_size)
+                    answers = predict(self.victim, tried, classes=self.classes, batch_size=self.batch_size)
                     counts[label, candidate] += int((answers == label).sum())
                 done += len(part)
                 if progress is not None:
@@ -184,7 +177,7 @@ class _Probe:
                 yield self._stored(combine("concat", torch.stack([first, second]), shares), plain)
 
     def _led_to(self, plain: Tensor, target: int) -> Tensor:
-        device = device_of(self.surrogate, plain)
+        device = device_of(self.surrogate, plain.device)
         wanted = torch.full((len(plain),), target, device=device)
         draws = generator_on(device, self.generator)
         return search(self.surrogate, plain.to(device), wanted, self.settings, draws).images.to(plain.device)
@@ -205,3 +198,34 @@ def margin(scores: Tensor, order: Tensor, taken: int = 1) -> Tensor:
         return scores.new_full((len(scores),), torch.nan)
     ahead, behind = scores.gather(1, order[:, taken - 1 : taken + 1]).unbind(1)
     return ahead - behind
+
+
+_MOST_IMAGES = 500  # of the attacker's own, in the attack of the table; each is perturbed toward each class
+
+
+def _run(seen: Seen) -> EnumerationResult:
+    images, labels = own_for_tests(seen)
+    return recover_correspondence(
+        victim(seen),
+        surrogate(seen),
+        images[:_MOST_IMAGES],
+        labels[:_MOST_IMAGES],
+        classes=seen.classes,
+        settings=search_settings(seen.scheme),
+        targets=targets_per_class(seen.scheme),
+        generator=seen.generator,
+    )
+
+
+ENUMERATION = Attack(
+    name="recover_correspondence",
+    title="Correspondence by enumeration",
+    about="tries every target for every class on a network trained on the release",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CORRESPONDENCE,
+    needs=NEEDS,
+    reason=FOR_PERTURBED,
+    long=TRAINING,
+)

@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import require_classes, require_count, require_labelled, require_pictures
-from torchprotect.attacks._result import AttackResult, Level
+from torchprotect.attacks.adversarial._released import released
+from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
+from torchprotect.attacks.protocol import Seen
+from torchprotect.attacks.results import AttackResult, Level, NetworkResult
 from torchprotect.errors import InputRangeError, InputShapeError
 
 _RANK = 1e-5  # directions with less than this part of the largest singular value are rounding errors
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OrthogonalProjectionResult(AttackResult):
     """Images without what a linear classifier reads.
 
@@ -118,3 +121,15 @@ def _without(images: Tensor, basis: Tensor) -> Tensor:
 
 def _flat(images: Tensor) -> Tensor:
     return images.flatten(1).to(torch.promote_types(images.dtype, torch.float32))
+
+
+def _run(seen: Seen) -> NetworkResult:
+    return train_on(seen, orthogonal_projection(*released(seen), classes=seen.classes).images)
+
+
+ORTHOGONAL_PROJECTION = training_attack(
+    "orthogonal_projection",
+    "Training after orthogonal projection",
+    "takes out of the released images what a linear classifier reads in them, then trains",
+    _run,
+)

@@ -8,18 +8,23 @@ from torch import Tensor, nn
 
 from torchprotect.adversarial import PGDSettings
 from torchprotect.adversarial.pgd import search
-from torchprotect.attacks._inputs import (
-    device_of,
-    generator_on,
-    require_count,
-    require_direction,
-    require_labelled,
+from torchprotect.attacks._inputs import generator_on, require_count, require_direction, require_labelled
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    own_for_tests,
+    released,
 )
-from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.training import Batches, evaluate, evaluating, fit, require_repeatable, scores_of
+from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.results import AttackResult, Level, NetworkResult
+from torchprotect.attacks.scores import USE
+from torchprotect.attacks.seeding import seeded
+from torchprotect.models import SmallAlexNet
+from torchprotect.training import Batches, device_of, eval_mode, evaluate, fit, require_repeatable, scores_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingCurve(AttackResult):
     """Accuracy on clean test images after each epoch.
 
@@ -145,11 +150,66 @@ class _Prepare:
 @torch.no_grad()
 def classes_of(model: nn.Module, images: Tensor) -> int:
     """Return how many classes a model has, by its scores for one of the images."""
-    with evaluating(model):
-        return scores_of(model, images[:1].to(device_of(model, images))).shape[1]
+    with eval_mode(model):
+        return scores_of(model, images[:1].to(device_of(model, images.device))).shape[1]
 
 
 def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:
     """Return the highest accuracy, the first epoch that has it, counted from 1, and the last accuracy."""
     peak = max(accuracies)
     return peak, accuracies.index(peak) + 1, accuracies[-1]
+
+
+def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> NetworkResult:
+    """Train a small network on released images, as they are or after a countermeasure, and watch it.
+
+    Args:
+        seen: by the attacker, whose own plain images say when to stop.
+        images: float ``[N, C, H, W]``, one for each of the released labels.
+        augment: as of :func:`train_and_watch`.
+    """
+    channels, height, width = images.shape[1:]
+    test, device = own_for_tests(seen), torch.device(seen.device)
+    with seeded(device, seen.generator):
+        curve = train_and_watch(
+            SmallAlexNet(channels, seen.classes, (height, width)).to(device),
+            (images, released(seen).labels),
+            (test.images, test.labels),
+            epochs=seen.epochs,
+            augment=augment,
+            generator=seen.generator,
+        )
+    return learned(curve.level, curve.cost, curve.peak, curve.last, test.labels)
+
+
+def learned(level: Level, cost: dict[str, int], peak: float, last: float, labels: Tensor) -> NetworkResult:
+    """Return what a training came to on plain images of these labels."""
+    return NetworkResult(level, cost, peak, last, float(labels.bincount().max()) / len(labels), len(labels))
+
+
+def training_attack(name: str, title: str, about: str, run: Callable[[Seen], NetworkResult]) -> Attack:
+    """Return an attack on perturbed images that comes to a network."""
+    return Attack(
+        name=name,
+        title=title,
+        about=about,
+        finds="use",
+        level=Level.PUBLIC_DATA,
+        run=run,
+        score=USE,
+        needs=NEEDS,
+        reason=FOR_PERTURBED,
+        long=TRAINING,
+    )
+
+
+def _run(seen: Seen) -> NetworkResult:
+    return train_on(seen, released(seen).images)
+
+
+TRAIN_AND_WATCH = training_attack(
+    "train_and_watch",
+    "Training on the release",
+    "trains on the released images all the same, and stops in time",
+    _run,
+)

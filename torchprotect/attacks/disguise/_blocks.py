@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from torchprotect.attacks.scheme import Scheme
 from torchprotect.errors import BlockSizeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 
 def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
@@ -56,6 +57,27 @@ def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Te
     if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(placed)).to(order.device)):
         raise BlockSizeError(f"an int64 order of the {len(placed)} blocks of these images is needed, each once")
     return assemble(placed[order.argsort().to(placed.device)], (images.shape[-2], images.shape[-1]))
+
+
+def grouped(blocks: Tensor, scheme: Scheme) -> Tensor:
+    """Bring ``[positions, C, N, ...]`` to ``[groups, members, ...]``: a group is what one secret was used for.
+
+    That is a position, or all of them where they share a secret; with channels of their own, also a channel.
+    """
+    if scheme.shared:
+        blocks = blocks.movedim(0, 1)[None]  # [1, C, positions, N, ...]
+        blocks = blocks.flatten(2, 3)
+    if scheme.channels is None:
+        return blocks.flatten(1, 2)
+    return blocks.flatten(0, 1)
+
+
+def ungrouped(rows: Tensor, scheme: Scheme, sizes: tuple[int, ...]) -> Tensor:
+    """Bring rows by groups back to blocks ``[positions, C, N, ...]`` of these sizes; the inverse of :func:`grouped`."""
+    if not scheme.shared:
+        return rows.reshape(sizes)
+    positions, channels = sizes[:2]
+    return rows.reshape(channels, positions, *sizes[2:]).movedim(0, 1)
 
 
 def _whole(value: object) -> bool:

@@ -1,60 +1,34 @@
 """What a disguise leaves of each block, read in the same form from plain and from disguised images."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise._blocks import cut, cut_units
-from torchprotect.attacks.disguise._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise._lookup import RowBook
-from torchprotect.errors import InputRangeError, InputShapeError
-
-Preserved = Literal["values", "energies", "equality"]
-Side = Literal["right", "left"]
+from torchprotect.attacks.scheme import Scheme
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The public parameters of a disguise that say how to read its blocks.
+    """Blocks of plain and of disguised images, read in the same form.
 
-    All readings are ``[positions, N, features]``, of plain and of disguised images. Where a block is the same, so is
-    what is read of it, but for noise; for plain images the mean of the noise is counted in.
+    All readings are ``[positions, N, features]``. Where a block is the same, so is what is read of it, but for noise;
+    for plain images the mean of the noise is counted in.
 
     Attributes:
-        block_size: ``(h, w)`` in pixels.
-        preserved: ``values`` (blocks are moved only), ``energies`` (rows or columns are multiplied with a matrix) or
-            ``equality`` (units are replaced by others, one to one at each position).
-        side: of the matrix: ``right`` if it multiplies rows of blocks, ``left`` for columns.
-        unit_pixels: pixels of a unit, row-major inside a block.
-        noise: ``u`` of noise that is drawn evenly from 0 to ``u`` grey levels and added before the matrix.
+        scheme: says how to read them.
     """
 
-    block_size: tuple[int, int]
-    preserved: Preserved
-    side: Side = "right"
-    unit_pixels: int = 16
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.preserved not in get_args(Preserved):
-            raise InputRangeError(f"preserved is one of {get_args(Preserved)}, not {self.preserved!r}")
-        if self.side not in get_args(Side):
-            raise InputRangeError(f"side is 'right' or 'left', not {self.side!r}")
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise InputRangeError(f"noise is a number of grey levels from 0 up, not {self.noise!r}")
+    scheme: Scheme
 
     def require(self, name: str, plain: Tensor, disguised: Tensor) -> None:
         """Check plain and disguised images of one size, on one device."""
         require_plain(f"{name} images", plain)
         require_images("disguised images", disguised)
         require_same_size(f"{name} images", plain, "disguised images", disguised)
-        if plain.device != disguised.device:
-            raise InputShapeError(
-                f"{name} and disguised images must be on one device, not {plain.device} and {disguised.device}"
-            )
 
     def values(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the pixels of each block, in grey levels."""
@@ -64,7 +38,7 @@ class Reading:
     def norms(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the norms of rows (columns): roots of energies, whose noise is about the same everywhere."""
         first, second = self.lines(plain, disguised)
-        spread = self.noise**2 / 12 * first.shape[-1]
+        spread = self.scheme.noise**2 / 12 * first.shape[-1]
         energies = (first.square().sum(-1) + spread, second.square().sum(-1))
         return energies[0].sqrt().flatten(2), energies[1].sqrt().flatten(2)
 
@@ -95,22 +69,27 @@ class Reading:
 
     def blocks(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Cut images into blocks in grey levels, float32 ``[positions, N, C, h, w]``."""
-        white = 255 if plain.is_floating_point() else 1  # disguised floats are on the scale of the plain images
+        own = 1 if plain.is_floating_point() else 255
         first, second = (
-            cut(each.float() * (white if each.is_floating_point() else 1), self.block_size)
-            for each in (plain, disguised)
+            cut(_grey_levels(each, white), self.scheme.blocks)
+            for each, white in ((plain, own), (disguised, self.scheme.white or own))
         )
         return first, second
 
     def lines(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Cut into rows (columns) ``[positions, N, C, lines, length]``; plain ones have the mean of the noise added."""
         first, second = self.blocks(plain, disguised)
-        if self.side == "left":
+        if self.scheme.side == "left":
             first, second = first.mT, second.mT
-        return first + self.noise / 2, second
+        return first + self.scheme.noise / 2, second
 
     def _units(self, images: Tensor) -> Tensor:
-        return number_units(images, self.block_size, self.unit_pixels)
+        return number_units(images, self.scheme.blocks, self.scheme.unit_pixels)
+
+
+def _grey_levels(images: Tensor, white: int) -> Tensor:
+    """Return float32 images on 0..255, where floating-point ones have ``white`` for 255."""
+    return images.float() * (255 // white) if images.is_floating_point() else images.float()
 
 
 def levels(norms: Tensor, channels: int) -> Tensor:

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import generator_on
-from torchprotect.attacks._result import Level, Reconstruction
-from torchprotect.attacks.disguise._blocks import assemble_units, cut_units, undo_order
+from torchprotect.attacks.disguise._blocks import assemble_units, cut_units, grouped, undo_order, ungrouped
 from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
 from torchprotect.attacks.disguise._lookup import RowBook, most_frequent
+from torchprotect.attacks.disguise.permutation import order_or_pairs
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
+from torchprotect.attacks.results import Level, Reconstruction
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputTypeError
 
 Fallback = Literal["zeros", "most-likely", "random-patch"]
@@ -19,7 +23,7 @@ Fallback = Literal["zeros", "most-likely", "random-patch"]
 _UNITS_AT_ONCE = 2**21  # bounds the memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CodebookResult(Reconstruction):
     """Images put together from known units.
 
@@ -43,11 +47,9 @@ def codebook_attack(
     disguised: Tensor,
     target: Tensor,
     *,
-    block_size: tuple[int, int],
-    unit_pixels: int = 16,
+    scheme: Scheme,
     fallback: Fallback = "zeros",
     order: Tensor | None = None,
-    channels: int | None = None,
     generator: torch.Generator | None = None,
 ) -> CodebookResult:
     """Look disguised units up among known ones: an attacker with known pairs (level L2).
@@ -63,13 +65,11 @@ def codebook_attack(
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: the same images disguised, uint8, in the same order.
         target: disguised images to be attacked, uint8 ``[M, C, H, W]``.
-        block_size: ``(h, w)`` in pixels.
-        unit_pixels: pixels of a unit, row-major inside a block.
+        scheme: of ``AESECBDisguise``.
         fallback: what stands for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
             plain value of each pixel; ``random-patch``, a plain unit drawn from those known at that position.
-        order: int64 ``[positions]``, the original block that lies at each place; ``None`` if blocks were not moved.
-        channels: ``None`` if the channels of a position share a key, and so one dictionary; their number if each has
-            its own.
+        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
+            recovers it from the pairs.
         generator: draws random patches.
 
     Raises:
@@ -82,8 +82,9 @@ def codebook_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         sections IV-B and V-B.
     """
+    scheme.require_preserved("codebook_attack", "equality")
     require_pairs(plain, disguised, target)
-    require_channels(channels, plain)
+    require_channels(scheme.channels, plain)
     if disguised.dtype != torch.uint8:
         raise InputTypeError(
             f"a codebook needs disguised bytes (uint8), not {disguised.dtype}; for products with a matrix use "
@@ -91,12 +92,13 @@ def codebook_attack(
         )
     if fallback not in get_args(Fallback):
         raise InputRangeError(f"fallback is one of {get_args(Fallback)}, not {fallback!r}")
+    order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
-        disguised, target = (undo_order(images, order, block_size) for images in (disguised, target))
-    book = _Codebook(plain, disguised, block_size, unit_pixels, channels)
+        disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
+    book = _Codebook(plain, disguised, scheme)
     images, known = plain.new_empty(target.shape), torch.empty_like(target, dtype=torch.bool)
     tally = torch.zeros(3, dtype=torch.int64, device=target.device)
-    at_once = max(1, _UNITS_AT_ONCE * unit_pixels // target[0].numel())
+    at_once = max(1, _UNITS_AT_ONCE * scheme.unit_pixels // target[0].numel())
     parts = (each.split(at_once) for each in (target, images, known))
     for wanted, rebuilt, mask in zip(*parts, strict=True):
         found = book.find(wanted)
@@ -106,7 +108,7 @@ def codebook_attack(
         tally += book.tally(found)
     if fallback == "most-likely":
         images = torch.where(known, images, plain.mode(0).values)
-    units_seen = target.numel() // unit_pixels
+    units_seen = target.numel() // scheme.unit_pixels
     hits, constant, one_to_one = tally.tolist()
     left = units_seen - constant
     return CodebookResult(
@@ -126,10 +128,8 @@ class _Codebook:
     Units are rows ``[groups, rows, unit_pixels]``.
     """
 
-    def __init__(
-        self, plain: Tensor, disguised: Tensor, block_size: tuple[int, int], unit_pixels: int, channels: int | None
-    ) -> None:
-        self._block_size, self._unit_pixels, self._channels = block_size, unit_pixels, channels
+    def __init__(self, plain: Tensor, disguised: Tensor, scheme: Scheme) -> None:
+        self._scheme = scheme
         self._known = self._rows(plain)
         self._book = RowBook(self._rows(disguised))
         place, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
@@ -159,13 +159,42 @@ class _Codebook:
         return torch.stack([torch.tensor(len(hits)).to(hits), self._constant[hits].sum(), self._one_to_one[hits].sum()])
 
     def _rows(self, images: Tensor) -> Tensor:
-        units = cut_units(images, self._block_size, self._unit_pixels).movedim(2, 1)  # [positions, C, N, units, pixels]
-        groups = len(units) if self._channels is None else len(units) * self._channels
-        return units.reshape(groups, -1, self._unit_pixels)
+        units = cut_units(images, self._scheme.blocks, self._scheme.unit_pixels).movedim(2, 1)
+        return grouped(units, self._scheme).flatten(1, -2)  # from [positions, C, N, units, pixels]
 
     def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Put units together to images of a shape."""
         count, channels, height, width = shape
-        pixels = self._block_size[0] * self._block_size[1]
-        units = rows.reshape(-1, channels, count, pixels // self._unit_pixels, self._unit_pixels)
-        return assemble_units(units.movedim(1, 2), self._block_size, (height, width))
+        (h, w), pixels = self._scheme.blocks, self._scheme.unit_pixels
+        sizes = (height // h * (width // w), channels, count, h * w // pixels, pixels)
+        units = ungrouped(rows, self._scheme, sizes)
+        return assemble_units(units.movedim(1, 2), self._scheme.blocks, (height, width))
+
+
+def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    return codebook_attack(
+        plain,
+        disguised,
+        seen.target,
+        scheme=seen.scheme,
+        fallback=fallback,
+        order=seen.order,
+        generator=seen.generator,
+    )
+
+
+CODEBOOK = Attack(
+    name="codebook_attack",
+    title="Codebook",
+    about="looks cipher units up in a dictionary made of known pairs",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_for("AESECBDisguise"),
+    variants=tuple({"fallback": each} for each in get_args(Fallback)),
+    facts=lambda result: {"hit_rate": result.hit_rate, "hit_rate_non_constant": result.hit_rate_non_constant},
+    note="Of three ways to fill in units that are not in the book, the one that leaks most.",
+)

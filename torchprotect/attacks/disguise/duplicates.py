@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.attacks.disguise._inputs import require_images
+from torchprotect.attacks._inputs import require_images
 from torchprotect.attacks.disguise._lookup import RowBook
 from torchprotect.attacks.disguise._preserved import count_equal, number_units
+from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.results import AttackResult, Level, facts_of
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import NOTHING
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DuplicateResult(AttackResult):
-    """What repeats in a set of disguised images. Units are NaN, and positions empty, where no block size was given.
+    """What repeats in a set of disguised images. Units are NaN, and positions empty, where the disguise has none.
 
     Attributes:
         image_groups: how many different images are there more than once.
@@ -32,20 +35,17 @@ class DuplicateResult(AttackResult):
     background_share: float
 
 
-def duplicate_statistics(
-    disguised: Tensor, *, block_size: tuple[int, int] | None = None, unit_pixels: int = 16
-) -> DuplicateResult:
+def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> DuplicateResult:
     """Count equal images, and equal units at one place of different images: disguised images only (level L0).
 
     A disguise without randomness turns equal images into equal ones. A cipher without state does so unit by unit.
     Equal means equal in every byte.
 
-    Cost: ``images``, ``units`` (numbered by sorting; 0 without a block size).
+    Cost: ``images``, ``units`` (numbered by sorting; 0 where the disguise has none).
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        block_size: ``(h, w)`` in pixels; ``None`` to look at whole images only.
-        unit_pixels: pixels of a unit, row-major inside a block.
+        scheme: of the disguise; only that of ``AESECBDisguise`` has units, and ``None`` has none.
 
     Raises:
         InputShapeError: there are no images.
@@ -57,11 +57,28 @@ def duplicate_statistics(
     repeated = sizes[sizes > 1]
     groups, share = len(repeated), float(repeated.sum()) / len(disguised)
     cost = {"images": len(disguised), "units": 0}
-    if block_size is None:
+    if scheme is None or scheme.preserved != "equality":
         return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, math.nan, torch.empty(0), math.nan)
-    numbers = number_units(disguised, block_size, unit_pixels)
+    numbers = number_units(disguised, scheme.blocks, scheme.unit_pixels)
     counts = count_equal(numbers).flatten(1, 2)
     background = counts.amax(-1).sum() / counts.numel()
     seen = (counts > 1).float().mean((1, 2))
     cost["units"] = counts.numel()
     return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))
+
+
+def _run(seen: Seen) -> DuplicateResult:
+    images = seen.disguised if seen.released is None else seen.released
+    return duplicate_statistics(images, scheme=seen.scheme)
+
+
+DUPLICATES = Attack(
+    name="duplicate_statistics",
+    title="Duplicates",
+    about="counts images and cipher units that repeat",
+    finds="equality",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=NOTHING,
+    facts=facts_of,
+)

@@ -1,16 +1,20 @@
 """Known images found again among disguised ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_count
-from torchprotect.attacks._result import Level, LinkageResult
+from torchprotect.attacks._inputs import require_count, require_plain, require_same_size
 from torchprotect.attacks.disguise._assignment import assign
-from torchprotect.attacks.disguise._neighbours import joined, nearest
-from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side
+from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import joined, nearest
+from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_for
+from torchprotect.attacks.results import Level, LinkageResult
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import KNOWN_FOUND
 from torchprotect.errors import InputRangeError
 
 _MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
@@ -21,12 +25,7 @@ def linkage_attack(
     known: Tensor,
     disguised: Tensor,
     *,
-    block_size: tuple[int, int],
-    preserved: Preserved = "energies",
-    side: Side = "right",
-    unit_pixels: int = 16,
-    noise: float = 0.0,
-    learned_scale: bool = False,
+    scheme: Scheme,
     rounds: int = 2,
     k: int = 10,
     progress: Callable[[int, int], None] | None = None,
@@ -38,8 +37,8 @@ def linkage_attack(
     the image. As all images have the same order of blocks, these links then tell it (the assignment of blocks to places
     at which linked images differ least), and with it links are made anew.
 
-    Compared are, by ``preserved``: pixels; inner products of the rows of a block, of which energies are the diagonal;
-    or how rare a unit is among those at its place.
+    What is compared follows from the scheme: pixels; inner products of the rows of a block, of which energies are the
+    diagonal; or how rare a unit is among those at its position.
 
     Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``comparisons`` (of two images;
     all with all at the end). Memory: some times ``features`` numbers for each image.
@@ -47,15 +46,9 @@ def linkage_attack(
     Args:
         known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: ``[M, C, H, W]``, on the scale of the plain ones if floating point.
-        block_size: ``(h, w)`` in pixels.
-        preserved: ``values`` for moved blocks, ``energies`` for products with a matrix, ``equality`` for units that a
-            cipher replaces one by one. With ``equality`` the known images have to be many: they stand for the
-            statistics of the set.
-        side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
-        unit_pixels: pixels of a cipher unit, row-major inside a block.
-        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
-        learned_scale: the matrices are not orthogonal: compare products in coordinates that are learned from all
-            known, and from all disguised images, place by place.
+        scheme: of a disguise by blocks. Where a cipher replaces units one by one, the known images have to be many:
+            they stand for the statistics of the set. Where matrices are not orthogonal, products are compared in
+            coordinates that are learned from all known, and from all disguised images, position by position.
         rounds: how often the order of blocks is learned from links; with 0 the links are made without it.
         k: guesses for each known image, at most M.
         progress: called with known images compared and in all, once the order of blocks is learned.
@@ -75,14 +68,15 @@ def linkage_attack(
         Perturbation Using Few Known Inputs (arXiv 0911.2942). Moments of neighbours as in blind source separation:
         Tong, Soon, Huang, Liu: AMUSE: a new blind identification algorithm.
     """
-    reading = Reading(block_size, preserved, side, unit_pixels, noise)
+    scheme.require_preserved("linkage_attack", "values", "energies", "equality")
+    reading = Reading(scheme)
     reading.require("known", known, disguised)
     require_count("k", k)
     if k > len(disguised):
         raise InputRangeError(f"there are {len(disguised)} disguised images, so k is at most that, not {k}")
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
         raise InputRangeError(f"rounds is a whole number from 0 up, not {rounds!r}")
-    mine, theirs = _features(reading, known, disguised, learned_scale)
+    mine, theirs = _features(reading, known, disguised)
     learners = mine[:, :: -(-len(known) // _MOST_LEARNERS)]
     order = None
     for _ in range(rounds):
@@ -98,16 +92,16 @@ def linkage_attack(
     return LinkageResult(Level.PUBLIC_DATA, cost, *found)
 
 
-def _features(reading: Reading, known: Tensor, disguised: Tensor, learned_scale: bool) -> tuple[Tensor, Tensor]:
+def _features(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
     """Return what is compared, ``[positions, N, features]``."""
-    if reading.preserved == "values":
+    if reading.scheme.preserved == "values":
         return reading.values(known, disguised)
-    if reading.preserved == "equality":
+    if reading.scheme.preserved == "equality":
         return reading.rarities(known, disguised)
     plain, seen = reading.lines(known, disguised)
-    spread = reading.noise**2 / 12
+    spread = reading.scheme.noise**2 / 12
     variance = torch.full((len(plain), plain.shape[2]), spread * plain.shape[4], device=plain.device)
-    if not learned_scale:
+    if reading.scheme.keeps_lengths:
         return products(plain) + noise_energy(plain, variance), products(seen)
     turn, turn_seen = shared_coordinates(plain, spread), shared_coordinates(seen)
     variance = spread * turn.square().sum((2, 3))
@@ -131,3 +125,31 @@ def _comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Ten
     else:
         mine = mine[order]
     return joined(mine), joined(theirs)
+
+
+_GUESSES = 10
+
+
+def _run(seen: Seen) -> LinkageResult:
+    known = sought = seen.need(Need.KNOWN)
+    if seen.scheme.preserved == "equality":  # how rare a unit is can be told from many images only
+        public = seen.need(Need.PUBLIC)
+        require_plain("known images", sought)
+        require_plain("public images", public)
+        require_same_size("known images", sought, "public images", public)
+        known = torch.cat([sought, public])
+    found = linkage_attack(known, seen.disguised, scheme=seen.scheme, k=min(_GUESSES, len(seen.disguised)))
+    return replace(found, guesses=found.guesses[: len(sought)], distances=found.distances[: len(sought)])
+
+
+LINKAGE = Attack(
+    name="linkage_attack",
+    title="Linkage",
+    about="finds the disguised version of a known image",
+    finds="identity",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=KNOWN_FOUND,
+    needs=frozenset({Need.PUBLIC, Need.KNOWN}),
+    reason=only_for(*BLOCK_DISGUISES),
+)

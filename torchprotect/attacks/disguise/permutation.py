@@ -1,31 +1,34 @@
 """The secret order of blocks, recovered."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import Level, PermutationResult
 from torchprotect.attacks.disguise._assignment import assign, margins
+from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._matching import match_statistics
-from torchprotect.attacks.disguise._preserved import Preserved, Reading, Side, levels
+from torchprotect.attacks.disguise._preserved import Reading, levels
+from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_permuted
+from torchprotect.attacks.results import LayoutResult, Level, PermutationResult
+from torchprotect.attacks.scheme import Preserved, Scheme
+from torchprotect.attacks.scores import ORDER
+
+_BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
 
 def recover_permutation(
     plain: Tensor,
     disguised: Tensor,
     *,
-    block_size: tuple[int, int],
-    preserved: Preserved,
-    side: Side = "right",
-    unit_pixels: int = 16,
-    noise: float = 0.0,
-    learned_scale: bool = False,
+    scheme: Scheme,
 ) -> PermutationResult:
     """Find which block went where: an attacker with known pairs (level L2).
 
-    What the disguise preserves of each block is compared with that of each plain block, over all pairs. Of all orders,
-    the one with the least sum of differences is taken. Compared are, by ``preserved``: pixels; norms of rows; or
-    which pairs of images agree in a unit, which takes two pairs at least.
+    What the disguise preserves of each block is compared with that of each plain block, over all pairs: pixels; norms
+    of rows; or which pairs of images agree in a unit, which takes two pairs at least. Of all orders, the one with the
+    least sum of differences is taken.
 
     A guess is sure only where blocks differ: places of blocks that are empty in all pairs are exchanged at will, with
     margin 0, or nearly so with noise.
@@ -35,13 +38,7 @@ def recover_permutation(
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: the same images disguised, in the same order, on the scale of the plain ones if floating point.
-        block_size: ``(h, w)`` in pixels.
-        preserved: ``values`` for moved blocks, ``energies`` for products with a matrix, ``equality`` for units that a
-            cipher replaces one by one.
-        side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
-        unit_pixels: pixels of a cipher unit, row-major inside a block.
-        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix.
-        learned_scale: the matrices are not orthogonal: norms are compared by their correlation over all pairs.
+        scheme: of a disguise by blocks.
 
     Returns:
         The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms with a
@@ -58,12 +55,12 @@ def recover_permutation(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section IV-B, supposes that the order is known to the attacker.
     """
-    reading = Reading(block_size, preserved, side, unit_pixels, noise)
+    preserved, reading = scheme.require_preserved("recover_permutation", *_BY_BLOCKS), Reading(scheme)
     require_pairs(plain, disguised, at_least=2 if preserved == "equality" else 1)
     reading.require("plain", plain, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.agreements}[preserved]
     mine, theirs = (each.flatten(1) for each in read(plain, disguised))
-    if learned_scale and preserved == "energies":
+    if not scheme.keeps_lengths:
         mine, theirs = (_standardised(each) for each in (mine, theirs))
     if preserved == "equality":
         costs = torch.cdist(theirs, mine, p=0.0) / mine.shape[1]
@@ -78,12 +75,7 @@ def recover_permutation_from_statistics(
     public: Tensor,
     disguised: Tensor,
     *,
-    block_size: tuple[int, int],
-    preserved: Preserved,
-    side: Side = "right",
-    unit_pixels: int = 16,
-    noise: float = 0.0,
-    learned_scale: bool = False,
+    scheme: Scheme,
 ) -> PermutationResult:
     """Find which block went where, without any pair: an attacker with public data (level L1).
 
@@ -100,12 +92,7 @@ def recover_permutation_from_statistics(
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
-        block_size: ``(h, w)`` in pixels.
-        preserved: as in :func:`recover_permutation`.
-        side: as there.
-        unit_pixels: as there.
-        noise: as there.
-        learned_scale: the matrices are not orthogonal: norms are divided by their mean at each place.
+        scheme: of a disguise by blocks.
 
     Returns:
         The order, and margins of a sum of both costs, each in parts of its mean. A negative margin says that another
@@ -121,18 +108,81 @@ def recover_permutation_from_statistics(
         Guo, Wu: Deriving Private Information from Arbitrarily Projected Data, use statistics of public data in the same
         way.
     """
-    reading = Reading(block_size, preserved, side, unit_pixels, noise)
+    preserved = scheme.require_preserved("recover_permutation_from_statistics", *_BY_BLOCKS)
+    reading = Reading(scheme)
     reading.require("public", public, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.silhouettes}[preserved]
-    grid = (public.shape[2] // block_size[0], public.shape[3] // block_size[1])
     mine, theirs = read(public, disguised)
-    if learned_scale and preserved == "energies":
+    height, width = scheme.blocks
+    grid = (public.shape[2] // height, public.shape[3] // width)
+    if not scheme.keeps_lengths:
         mine, theirs = (each / levels(each, public.shape[1]) for each in (mine, theirs))
     order, lead, assignments = match_statistics(mine, theirs, grid)
     cost = {"public": len(public), "disguised": len(disguised), "assignments": assignments}
     return PermutationResult(Level.PUBLIC_DATA, cost, order, lead)
 
 
+def order_or_pairs(plain: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor | None:
+    """Return the order given, else that which known pairs tell; ``None`` where blocks are not permuted."""
+    if order is not None or not scheme.permuted:
+        return order
+    return recover_permutation(plain, disguised, scheme=scheme).guesses
+
+
+def order_or_statistics(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor:
+    """Return the order given, else that which public images tell; where blocks are not permuted, they lie in order."""
+    if order is not None:
+        return order
+    if scheme.permuted:
+        return recover_permutation_from_statistics(public, disguised, scheme=scheme).guesses
+    return torch.arange(len(cut(disguised[:1], scheme.blocks)), device=disguised.device)
+
+
 def _standardised(rows: Tensor) -> Tensor:
     centred = rows - rows.mean(1, keepdim=True)
     return centred / centred.std(1, correction=0, keepdim=True).clamp(min=1e-9)
+
+
+def _run_pairs(seen: Seen) -> PermutationResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    recover = seen.recovered or partial(recover_permutation, plain, disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
+
+
+def _run_statistics(seen: Seen) -> PermutationResult:
+    public = seen.need(Need.PUBLIC)
+    recover = seen.recovered or partial(recover_permutation_from_statistics, public, seen.disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
+
+
+def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
+    """Lay the blocks of the images back where that opens them: where their content is as it was."""
+    if seen.scheme.preserved != "values":
+        return found
+    images = undo_order(seen.target, found.guesses, seen.scheme.blocks)
+    return LayoutResult(found.level, found.cost, found.guesses, found.margins, images)
+
+
+PERMUTATION = Attack(
+    name="recover_permutation",
+    title="Order from pairs",
+    about="matches blocks with positions by known pairs",
+    finds="key",
+    level=Level.KNOWN_PAIRS,
+    run=_run_pairs,
+    score=ORDER,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_permuted(*BLOCK_DISGUISES),
+)
+
+PERMUTATION_FROM_STATISTICS = Attack(
+    name="recover_permutation_from_statistics",
+    title="Order from statistics",
+    about="matches blocks with positions by public images",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run_statistics,
+    score=ORDER,
+    needs=frozenset({Need.PUBLIC}),
+    reason=only_permuted(*BLOCK_DISGUISES),
+)

@@ -6,16 +6,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import Level, Reconstruction
-from torchprotect.attacks.disguise._blocks import assemble, cut, undo_order
-from torchprotect.attacks.disguise._inputs import like, require_channels, require_pairs
+from torchprotect.attacks._inputs import like
+from torchprotect.attacks.disguise._blocks import assemble, cut, grouped, undo_order, ungrouped
+from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
+from torchprotect.attacks.disguise.permutation import order_or_pairs
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
+from torchprotect.attacks.results import Level, Reconstruction
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 1e-5  # singular values below this part of the largest are rounding errors of float32
 _PIXELS_AT_ONCE = 2**22  # bounds the memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RegressionResult(Reconstruction):
     """Images rebuilt by a linear map for each position.
 
@@ -33,12 +38,10 @@ def regression_attack(
     disguised: Tensor,
     target: Tensor,
     *,
-    block_size: tuple[int, int],
-    side: Literal["right", "left"] = "right",
+    scheme: Scheme,
     intercept: bool = True,
     solve_for: Literal["plain", "matrix"] = "plain",
     order: Tensor | None = None,
-    channels: int | None = None,
 ) -> RegressionResult:
     """Fit a linear map for each position by least squares: an attacker with known pairs (level L2).
 
@@ -51,33 +54,31 @@ def regression_attack(
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least one.
         disguised: the same images disguised, in the same order, any number type.
         target: disguised images to be attacked, ``[M, C, H, W]``.
-        block_size: ``(h, w)`` in pixels.
-        side: ``right`` if each row of a block was multiplied with the matrix, ``left`` if each column was.
+        scheme: of ``RMTDisguise``.
         intercept: fit a constant too: it takes out the mean of the noise, ``u / 2`` for noise drawn from 0 to ``u``.
         solve_for: ``plain`` fits plain rows to disguised ones, which weighs noise against signal; ``matrix`` estimates
             the secret matrix, as the paper does, and inverts it.
-        order: int64 ``[positions]``, the original block that lies at each place; ``None`` if blocks were not moved.
-        channels: ``None`` if the channels of a position share a matrix, and so one map; their number if each has
-            its own.
+        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
+            recovers it from the pairs.
 
     Raises:
         InputShapeError: pairs, or pairs and target, do not go together, or there are none.
-        InputRangeError: an unknown side or ``solve_for``, another number of channels.
+        InputRangeError: an unknown ``solve_for``, or a scheme for another disguise or another number of channels.
         BlockSizeError: blocks do not divide the images.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         sections IV-B and V-B.
     """
+    scheme.require_preserved("regression_attack", "energies")
     require_pairs(plain, disguised, target)
-    require_channels(channels, plain)
-    if side not in ("right", "left"):
-        raise InputRangeError(f"side is 'right' or 'left', not {side!r}")
+    require_channels(scheme.channels, plain)
     if solve_for not in ("plain", "matrix"):
         raise InputRangeError(f"solve_for is 'plain' or 'matrix', not {solve_for!r}")
+    order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
-        disguised, target = (undo_order(images, order, block_size) for images in (disguised, target))
-    rows = _Rows(block_size, side, channels)
+        disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
+    rows = _Rows(scheme)
     plain_rows, disguised_rows = (rows.of(images).double() for images in (plain, disguised))
     linear, constant, rank = _fit(plain_rows, disguised_rows, intercept, solve_for)
     at_once = max(1, _PIXELS_AT_ONCE // target[0].numel())
@@ -90,7 +91,7 @@ def regression_attack(
         Level.KNOWN_PAIRS,
         {"pairs": len(plain), "equations": equations, "solutions": groups},
         torch.cat(rebuilt),
-        rank.reshape(-1, channels or 1),
+        rank.reshape(-1, scheme.channels or 1),
     )
 
 
@@ -100,19 +101,18 @@ class _Rows:
     A group is a position, or a position and a channel.
     """
 
-    def __init__(self, block_size: tuple[int, int], side: str, channels: int | None) -> None:
-        self._block_size, self._left, self._channels = block_size, side == "left", channels
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme, self._left = scheme, scheme.side == "left"
 
     def of(self, images: Tensor) -> Tensor:
-        blocks = cut(images, self._block_size).movedim(2, 1)  # [positions, C, N, h, w]
-        if self._left:
-            blocks = blocks.mT
-        return blocks.reshape(len(blocks) * (self._channels or 1), -1, blocks.shape[-1])
+        blocks = cut(images, self._scheme.blocks).movedim(2, 1)  # [positions, C, N, h, w]
+        return grouped(blocks.mT if self._left else blocks, self._scheme).flatten(1, -2)
 
     def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
         count, channels, height, width = shape
-        sizes = reversed(self._block_size) if self._left else self._block_size
-        blocks = rows.reshape(-1, channels, count, *sizes)
+        h, w = self._scheme.blocks
+        sizes = (height // h * (width // w), channels, count, *((w, h) if self._left else (h, w)))
+        blocks = ungrouped(rows, self._scheme, sizes)
         return assemble((blocks.mT if self._left else blocks).movedim(1, 2), (height, width))
 
 
@@ -139,3 +139,22 @@ def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     kept = squares > _TOLERANCE**2 * squares[:, -1:]
     inverse = torch.where(kept, squares, 1).reciprocal() * kept
     return directions * inverse[:, None] @ directions.mT @ (given.mT @ wanted), kept.sum(1)
+
+
+def _run(seen: Seen) -> RegressionResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    return regression_attack(plain, disguised, seen.target, scheme=seen.scheme, order=seen.order)
+
+
+REGRESSION = Attack(
+    name="regression_attack",
+    title="Regression",
+    about="fits a linear way back to known pairs",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_for("RMTDisguise"),
+    facts=lambda result: {"rank_least": int(result.rank.min()), "rank_most": int(result.rank.max())},
+)

@@ -2,11 +2,14 @@
 
 from torch import Tensor
 
-from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.disguise._blocks import undo_order
-from torchprotect.attacks.disguise._neighbours import require_voters, vote
-from torchprotect.attacks.disguise._preserved import Reading, Side, levels
-from torchprotect.attacks.disguise.permutation import recover_permutation_from_statistics
+from torchprotect.attacks.disguise._preserved import Reading, levels
+from torchprotect.attacks.disguise.permutation import order_or_statistics
+from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
+from torchprotect.attacks.results import ClassGuesses, Level
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import CLASSES
 
 
 def row_energy_attack(
@@ -15,11 +18,8 @@ def row_energy_attack(
     disguised: Tensor,
     *,
     classes: int,
-    block_size: tuple[int, int],
-    side: Side = "right",
-    noise: float = 0.0,
+    scheme: Scheme,
     order: Tensor | None = None,
-    learned_scale: bool = False,
     k: int = 5,
 ) -> ClassGuesses:
     """Guess classes by the norms of block rows, which an orthogonal matrix keeps: only public data (level L1).
@@ -34,12 +34,9 @@ def row_energy_attack(
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
         classes: number of classes.
-        block_size: ``(h, w)`` in pixels.
-        side: ``right`` if the matrix multiplies rows of blocks, ``left`` for columns.
-        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels before the matrix; its mean is counted in.
+        scheme: of ``RMTDisguise``.
         order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
             :func:`recover_permutation_from_statistics`.
-        learned_scale: the matrices are not orthogonal: norms are brought to the mean of the public ones at each place.
         k: neighbours that vote, nearer ones with more weight.
 
     Raises:
@@ -53,21 +50,37 @@ def row_energy_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section III-B, for the disguise; Giannella, Liu, Kargupta (arXiv 0911.2942) for what distances tell.
     """
-    reading = Reading(block_size, "energies", side, noise=noise)
+    scheme.require_preserved("row_energy_attack", "energies")
+    reading = Reading(scheme)
     reading.require("public", public, disguised)
     require_voters(public, labels, classes, k)
-    if order is None:
-        order = recover_permutation_from_statistics(
-            public,
-            disguised,
-            block_size=block_size,
-            preserved="energies",
-            side=side,
-            noise=noise,
-            learned_scale=learned_scale,
-        ).guesses
-    mine, theirs = reading.norms(public, undo_order(disguised, order, block_size))
-    if learned_scale:
+    order = order_or_statistics(public, disguised, scheme, order)
+    mine, theirs = reading.norms(public, undo_order(disguised, order, scheme.blocks))
+    if not scheme.keeps_lengths:
         theirs = theirs * (levels(mine, public.shape[1]) / levels(theirs, public.shape[1]))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, k))
+
+
+def _run(seen: Seen) -> ClassGuesses:
+    return row_energy_attack(
+        seen.need(Need.PUBLIC),
+        seen.need(Need.LABELS),
+        seen.disguised,
+        classes=seen.classes,
+        scheme=seen.scheme,
+        order=seen.order,
+    )
+
+
+ROW_ENERGY = Attack(
+    name="row_energy_attack",
+    title="Row energies",
+    about="guesses the class from the norms of block rows, which rotations keep",
+    finds="class",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PUBLIC, Need.LABELS}),
+    reason=only_for("RMTDisguise"),
+)

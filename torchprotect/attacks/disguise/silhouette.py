@@ -4,14 +4,17 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from torchprotect.attacks._result import ClassGuesses, Level
 from torchprotect.attacks.disguise._blocks import assemble_units, undo_order
-from torchprotect.attacks.disguise._neighbours import require_voters, vote
 from torchprotect.attacks.disguise._preserved import Reading
-from torchprotect.attacks.disguise.permutation import recover_permutation_from_statistics
+from torchprotect.attacks.disguise.permutation import order_or_statistics
+from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
+from torchprotect.attacks.results import ClassGuesses, Level
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import CLASSES
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SilhouetteResult(ClassGuesses):
     """Classes, and the maps they were guessed from.
 
@@ -33,8 +36,7 @@ def silhouette_attack(
     disguised: Tensor,
     *,
     classes: int,
-    block_size: tuple[int, int],
-    unit_pixels: int = 16,
+    scheme: Scheme,
     order: Tensor | None = None,
     k: int = 10,
 ) -> SilhouetteResult:
@@ -51,8 +53,7 @@ def silhouette_attack(
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``; the more there are, the surer is the background.
         classes: number of classes.
-        block_size: ``(h, w)`` in pixels.
-        unit_pixels: pixels of a unit, row-major inside a block.
+        scheme: of ``AESECBDisguise``.
         order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
             :func:`recover_permutation_from_statistics`.
         k: neighbours that vote, nearer ones with more weight.
@@ -68,26 +69,49 @@ def silhouette_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section III-B, for the disguise.
     """
-    reading = Reading(block_size, "equality", unit_pixels=unit_pixels)
+    scheme.require_preserved("silhouette_attack", "equality")
+    reading = Reading(scheme)
     reading.require("public", public, disguised)
     require_voters(public, labels, classes, k)
-    if order is None:
-        order = recover_permutation_from_statistics(
-            public, disguised, block_size=block_size, preserved="equality", unit_pixels=unit_pixels
-        ).guesses
-    mine, theirs = reading.silhouettes(public, undo_order(disguised, order, block_size))
+    order = order_or_statistics(public, disguised, scheme, order)
+    mine, theirs = reading.silhouettes(public, undo_order(disguised, order, scheme.blocks))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return SilhouetteResult(
         Level.PUBLIC_DATA,
         cost,
         vote(mine, labels, theirs, classes, k),
-        _maps(theirs, disguised, block_size, unit_pixels),
+        _maps(theirs, disguised, scheme),
         float((theirs == 0).float().mean()),
     )
 
 
-def _maps(silhouettes: Tensor, images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
+def _maps(silhouettes: Tensor, images: Tensor, scheme: Scheme) -> Tensor:
     """Draw silhouettes ``[positions, N, C * units]`` as pictures, the mean of all channels: ``[N, 1, H, W]``."""
     channels, height, width = images.shape[1:]
     units = silhouettes.unflatten(2, (channels, -1)).mean(2, keepdim=True)[..., None]
-    return assemble_units(units.expand(-1, -1, -1, -1, unit_pixels), block_size, (height, width))
+    return assemble_units(units.expand(-1, -1, -1, -1, scheme.unit_pixels), scheme.blocks, (height, width))
+
+
+def _run(seen: Seen) -> SilhouetteResult:
+    return silhouette_attack(
+        seen.need(Need.PUBLIC),
+        seen.need(Need.LABELS),
+        seen.disguised,
+        classes=seen.classes,
+        scheme=seen.scheme,
+        order=seen.order,
+    )
+
+
+SILHOUETTE = Attack(
+    name="silhouette_attack",
+    title="Silhouettes",
+    about="guesses the class from where cipher units repeat",
+    finds="class",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PUBLIC, Need.LABELS}),
+    reason=only_for("AESECBDisguise"),
+    facts=lambda result: {"background_share": result.background_share},
+)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._result import AttackResult, Level
-from torchprotect.attacks.owsd._inputs import require_scrambled
+from torchprotect.attacks._inputs import require_scrambled
+from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeedResult(AttackResult):
     """What trying seeds gave.
 

@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.protocol import Finds
 
-Leaks = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata"]
-"""What an attack gives away. Only the first three are about images and count for a level's leakage; a part of a key
-does no harm by itself, nor do distances: what they open is measured by the attacks that use them."""
-
-_COUNTED = ("class", "picture", "identity")
+_COUNTED = ("class", "picture", "identity", "use")
+"""What counts for a level's leakage. A part of a key does no harm by itself, nor do distances: what they open is
+measured by the attacks that use them."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Finding:
 
     attack: str
     level: Level
-    leaks: Leaks
+    leaks: Finds
     measures: tuple[Measure, ...] = ()
     pairs: int | None = None
     curve: tuple[Point, ...] = ()
@@ -127,9 +126,9 @@ class Finding:
         return {**self.to_dict(), "examples": coded}
 
 
-Cause = Literal["not applicable", "missing input", "refused", "not included"]
+Cause = Literal["not applicable", "missing input", "refused", "not chosen", "not included"]
 """Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
-it refused the images; no audit of this version runs it."""
+it refused the images; it was not among the attacks asked for; no audit of this version runs it."""
 
 
 @dataclass(frozen=True)

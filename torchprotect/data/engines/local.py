@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import torch
 
-from torchprotect.data._lock import SharedDescriptor
+from torchprotect._lock import SharedDescriptor
 from torchprotect.data._repeatable import one_thread
-from torchprotect.data.manifest import ShardReport
+from torchprotect.data._report import ShardReport
 from torchprotect.errors import ExportError
 
 _POLL_SECONDS = 0.1
@@ -26,7 +26,7 @@ class Job(Protocol):
     """Work that makes one shard; can be pickled."""
 
     @property
-    def uses_autograd(self) -> bool:
+    def uses_gradients(self) -> bool:
         """Whether gradients are computed."""
 
     def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
@@ -107,7 +107,7 @@ def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[Proc
 def _context(job: Job) -> multiprocessing.context.BaseContext:
     """Return the default way to start processes, but where torch cannot compute gradients in a forked one, "spawn"."""
     forked = multiprocessing.get_start_method() == "fork"
-    return multiprocessing.get_context("spawn" if forked and job.uses_autograd and _has_accelerator() else None)
+    return multiprocessing.get_context("spawn" if forked and job.uses_gradients and _has_accelerator() else None)
 
 
 def _has_accelerator() -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torchprotect._files import open_regular
-from torchprotect.data._lock import SharedDescriptor
+from torchprotect._lock import SharedDescriptor
 from torchprotect.data.sources._base import Sample, decode, decode_shape
 from torchprotect.data.sources._tar_index import index_archives
 from torchprotect.errors import SourceError

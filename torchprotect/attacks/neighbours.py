@@ -1,0 +1,85 @@
+"""Nearest neighbours, in parts that bound the memory, and what they vote for."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import require_classes, require_count, require_data
+from torchprotect.errors import InputShapeError, InputTypeError, LabelError
+
+_NUMBERS_AT_ONCE = 2**24
+_SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
+
+
+def nearest(
+    queries: Tensor, candidates: Tensor, k: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` nearest candidates of each query, best first, and their Euclidean distances.
+
+    Args:
+        queries: float32 ``[N, F]``.
+        candidates: float32 ``[M, F]``.
+        k: at most M.
+        progress: called with queries done and in all.
+
+    Returns:
+        int64 and float32 ``[N, k]``.
+    """
+    centre = candidates.mean(0)  # small numbers: squares of large ones would leave no digits for their differences
+    queries, candidates = queries - centre, candidates - centre
+    squares = candidates.square().sum(1)
+    taken = min(k + _SPARE, len(candidates))
+    at_once = max(1, _NUMBERS_AT_ONCE // max(len(candidates), taken * candidates.shape[1]))
+    found = []
+    for part in queries.split(at_once):
+        found.append(_nearest(part, candidates, squares, taken))
+        if progress is not None:
+            progress(min(len(found) * at_once, len(queries)), len(queries))
+    indices, distances = (torch.cat(each) for each in zip(*found, strict=True))
+    return indices[:, :k], distances[:, :k]
+
+
+def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, k: int) -> Tensor:
+    """Return the class that the ``k`` nearest labelled images vote for, int64 ``[M]``; nearer ones count more.
+
+    Args:
+        mine: features of the labelled images, float32 ``[positions, N, features]``.
+        labels: int64 ``[N]``.
+        theirs: features of the images to be told, ``[positions, M, features]``.
+        classes: number of classes.
+        k: neighbours that vote; all if there are fewer.
+    """
+    near, distances = nearest(joined(theirs), joined(mine), min(k, len(labels)))
+    weights = 1 / distances.double().clamp(min=1e-9)
+    votes = weights.new_zeros(len(near), classes).scatter_add_(1, labels[near], weights)
+    return votes.argmax(1)
+
+
+def joined(features: Tensor) -> Tensor:
+    """Lay the features of all positions side by side: ``[positions, N, features]`` to ``[N, positions * features]``."""
+    return features.movedim(0, 1).flatten(1)
+
+
+def require_voters(images: Tensor, labels: Tensor, classes: int, k: int) -> None:
+    """Check labels of public images, and how many of them vote."""
+    require_classes(classes)
+    require_count("k", k)
+    require_data("labels", labels)
+    if labels.dtype != torch.int64:
+        raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
+    if labels.shape != images.shape[:1] or labels.device != images.device:
+        raise InputShapeError(
+            f"a label for each of {len(images)} public images is needed, on {images.device}, "
+            f"not {list(labels.shape)} on {labels.device}"
+        )
+    lowest, highest = (int(edge) for edge in labels.aminmax())
+    if lowest < 0 or highest >= classes:
+        raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {lowest}..{highest}")
+
+
+def _nearest(queries: Tensor, candidates: Tensor, squares: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    near = torch.addmm(squares, queries, candidates.T, alpha=-2).topk(k, largest=False).indices
+    distances = torch.linalg.vector_norm(candidates[near] - queries[:, None], dim=2)
+    distances, order = distances.sort(dim=1, stable=True)
+    return near.gather(1, order), distances

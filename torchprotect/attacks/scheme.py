@@ -1,0 +1,186 @@
+"""The public parameters of a disguise: what every attacker is taken to know."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from torchprotect._inputs import type_name
+from torchprotect.errors import BlockSizeError, InputRangeError, InputTypeError
+
+Preserved = Literal["values", "energies", "equality"]
+Side = Literal["right", "left"]
+Matrix = Literal["orthogonal", "uniform", "gaussian"]
+
+_PRESERVED: dict[str, Preserved] = {"BlockPermute": "values", "RMTDisguise": "energies", "AESECBDisguise": "equality"}
+_READABLE = "AdversarialEncrypt"
+_LONGEST_SIDE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Public parameters of a disguise. No key is needed to make one, and none is in it.
+
+    :meth:`of` makes it from what a transform says of itself, or from an export's manifest. Attacks on disguises take it
+    as ``scheme=``; what they can use follows from it.
+
+    Attributes:
+        name: class of the transform, such as ``"RMTDisguise"``.
+        image_size: ``(H, W)`` in pixels; ``None`` where the disguise takes any.
+        block_size: ``(h, w)`` in pixels; ``None`` where it has no blocks.
+        channels: channels with a secret of their own; ``None`` if the channels of a position share one.
+        permuted: whether the blocks lie in a secret order.
+        unit_pixels: pixels of a cipher unit, row-major inside a block.
+        matrix: kind of the matrices: ``orthogonal``, ``uniform`` or ``gaussian``.
+        side: ``right`` if a matrix multiplies the rows of a block, ``left`` for the columns.
+        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels (of 255) and added before the matrix.
+        shared: whether all positions share one secret; every key of this package has one for each position.
+        white: the value of white in floating-point disguised images, 1 or 255; ``None`` if it is that of the plain
+            images which an attack is given.
+        other: names of further keyed transforms that the images went through before.
+        steps: the public description of every step, without keys.
+
+    Raises:
+        BlockSizeError: a disguise of blocks without a possible block size.
+        InputRangeError: a parameter has no possible value.
+    """
+
+    name: str
+    image_size: tuple[int, int] | None = None
+    block_size: tuple[int, int] | None = None
+    channels: int | None = None
+    permuted: bool = False
+    unit_pixels: int = 16
+    matrix: Matrix = "orthogonal"
+    side: Side = "right"
+    noise: float = 0.0
+    shared: bool = False
+    white: Literal[1, 255] | None = None
+    other: tuple[str, ...] = ()
+    steps: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+
+    def __post_init__(self) -> None:
+        if self.block_size is None:
+            if self.name in _PRESERVED:
+                raise BlockSizeError(f"{self.name} works on blocks: give its block_size, (h, w) in pixels")
+        elif not _is_size(self.block_size):
+            raise BlockSizeError(
+                f"block_size is a pair of whole numbers (height, width) from 1 up, not {self.block_size!r}"
+            )
+        for name, (fits, expected) in _FITS.items():
+            if not fits(value := getattr(self, name)):
+                raise InputRangeError(f"{name} must be {expected}, got {value!r}")
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "Scheme":
+        """Make the scheme of a transform, or of an export.
+
+        Args:
+            described: ``transform.describe()``; or a list of these, one for each step; or an export's manifest. Of
+                several steps with keys, the last one is what attacks are about.
+
+        Raises:
+            InputTypeError: it describes no keyed disguise, or not all that an attack needs.
+            BlockSizeError, InputRangeError: a parameter has no possible value.
+        """
+        if isinstance(described, Mapping) and "transform" in described:
+            return cls._of_steps(described["transform"], described.get("plain", {}).get("scale"))
+        return cls._of_steps([described] if isinstance(described, Mapping) else described, None)
+
+    @classmethod
+    def _of_steps(cls, steps: Any, white: Any) -> "Scheme":
+        if not isinstance(steps, Sequence) or not all(isinstance(each, Mapping) and "name" in each for each in steps):
+            raise InputTypeError(f"described must be a list of named steps, got {type_name(steps)}")
+        keyed = [step for step in steps if "key" in step]
+        if not keyed:
+            raise InputTypeError(
+                "described names no keyed disguise; give transform.describe(), or an export's manifest"
+            )
+        last = keyed[-1]
+        if "image_size" not in last and last["name"] != _READABLE:
+            raise InputTypeError(f"described does not tell the sizes of {last['name']}; give transform.describe()")
+        return cls(
+            name=last["name"],
+            permuted=last["name"] == "BlockPermute" or last.get("permutation") is not None,
+            **{name: _pair(last[name]) for name in ("image_size", "block_size") if name in last},
+            **{name: last[name] for name in ("channels", "unit_pixels", "matrix", "side", "noise") if name in last},
+            white=white if last["name"] == "RMTDisguise" else None,
+            other=tuple(step["name"] for step in keyed[:-1]),
+            steps=tuple(_public(step) for step in steps),
+        )
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Size of the blocks, ``(h, w)`` in pixels.
+
+        Raises:
+            BlockSizeError: the disguise has no blocks.
+        """
+        if self.block_size is None:
+            raise BlockSizeError(f"{self.name} has no blocks")
+        return self.block_size
+
+    @property
+    def preserved(self) -> Preserved | None:
+        """What a block keeps, whatever the key; ``None`` where attacks on blocks have nothing to go by.
+
+        ``values`` (blocks are only permuted), ``energies`` (a matrix multiplies rows or columns) or ``equality`` (units
+        are replaced by others, one to one at each position).
+        """
+        return None if self.other or self.block_size is None else _PRESERVED.get(self.name)
+
+    @property
+    def keeps_lengths(self) -> bool:
+        """Whether the norms of rows stay as they are; otherwise attacks learn a scale from public images."""
+        return self.name != "RMTDisguise" or self.matrix == "orthogonal"
+
+    @property
+    def readable(self) -> bool:
+        """Whether people can read the images as they are."""
+        return self.name == _READABLE and not self.other
+
+    def require_preserved(self, attack: str, *wanted: Preserved) -> Preserved:
+        """Return what a block keeps, if an attack can use it.
+
+        Raises:
+            InputRangeError: it cannot; the message names the disguises that it is for.
+        """
+        if self.preserved is None or self.preserved not in wanted:
+            names = " and ".join(name for name, each in _PRESERVED.items() if each in wanted)
+            came = " and ".join((*self.other, self.name))
+            raise InputRangeError(f"{attack} is for images under {names} alone, not under {came}")
+        return self.preserved
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _LONGEST_SIDE
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_side, value))
+
+
+def _pair(value: Any) -> Any:
+    """Return a size as JSON has it, a list, as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_noise(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+_FITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "image_size": (lambda value: value is None or _is_size(value), "(height, width) in pixels"),
+    "channels": (lambda value: value is None or _is_side(value), "a whole number from 1 up, or None"),
+    "unit_pixels": (_is_side, "a whole number from 1 up"),
+    "matrix": (lambda value: value in get_args(Matrix), f"one of {', '.join(get_args(Matrix))}"),
+    "side": (lambda value: value in get_args(Side), "'right' or 'left'"),
+    "noise": (_is_noise, "a number of grey levels from 0 up"),
+    "white": (lambda value: value in (None, 1, 255), "1 or 255, or None"),
+}
+
+
+def _public(step: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = ("key", "permutation", "model", "inverse")
+    permuted = {"permuted": step["permutation"] is not None} if "permutation" in step else {}
+    return {name: value for name, value in step.items() if name not in hidden} | permuted

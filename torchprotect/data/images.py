@@ -1,0 +1,60 @@
+"""All images of an export in memory, with their ids and labels."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprotect.data import manifest as documents
+from torchprotect.data._stored import read_shard
+from torchprotect.errors import ExportError
+
+
+class ExportedImages(NamedTuple):
+    """Samples of an export, in the order in which they were written.
+
+    Attributes:
+        images: disguised, ``[N, C, H, W]``.
+        ids: 32 hex digits each.
+        labels: class numbers as written, int64 ``[N]``; ``None`` unless every sample has one.
+        per_shard: number of samples from each shard.
+    """
+
+    images: Tensor
+    ids: list[str]
+    labels: Tensor | None
+    per_shard: list[int]
+
+
+def read_images(folder: Path, manifest: dict[str, Any], limit: int) -> ExportedImages:
+    """Read the first ``limit`` samples of a finished export. They were written in a keyed order: a fair sample.
+
+    Args:
+        folder: of the export.
+        manifest: its manifest.
+        limit: most samples to read, at least 1.
+
+    Raises:
+        ExportError: the images have several sizes, or there are none.
+        VerificationError: a shard is damaged.
+    """
+    images: list[Tensor] = []
+    labels: list[int | None] = []
+    ids: list[str] = []
+    per_shard: list[int] = []
+    for entry in manifest["shards"]:
+        start = len(ids)
+        for identity, image, label in read_shard(folder / entry["name"], entry, documents.image_size(manifest)):
+            if len(ids) == limit:
+                break
+            ids.append(identity)
+            images.append(image)
+            labels.append(label)
+        per_shard.append(len(ids) - start)
+        if len(ids) == limit:
+            break
+    if not images or len({image.shape for image in images}) > 1:
+        raise ExportError(f"images of one size are needed; the export {folder} holds several sizes, or no images")
+    known = None if None in labels else torch.tensor(labels)
+    return ExportedImages(torch.stack(images), ids, known, per_shard)

@@ -1,0 +1,80 @@
+"""Pairs of plain and disguised images: with the key, each sample of an export leads back to its source."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprotect.data import manifest as documents
+from torchprotect.data.images import ExportedImages
+from torchprotect.data.keyed import keyed_order, sample_id
+from torchprotect.data.sources import Sample, Source
+from torchprotect.errors import SourceError
+from torchprotect.keys import Key
+
+
+class PlainImages(NamedTuple):
+    """Plain images ``[N, C, H, W]`` and labels, int64 ``[N]``, in the order of the export's images."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+def find_plain_images(folder: Path, source: Source, key: Key, exported: ExportedImages) -> PlainImages:
+    """Find the plain image of each exported one by its id, a keyed digest of name, index and plain pixels.
+
+    Args:
+        folder: of the export.
+        source: that was exported.
+        key: that it was exported with.
+        exported: images to find the plain ones of, from :func:`torchprotect.data.images.read_images`.
+
+    Raises:
+        SourceError: the source is not the one that was exported, or its images have several sizes.
+    """
+    plan = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
+    if plan["images"] != len(source):
+        raise SourceError(
+            f"the plain source holds {len(source)} images, the one that was exported {plan['images']}; give that one"
+        )
+    order, size = keyed_order(key.subkey("order"), len(source)), plan["shard_size"]
+    found: list[Sample] = []
+    start = 0
+    for shard, count in enumerate(exported.per_shard):
+        wanted = exported.ids[start : start + count]
+        samples = _read_until_found(source, key, order[shard * size : (shard + 1) * size].tolist(), set(wanted))
+        found += [samples[identity] for identity in wanted if identity in samples]
+        start += count
+    if len(found) < len(exported.ids):
+        raise SourceError(
+            f"the plain source is not the one that was exported: {len(exported.ids) - len(found)} of "
+            f"{len(exported.ids)} images have other ids, which depend on names and pixels; give that one"
+        )
+    if len({sample.image.shape for sample in found}) > 1:
+        raise SourceError("the plain images have several sizes; pairs need one size")
+    labels = [sample.label for sample in found if sample.label is not None]
+    known_labels = torch.tensor(labels) if len(labels) == len(found) else None
+    return PlainImages(torch.stack([sample.image for sample in found]), known_labels)
+
+
+def _read_until_found(source: Source, key: Key, indices: Iterable[int], wanted: set[str]) -> dict[str, Sample]:
+    """Read samples in order until all that are wanted are found; those that cannot be read are passed over.
+
+    A data set that was exported from Python has its indices for names.
+    """
+    subkey, found = key.subkey("id"), dict[str, Sample]()
+    for index in indices:
+        try:
+            sample = source[index]
+        except SourceError:
+            continue
+        for name in (source.name(index), str(index)):
+            identity = sample_id(subkey, name, index, sample.image).hex()
+            if identity in wanted:
+                found[identity] = sample
+                break
+        if len(found) == len(wanted):
+            break
+    return found

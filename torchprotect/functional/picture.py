@@ -1,0 +1,95 @@
+"""Let functions of a tensor also take PIL images and ``tv_tensors``, and return the same kind of picture."""
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from torchprotect._inputs import type_name
+from torchprotect.errors import InputRangeError, InputTypeError
+
+_TV_TENSORS = (tv_tensors.Image, tv_tensors.Video)
+_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # one unsigned byte a channel
+
+
+def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
+    """Let a function of a tensor ``[..., C, H, W]`` also take PIL images, ``tv_tensors.Image`` and ``Video``.
+
+    The kind of picture is kept. A PIL image whose result is not 8-bit comes back as ``tv_tensors.Image``.
+    """
+
+    @functools.wraps(operate)
+    def wrapper(image: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(image, PIL.Image.Image):
+            result = operate(planes_of(image), *args, **kwargs)
+            return _pil_image(result, image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
+        if type(image) is Tensor:
+            return operate(_require_planes(image), *args, **kwargs)
+        if isinstance(image, _TV_TENSORS):
+            return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
+        raise InputTypeError(
+            f"a picture must be a PIL image, a tensor or a tv_tensors.Image or Video, got {type_name(image)}; "
+            f"{how_to_convert(image) or 'convert it first'}"
+        )
+
+    return wrapper
+
+
+def planes_of(image: PIL.Image.Image) -> Tensor:
+    """Return a PIL image's channel planes, uint8 ``[C, H, W]``.
+
+    Raises:
+        InputTypeError: the channels of its mode do not have 8 bits.
+    """
+    if image.mode not in _MODES:
+        raise InputTypeError(
+            f"a PIL image of mode {image.mode!r} has no 8-bit channel planes; convert it to 'L' or 'RGB' first"
+        )
+    tensor: Tensor = pil_to_tensor(image)
+    return tensor
+
+
+def _require_planes(image: Tensor) -> Tensor:
+    if image.ndim < 3:
+        raise InputTypeError(f"an image tensor is [..., C, H, W], not {list(image.shape)}; add the channel dimension")
+    return image
+
+
+def _pil_image(planes: Tensor, mode: str) -> PIL.Image.Image:
+    """Return the PIL image of planes uint8 ``[C, H, W]``; torchvision's ``to_pil_image`` knows no ``LAB``."""
+    height, width = planes.shape[-2:]
+    return PIL.Image.frombytes(mode, (width, height), planes.movedim(0, -1).contiguous().numpy().tobytes())
+
+
+def how_to_convert(value: Any) -> str:
+    """Return a hint how to convert a value that looks like a picture, or an empty string."""
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        return "make a picture of a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
+    row_of_bytes = isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and value.itemsize == 1
+    if row_of_bytes or isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
+        return "decode the file first, with PIL.Image.open or torchvision.io.decode_image"
+    if isinstance(value, list | tuple):
+        return "make a tensor [C, H, W] of a list of numbers"
+    return ""
+
+
+def require_uint8_or_unit_float(image: Tensor) -> None:
+    """Check for uint8, or floating point within 0..1.
+
+    Raises:
+        InputTypeError: another dtype.
+        InputRangeError: values outside 0..1, or NaN.
+    """
+    if image.dtype == torch.uint8:
+        return
+    if not image.is_floating_point():
+        raise InputTypeError(f"the image must be uint8 in 0..255 or floating point in 0..1, not {image.dtype}")
+    if image.numel() and not (image.min() >= 0 and image.max() <= 1):
+        raise InputRangeError("a floating-point image must lie in 0..1; place the disguise before Normalize")
