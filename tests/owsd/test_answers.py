@@ -167,7 +167,7 @@ def test_damaged_files(path, tmp_path):
     with pytest.raises(CloudError, match="is missing"):
         cache.put(KEY, "cloud", ids, said)
     Ledger(tmp_path / "ledger")
-    with pytest.raises(CloudError, match="is no cache of answers"):
+    with pytest.raises(CloudError, match="is not a cache of answers"):
         AnswerCache(tmp_path / "ledger")
     with pytest.raises(CloudError, match="cannot be made"):
         AnswerCache(tmp_path / "missing" / "answers")
