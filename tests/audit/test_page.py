@@ -1,5 +1,6 @@
 """The page, in a real browser where there is one."""
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -95,6 +96,13 @@ def test_page_says_what_the_report_says(page):
         assert f'<b class="tag">{level}</b>' in text
         if report.measured(level):
             assert f"{report.leakage(level):.1%}".replace("%", " %") in text
+    plain, verdict = html.unescape(re.sub(r"</?strong>", "", text)), report.verdict
+    for each in verdict.levels:
+        assert each.sentence in plain
+        assert all(told in plain for told in (*each.remarks, *each.not_run))
+    assert all(told in plain for told in (verdict.kept, *verdict.advice))
+    parts = ('class="verdict"', "What a model keeps", "What to do", "<table")
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     for each in report.not_run:
         assert each.reason.split("&")[0].split("'")[0].split("(")[0] in text
     assert "obfuscation schemes" in text

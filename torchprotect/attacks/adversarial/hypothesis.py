@@ -6,23 +6,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.attacks._inputs import (
     class_means,
     generator_on,
-    require_classes,
-    require_count,
+    require_data,
     require_direction,
     require_labelled,
 )
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    mix_mode,
+    own_for_tests,
+    search_settings,
+    surrogate,
+    victim,
+)
+from torchprotect.attacks.adversarial.correspondence_reading import run_on_data
+from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import AttackResult, Level
+from torchprotect.attacks.scores import NOTHING
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 from torchprotect.training import device_of, predict
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HypothesisResult(AttackResult):
     """How a victim takes images perturbed by a supposed plan.
 
@@ -92,7 +104,7 @@ def hypothesis_accuracy(
     classes = _require_plan(targets, shares)
     require_labelled(images, labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     predict(surrogate, images[:1], classes=classes, batch_size=1)
     if places is None and way in NEEDS_POSITIONS:
         places = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
@@ -131,8 +143,8 @@ def hypothesis_accuracy(
 
 def _require_plan(targets: Tensor, shares: Tensor) -> int:
     """Check a plan and return its number of classes."""
-    require_tensor("targets", targets)
-    require_tensor("shares", shares)
+    require_data("targets", targets)
+    require_data("shares", shares)
     if targets.ndim != 2 or not targets.numel() or shares.shape != targets.shape:
         raise InputShapeError(
             f"a plan is targets [classes, K] and shares [classes, K], not {list(targets.shape)}, {list(shares.shape)}"
@@ -140,7 +152,37 @@ def _require_plan(targets: Tensor, shares: Tensor) -> int:
     if targets.dtype != torch.int64 or not shares.is_floating_point():
         raise InputTypeError(f"targets are int64 and shares floating point, not {targets.dtype} and {shares.dtype}")
     classes = len(targets)
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     if int(targets.min()) < 0 or int(targets.max()) >= classes:
         raise LabelError(f"targets must lie in 0..{classes - 1}")
     return classes
+
+
+def _run(seen: Seen) -> HypothesisResult:
+    targets = run_on_data(seen).guesses
+    return hypothesis_accuracy(
+        victim(seen),
+        surrogate(seen),
+        *own_for_tests(seen),
+        targets=targets,
+        shares=torch.full(targets.shape, 1 / targets.shape[1]),
+        settings=search_settings(seen.scheme),
+        way=mix_mode(seen.scheme),
+        generator=seen.generator,
+    )
+
+
+HYPOTHESIS = Attack(
+    name="hypothesis_accuracy",
+    title="Test of a guessed plan",
+    about="perturbs plain images by a guessed plan and shows them to a network trained on the release",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=NOTHING,
+    needs=NEEDS,
+    reason=FOR_PERTURBED,
+    long=TRAINING,
+    facts=lambda result: {"accuracy": result.accuracy, "clean_accuracy": result.clean_accuracy},
+    note="A plan that is right makes the network right more often than it is on plain images.",
+)

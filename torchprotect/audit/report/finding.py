@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure
@@ -126,17 +126,35 @@ class Finding:
         return {**self.to_dict(), "examples": coded}
 
 
+Cause = Literal["not applicable", "missing input", "refused", "not chosen", "not included"]
+"""Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
+it refused the images; it was not among the attacks asked for; no audit of this version runs it."""
+
+
 @dataclass(frozen=True)
 class NotRun:
-    """An attack that was not run, and why."""
+    """An attack that was not run, and why.
+
+    Attributes:
+        attack: name of the attack.
+        level: what its attacker knows.
+        reason: in words.
+        cause: kind of the reason.
+    """
 
     attack: str
     level: Level
     reason: str
+    cause: Cause
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""
-        return {"attack": self.attack, "level": self.level.value, "reason": self.reason}
+        return {"attack": self.attack, "level": self.level.value, "reason": self.reason, "cause": self.cause}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "NotRun":
+        """Rebuild it from :meth:`to_dict`."""
+        return cls(fields["attack"], Level(fields["level"]), fields["reason"], fields["cause"])
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
