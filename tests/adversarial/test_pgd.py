@@ -98,7 +98,9 @@ class TestSearch:
         for steps in range(1, 10):
             last = pgd_l2(NET, images, targets, keep_best=False, **{**how, "steps": steps})
             assert bool((best.losses <= losses_of(NET, last.images, targets) + 1e-12).all())
-        assert bool((best.losses < losses_of(NET, last.images, targets) - 1e-3).any())  # it made a difference
+        assert bool(
+            (best.losses < losses_of(NET, last.images, targets) - 1e-3).any()
+        )  # keeping the best changed the result
         assert bool((best.losses <= losses_of(NET, images, targets)).all())
         torch.testing.assert_close(best.losses, losses_of(NET, best.images, targets), rtol=0, atol=1e-12)
 
@@ -163,7 +165,7 @@ class TestRandomStart:
         assert not torch.equal(runs[0], runs[2])
 
     def test_spread_over_the_ball(self):
-        """A network without slope shows where the search begins."""
+        """A constant network has no gradient, so the result is the starting point."""
         seen = []
         flat = Function(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
         images = torch.full((4000, 1, 1, 2), 0.5, dtype=torch.float64)
@@ -198,7 +200,7 @@ def state_of(model):
 
 class TestModelState:
     def mixed(self):
-        """Training mode, but for one frozen layer; some parameters do not learn."""
+        """Training mode, except for one frozen layer; some parameters do not require gradients."""
         net = make_net().train()
         net[1].eval()
         net[4].weight.requires_grad_(False)
@@ -255,7 +257,7 @@ class TestModelState:
 
     def test_modules_with_a_train_of_their_own(self):
         class Frozen(nn.Sequential):
-            """Whose batch-norm never trains, as in detection backbones."""
+            """A network whose batch norm stays in eval mode, as in detection backbones."""
 
             def train(self, mode=True):
                 super().train(mode)
@@ -431,7 +433,7 @@ def test_memory_does_not_grow_with_steps(keep_best):
     assert peaks[3] > images.numel() * 8  # it does see tensors
 
 
-def test_the_meter_of_memory_sees_what_a_graph_holds():
+def test_memory_meter_counts_graph_memory():
     x, peaks = torch.rand(100, requires_grad=True), []
     for steps in (2, 8):
         with Live() as live:

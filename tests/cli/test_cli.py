@@ -208,7 +208,7 @@ def test_errors_show_no_traceback_and_no_secret(tmp_path, key):
 
 
 @pytest.mark.slow
-def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path, source, key):
+def test_progress_bar_only_on_terminals(tmp_path, source, key):
     command = [sys.executable, "-m", "torchprotect", "export", str(source), str(tmp_path / "a"), "--key", str(key)]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert all(line.startswith("note: ") for line in piped.splitlines())

@@ -226,7 +226,7 @@ def test_keys_ignore_every_seed():
     assert runs[0] != runs[1]
 
 
-def test_no_prng_was_moved(monkeypatch):
+def test_no_prng_state_changes(monkeypatch):
     drawn = []
     real = os.urandom
     monkeypatch.setattr(os, "urandom", lambda n: drawn.append(n) or real(n))

@@ -270,7 +270,7 @@ thread.join()
 
 @pytest.mark.slow
 @ONCE
-def test_an_order_that_another_thread_changes_is_no_crash():
+def test_an_order_changed_by_another_thread_does_not_crash():
     done = subprocess.run([sys.executable, "-c", CHANGING_ORDER], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -351,7 +351,7 @@ def test_arguments_that_are_no_tensors(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_arguments_are_given_back(name):
+def test_references_to_arguments_are_released(name):
     good = with_out(make(name))
     bad = [{}, {"block": (3, 4)}, {"block": (4, 4, 4)}, {"block": (4,)}]
     bad += [{"order": good.order + 1}, {"order": good.order.int()}]
