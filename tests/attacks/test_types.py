@@ -12,13 +12,14 @@ IMAGES, LABELS = torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 0, 1])
 NUMBERS, NAMES = IMAGES.numpy(), LABELS.numpy()
 NET = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
 VECTORS = torch.rand(4, 3)
+SCHEME = attacks.Scheme("BlockPermute", block_size=(4, 4), permuted=True)
 
 CALLS = {
     "images of train_and_watch": lambda: attacks.train_and_watch(NET, (IMAGES, NAMES), (IMAGES, LABELS), epochs=1),
     "test of train_and_watch": lambda: attacks.train_and_watch(NET, (IMAGES, LABELS), (IMAGES, NAMES), epochs=1),
     "labels of an examiner": lambda: attacks.DNNExaminer(2, (8, 8)).fit(IMAGES, NAMES, epochs=1),
     "images of an examiner": lambda: attacks.DNNExaminer(2, (8, 8)).fit(NUMBERS, LABELS, epochs=1),
-    "plain images": lambda: attacks.linkage_attack(NUMBERS, IMAGES, block_size=(4, 4), preserved="values"),
+    "plain images": lambda: attacks.linkage_attack(NUMBERS, IMAGES, scheme=SCHEME),
     "labels of a probe": lambda: attacks.label_probe(VECTORS, NAMES, VECTORS, classes=2),
     "vectors of a probe": lambda: attacks.label_probe(VECTORS.numpy(), LABELS, VECTORS, classes=2),
     "pictures to squeeze": lambda: attacks.squeeze_jpeg(NUMBERS),

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from audit_world import QUICK, World, control, export
+from torchprotect.audit._bench import Bench
+from torchprotect.audit._checks import CHECKS
+from torchprotect.audit._checks._base import rebuild
 
 from torchprotect import audit, keys
 from torchprotect._version import __version__
 from torchprotect.attacks import Level
 from torchprotect.attacks.results import Reconstruction
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks import CHECKS
-from torchprotect.audit._checks._base import rebuild
 from torchprotect.audit.report.page import render
 from torchprotect.audit.report.words import bound, percent
 from torchprotect.errors import InputRangeError, VerificationError

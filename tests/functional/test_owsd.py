@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torchprotect import functional as F
 from torchprotect import keys
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
-from torchprotect.functional._exact import full_precision
+from torchprotect.training import full_precision
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

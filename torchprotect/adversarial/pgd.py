@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchprotect._inputs import require_int, require_number, require_tensor, type_name
 from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, require_within
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
-from torchprotect.training import scores_of
+from torchprotect.training import eval_mode, require_running_statistics, scores_of
 
 _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing
 
@@ -255,26 +255,18 @@ def _own_modes(device: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _prepared(model: nn.Module) -> Iterator[None]:
     """Put every module into eval mode and let no parameter require gradients; undo both at the end."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-            raise ModelError(
-                f"the model's {name or type(module).__name__} normalises over the batch even in eval mode, so that an "
-                "image would depend on its neighbours; use track_running_stats=True"
-            )
+    require_running_statistics("model", model)
     if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
         raise ModelError("the model was made or loaded in torch.inference_mode, so it has no gradients; do so outside")
-    modes = [(module, module.training) for module in model.modules()]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        model.eval()
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter in learning:
-            parameter.requires_grad_()
+    with eval_mode(model):
+        try:
+            for parameter in learning:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in learning:
+                parameter.requires_grad_()
 
 
 def _check(images: Tensor, targets: Tensor, settings: PGDSettings) -> None:

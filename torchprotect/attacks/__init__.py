@@ -1,15 +1,12 @@
 """Attacks: functions of what an attacker sees, each saying at which knowledge and cost."""
 
-from torchprotect.attacks.adversarial._score import CorrespondenceScore, score_correspondence
 from torchprotect.attacks.adversarial.adapt_gta import DomainAdaptationResult, adapt_gta
 from torchprotect.attacks.adversarial.augmentation import strong_augmentation
 from torchprotect.attacks.adversarial.correspondence import (
-    CorrespondenceResult,
     EnumerationResult,
     recover_correspondence,
 )
 from torchprotect.attacks.adversarial.correspondence_reading import (
-    ReadingResult,
     read_correspondence_from_data,
     read_correspondence_from_victim,
 )
@@ -17,43 +14,63 @@ from torchprotect.attacks.adversarial.hypothesis import HypothesisResult, hypoth
 from torchprotect.attacks.adversarial.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
 from torchprotect.attacks.adversarial.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
 from torchprotect.attacks.adversarial.train_and_watch import TrainingCurve, train_and_watch
-from torchprotect.attacks.disguise._metadata_checks import MetadataFinding
-from torchprotect.attacks.disguise._score import (
+from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
+from torchprotect.attacks.disguise.direct import direct_reidentification
+from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
+from torchprotect.attacks.disguise.examiner import DNNExaminer
+from torchprotect.attacks.disguise.inversion import reconstruction_attack
+from torchprotect.attacks.disguise.jigsaw import jigsaw_attack
+from torchprotect.attacks.disguise.linkage import linkage_attack
+from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
+from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
+from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
+from torchprotect.attacks.disguise.row_energy import row_energy_attack
+from torchprotect.attacks.disguise.silhouette import SilhouetteResult, silhouette_attack
+from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
+from torchprotect.attacks.owsd.label_probe import label_probe
+from torchprotect.attacks.owsd.ridge import ridge_reidentification
+from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
+from torchprotect.attacks.protocol import Attack, Need, Pairs, Seen
+from torchprotect.attacks.quality import psnr, ssim
+from torchprotect.attacks.results import (
+    AttackResult,
+    ClassGuesses,
+    CorrespondenceResult,
+    LayoutResult,
+    Level,
+    LinkageResult,
+    PermutationResult,
+    ReadingResult,
+    Reconstruction,
+    ReleasedImages,
+)
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import (
+    CorrespondenceScore,
+    DistanceResult,
+    ExaminerScore,
+    LinkageScore,
+    ReconstructionScore,
+    Score,
+    ShareScore,
+    Truth,
+    distance_correlation,
     examiner_score,
+    score_balanced_classes,
     score_classes,
+    score_correspondence,
     score_linkage,
     score_permutation,
     score_reconstruction,
 )
-from torchprotect.attacks.disguise._score_results import ExaminerScore, LinkageScore, ReconstructionScore, ShareScore
-from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
-from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
-from torchprotect.attacks.disguise.examiner import DNNExaminer
-from torchprotect.attacks.disguise.inversion import reconstruction_attack
-from torchprotect.attacks.disguise.jigsaw import JigsawResult, jigsaw_attack
-from torchprotect.attacks.disguise.linkage import linkage_attack
-from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
-from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
-from torchprotect.attacks.disguise.quality import psnr, ssim
-from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
-from torchprotect.attacks.disguise.row_energy import row_energy_attack
-from torchprotect.attacks.disguise.silhouette import SilhouetteResult, silhouette_attack
-from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
-from torchprotect.attacks.owsd.distances import DistanceResult, distance_correlation
-from torchprotect.attacks.owsd.label_probe import label_probe
-from torchprotect.attacks.owsd.ridge import ridge_reidentification
-from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
-from torchprotect.attacks.results import (
-    AttackResult,
-    ClassGuesses,
-    Level,
-    LinkageResult,
-    PermutationResult,
-    Reconstruction,
-)
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.table import ATTACKS, STANDARD_ATTACKS
 
 __all__ = [
+    "ATTACKS",
+    "STANDARD_ATTACKS",
+    "Attack",
     "AttackResult",
     "ClassGuesses",
     "CodebookResult",
@@ -66,26 +83,34 @@ __all__ = [
     "EnumerationResult",
     "ExaminerScore",
     "HypothesisResult",
-    "JigsawResult",
+    "LayoutResult",
     "Level",
     "LinkageResult",
     "LinkageScore",
+    "Measure",
     "MetadataFinding",
     "MetadataResult",
+    "Need",
     "OrthogonalProjectionResult",
+    "Pairs",
     "PermutationResult",
     "ReadingResult",
     "Reconstruction",
     "ReconstructionScore",
     "RegressionResult",
+    "ReleasedImages",
     "Scheme",
+    "Score",
     "SeedResult",
+    "Seen",
     "ShareScore",
     "SilhouetteResult",
     "TrainingCurve",
+    "Truth",
     "adapt_gta",
     "autoencoder_attack",
     "codebook_attack",
+    "direct_reidentification",
     "distance_correlation",
     "duplicate_statistics",
     "examiner_score",
@@ -105,6 +130,7 @@ __all__ = [
     "regression_attack",
     "ridge_reidentification",
     "row_energy_attack",
+    "score_balanced_classes",
     "score_classes",
     "score_correspondence",
     "score_linkage",

@@ -1,12 +1,11 @@
-"""What the attacks on perturbed data ask of their input, and how they ask a classifier."""
+"""Checks of what attacks are given, and their random draws."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprotect._inputs import require_tensor
 from torchprotect.adversarial import PGDSettings
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.training import evaluating, scores_of
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError
 
 
 def require_classes(classes: int) -> None:
@@ -59,22 +58,76 @@ def require_direction(settings: PGDSettings, *, targeted: bool) -> None:
         raise InputRangeError(f"these settings need targeted={targeted}")
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor, classes: int, batch_size: int) -> Tensor:
-    """Return the class that a model, in eval mode, gives each image: int64 ``[N]``, on the images' device."""
-    device, answers = device_of(model, images), []
-    with evaluating(model):
-        for part in images.split(batch_size):
-            scores = scores_of(model, part.to(device), classes)
-            if not bool(scores.isfinite().all()):
-                raise ModelError("the model's scores are NaN or infinite for some images")
-            answers.append(scores.argmax(1).to(images.device))
-    return torch.cat(answers)
+def require_plain(name: str, images: Tensor) -> None:
+    """Check plain images: uint8, or floating point in 0..1, ``[N, C, H, W]``, at least one."""
+    require_grey_levels(name, images)
+    if images.is_floating_point():
+        low, high = (float(edge) for edge in images.aminmax())
+        if low < 0 or high > 1:
+            raise InputRangeError(
+                f"floating-point {name} must lie in 0..1, but lie in {low:g}..{high:g}: divide or clip"
+            )
 
 
-def device_of(model: nn.Module, otherwise: Tensor) -> torch.device:
-    """Return the device of a model's parameters, or that of a tensor if it has none."""
-    return next((parameter.device for parameter in model.parameters()), otherwise.device)
+def require_grey_levels(name: str, images: Tensor) -> None:
+    """Check images of a dtype that plain ones may have, on any scale: ``[N, C, H, W]``, at least one."""
+    require_images(name, images)
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InputTypeError(f"{name} must be uint8 or floating point in 0..1, not {images.dtype}")
+
+
+def require_images(name: str, images: Tensor) -> None:
+    """Check finite images ``[N, C, H, W]``, at least one, of any real number type."""
+    require_tensor(name, images)
+    if images.is_complex():
+        raise InputTypeError(f"{name} must hold real numbers, not {images.dtype}")
+    if images.ndim != 4 or not images.numel():
+        raise InputShapeError(f"{name} must be [N, C, H, W], at least one image, not {list(images.shape)}")
+    if images.is_floating_point() and not bool(images.isfinite().all()):
+        raise InputRangeError(f"{name} hold NaN or infinity")
+
+
+def require_same_size(first: str, one: Tensor, second: str, other: Tensor) -> None:
+    """Check that two sets of images have the same channels, height and width."""
+    if one.shape[1:] != other.shape[1:]:
+        raise InputShapeError(
+            f"{first} and {second} must have one size [C, H, W], not {list(one.shape[1:])} and {list(other.shape[1:])}"
+        )
+
+
+def like(images: Tensor, plain: Tensor) -> Tensor:
+    """Bring rebuilt images to the dtype and range of plain ones: rounded to 0..255 for uint8, else within 0..1."""
+    if plain.dtype == torch.uint8:
+        return images.round().clamp(0, 255).to(torch.uint8)
+    return images.clamp(0, 1).to(plain.dtype)
+
+
+def require_vectors(name: str, vectors: Tensor) -> None:
+    """Check finite floating-point vectors ``[N, D]``, at least one."""
+    require_tensor(name, vectors)
+    if not vectors.is_floating_point():
+        raise InputTypeError(f"{name} are floating-point numbers, not {vectors.dtype}")
+    if vectors.ndim != 2 or not vectors.numel():
+        raise InputShapeError(f"{name} must be [N, D], at least one, not {list(vectors.shape)}")
+    if not bool(vectors.isfinite().all()):
+        raise InputRangeError(f"some {name} are NaN or infinite")
+
+
+def require_scrambled(name: str, images: Tensor) -> None:
+    """Check uint8 images ``[N, C, H, W]``, at least one."""
+    require_tensor(name, images)
+    if images.dtype != torch.uint8:
+        raise InputTypeError(f"{name} are uint8, not {images.dtype}")
+    if images.ndim != 4 or not images.numel():
+        raise InputShapeError(f"{name} must be [N, C, H, W], at least one, not {list(images.shape)}")
+
+
+def require_same_count(first: str, one: Tensor, second: str, other: Tensor) -> None:
+    """Check that two sets are of the same images."""
+    if len(one) != len(other):
+        raise InputShapeError(
+            f"as many {first} as {second} are needed, in the same order, not {len(one)} and {len(other)}"
+        )
 
 
 def generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 Unit = Literal["share", "dB", "index", "correlation"]
 """What a number is: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
 
+About = Literal["class", "identity", "picture", "key", "distances"]
+"""What a number tells of: the class of an image, which image it is, its likeness, a part of the key, distances."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -24,6 +27,7 @@ class Measure:
         unit: of value, interval, chance and upper bound; a share is 0..1.
         count: trials behind a share, so that it can be told as a whole number of them; ``None`` where it is no share of
             trials, as the mean of several classes' shares.
+        about: what the number tells of, for the verdict's words; ``None`` where it is told by its metric alone.
     """
 
     metric: str
@@ -36,6 +40,7 @@ class Measure:
     upper_by: str | None = None
     unit: Unit = "share"
     count: int | None = None
+    about: About | None = None
 
     @property
     def leakage(self) -> float | None:
@@ -68,7 +73,7 @@ class Measure:
     def from_dict(cls, fields: dict[str, Any]) -> "Measure":
         """Rebuild a measure from :meth:`to_dict`."""
         value, low, high = (_number(fields[name]) for name in ("value", "low", "high"))
-        rest = {name: fields[name] for name in ("chance", "upper", "scaled", "upper_by", "unit", "count")}
+        rest = {name: fields[name] for name in ("chance", "upper", "scaled", "upper_by", "unit", "count", "about")}
         return cls(fields["metric"], value, low, high, **rest)
 
 

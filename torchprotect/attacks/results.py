@@ -4,10 +4,12 @@ import dataclasses
 import enum
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+
+from torchprotect.errors import InputTypeError
 
 
 class Level(enum.Enum):
@@ -100,3 +102,73 @@ class PermutationResult(AttackResult):
 
     guesses: Tensor
     margins: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LayoutResult(PermutationResult):
+    """An order of blocks, and images opened with it.
+
+    Attributes:
+        images: ``[N, C, H, W]``, the disguised images with their blocks in the original order.
+    """
+
+    images: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class CorrespondenceResult(AttackResult):
+    """A guess at the classes that the images of each class were led to.
+
+    Attributes:
+        guesses: int64 ``[classes, targets]``.
+        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
+            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
+        ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
+        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
+    """
+
+    guesses: Tensor
+    scores: Tensor
+    ranking: Tensor
+    margins: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingResult(CorrespondenceResult):
+    """What a reading found; ``targets`` guesses are the first ones of the ranking.
+
+    Attributes:
+        confusion: float64 ``[classes, classes]``, row: the label, column: the share of its images that the classifier
+            gives each class.
+    """
+
+    confusion: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ReleasedImages(AttackResult):
+    """Images as they were released, for those who compare them with each other.
+
+    Attributes:
+        released: ``[N, C, H, W]``.
+    """
+
+    released: Tensor = field(metadata={"json": False})
+
+
+def images_of(result: AttackResult) -> Tensor:
+    """Return the images that an attack has rebuilt.
+
+    Raises:
+        InputTypeError: the result has none.
+    """
+    images = getattr(result, "images", None)
+    if not isinstance(images, Tensor):
+        raise InputTypeError(f"a result with rebuilt images is needed; {type(result).__name__} has none")
+    return images
+
+
+def facts_of(result: AttackResult) -> dict[str, Any]:
+    """Return the fields of a result's JSON that are its own: all but level and cost."""
+    told: dict[str, Any] = json.loads(result.to_json())
+    return {name: value for name, value in told.items() if name not in ("level", "cost")}

@@ -90,7 +90,7 @@ def audit(
 
 
 def _bound(text: str) -> tuple[str, float]:
-    from torchprotect.audit._assert import require_share
+    from torchprotect.audit.assertion import require_share
     from torchprotect.audit.report.report import level_of
     from torchprotect.errors import InputRangeError
 

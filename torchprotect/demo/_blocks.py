@@ -2,7 +2,7 @@
 
 from torchprotect.errors import BlockSizeError
 from torchprotect.keys.aes import usable_units
-from torchprotect.ops._blocks import divisors
+from torchprotect.ops.blocks import divisors
 
 _BLOCKS_A_SIDE = 7  # 28 x 28 in blocks of 4 x 4, the paper's finest grid
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.intervals import wilson
+from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import evaluate, fit
 

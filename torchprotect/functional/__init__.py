@@ -2,8 +2,17 @@
 
 from torchprotect.functional.aes_ecb import aes_ecb_disguise
 from torchprotect.functional.block_permute import block_permute
+from torchprotect.functional.embedding import embed
 from torchprotect.functional.noise import salt_and_pepper
-from torchprotect.functional.owsd import owsd_scramble
+from torchprotect.functional.owsd import owsd_scramble, owsd_scramble_images
 from torchprotect.functional.rmt import rmt_disguise
 
-__all__ = ["aes_ecb_disguise", "block_permute", "owsd_scramble", "rmt_disguise", "salt_and_pepper"]
+__all__ = [
+    "aes_ecb_disguise",
+    "block_permute",
+    "embed",
+    "owsd_scramble",
+    "owsd_scramble_images",
+    "rmt_disguise",
+    "salt_and_pepper",
+]

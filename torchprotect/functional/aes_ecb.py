@@ -5,8 +5,8 @@ from torch import Tensor
 
 from torchprotect import ops
 from torchprotect.errors import BlockSizeError, InputRangeError, InputTypeError, NotInvertibleError
-from torchprotect.functional._picture import on_picture
 from torchprotect.functional._resample import scale_down
+from torchprotect.functional.picture import on_picture
 from torchprotect.keys import AESKey, PermutationKey
 from torchprotect.keys.aes import UNIT_PIXELS, usable_units
 from torchprotect.keys.bundle import require_same_grid

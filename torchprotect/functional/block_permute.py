@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from torchprotect import ops
-from torchprotect.functional._picture import on_picture
+from torchprotect.functional.picture import on_picture
 from torchprotect.keys import PermutationKey
 
 

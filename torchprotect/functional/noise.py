@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_number
-from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 
 
 def check_amount(amount: float) -> None:

@@ -1,30 +1,31 @@
 """One way scrambling by deconvolution, after the encoder."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
-from torchprotect.functional._exact import full_precision
+from torchprotect.functional.embedding import embed
 from torchprotect.keys import OWSDKey
+from torchprotect.training import device_of, full_precision
 
 
 @torch.no_grad()
 def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
     """Make an image of each embedding with the key's random generator.
 
-    An image depends on its own embedding only. In another batch size, or on another device, sums may be rounded
-    otherwise, so that a pixel differs by one grey level.
+    Each image depends on its own embedding alone. Another batch size or device may round sums differently, so that a
+    pixel differs by one grey level.
 
     Args:
-        embeddings: floating point ``[N, embedding_size]``, on the 0-to-anything scale the key was calibrated with.
+        embeddings: floating point ``[N, embedding_size]``, on the scale that the key was calibrated with.
         key: the generator.
 
     Returns:
         uint8 ``[N, 3, H, W]``, on the embeddings' device.
 
     Raises:
-        InputTypeError: they are no floating-point numbers.
+        InputTypeError: the embeddings are not floating point.
         InputShapeError: they have another width than the key.
         InputRangeError: they hold NaN or infinity.
 
@@ -46,3 +47,25 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
     with full_precision(embeddings.device):
         made: Tensor = key.network_on(embeddings.device)(embeddings.float())
     return made.mul_(255).round_().to(torch.uint8)
+
+
+def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> Tensor:
+    """Embed images with an encoder, then make an image of each embedding: :func:`embed`, :func:`owsd_scramble`.
+
+    Args:
+        images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
+        encoder: see :func:`embed`.
+        key: the generator.
+        batch_size: images at once.
+
+    Returns:
+        uint8 ``[N, 3, H, W]`` of the key's size, on the encoder's device.
+
+    Raises:
+        InputTypeError, InputRangeError, InputShapeError, ModelError: as by the two functions.
+    """
+    if not len(images):
+        return torch.empty(0, 3, *key.image_size, dtype=torch.uint8, device=device_of(encoder))
+    return torch.cat(
+        [owsd_scramble(embed(part, encoder, batch_size=batch_size), key) for part in images.split(batch_size)]
+    )

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torchprotect import ops
 from torchprotect.errors import InputTypeError
-from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import PermutationKey, RMTKey
 from torchprotect.keys.bundle import require_same_grid
 

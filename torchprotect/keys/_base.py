@@ -23,7 +23,7 @@ from torchprotect.errors import (
 from torchprotect.keys._derive import Purpose, derive
 from torchprotect.keys._secret import SecretBytes
 from torchprotect.keys._transfer import Reduced, reduce_key
-from torchprotect.ops._blocks import divisors
+from torchprotect.ops.blocks import divisors
 
 _SPELLING = {torch.uint8: "U8", torch.int64: "I64", torch.float32: "F32"}  # dtypes as safetensors writes them
 

@@ -12,7 +12,7 @@ from torchprotect.errors import BlockSizeError, InputRangeError
 from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes
 from torchprotect.keys._secret import secret_fields
-from torchprotect.ops._blocks import divisors
+from torchprotect.ops.blocks import divisors
 
 UNIT_PIXELS = (16, 8, 4, 2)
 """Pixels in one cipher unit: 16, or fewer by scaling up 2, 4 or 8 times before the cipher and down after it."""

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputShapeError, InputTypeError
 from torchprotect.ops import _aes_torch
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import call, register
 from torchprotect.ops.block_permute import check_order, require_permutation
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 UNIT = 16
 """Bytes in one AES unit."""

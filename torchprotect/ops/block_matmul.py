@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import InputShapeError, InputTypeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import LIBRARY, call, register
 from torchprotect.ops.block_permute import check_order, require_permutation
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 ORDERED_SUM_LIMIT = 16
 """Up to this matrix size, sums run over k in order, each product and sum rounded: the same bits on every backend."""

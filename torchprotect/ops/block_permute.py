@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from torchprotect.errors import InputRangeError, InputShapeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
 from torchprotect.ops._library import LIBRARY, call, register
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 
 def check_order(order: Tensor, positions: int, device: torch.device) -> None:

@@ -9,7 +9,6 @@ from torchprotect import functional as F
 from torchprotect._inputs import require_int, require_tensor
 from torchprotect.errors import CloudError, InputRangeError, InputShapeError, KeyKindError, ModelError
 from torchprotect.keys import OWSDKey
-from torchprotect.owsd._embed import embed
 from torchprotect.owsd._fit import InferenceSettings
 from torchprotect.owsd.answers import AnswerCache, image_ids
 from torchprotect.owsd.cloud import Cloud, ask
@@ -177,7 +176,7 @@ class Client:
         filled = images
         if self.answers is not None:  # an image must come out the same, to the bit, whatever else is in its batch
             filled = torch.cat([images, images[:1].expand(self.batch_size - len(images), *images.shape[1:])])
-        read = [embed(encoder, filled, batch_size=self.batch_size) for encoder in self.encoders]
+        read = [F.embed(filled, encoder, batch_size=self.batch_size) for encoder in self.encoders]
         said = [self._ask(F.owsd_scramble(each, key)[: len(images)].cpu(), key) for each in read for key in self.keys]
         return torch.cat([each[: len(images)].cpu() for each in read], 1), torch.cat(said, 1)
 

@@ -15,7 +15,7 @@ from torchprotect.owsd._failures import CloudBusyError
 from torchprotect.owsd._inference_protocol import InferenceProtocolCloud
 from torchprotect.owsd._prepare import Preparation, require_images
 from torchprotect.owsd.ledger import Ledger
-from torchprotect.training import evaluating, home_of, scores_of
+from torchprotect.training import device_of, eval_mode, input_dtype_of, scores_of
 
 __all__ = ["Cloud", "CloudBusyError", "InferenceProtocolCloud", "ModelCloud", "ask"]
 
@@ -69,7 +69,7 @@ class ModelCloud:
             ModelError: the model returns something else than finite scores ``[N, V]``, V the same for all batches.
         """
         require_images(images)
-        with evaluating(self.model):
+        with eval_mode(self.model):
             vectors = [self._vectors(part) for part in images.split(self.batch_size)]
         lengths = sorted({part.shape[1] for part in vectors})
         if len(lengths) > 1:
@@ -77,7 +77,7 @@ class ModelCloud:
         return torch.cat(vectors)
 
     def _vectors(self, images: Tensor) -> Tensor:
-        device, dtype = home_of(self.model)
+        device, dtype = device_of(self.model), input_dtype_of(self.model)
         prepared = Preparation(self.size, self.mean, self.std).floats(images.to(device))
         scores = scores_of(self.model, prepared.to(dtype)).float()
         if not scores.numel() or not bool(scores.isfinite().all()):

@@ -1,6 +1,28 @@
-"""One small training loop, shared by the demo, the attacks and the reproductions."""
+"""A small training loop, and how the package handles networks that it is given."""
 
+from torchprotect.training._digest import model_digest
 from torchprotect.training._loop import Batches, evaluate, fit, require_repeatable
-from torchprotect.training._network import evaluating, home_of, scores_of
+from torchprotect.training._network import (
+    device_of,
+    eval_mode,
+    full_precision,
+    input_dtype_of,
+    predict,
+    require_running_statistics,
+    scores_of,
+)
 
-__all__ = ["Batches", "evaluate", "evaluating", "fit", "home_of", "require_repeatable", "scores_of"]
+__all__ = [
+    "Batches",
+    "device_of",
+    "eval_mode",
+    "evaluate",
+    "fit",
+    "full_precision",
+    "input_dtype_of",
+    "model_digest",
+    "predict",
+    "require_repeatable",
+    "require_running_statistics",
+    "scores_of",
+]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, InputTypeError
-from torchprotect.training._network import evaluating
+from torchprotect.training._network import device_of, eval_mode
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
 """Images and labels as two tensors, or an iterable of batches ``(images, labels)`` such as a ``DataLoader``."""
@@ -46,7 +46,7 @@ def fit(
         InputRangeError: an epoch had no batch.
     """
     require_repeatable("data", data, epochs)
-    device = next(model.parameters()).device
+    device = device_of(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     model.train()
@@ -81,9 +81,9 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
     Raises:
         InputRangeError: there are no images.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
     right = seen = 0
-    with evaluating(model):
+    with eval_mode(model):
         for images, labels in _batches(data, batch_size, None, shuffle=False):
             right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             seen += len(labels)

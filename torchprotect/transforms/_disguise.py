@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from torchprotect._inputs import type_name
 from torchprotect.errors import InputShapeError, InputTypeError
-from torchprotect.functional._picture import how_to_convert
+from torchprotect.functional.picture import how_to_convert
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]

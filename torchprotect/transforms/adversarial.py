@@ -14,9 +14,9 @@ from torchprotect._inputs import require_int
 from torchprotect.adversarial import Perturbed, PGDSettings, distances, perturb_toward
 from torchprotect.adversarial.combine import PLACED
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
-from torchprotect.functional._picture import on_picture, require_uint8_or_unit_float
+from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
-from torchprotect.training import home_of
+from torchprotect.training import device_of, input_dtype_of, model_digest, predict
 from torchprotect.transforms._disguise import (
     Disguise,
     DisguisedBatch,
@@ -25,7 +25,6 @@ from torchprotect.transforms._disguise import (
     require_batch,
 )
 from torchprotect.transforms._keys import require_kind
-from torchprotect.transforms._model import model_digest, predict
 from torchprotect.transforms.labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
 
 TargetSource = Literal["label", "predicted", "random"]
@@ -129,7 +128,7 @@ class AdversarialEncrypt(Disguise):
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        return home_of(self.model)[0]
+        return device_of(self.model)
 
     def for_batches(self) -> "AdversarialEncrypt":
         """Return a copy without ``labels_getter``: batches come with labels, and a function may not be picklable."""
@@ -177,7 +176,7 @@ class AdversarialEncrypt(Disguise):
             "to_8bit": self.to_8bit,
             "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
             "channels_last": chosen.channels_last,
-            "device": home_of(self.model)[0].type,
+            "device": device_of(self.model).type,
             "torch": str(torch.__version__),
         }
 
@@ -274,11 +273,11 @@ class AdversarialEncrypt(Disguise):
         )
 
     def _perturb_batch(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
-        device, dtype = home_of(self.model)
+        device, dtype = device_of(self.model), input_dtype_of(self.model)
         plain = images.to(device).to(dtype)
         plain = plain / 255 if images.dtype == torch.uint8 else plain
         if labels is None:
-            labels = predict(self.model, plain, self.key.classes, self.settings.precision)
+            labels = predict(self.model, plain, classes=self.key.classes, precision=self.settings.precision)
         targets, weights = self.key.of(labels.to(device))
         if "classes" in drawn:
             targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))

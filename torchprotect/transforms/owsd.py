@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_pil_image
 
+from torchprotect import functional as F
 from torchprotect._inputs import require_int
 from torchprotect.errors import InputTypeError
-from torchprotect.functional._picture import on_picture, planes_of
+from torchprotect.functional.picture import on_picture, planes_of
 from torchprotect.keys import OWSDKey
-from torchprotect.training import home_of
+from torchprotect.training import device_of
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import require_kind
 
@@ -56,7 +57,7 @@ class OWSDScramble(Disguise):
     @property
     def device(self) -> torch.device:
         """The encoder's device."""
-        return home_of(self.encoder)[0]
+        return device_of(self.encoder)
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
@@ -75,8 +76,6 @@ class OWSDScramble(Disguise):
 
 @on_picture
 def _scramble(images: Tensor, disguise: OWSDScramble) -> Tensor:
-    from torchprotect.owsd._embed import scramble  # when it is used: the room also has databases and a network client
-
     flat = images.reshape(-1, *images.shape[-3:])
-    made = scramble(disguise.encoder, disguise.key, flat, batch_size=disguise.batch_size)
+    made = F.owsd_scramble_images(flat, disguise.encoder, disguise.key, batch_size=disguise.batch_size)
     return made.unflatten(0, images.shape[:-3]) if images.ndim > 3 else made[0]

@@ -5,6 +5,7 @@ from support import block_slices
 from torch import Tensor
 
 from torchprotect import functional, keys
+from torchprotect.attacks import Scheme
 
 CLASSES, SIZE, BLOCK = 4, (16, 16), (4, 4)
 
@@ -27,6 +28,24 @@ def shapes(count: int, seed: int, channels: int = 1) -> tuple[Tensor, Tensor]:
 
 def random_order(block: tuple[int, int] = BLOCK, size: tuple[int, int] = SIZE) -> keys.PermutationKey:
     return keys.PermutationKey.generate(image_size=size, block_size=block)
+
+
+def permute_scheme(block_size: tuple[int, int] = BLOCK, **parameters) -> Scheme:
+    """The public parameters of permuted blocks."""
+    return Scheme("BlockPermute", block_size=block_size, **{"permuted": True, **parameters})
+
+
+def rmt_scheme(block_size: tuple[int, int] = BLOCK, **parameters) -> Scheme:
+    """The public parameters of random matrices."""
+    return Scheme("RMTDisguise", block_size=block_size, **parameters)
+
+
+def aes_scheme(block_size: tuple[int, int] = BLOCK, **parameters) -> Scheme:
+    """The public parameters of AES-ECB."""
+    return Scheme("AESECBDisguise", block_size=block_size, **parameters)
+
+
+SCHEMES = {"values": permute_scheme, "energies": rmt_scheme, "equality": aes_scheme}  # by what a block keeps
 
 
 def rmt(images: Tensor, *, noise: float = 0.0, order: keys.PermutationKey | None = None, seed: int = 0, **options):

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 import torch
+from disguised_shapes import aes_scheme
 from support import block_slices, make_image, real_data
 
 from torchprotect import data, functional, keys
@@ -74,7 +75,7 @@ def test_the_same_as_dictionaries(channels, key_channels, device, monkeypatch):
     given = [x.to(device) for x in (plain, disguised, wanted)]
     for at_once in (2**21, 40):  # all images in one go, and few at a time
         monkeypatch.setattr(codebook, "_UNITS_AT_ONCE", at_once)
-        result = codebook_attack(*given, block_size=BLOCK, channels=key_channels)
+        result = codebook_attack(*given, scheme=aes_scheme(BLOCK, channels=key_channels))
         assert torch.equal(result.images.cpu(), images)
         assert torch.equal(result.known.cpu(), known)
         assert rates_of(result) == pytest.approx(rates, nan_ok=True)
@@ -87,7 +88,7 @@ def test_channels_on_one_key_help_each_other():
     """What the red plane shows is found again in the blue one, if both have the same key."""
     key, plain, target = aes(), pictures(3, 0, 3), pictures(20, 1, 3)
     given = plain, functional.aes_ecb_disguise(plain, key), functional.aes_ecb_disguise(target, key)
-    pooled, apart = (codebook_attack(*given, block_size=BLOCK, channels=n) for n in (None, 3))
+    pooled, apart = (codebook_attack(*given, scheme=aes_scheme(BLOCK, channels=n)) for n in (None, 3))
     assert bool((pooled.known | ~apart.known).all())
     assert pooled.hit_rate > apart.hit_rate
 
@@ -96,7 +97,7 @@ def test_channels_on_one_key_help_each_other():
 def test_any_unit(unit):
     plain, target = (make_image(4, 1, *SIZE, seed=n) % 2 * 9 for n in (0, 1))
     images, known, rates, _ = attack_with_loops(plain, 255 - plain, 255 - target, unit, False)
-    result = codebook_attack(plain, 255 - plain, 255 - target, block_size=BLOCK, unit_pixels=unit)
+    result = codebook_attack(plain, 255 - plain, 255 - target, scheme=aes_scheme(BLOCK, unit_pixels=unit))
     assert torch.equal(result.images, images)
     assert torch.equal(result.known, known)
     assert rates_of(result) == pytest.approx(rates, nan_ok=True)
@@ -107,7 +108,7 @@ def test_known_images_come_back_from_small_units(unit):
     """Also after scaling down; there the code words of neighbours mix, and one may stand for several plain units."""
     key, plain = aes(), make_image(6, 1, *SIZE)
     disguised = functional.aes_ecb_disguise(plain, key, None, unit)
-    result = codebook_attack(plain, disguised, disguised, block_size=BLOCK, unit_pixels=unit)
+    result = codebook_attack(plain, disguised, disguised, scheme=aes_scheme(BLOCK, unit_pixels=unit))
     assert result.hit_rate == 1
     assert float((result.images == plain).double().mean()) > 0.95
 
@@ -117,11 +118,11 @@ def test_the_most_frequent_plain_unit_is_taken():
     disguised = torch.zeros_like(plain)
     disguised[3] = 7
     target = torch.tensor([0, 7, 9], dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4)
-    result = codebook_attack(plain, disguised, target, block_size=(4, 4))
+    result = codebook_attack(plain, disguised, target, scheme=aes_scheme((4, 4)))
     assert result.images[:, 0, 0, 0].tolist() == [20, 30, 0]
     assert (result.hit_rate, result.one_to_one_rate) == pytest.approx((2 / 3, 1 / 3))
     assert result.hit_rate_non_constant == 0  # of the one unit that is not known to be constant
-    background = codebook_attack(plain, disguised, target[:2], block_size=(4, 4))
+    background = codebook_attack(plain, disguised, target[:2], scheme=aes_scheme((4, 4)))
     assert math.isnan(background.hit_rate_non_constant)
     parsed = json.loads(background.to_json())
     assert parsed["hit_rate_non_constant"] is None
@@ -129,18 +130,44 @@ def test_the_most_frequent_plain_unit_is_taken():
     assert background.level is Level.KNOWN_PAIRS
 
 
-def test_moved_blocks():
+def test_permuted_blocks():
     key = aes()
     order = keys.PermutationKey.generate(image_size=SIZE, block_size=BLOCK)
     order = keys.PermutationKey(SIZE, BLOCK, torch.tensor([2, 0, 3, 1]), order.root)
     plain, target = pictures(3, 0), pictures(20, 1)
-    still, moved = (
+    still, permuted = (
         [plain, *(functional.aes_ecb_disguise(x, key, permutation) for x in (plain, target))]
         for permutation in (None, order)
     )
-    result = codebook_attack(*moved, block_size=BLOCK, order=order.order)
-    assert torch.equal(result.images, codebook_attack(*still, block_size=BLOCK).images)
+    result = codebook_attack(*permuted, scheme=aes_scheme(BLOCK, permuted=True), order=order.order)
+    assert torch.equal(result.images, codebook_attack(*still, scheme=aes_scheme(BLOCK)).images)
     assert bool((result.images == target)[result.known].all())
+
+
+def test_an_order_that_is_not_given_is_recovered_from_the_pairs():
+    key, order = aes(), keys.PermutationKey.generate(image_size=SIZE, block_size=BLOCK)
+    plain, target = pictures(30, 0), pictures(20, 1)
+    given = [plain, *(functional.aes_ecb_disguise(x, key, order) for x in (plain, target))]
+    scheme = aes_scheme(BLOCK, permuted=True)
+    found, told = (codebook_attack(*given, scheme=scheme, order=each) for each in (None, order.order))
+    assert torch.equal(found.images, told.images)
+    assert bool((found.images == target)[found.known].all())
+
+
+@pytest.mark.parametrize("key_channels", [None, 2])
+def test_a_secret_that_all_positions_share(key_channels):
+    """It is as if each block were an image of its own; all together fill one dictionary."""
+    plain, target = pictures(3, 0, 2, 3), pictures(20, 1, 2, 3)
+    given = plain, 255 - plain, 255 - target
+    apart = [torch.cat([each[:, :, rows, columns] for rows, columns in block_slices(SIZE, BLOCK)]) for each in given]
+    pooled = codebook_attack(*given, scheme=aes_scheme(BLOCK, shared=True, channels=key_channels))
+    expected = codebook_attack(*apart, scheme=aes_scheme(BLOCK, channels=key_channels))
+    for found, blocks in ((pooled.images, expected.images), (pooled.known, expected.known)):
+        for (rows, columns), block in zip(block_slices(SIZE, BLOCK), blocks.split(20), strict=True):
+            assert torch.equal(found[:, :, rows, columns], block)
+    assert rates_of(pooled) == rates_of(expected)
+    assert pooled.hit_rate > codebook_attack(*given, scheme=aes_scheme(BLOCK, channels=key_channels)).hit_rate
+    assert pooled.cost["entries"] == expected.cost["entries"]
 
 
 def test_floating_point_plain_images():
@@ -149,7 +176,7 @@ def test_floating_point_plain_images():
     for fallback in ("zeros", "most-likely", "random-patch"):
         bytes_, floats = (
             codebook_attack(
-                x, *given, block_size=BLOCK, fallback=fallback, generator=torch.Generator().manual_seed(0)
+                x, *given, scheme=aes_scheme(BLOCK), fallback=fallback, generator=torch.Generator().manual_seed(0)
             ).images
             for x in (plain, plain / 255)
         )
@@ -161,7 +188,7 @@ def test_floating_point_plain_images():
 
 def missed(fallback, plain, **options):
     noise = make_image(200, *plain.shape[1:], seed=9)
-    result = codebook_attack(plain, 255 - plain, noise, block_size=BLOCK, fallback=fallback, **options)
+    result = codebook_attack(plain, 255 - plain, noise, scheme=aes_scheme(BLOCK), fallback=fallback, **options)
     assert result.hit_rate == 0
     assert not bool(result.known.any())
     return result.images
@@ -200,11 +227,11 @@ def test_random_patches_are_known_units_of_the_position():
 
 def test_no_disguise_and_noise():
     plain = pictures(20, 0, 3)
-    same = codebook_attack(plain, plain, plain, block_size=BLOCK)
+    same = codebook_attack(plain, plain, plain, scheme=aes_scheme(BLOCK))
     assert torch.equal(same.images, plain)
     assert rates_of(same) == (1, 1, 1)
     disguised, target = make_image(20, 3, *SIZE, seed=1), make_image(20, 3, *SIZE, seed=2)
-    noise = codebook_attack(plain, disguised, target, block_size=BLOCK)
+    noise = codebook_attack(plain, disguised, target, scheme=aes_scheme(BLOCK))
     assert rates_of(noise) == (0, 0, 0)
 
 
@@ -241,15 +268,15 @@ def test_most_frequent():
         ({"plain": torch.zeros(0, 1, 8, 16)}, InputShapeError, "at least one"),
         ({"target": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, InputShapeError, r"\[1, 8, 8\]"),
         ({"fallback": "ones"}, InputRangeError, "most-likely"),
-        ({"block_size": (3, 8)}, BlockSizeError, "3 x 8"),
-        ({"unit_pixels": 5}, BlockSizeError, "5 pixels"),
-        ({"channels": 3}, InputRangeError, "images' 1"),
+        ({"scheme": aes_scheme((3, 8))}, BlockSizeError, "3 x 8"),
+        ({"scheme": aes_scheme(BLOCK, unit_pixels=5)}, BlockSizeError, "5 pixels"),
+        ({"scheme": aes_scheme(BLOCK, channels=3)}, InputRangeError, "images' 1"),
         ({"order": torch.tensor([0, 0, 1, 2])}, BlockSizeError, "each once"),
     ],
 )
 def test_refusals(change, error, message):
     images = pictures(2, 0)
-    given = {"plain": images, "disguised": images, "target": images, "block_size": BLOCK, **change}
+    given = {"plain": images, "disguised": images, "target": images, "scheme": aes_scheme(BLOCK), **change}
     with pytest.raises(error, match=message):
         codebook_attack(given.pop("plain"), given.pop("disguised"), given.pop("target"), **given)
 
@@ -278,7 +305,7 @@ def hit_rates(plain, target, unit, noise=0.0, counts=(20, 100, 500)):
 
     disguised, wanted = disguise(plain), disguise(target)
     return [
-        rates_of(codebook_attack(plain[:m], disguised[:m], wanted, block_size=block, unit_pixels=unit))[:2]
+        rates_of(codebook_attack(plain[:m], disguised[:m], wanted, scheme=aes_scheme(block, unit_pixels=unit)))[:2]
         for m in counts
     ]
 

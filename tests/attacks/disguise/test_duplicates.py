@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from disguised_shapes import BLOCK, aes, blocks_with_loops, random_order, rmt, shapes
+from disguised_shapes import aes, aes_scheme, blocks_with_loops, permute_scheme, random_order, rmt, rmt_scheme, shapes
 from support import make_image
 
 from torchprotect import data, functional
@@ -41,7 +41,7 @@ def count_with_loops(images, unit):
 def test_as_with_counters(channels, unit, device):
     images = repeated_set(channels)
     groups, share, seen, background = count_with_loops(images, unit)
-    result = duplicate_statistics(images.to(device), block_size=BLOCK, unit_pixels=unit)
+    result = duplicate_statistics(images.to(device), scheme=aes_scheme(unit_pixels=unit))
     assert (result.image_groups, result.image_share) == (groups, pytest.approx(share))
     assert result.unit_share_by_position.tolist() == pytest.approx(seen)
     assert result.unit_share == pytest.approx(sum(seen) / 16)
@@ -53,9 +53,9 @@ def test_as_with_counters(channels, unit, device):
 
 def test_a_cipher_shows_the_same_as_the_plain_images():
     images = repeated_set()
-    plain, disguised = (duplicate_statistics(each, block_size=BLOCK) for each in (images, aes(images)))
+    plain, disguised = (duplicate_statistics(each, scheme=aes_scheme()) for each in (images, aes(images)))
     assert plain.to_json() == disguised.to_json()
-    moved = duplicate_statistics(aes(images, order=random_order()), block_size=BLOCK)
+    moved = duplicate_statistics(aes(images, order=random_order()), scheme=aes_scheme(permuted=True))
     assert moved.unit_share == pytest.approx(plain.unit_share)
     assert moved.background_share == pytest.approx(plain.background_share)
 
@@ -65,18 +65,19 @@ def test_noise_leaves_nothing_equal():
     groups = duplicate_statistics(images).image_groups
     for repeatable in (rmt(images), functional.block_permute(images, random_order())):
         assert duplicate_statistics(repeatable).image_groups == groups
-    noisy = duplicate_statistics(rmt(images, noise=1), block_size=BLOCK)
+    noisy = duplicate_statistics(rmt(images, noise=1), scheme=aes_scheme())
     assert (noisy.image_groups, noisy.image_share, noisy.unit_share) == (0, 0, 0)
 
 
 def test_units_that_never_repeat():
-    result = duplicate_statistics(make_image(200, 1, 16, 16), block_size=BLOCK)
+    result = duplicate_statistics(make_image(200, 1, 16, 16), scheme=aes_scheme())
     assert (result.image_groups, result.image_share, result.unit_share) == (0, 0, 0)
     assert result.background_share == pytest.approx(1 / 200)
 
 
-def test_without_a_block_size_only_images_count():
-    result = duplicate_statistics(repeated_set())
+@pytest.mark.parametrize("scheme", [None, rmt_scheme(), permute_scheme()])
+def test_without_a_cipher_only_images_count(scheme):
+    result = duplicate_statistics(repeated_set(), scheme=scheme)
     assert result.image_groups >= 6
     assert math.isnan(result.unit_share)
     assert math.isnan(result.background_share)
@@ -91,8 +92,8 @@ def test_without_a_block_size_only_images_count():
         (torch.zeros(0, 1, 8, 8), {}, InputShapeError, "at least one"),
         (torch.zeros(8, 8), {}, InputShapeError, r"\[N, C, H, W\]"),
         (torch.full((2, 1, 8, 8), torch.inf), {}, InputRangeError, "infinity"),
-        (torch.zeros(2, 1, 8, 8), {"block_size": (3, 4)}, BlockSizeError, "do not divide"),
-        (torch.zeros(2, 1, 8, 8), {"block_size": (4, 4), "unit_pixels": 0}, BlockSizeError, "units of 0"),
+        (torch.zeros(2, 1, 8, 8), {"scheme": aes_scheme((3, 4))}, BlockSizeError, "do not divide"),
+        (torch.zeros(2, 1, 8, 8), {"scheme": aes_scheme(unit_pixels=3)}, BlockSizeError, "units of 3"),
     ],
 )
 def test_refuses(images, options, error, message):
@@ -103,7 +104,7 @@ def test_refuses(images, options, error, message):
 def test_mnist_has_background(real):
     source = data.open_source(f"mnist:{real}")
     images = torch.stack([source[n].image for n in range(1000)])
-    result = duplicate_statistics(aes(images), block_size=(4, 4))
+    result = duplicate_statistics(aes(images), scheme=aes_scheme())
     assert result.image_groups == 0
     assert 0.5 < result.background_share < result.unit_share < 0.8
     assert float(result.unit_share_by_position.max()) == 1  # a corner is never drawn in

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from disguised_shapes import permute_scheme
 from support import make_image, permute_with_loops
 
 from torchprotect import data, functional, keys
@@ -36,7 +37,7 @@ def moved(images, block=BLOCK, seed=0):
 def test_smooth_images_are_put_back(channels, block, device):
     images = smooth(40, channels=channels)
     disguised, order = moved(images, block)
-    result = jigsaw_attack(disguised.to(device), block_size=block)
+    result = jigsaw_attack(disguised.to(device), scheme=permute_scheme(block))
     assert torch.equal(result.guesses.cpu(), order)
     assert torch.equal(result.images.cpu(), images)
     assert bool((result.margins > 0).all())
@@ -50,7 +51,7 @@ def test_smooth_images_are_put_back(channels, block, device):
 
 def test_what_a_key_moves():
     key, images = keys.PermutationKey.generate(image_size=SIZE, block_size=BLOCK), smooth(40)
-    result = jigsaw_attack(functional.block_permute(images, key), block_size=BLOCK)
+    result = jigsaw_attack(functional.block_permute(images, key), scheme=permute_scheme(BLOCK))
     assert torch.equal(result.guesses, key.order)
 
 
@@ -58,7 +59,8 @@ def test_every_image_is_evidence():
     images = smooth(60)
     disguised, order = moved(images, (4, 2))
     rights = [
-        score_permutation(jigsaw_attack(disguised[:count], block_size=(4, 2)), order).accuracy for count in (1, 60)
+        score_permutation(jigsaw_attack(disguised[:count], scheme=permute_scheme((4, 2))), order).accuracy
+        for count in (1, 60)
     ]
     assert rights[0] < 0.5
     assert rights[1] > 0.95
@@ -66,20 +68,20 @@ def test_every_image_is_evidence():
 
 def test_scale_type_and_repetition_make_no_difference(monkeypatch):
     disguised, _ = moved(smooth(10))
-    result = jigsaw_attack(disguised, block_size=BLOCK)
+    result = jigsaw_attack(disguised, scheme=permute_scheme(BLOCK))
     for same in (disguised / 255, disguised.double() * -3 + 7, disguised.int(), torch.cat([disguised, disguised])):
-        other = jigsaw_attack(same, block_size=BLOCK)
+        other = jigsaw_attack(same, scheme=permute_scheme(BLOCK))
         assert torch.equal(other.guesses, result.guesses)
         assert other.images.dtype == same.dtype
         torch.testing.assert_close(other.margins, result.margins)
     monkeypatch.setattr(jigsaw, "_PAIRS_AT_ONCE", 2000)
-    torch.testing.assert_close(jigsaw_attack(disguised, block_size=BLOCK).margins, result.margins)
+    torch.testing.assert_close(jigsaw_attack(disguised, scheme=permute_scheme(BLOCK)).margins, result.margins)
 
 
 def test_blocks_one_pixel_wide():
     images = smooth(200, (4, 16))
     disguised, order = moved(images, (4, 1))
-    found = jigsaw_attack(disguised, block_size=(4, 1)).guesses
+    found = jigsaw_attack(disguised, scheme=permute_scheme((4, 1))).guesses
     assert torch.equal(found, order) or torch.equal(found, 15 - order)  # such blocks cannot tell left from right
 
 
@@ -117,7 +119,7 @@ def test_evidence_is_as_the_loops_say(block):
 
 def test_margins_compare_with_the_best_other_block():
     disguised, _ = moved(smooth(5))
-    result = jigsaw_attack(disguised, block_size=BLOCK)
+    result = jigsaw_attack(disguised, scheme=permute_scheme(BLOCK))
     right, below = jigsaw._evidence(disguised, BLOCK)
     grid = result.guesses.argsort().reshape(6, 4).tolist()
     for y, x in itertools.product(range(6), range(4)):
@@ -153,33 +155,35 @@ def test_the_search_finds_the_best_of_all_layouts():
 
 
 def test_blocks_that_were_not_moved():
-    assert jigsaw_attack(smooth(40), block_size=BLOCK).guesses.tolist() == list(range(24))
+    assert jigsaw_attack(smooth(40), scheme=permute_scheme(BLOCK)).guesses.tolist() == list(range(24))
 
 
 def test_noise_tells_nothing():
     shares = []
     for seed in range(8):
         disguised, order = moved(make_image(20, 1, *SIZE, seed=seed), seed=seed)
-        shares.append(score_permutation(jigsaw_attack(disguised, block_size=BLOCK), order).accuracy)
+        shares.append(score_permutation(jigsaw_attack(disguised, scheme=permute_scheme(BLOCK)), order).accuracy)
     assert sum(shares) / len(shares) < 3 / 24
 
 
 def test_constant_blocks_tie():
-    result = jigsaw_attack(torch.full((3, 1, *SIZE), 0.3), block_size=BLOCK)
+    result = jigsaw_attack(torch.full((3, 1, *SIZE), 0.3), scheme=permute_scheme(BLOCK))
     assert sorted(result.guesses.tolist()) == list(range(24))
     assert not bool(result.margins.any())
 
 
 def test_progress_counts_starts():
     steps = []
-    result = jigsaw_attack(make_image(5, 1, 8, 12), block_size=(4, 4), progress=lambda *step: steps.append(step))
+    result = jigsaw_attack(
+        make_image(5, 1, 8, 12), scheme=permute_scheme((4, 4)), progress=lambda *step: steps.append(step)
+    )
     assert steps == [(done + 1, result.cost["starts"]) for done in range(result.cost["starts"])]
     assert len(steps) > 1
 
 
 def test_one_block():
     images = smooth(2)
-    result = jigsaw_attack(images, block_size=SIZE)
+    result = jigsaw_attack(images, scheme=permute_scheme(SIZE))
     assert result.guesses.tolist() == [0]
     assert torch.equal(result.images, images)
     assert json.loads(result.to_json())["margins"] == [None]
@@ -196,7 +200,7 @@ def test_one_block():
 )
 def test_refusals(images, block, error, message):
     with pytest.raises(error, match=message):
-        jigsaw_attack(images, block_size=block)
+        jigsaw_attack(images, scheme=permute_scheme(block))
 
 
 # real clothes
@@ -206,4 +210,4 @@ def test_refusals(images, block, error, message):
 def test_clothes(real, block, count, least):
     source = data.open_source(f"fashion-mnist:{real}:test")
     disguised, order = moved(torch.stack([source[n][0] for n in range(count)]), block)
-    assert score_permutation(jigsaw_attack(disguised, block_size=block), order).accuracy >= least
+    assert score_permutation(jigsaw_attack(disguised, scheme=permute_scheme(block)), order).accuracy >= least

@@ -4,16 +4,28 @@ import math
 
 import pytest
 import torch
-from disguised_shapes import BLOCK, aes, blocks_with_loops, random_order, rmt, shapes, share
+from disguised_shapes import (
+    BLOCK,
+    SCHEMES,
+    aes,
+    aes_scheme,
+    blocks_with_loops,
+    permute_scheme,
+    random_order,
+    rmt,
+    rmt_scheme,
+    shapes,
+    share,
+)
 from support import make_image
 
-from torchprotect import data, functional
-from torchprotect.attacks import Level, linkage_attack, score_linkage
+from torchprotect import data, functional, keys, transforms
+from torchprotect.attacks import Level, Scheme, linkage_attack, score_linkage
 from torchprotect.attacks.disguise import _neighbours
 from torchprotect.attacks.disguise._assignment import assign, margins
-from torchprotect.attacks.disguise._neighbours import nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
 
@@ -39,7 +51,7 @@ def test_nearest_is_what_sorting_all_distances_gives(device):
 def test_nearest_is_the_same_in_parts(monkeypatch):
     queries, candidates = (make_image(40, 9, seed=seed).float() for seed in (1, 2))
     whole = nearest(queries, candidates, 3)
-    monkeypatch.setattr("torchprotect.attacks.disguise._neighbours._NUMBERS_AT_ONCE", 200)
+    monkeypatch.setattr("torchprotect.attacks.neighbours._NUMBERS_AT_ONCE", 200)
     for one, other in zip(whole, nearest(queries, candidates, 3)):
         torch.testing.assert_close(one, other)
     assert nearest(candidates, candidates, 1)[1].eq(0).all()  # no rounding: equal is at distance 0
@@ -58,7 +70,7 @@ def test_assignment_is_the_best_of_all_orders():
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_products_are_those_of_rows(side):
     images = make_image(2, 3, 8, 8)
-    plain, _ = Reading((4, 2), "energies", side).lines(images, images)
+    plain, _ = Reading(rmt_scheme((4, 2), side=side)).lines(images, images)
     read = products(plain)
     for n, image in enumerate(images):
         for position, block in enumerate(blocks_with_loops(image, (4, 2))):
@@ -75,7 +87,7 @@ def test_the_mean_of_the_noise_is_counted_in(learned):
     """Products of many noisy versions of one image have the mean that is expected of it."""
     noise, plain = 80.0, make_image(1, 1, 4, 8, seed=4)
     draws = torch.rand(40000, 1, 4, 8, generator=torch.Generator().manual_seed(0))
-    reading = Reading(BLOCK, "energies", noise=noise)
+    reading = Reading(rmt_scheme(noise=noise))
     lines, seen = reading.lines(plain, plain + noise * draws)
     turn = torch.tensor([[2.0, 1, 0, 0], [0, 3, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]) if learned else torch.eye(4)
     variance = (noise**2 / 12 * turn.square().sum()).expand(2, 1)
@@ -90,11 +102,11 @@ def test_no_matrix_changes_products_in_shared_coordinates(matrix):
     images = (make_image(300, 2, 16, 16).float() / 2 + shapes(300, 0, 2)[0] / 2).to(torch.uint8)  # of full rank
     expected, found = (
         products(each.double() @ shared_coordinates(each)[:, None])
-        for each in Reading(BLOCK, "energies").lines(images, rmt(images, matrix=matrix))
+        for each in Reading(rmt_scheme()).lines(images, rmt(images, matrix=matrix))
     )
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2 * float(expected.std()))
     if matrix == "orthogonal":
-        plain, seen = (products(each) for each in Reading(BLOCK, "energies").lines(images, rmt(images)))
+        plain, seen = (products(each) for each in Reading(rmt_scheme()).lines(images, rmt(images)))
         torch.testing.assert_close(seen, plain, rtol=1e-3, atol=1)
 
 
@@ -132,21 +144,19 @@ def test_values_as_with_loops(device):
     known, moved, _ = mixed(12)
     disguised = functional.block_permute(moved, random_order())
     expected = attack_with_loops(known, disguised)
-    result = linkage_attack(
-        known.to(device), disguised.to(device), block_size=BLOCK, preserved="values", rounds=0, k=12
-    )
+    given = {"scheme": permute_scheme(), "rounds": 0, "k": 12}
+    result = linkage_attack(known.to(device), disguised.to(device), **given)
     torch.testing.assert_close(result.distances.cpu(), expected.values.float(), rtol=1e-4, atol=1e-2)
     assert torch.equal(result.guesses[:, 0].cpu(), expected.indices[:, 0])
     assert torch.equal(result.guesses.sort(1).values.cpu(), torch.arange(12).expand(12, -1))
-    single = linkage_attack(known[5:6], disguised, block_size=BLOCK, preserved="values", rounds=0, k=12)
+    single = linkage_attack(known[5:6], disguised, **given)
     torch.testing.assert_close(single.distances, result.distances[5:6].cpu())
 
 
 def test_values_are_found_at_distance_0():
     known, moved, truth = mixed(200, channels=3)
-    result = linkage_attack(
-        known, functional.block_permute(moved, random_order()), block_size=BLOCK, preserved="values", k=3
-    )
+    disguised = functional.block_permute(moved, random_order())
+    result = linkage_attack(known, disguised, scheme=permute_scheme(), k=3)
     assert share(result.guesses[:, 0], truth) == 1
     assert result.distances[:, 0].eq(0).all()
     assert result.level is Level.PUBLIC_DATA
@@ -159,8 +169,8 @@ def test_values_are_found_at_distance_0():
 def test_products_with_any_matrix_link(matrix, side, channels, noise, device):
     known, moved, truth = mixed(400, channels=channels or 1)
     disguised = rmt(moved, noise=noise, order=random_order(), matrix=matrix, side=side, channels=channels)
-    options = {"block_size": BLOCK, "side": side, "noise": noise, "learned_scale": matrix != "orthogonal"}
-    result = linkage_attack(known.to(device), disguised.to(device), **options)
+    scheme = rmt_scheme(side=side, noise=noise, matrix=matrix, channels=channels, permuted=True)
+    result = linkage_attack(known.to(device), disguised.to(device), scheme=scheme)
     assert result.guesses.device.type == device.type
     score = score_linkage(result, truth, k=1)
     assert score.shares[0] > (0.97 if noise else 0.99)
@@ -170,10 +180,8 @@ def test_products_with_any_matrix_link(matrix, side, channels, noise, device):
 def test_the_order_learned_from_links_helps():
     known, moved, truth = mixed(400)
     disguised = rmt(moved, noise=150, order=random_order())
-    shares = [
-        share(linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=n).guesses[:, 0], truth)
-        for n in (0, 1)
-    ]
+    scheme = rmt_scheme(noise=150, permuted=True)
+    shares = [share(linkage_attack(known, disguised, scheme=scheme, rounds=n).guesses[:, 0], truth) for n in (0, 1)]
     assert shares[0] + 0.03 < shares[1]
 
 
@@ -181,16 +189,20 @@ def test_few_known_images_teach_the_order(monkeypatch):
     known, moved, truth = mixed(400)
     disguised = rmt(moved, noise=150, order=random_order())
     monkeypatch.setattr("torchprotect.attacks.disguise.linkage._MOST_LEARNERS", 300)
-    result = linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=1)
+    scheme = rmt_scheme(noise=150, permuted=True)
+    result = linkage_attack(known, disguised, scheme=scheme, rounds=1)
     assert result.cost["comparisons"] == 400 * (400 + 200)  # every second one
-    unlearned = linkage_attack(known, disguised, block_size=BLOCK, noise=150, rounds=0)
+    unlearned = linkage_attack(known, disguised, scheme=scheme, rounds=0)
     assert share(result.guesses[:, 0], truth) > share(unlearned.guesses[:, 0], truth)
 
 
 def test_the_mean_of_the_noise_helps():
     known, moved, truth = mixed(400)
     disguised = rmt(moved, noise=150, order=random_order())
-    shares = [share(linkage_attack(known, disguised, block_size=BLOCK, noise=n).guesses[:, 0], truth) for n in (0, 150)]
+    shares = [
+        share(linkage_attack(known, disguised, scheme=rmt_scheme(noise=n, permuted=True)).guesses[:, 0], truth)
+        for n in (0, 150)
+    ]
     assert shares[0] + 0.03 < shares[1]
 
 
@@ -198,8 +210,9 @@ def test_floats_and_grey_levels_are_the_same():
     known, moved, truth = mixed(100)
     for noise in (0.0, 30.0):
         whole = rmt(moved, noise=noise, order=random_order())
-        one = linkage_attack(known, whole, block_size=BLOCK, noise=noise, k=1)
-        other = linkage_attack(known / 255, whole / 255, block_size=BLOCK, noise=noise, k=1)
+        scheme = rmt_scheme(noise=noise, permuted=True)
+        one = linkage_attack(known, whole, scheme=scheme, k=1)
+        other = linkage_attack(known / 255, whole / 255, scheme=scheme, k=1)
         assert torch.equal(one.guesses, other.guesses)
         torch.testing.assert_close(one.distances, other.distances, rtol=1e-3, atol=5)
         assert share(one.guesses[:, 0], truth) > 0.95
@@ -211,7 +224,7 @@ def test_members_are_found_among_strangers():
     others, strangers = shapes(360, 1)[0], shapes(360, 2)[0]
     disguised = rmt(torch.cat([moved, others]), order=random_order(), noise=20)
     known = torch.cat([inside, strangers])
-    result = linkage_attack(known, disguised, block_size=BLOCK, noise=20, k=1)
+    result = linkage_attack(known, disguised, scheme=rmt_scheme(noise=20, permuted=True), k=1)
     assert share(result.guesses[:40, 0], truth) > 0.97
     distances = result.distances[:, 0]
     assert distances[:40].median() < distances[40:].median() / 2
@@ -220,9 +233,7 @@ def test_members_are_found_among_strangers():
 def test_progress_counts_known_images(monkeypatch):
     images, steps = make_image(9, 1, 8, 12), []
     monkeypatch.setattr(_neighbours, "_NUMBERS_AT_ONCE", 4 * 9 * images[0].numel())
-    linkage_attack(
-        images, images, block_size=(4, 4), preserved="values", k=9, progress=lambda *step: steps.append(step)
-    )
+    linkage_attack(images, images, scheme=permute_scheme(), k=9, progress=lambda *step: steps.append(step))
     assert steps == [(4, 9), (8, 9), (9, 9)]
 
 
@@ -233,8 +244,9 @@ def test_equal_units_link():
     images[:, :, :4, :4] //= 200  # a place where most are background
     places = torch.randperm(300, generator=torch.Generator().manual_seed(0))
     disguised = aes(images[places], order=random_order())
-    result = linkage_attack(images, disguised, block_size=BLOCK, preserved="equality", k=1)
-    plain = linkage_attack(images, images[places], block_size=BLOCK, preserved="equality", k=1)
+    scheme = aes_scheme(permuted=True)
+    result = linkage_attack(images, disguised, scheme=scheme, k=1)
+    plain = linkage_attack(images, images[places], scheme=scheme, k=1)
     assert torch.equal(result.guesses, plain.guesses)  # nothing is lost by the cipher
     assert share(result.guesses[:, 0], places.argsort()) > 0.5
     assert result.distances.eq(0).all()
@@ -244,8 +256,8 @@ def test_controls():
     """As they are, images are found; in fresh noise they are not."""
     known, moved, truth = mixed(300)
     fresh = torch.rand(300, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    for preserved in ("values", "energies", "equality"):
-        options = {"block_size": BLOCK, "preserved": preserved, "k": 1}
+    for preserved, scheme_of in SCHEMES.items():
+        options = {"scheme": scheme_of(), "k": 1}
         noise = (255 * fresh).to(torch.uint8) if preserved == "equality" else 255 * fresh
         found = score_linkage(linkage_attack(known, noise, **options), truth, k=1)
         assert found.low[0] <= found.chance[0] <= found.high[0]
@@ -260,12 +272,9 @@ def test_controls():
         ({"k": 0}, InputRangeError, "k is"),
         ({"k": 6}, InputRangeError, "5 disguised images"),
         ({"rounds": -1}, InputRangeError, "rounds"),
-        ({"noise": -1.0}, InputRangeError, "noise"),
-        ({"noise": math.nan}, InputRangeError, "noise"),
-        ({"preserved": "colour"}, InputRangeError, "'values', 'energies', 'equality'"),
-        ({"side": "top"}, InputRangeError, "'right' or 'left'"),
-        ({"block_size": (5, 4)}, BlockSizeError, "do not divide"),
-        ({"preserved": "equality", "unit_pixels": 5}, BlockSizeError, "units of 5"),
+        ({"scheme": rmt_scheme((5, 4))}, BlockSizeError, "do not divide"),
+        ({"scheme": aes_scheme(unit_pixels=5)}, BlockSizeError, "units of 5"),
+        ({"scheme": Scheme("AdversarialEncrypt")}, InputRangeError, "not under AdversarialEncrypt"),
         ({"known": torch.zeros(0, 1, 16, 16)}, InputShapeError, "at least one"),
         ({"known": torch.zeros(5, 1, 16, 12)}, InputShapeError, "one size"),
         ({"known": torch.zeros(5, 1, 16, 16, dtype=torch.int32)}, InputTypeError, "int32"),
@@ -274,7 +283,7 @@ def test_controls():
 )
 def test_linkage_refuses(change, error, message):
     images = shapes(5, 0)[0]
-    given = {"known": images, "disguised": images.float(), "block_size": BLOCK, "k": 1, **change}
+    given = {"known": images, "disguised": images.float(), "scheme": rmt_scheme(), "k": 1, **change}
     with pytest.raises(error, match=message):
         linkage_attack(given.pop("known"), given.pop("disguised"), **given)
 
@@ -287,6 +296,46 @@ def bulk(source, count):
 def test_fashion_mnist_is_linked_through_noise(real, matrix, least):
     images = bulk(data.open_source(f"fashion-mnist:{real}"), 1000)
     disguised = rmt(images, noise=100, order=random_order((7, 7), (28, 28)), matrix=matrix, block_size=(7, 7))
-    learned = matrix != "orthogonal"
-    result = linkage_attack(images, disguised, block_size=(7, 7), noise=100, learned_scale=learned, k=1)
+    scheme = rmt_scheme((7, 7), noise=100, matrix=matrix, permuted=True)
+    result = linkage_attack(images, disguised, scheme=scheme, k=1)
     assert share(result.guesses[:, 0], torch.arange(1000)) > least
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("of_key", "noise"),
+    [
+        ({}, 0),
+        ({"side": "left"}, 0),
+        ({"matrix": "gaussian"}, 0),
+        ({}, 50),
+        ({"matrix": "gaussian", "side": "left"}, 50),
+    ],
+    ids=str,
+)
+def test_told_the_scheme_alone_linkage_finds_real_images_under_random_matrices(real, name, of_key, noise):
+    images, size = real_images(real, name)
+    places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    key = keys.RMTKey.generate(image_size=size, block_size=BLOCK, **of_key)
+    disguise = transforms.RMTDisguise(key, permutation=random_order(BLOCK, size), noise=noise)
+    result = linkage_attack(images, disguise(images[places]), scheme=Scheme.of(disguise.describe()), k=1)
+    assert share(result.guesses[:, 0], places.argsort()) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("mnist", 0.9, 1), ("fashion-mnist", 0.5, 0.65), ("cifar10", 0.02, 0.1)]
+)
+def test_told_the_scheme_alone_linkage_finds_real_images_under_aes(real, name, low, high):
+    images, size = real_images(real, name)
+    places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    key = keys.AESKey.generate(image_size=size, block_size=BLOCK)
+    disguise = transforms.AESECBDisguise(key, permutation=random_order(BLOCK, size))
+    result = linkage_attack(images, disguise(images[places]), scheme=Scheme.of(disguise.describe()), k=1)
+    assert low <= share(result.guesses[:, 0], places.argsort()) <= high
+
+
+def real_images(root, name):
+    """Return 400 images and their size."""
+    shards = str(root / "cifar10" / "test-000000.tar.gz")
+    images = bulk(data.open_source(shards if name == "cifar10" else f"{name}:{root}"), 400)
+    return images, (images.shape[-2], images.shape[-1])

@@ -4,16 +4,34 @@ import math
 
 import pytest
 import torch
-from disguised_shapes import BLOCK, SIZE, aes, blocks_with_loops, random_order, rmt, shapes, share
+from disguised_shapes import (
+    SCHEMES,
+    SIZE,
+    aes,
+    aes_scheme,
+    blocks_with_loops,
+    permute_scheme,
+    random_order,
+    rmt,
+    rmt_scheme,
+    shapes,
+    share,
+)
 from support import make_image
 
 from torchprotect import data, functional
-from torchprotect.attacks import Level, recover_permutation, recover_permutation_from_statistics, score_permutation
+from torchprotect.attacks import (
+    Level,
+    Scheme,
+    recover_permutation,
+    recover_permutation_from_statistics,
+    score_permutation,
+)
 from torchprotect.attacks.disguise import _matching
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
-KINDS = ["values", "energies", "equality"]
+KINDS = list(SCHEMES)
 
 
 def few_levels(count, seed, channels=1):
@@ -61,7 +79,7 @@ def last_equal(units):
 def test_pairs_as_with_loops(kind, device):
     plain = few_levels(12, 0, 2) if kind == "equality" else shapes(6, 0, 2)[0]
     disguised, _ = disguise(kind, plain)
-    result = recover_permutation(plain.to(device), disguised.to(device), block_size=BLOCK, preserved=kind)
+    result = recover_permutation(plain.to(device), disguised.to(device), scheme=SCHEMES[kind]())
     costs, order = costs_with_loops(kind, plain, disguised), result.guesses.cpu()
     best = costs[range(16), order]
     others = torch.tensor([min(float(row[m]) for m in range(16) if m != at) for row, at in zip(costs, order.tolist())])
@@ -78,8 +96,7 @@ def test_pairs_as_with_loops(kind, device):
 def test_pairs_tell_the_order_under_any_matrix(matrix, side):
     plain = (make_image(60, 1, *SIZE) // 2 + shapes(60, 0)[0] // 2).contiguous()
     disguised, order = disguise("energies", plain, matrix=matrix, side=side, noise=20)
-    given = {"block_size": BLOCK, "preserved": "energies", "side": side, "noise": 20}
-    result = recover_permutation(plain, disguised, **given, learned_scale=matrix != "orthogonal")
+    result = recover_permutation(plain, disguised, scheme=rmt_scheme(matrix=matrix, side=side, noise=20))
     score = score_permutation(result, order)
     assert score.accuracy == 1
     assert score.chance == 1 / 16
@@ -90,7 +107,7 @@ def test_more_pairs_tell_more():
     for kind in KINDS:
         disguised, order = disguise(kind, plain)
         shares = [
-            share(recover_permutation(plain[:n], disguised[:n], block_size=BLOCK, preserved=kind).guesses, order)
+            share(recover_permutation(plain[:n], disguised[:n], scheme=SCHEMES[kind]()).guesses, order)
             for n in (2, 200)
         ]
         assert shares[0] < shares[1] > 0.85
@@ -100,7 +117,7 @@ def test_empty_blocks_are_ties():
     plain = torch.zeros(3, 1, *SIZE, dtype=torch.uint8)
     plain[:, :, :4] = make_image(3, 1, 4, 16)
     disguised, order = disguise("energies", plain)
-    result = recover_permutation(plain, disguised, block_size=BLOCK, preserved="energies")
+    result = recover_permutation(plain, disguised, scheme=rmt_scheme())
     sure = result.margins > 1
     assert torch.equal(sure, order < 4)
     assert torch.equal(result.guesses[sure], order[sure])
@@ -113,7 +130,7 @@ def test_pairs_of_fresh_noise_tell_chance():
     for seed in range(20):
         truth = torch.randperm(16, generator=torch.Generator().manual_seed(seed))
         for kind in KINDS:
-            right.append(share(recover_permutation(plain, fresh, block_size=BLOCK, preserved=kind).guesses, truth))
+            right.append(share(recover_permutation(plain, fresh, scheme=SCHEMES[kind]()).guesses, truth))
     assert sum(right) / len(right) < 0.15
 
 
@@ -127,9 +144,7 @@ def test_statistics_tell_the_order(kind, device):
     if kind != "equality":
         public, plain = (each + make_image(*each.shape, seed=len(each)) // 16 for each in (public // 2, plain // 2))
     disguised, order = disguise(kind, plain)
-    result = recover_permutation_from_statistics(
-        public.to(device), disguised.to(device), block_size=BLOCK, preserved=kind
-    )
+    result = recover_permutation_from_statistics(public.to(device), disguised.to(device), scheme=SCHEMES[kind]())
     assert share(result.guesses, order) > (0.5 if kind == "equality" else 0.85)
     assert result.level is Level.PUBLIC_DATA
     assert result.cost["public"] == 3000
@@ -142,7 +157,7 @@ def test_statistics_tell_the_order(kind, device):
 def test_the_same_images_tell_the_order_and_so_do_they_undisguised(kind):
     """The control: equal statistics leave no doubt but between blocks that are equal."""
     plain = few_levels(900, 1) if kind == "equality" else shapes(900, 1)[0] // 2 + make_image(900, 1, *SIZE) // 2
-    given = {"block_size": BLOCK, "preserved": kind}
+    given = {"scheme": SCHEMES[kind]()}
     disguised, order = disguise(kind, plain)
     assert share(recover_permutation_from_statistics(plain, disguised, **given).guesses, order) == 1
     same = recover_permutation_from_statistics(plain, plain.float() if kind == "energies" else plain, **given)
@@ -156,7 +171,7 @@ def test_statistics_of_fresh_noise_tell_chance():
         fresh = make_image(300, 1, *SIZE, seed=seed)
         truth = torch.randperm(16, generator=torch.Generator().manual_seed(seed))
         for kind in KINDS:
-            guesses = recover_permutation_from_statistics(public, fresh, block_size=BLOCK, preserved=kind).guesses
+            guesses = recover_permutation_from_statistics(public, fresh, scheme=SCHEMES[kind]()).guesses
             right.append(share(guesses, truth))
     assert sum(right) / len(right) < 0.15
 
@@ -168,10 +183,9 @@ def test_a_learned_scale_finds_the_order_whatever_the_scales():
     right = []
     for _ in range(3):
         disguised, order = disguise("energies", plain)
-        given = {"block_size": BLOCK, "preserved": "energies"}
         results = [
-            recover_permutation_from_statistics(public, disguised * scales, **given, learned_scale=n)
-            for n in (False, True)
+            recover_permutation_from_statistics(public, disguised * scales, scheme=rmt_scheme(matrix=matrix))
+            for matrix in ("orthogonal", "uniform")
         ]
         right.append([share(each.guesses, order) for each in results])
     without, learned = torch.tensor(right).mean(0).tolist()
@@ -240,7 +254,7 @@ def test_turning_never_fits_worse():
 
 def test_silhouettes_and_rarities_as_with_loops():
     plain = few_levels(20, 5, 2)
-    reading = Reading((4, 8), "equality", unit_pixels=16)
+    reading = Reading(aes_scheme((4, 8), unit_pixels=16))
     silhouettes, _ = reading.silhouettes(plain, plain)
     rarities, _ = reading.rarities(plain, plain)
     assert silhouettes.shape == rarities.shape == (8, 20, 4)
@@ -260,11 +274,9 @@ def test_silhouettes_and_rarities_as_with_loops():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"preserved": "colour"}, InputRangeError, "'equality'"),
-        ({"side": "top"}, InputRangeError, "'left'"),
-        ({"noise": -1}, InputRangeError, "noise"),
-        ({"block_size": (3, 4)}, BlockSizeError, "do not divide"),
-        ({"preserved": "equality", "unit_pixels": 3}, BlockSizeError, "units of 3"),
+        ({"scheme": Scheme("OWSDScramble")}, InputRangeError, "not under OWSDScramble"),
+        ({"scheme": permute_scheme((3, 4))}, BlockSizeError, "do not divide"),
+        ({"scheme": aes_scheme(unit_pixels=3)}, BlockSizeError, "units of 3"),
         ({"plain": torch.zeros(0, 1, 16, 16)}, InputShapeError, "at least one"),
         ({"plain": torch.zeros(4, 3, 16, 16)}, InputShapeError, "one size"),
         ({"plain": torch.zeros(4, 1, 16, 16, dtype=torch.int64)}, InputTypeError, "int64"),
@@ -272,7 +284,7 @@ def test_silhouettes_and_rarities_as_with_loops():
 )
 def test_refuses(attack, change, error, message):
     images = shapes(4, 0)[0]
-    given = {"plain": images, "disguised": images, "block_size": BLOCK, "preserved": "values", **change}
+    given = {"plain": images, "disguised": images, "scheme": permute_scheme(), **change}
     with pytest.raises(error, match=message):
         attack(given.pop("plain"), given.pop("disguised"), **given)
 
@@ -280,15 +292,15 @@ def test_refuses(attack, change, error, message):
 def test_pairs_refuse():
     images = shapes(4, 0)[0]
     with pytest.raises(InputShapeError, match="not 4 and 3"):
-        recover_permutation(images, images[:3], block_size=BLOCK, preserved="values")
+        recover_permutation(images, images[:3], scheme=permute_scheme())
     with pytest.raises(InputRangeError, match="at least 2 known pairs, not 1"):
-        recover_permutation(images[:1], images[:1], block_size=BLOCK, preserved="equality")
+        recover_permutation(images[:1], images[:1], scheme=aes_scheme())
 
 
 def test_one_image_has_statistics_too():
     images = make_image(1, 1, *SIZE)
     for kind in KINDS:
-        result = recover_permutation_from_statistics(images, images, block_size=BLOCK, preserved=kind)
+        result = recover_permutation_from_statistics(images, images, scheme=SCHEMES[kind]())
         assert sorted(result.guesses.tolist()) == list(range(16))
         assert bool(result.margins.isfinite().all())
 
@@ -299,7 +311,5 @@ def test_real_images_tell_the_order(real, name, noise):
     public, plain = (torch.stack([source[n].image for n in range(start, start + 1000)]) for start in (0, 1000))
     order = random_order((7, 7), (28, 28))
     disguised = rmt(plain, noise=noise, order=order, block_size=(7, 7))
-    result = recover_permutation_from_statistics(
-        public, disguised, block_size=(7, 7), preserved="energies", noise=noise
-    )
+    result = recover_permutation_from_statistics(public, disguised, scheme=rmt_scheme((7, 7), noise=noise))
     assert share(result.guesses, order.order) > 0.9

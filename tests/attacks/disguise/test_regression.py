@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from disguised_shapes import rmt_scheme
 from support import block_slices, make_image, real_data
 
 from torchprotect import data, functional, keys
-from torchprotect.attacks import Level, regression_attack
+from torchprotect.attacks import Level, Scheme, regression_attack
 from torchprotect.attacks.disguise import regression
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError
 
@@ -66,9 +67,9 @@ def test_the_same_as_one_position_at_a_time(side, intercept, solve_for, by_chann
     plain[:, :, :5] = 90  # constant blocks above, nearly constant ones below
     known, wanted = (disguise(images, key, 20, seed=n) for n, images in enumerate((plain, target)))
     images, ranks = attack_with_loops(plain, known, wanted, side, intercept, solve_for, by_channel)
-    options = {"side": side, "intercept": intercept, "solve_for": solve_for, "channels": 2 if by_channel else None}
+    scheme = rmt_scheme(BLOCK, side=side, channels=2 if by_channel else None)
     given = [x.to(device) for x in (plain, known, wanted)]
-    result = regression_attack(*given, block_size=BLOCK, **options)
+    result = regression_attack(*given, scheme=scheme, intercept=intercept, solve_for=solve_for)
     assert (result.images.cpu().int() - images.int()).abs().max() <= 1  # rounding
     assert float((result.images.cpu() == images).double().mean()) > 0.99
     assert result.rank.flatten().tolist() == ranks
@@ -90,19 +91,47 @@ def test_without_noise_everything_comes_back(matrix, side, solve_for):
         given = [plain, target] if scale == 1 else [plain / 255, target / 255]
         known, wanted = (disguise(images, key) for images in given)
         for intercept in (True, False):
-            options = {"side": side, "solve_for": solve_for, "intercept": intercept}
-            result = regression_attack(given[0], known, wanted, block_size=BLOCK, **options)
+            options = {"scheme": rmt_scheme(BLOCK, side=side), "solve_for": solve_for, "intercept": intercept}
+            result = regression_attack(given[0], known, wanted, **options)
             assert result.images.dtype == given[0].dtype
             assert rmse(result.images * scale, target) < 0.1
             assert bool((result.rank == (3 if side == "right" else 4)).all())
 
 
-def test_moved_blocks():
+def test_permuted_blocks():
     key, permutation = rmt(), keys.PermutationKey.generate(image_size=SIZE, block_size=BLOCK)
     plain, target = pictures(4), pictures(9, seed=1)
     known, wanted = (disguise(images, key, permutation=permutation) for images in (plain, target))
-    result = regression_attack(plain, known, wanted, block_size=BLOCK, order=permutation.order)
-    assert rmse(result.images, target) < 0.1
+    for order in (permutation.order, None):  # told, and recovered from the pairs
+        result = regression_attack(plain, known, wanted, scheme=rmt_scheme(BLOCK, permuted=True), order=order)
+        assert rmse(result.images, target) < 0.1
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("key_channels", [None, 2])
+def test_a_secret_that_all_positions_share(side, key_channels):
+    """It is as if each block were an image of its own: all together give the equations of one map."""
+    plain, target = pictures(2), pictures(5, seed=1)
+    block_key = keys.RMTKey.generate(image_size=BLOCK, block_size=BLOCK, side=side, channels=key_channels)
+
+    def blocks_of(images):
+        return torch.cat([images[:, :, rows, columns] for rows, columns in block_slices(SIZE, BLOCK)])
+
+    def whole_of(blocks, count):
+        images = torch.empty(count, 2, *SIZE)
+        for (rows, columns), block in zip(block_slices(SIZE, BLOCK), blocks.split(count), strict=True):
+            images[:, :, rows, columns] = block
+        return images
+
+    known, wanted = (disguise(blocks_of(each), block_key, 20, seed=n) for n, each in enumerate((plain, target)))
+    expected = regression_attack(
+        blocks_of(plain), known, wanted, scheme=rmt_scheme(BLOCK, side=side, channels=key_channels)
+    )
+    scheme = rmt_scheme(BLOCK, side=side, channels=key_channels, shared=True)
+    result = regression_attack(plain, whole_of(known, 2), whole_of(wanted, 5), scheme=scheme)
+    torch.testing.assert_close(result.images.float(), whole_of(expected.images, 5), rtol=0, atol=1)  # rounding
+    assert torch.equal(result.rank, expected.rank)
+    assert result.cost == {**expected.cost, "pairs": 2}
 
 
 def test_directions_that_no_pair_shows():
@@ -111,13 +140,13 @@ def test_directions_that_no_pair_shows():
     plain[..., :3] = 0
     key = rmt()
     given = plain, disguise(plain, key), disguise(target, key)
-    result = regression_attack(*given, block_size=BLOCK, intercept=False)
+    result = regression_attack(*given, scheme=rmt_scheme(BLOCK), intercept=False)
     ranks = result.rank[:, 0].unflatten(0, (2, 4))
     assert ranks.tolist() == [[0, 1, 1, 1]] * 2
     means = target.double().unflatten(-1, (4, 3)).mean(-1, keepdim=True).expand(-1, -1, -1, -1, 3).flatten(-2)
     means[..., :3] = 0
     assert float((result.images - means).abs().max()) <= 0.51
-    constant = regression_attack(*given, block_size=BLOCK)
+    constant = regression_attack(*given, scheme=rmt_scheme(BLOCK))
     assert not bool(constant.rank.any())
     assert torch.equal(constant.images, plain.expand(3, -1, -1, -1))
 
@@ -127,7 +156,9 @@ def test_an_intercept_takes_out_the_mean_of_the_noise():
     known, wanted = (disguise(images, key, 60, seed=n) for n, images in enumerate((plain, target)))
     errors = {
         (solve_for, intercept): rmse(
-            regression_attack(plain, known, wanted, block_size=BLOCK, intercept=intercept, solve_for=solve_for).images,
+            regression_attack(
+                plain, known, wanted, scheme=rmt_scheme(BLOCK), intercept=intercept, solve_for=solve_for
+            ).images,
             target,
         )
         for solve_for in ("plain", "matrix")
@@ -141,22 +172,22 @@ def test_an_intercept_takes_out_the_mean_of_the_noise():
 def test_parts_and_single_images_give_the_same(monkeypatch):
     key, plain, target = rmt(), pictures(20), pictures(9, seed=1)
     known, wanted = (disguise(images, key, 50, seed=n) for n, images in enumerate((plain, target)))
-    whole = regression_attack(plain, known, wanted, block_size=BLOCK)
-    single = regression_attack(plain, known, wanted[4:5], block_size=BLOCK)
+    whole = regression_attack(plain, known, wanted, scheme=rmt_scheme(BLOCK))
+    single = regression_attack(plain, known, wanted[4:5], scheme=rmt_scheme(BLOCK))
     assert torch.equal(single.images, whole.images[4:5])
     monkeypatch.setattr(regression, "_PIXELS_AT_ONCE", 400)
-    assert torch.equal(regression_attack(plain, known, wanted, block_size=BLOCK).images, whole.images)
+    assert torch.equal(regression_attack(plain, known, wanted, scheme=rmt_scheme(BLOCK)).images, whole.images)
     assert set(json.loads(whole.to_json())) == {"level", "cost", "rank"}
 
 
 def test_no_disguise_and_noise():
     plain, target = pictures(300), pictures(100, seed=1)
-    same = regression_attack(plain, plain, target, block_size=BLOCK)
+    same = regression_attack(plain, plain, target, scheme=rmt_scheme(BLOCK))
     assert torch.equal(same.images, target)
     noise = [
         torch.rand(x.shape, generator=torch.Generator().manual_seed(n)) * 255 for n, x in enumerate((plain, target))
     ]
-    nothing = regression_attack(plain, *noise, block_size=BLOCK)
+    nothing = regression_attack(plain, *noise, scheme=rmt_scheme(BLOCK))
     chance = rmse(plain.double().mean(0), target)
     assert rmse(nothing.images, target) > 0.99 * chance
 
@@ -170,14 +201,12 @@ def test_no_disguise_and_noise():
         ({"target": torch.zeros(2, 2, *SIZE, dtype=torch.float64)}, InputTypeError, "float64"),
         ({"disguised": torch.full((2, 2, *SIZE), torch.nan)}, InputRangeError, "NaN"),
         ({"plain": torch.zeros(2, 2, *SIZE, dtype=torch.int64)}, InputTypeError, "int64"),
-        ({"block_size": (4, 5)}, BlockSizeError, "4 x 5"),
-        ({"side": "top"}, InputRangeError, "'top'"),
+        ({"scheme": rmt_scheme((4, 5))}, BlockSizeError, "4 x 5"),
+        ({"scheme": Scheme("BlockPermute", block_size=BLOCK)}, InputRangeError, "RMTDisguise alone"),
         ({"solve_for": "key"}, InputRangeError, "'key'"),
-        ({"channels": 3}, InputRangeError, "images' 2"),
+        ({"scheme": rmt_scheme(BLOCK, channels=3)}, InputRangeError, "images' 2"),
         ({"order": torch.arange(7)}, BlockSizeError, "8 blocks"),
         ({"order": torch.arange(8.0)}, BlockSizeError, "int64"),
-        ({"block_size": 4}, BlockSizeError, "pair"),
-        ({"block_size": (4.0, 4)}, BlockSizeError, "pair"),
         ({"plain": torch.full((2, 2, *SIZE), 200.0)}, InputRangeError, r"0\.\.1, but lie in 200\.\.200"),
         ({"plain": torch.zeros(2, 2, *SIZE).numpy()}, InputTypeError, "ndarray"),
         ({"disguised": torch.zeros(2, 2, *SIZE, dtype=torch.complex64)}, InputTypeError, "complex64"),
@@ -185,7 +214,7 @@ def test_no_disguise_and_noise():
 )
 def test_refusals(change, error, message):
     images = torch.zeros(2, 2, *SIZE)
-    given = {"plain": images, "disguised": images, "target": images, "block_size": BLOCK, **change}
+    given = {"plain": images, "disguised": images, "target": images, "scheme": rmt_scheme(BLOCK), **change}
     with pytest.raises(error, match=message):
         regression_attack(given.pop("plain"), given.pop("disguised"), given.pop("target"), **given)
 
@@ -206,7 +235,7 @@ def errors_on(digits, noise, pairs, **options):
     key = keys.RMTKey.generate(image_size=(28, 28), block_size=(7, 7))
     plain, target = digits[0][:pairs], digits[1]
     given = plain, disguise(plain, key, noise, seed=0), disguise(target, key, noise, seed=1)
-    return rmse(regression_attack(*given, block_size=(7, 7), **options).images, target)
+    return rmse(regression_attack(*given, scheme=rmt_scheme((7, 7)), **options).images, target)
 
 
 def test_errors_on_digits(digits):

@@ -4,12 +4,12 @@ import math
 import pytest
 import torch
 from support import make_image
+from torchprotect.attacks.disguise._score import score_balanced_classes
+from torchprotect.attacks.intervals import around_mean, wilson
 
 from torchprotect import attacks
 from torchprotect.attacks import Level
-from torchprotect.attacks.intervals import around_mean, wilson
 from torchprotect.attacks.results import ClassGuesses, LinkageResult, PermutationResult, Reconstruction
-from torchprotect.attacks.disguise._score import score_balanced_classes
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 COST = {"comparisons": 7}

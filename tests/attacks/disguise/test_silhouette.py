@@ -4,14 +4,14 @@ from collections import Counter
 
 import pytest
 import torch
-from disguised_shapes import BLOCK, CLASSES, SIZE, aes, blocks_with_loops, random_order, shapes, share
+from disguised_shapes import BLOCK, CLASSES, SIZE, aes, aes_scheme, blocks_with_loops, random_order, shapes, share
 from support import block_slices, make_image
 
 from torchprotect import data
 from torchprotect.attacks import Level, score_classes, silhouette_attack
 from torchprotect.errors import BlockSizeError, InputRangeError, InputShapeError, InputTypeError, LabelError
 
-GIVEN = {"classes": CLASSES, "block_size": BLOCK}
+GIVEN = {"classes": CLASSES, "scheme": aes_scheme()}
 PLACES = torch.arange(16)
 
 
@@ -40,9 +40,8 @@ def test_maps_as_with_loops(channels, unit, device):
     disguised = aes(images, order=order) if unit == 16 else images.clone()
     expected, background = silhouettes_with_loops(images, unit)
     places = order.order if unit == 16 else PLACES
-    result = silhouette_attack(
-        *(each.to(device) for each in (public, labels, disguised)), **GIVEN, unit_pixels=unit, order=places
-    )
+    given = {"classes": CLASSES, "scheme": aes_scheme(unit_pixels=unit), "order": places}
+    result = silhouette_attack(*(each.to(device) for each in (public, labels, disguised)), **given)
     torch.testing.assert_close(result.silhouettes.cpu(), expected)
     assert result.background_share == pytest.approx(background)
     assert result.level is Level.PUBLIC_DATA
@@ -67,7 +66,7 @@ def classes_with_loops(public, labels, disguised):
 def test_classes_as_with_loops():
     public, labels = shapes(50, 1)
     disguised = aes(shapes(40, 2)[0])
-    result = silhouette_attack(public, labels, disguised, **GIVEN, order=PLACES, k=50)
+    result = silhouette_attack(public, labels, disguised, **GIVEN, k=50)
     assert result.guesses.tolist() == classes_with_loops(public, labels, disguised)
 
 
@@ -77,7 +76,7 @@ def test_a_secret_order_is_recovered():
     plain, truth = shapes(2000, 2)
     order = random_order()
     disguised = aes(plain, order=order)
-    found = silhouette_attack(public, labels, disguised, **GIVEN)
+    found = silhouette_attack(public, labels, disguised, classes=CLASSES, scheme=aes_scheme(permuted=True))
     told = silhouette_attack(public, labels, disguised, **GIVEN, order=order.order)
     assert share(told.guesses, truth) > 0.75
     assert share(found.guesses, truth) > share(told.guesses, truth) - 0.1
@@ -86,7 +85,7 @@ def test_a_secret_order_is_recovered():
 
 def test_json_has_no_pictures():
     images, labels = shapes(40, 1)
-    result = silhouette_attack(images, labels, images, **GIVEN, order=PLACES, unit_pixels=4)
+    result = silhouette_attack(images, labels, images, classes=CLASSES, scheme=aes_scheme(unit_pixels=4))
     assert sorted(json.loads(result.to_json())) == ["background_share", "cost", "guesses", "level"]
 
 
@@ -94,11 +93,10 @@ def test_controls():
     """The cipher hides no silhouette; where no unit repeats there is none."""
     public, labels = shapes(600, 1)
     plain, truth = shapes(600, 2)
-    given = {**GIVEN, "order": PLACES}
-    as_they_are, disguised = (silhouette_attack(public, labels, each, **given) for each in (plain, aes(plain)))
+    as_they_are, disguised = (silhouette_attack(public, labels, each, **GIVEN) for each in (plain, aes(plain)))
     assert torch.equal(as_they_are.guesses, disguised.guesses)
     assert torch.equal(as_they_are.silhouettes, disguised.silhouettes)
-    fresh = silhouette_attack(public, labels, make_image(600, 1, *SIZE), **given)
+    fresh = silhouette_attack(public, labels, make_image(600, 1, *SIZE), **GIVEN)
     assert fresh.background_share == pytest.approx(1 / 600)
     score = score_classes(fresh, truth)
     assert score.low <= score.chance
@@ -110,8 +108,8 @@ def test_controls():
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
         ({"k": 0}, InputRangeError, "k is"),
-        ({"unit_pixels": 5}, BlockSizeError, "units of 5"),
-        ({"block_size": (5, 4)}, BlockSizeError, "do not divide"),
+        ({"scheme": aes_scheme(unit_pixels=5)}, BlockSizeError, "units of 5"),
+        ({"scheme": aes_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),
         ({"labels": torch.zeros(9)}, InputTypeError, "int64"),
         ({"labels": torch.zeros(8, dtype=torch.int64)}, InputShapeError, "9 public images"),
@@ -130,6 +128,6 @@ def test_mnist_digits_are_read_from_silhouettes(real):
     images = torch.stack([source[n].image for n in range(6000)])
     labels = torch.tensor(source.known_labels()[:6000])
     disguised = aes(images[3000:], order=random_order((4, 4), (28, 28)))
-    result = silhouette_attack(images[:3000], labels[:3000], disguised, classes=10, block_size=(4, 4))
+    result = silhouette_attack(images[:3000], labels[:3000], disguised, classes=10, scheme=aes_scheme(permuted=True))
     assert share(result.guesses, labels[3000:]) > 0.65
     assert 0.5 < result.background_share < 0.75

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import device_of, require_count, require_labelled, require_pictures
+from torchprotect.attacks._inputs import require_count, require_labelled, require_pictures
 from torchprotect.attacks.adversarial.train_and_watch import peak_and_last
 from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError, ModelError
 from torchprotect.models.gta import GTANetworks
-from torchprotect.training import evaluate, evaluating
+from torchprotect.training import device_of, eval_mode, evaluate
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ class _Training:
         self.networks.train()
         losses = []
         for source, labels, target in batches:
-            device = device_of(self.networks, source)
+            device = device_of(self.networks, source.device)
             losses.append(self._step(source.to(device), labels.to(device), target.to(device), generator))
             self.images += len(source)
         means = torch.stack(losses).double().mean(0).cpu()
@@ -214,9 +214,9 @@ def _batches(
 @torch.no_grad()
 def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
     """Check that the networks take the images, and make such ones."""
-    device = device_of(networks, source)
+    device = device_of(networks, source.device)
     try:
-        with evaluating(networks):
+        with eval_mode(networks):
             embedded = networks.extractor(source[:1].to(device))
             nobody = torch.zeros(1, dtype=torch.int64, device=device)
             made = networks.generate(embedded, nobody, embedded.new_zeros(1, networks.noise))

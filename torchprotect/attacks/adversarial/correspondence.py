@@ -9,35 +9,16 @@ from torch import Tensor, nn
 from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
-    device_of,
     generator_on,
-    predict,
     require_classes,
     require_count,
     require_direction,
     require_every_class,
     require_labelled,
 )
-from torchprotect.attacks.results import AttackResult, Level
+from torchprotect.attacks.results import CorrespondenceResult, Level
 from torchprotect.errors import InputRangeError
-
-
-@dataclass(frozen=True, eq=False)
-class CorrespondenceResult(AttackResult):
-    """A guess at the classes that the images of each class were led to.
-
-    Attributes:
-        guesses: int64 ``[classes, targets]``.
-        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
-            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
-        ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
-        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
-    """
-
-    guesses: Tensor
-    scores: Tensor
-    ranking: Tensor
-    margins: Tensor
+from torchprotect.training import device_of, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +90,11 @@ def recover_correspondence(
         raise InputRangeError(
             f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
         )
-    predict(surrogate, images[:1], classes, 1)
+    predict(surrogate, images[:1], classes=classes, batch_size=1)
     probe = _Probe(
         victim, surrogate, classes, settings, targets, torch.tensor([shares]), to_8bit, batch_size, generator
     )
-    clean = predict(victim, images, classes, batch_size) == labels
+    clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
     right = probe.count_right(images, labels, progress).double()
     total = labels.bincount(minlength=classes).cpu().double()
     clean_right = labels[clean].bincount(minlength=classes).cpu().double()
@@ -162,7 +143,7 @@ class _Probe:
             plain, done = images[labels == label], 0
             for part in plain.split(self.batch_size):
                 for candidate, tried in enumerate(self._tries(part, label)):
-                    answers = predict(self.victim, tried, self.classes, self.batch_size)
+                    answers = predict(self.victim, tried, classes=self.classes, batch_size=self.batch_size)
                     counts[label, candidate] += int((answers == label).sum())
                 done += len(part)
                 if progress is not None:
@@ -184,7 +165,7 @@ class _Probe:
                 yield self._stored(combine("concat", torch.stack([first, second]), shares), plain)
 
     def _led_to(self, plain: Tensor, target: int) -> Tensor:
-        device = device_of(self.surrogate, plain)
+        device = device_of(self.surrogate, plain.device)
         wanted = torch.full((len(plain),), target, device=device)
         draws = generator_on(device, self.generator)
         return search(self.surrogate, plain.to(device), wanted, self.settings, draws).images.to(plain.device)

@@ -4,33 +4,14 @@ Both readings are hypotheses of this package, not of a paper: they rest on pertu
 networks. A class is never taken for its own target.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import (
-    predict,
-    require_classes,
-    require_count,
-    require_every_class,
-    require_labelled,
-)
-from torchprotect.attacks.adversarial.correspondence import CorrespondenceResult, margin, rank
-from torchprotect.attacks.results import Level
+from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
+from torchprotect.attacks.adversarial.correspondence import margin, rank
+from torchprotect.attacks.results import Level, ReadingResult
 from torchprotect.errors import InputRangeError, InputShapeError
-
-
-@dataclass(frozen=True, eq=False)
-class ReadingResult(CorrespondenceResult):
-    """What a reading found; ``targets`` guesses are the first ones of the ranking.
-
-    Attributes:
-        confusion: float64 ``[classes, classes]``, row: the label, column: the share of its images that the classifier
-            gives each class.
-    """
-
-    confusion: Tensor
+from torchprotect.training import predict
 
 
 def read_correspondence_from_victim(
@@ -115,7 +96,7 @@ def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, t
     require_count("targets", targets)
     if targets >= classes:
         raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
-    answers = predict(model, images, classes, batch_size)
+    answers = predict(model, images, classes=classes, batch_size=batch_size)
     counts = (labels * classes + answers).bincount(minlength=classes**2).reshape(classes, classes).double().cpu()
     return counts / counts.sum(1, keepdim=True)
 

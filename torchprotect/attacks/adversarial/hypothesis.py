@@ -11,9 +11,7 @@ from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import PLACED
 from torchprotect.attacks._inputs import (
     class_means,
-    device_of,
     generator_on,
-    predict,
     require_classes,
     require_count,
     require_direction,
@@ -21,6 +19,7 @@ from torchprotect.attacks._inputs import (
 )
 from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
+from torchprotect.training import device_of, predict
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +93,12 @@ def hypothesis_accuracy(
     require_labelled(images, labels, classes)
     require_direction(settings, targeted=True)
     require_count("batch_size", batch_size)
-    predict(surrogate, images[:1], classes, 1)
+    predict(surrogate, images[:1], classes=classes, batch_size=1)
     if places is None and way in PLACED:
         places = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
-    device = device_of(surrogate, images)
+    device = device_of(surrogate, images.device)
     draws, answers, distances = generator_on(device, generator), [], []
-    clean = predict(victim, images, classes, batch_size) == labels
+    clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
     for part in torch.arange(len(images)).split(batch_size):
         kind = labels[part.to(labels.device)].to(targets.device)
         done = perturb_toward(
@@ -113,7 +112,7 @@ def hypothesis_accuracy(
             to_8bit=to_8bit,
             generator=draws,
         )
-        answers.append(predict(victim, done.images, classes, batch_size).to(labels.device))
+        answers.append(predict(victim, done.images, classes=classes, batch_size=batch_size).to(labels.device))
         distances.append(done.distances)
         if progress is not None:
             progress(int(part[-1]) + 1, len(images))

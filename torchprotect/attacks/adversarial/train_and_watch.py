@@ -8,15 +8,9 @@ from torch import Tensor, nn
 
 from torchprotect.adversarial import PGDSettings
 from torchprotect.adversarial.pgd import search
-from torchprotect.attacks._inputs import (
-    device_of,
-    generator_on,
-    require_count,
-    require_direction,
-    require_labelled,
-)
+from torchprotect.attacks._inputs import generator_on, require_count, require_direction, require_labelled
 from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.training import Batches, evaluate, evaluating, fit, require_repeatable, scores_of
+from torchprotect.training import Batches, device_of, eval_mode, evaluate, fit, require_repeatable, scores_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +139,8 @@ class _Prepare:
 @torch.no_grad()
 def classes_of(model: nn.Module, images: Tensor) -> int:
     """Return how many classes a model has, by its scores for one of the images."""
-    with evaluating(model):
-        return scores_of(model, images[:1].to(device_of(model, images))).shape[1]
+    with eval_mode(model):
+        return scores_of(model, images[:1].to(device_of(model, images.device))).shape[1]
 
 
 def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:

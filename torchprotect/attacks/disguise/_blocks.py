@@ -5,7 +5,7 @@ from torch import Tensor
 
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.errors import BlockSizeError
-from torchprotect.ops._blocks import count_blocks, from_blocks, to_blocks
+from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 
 def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:

@@ -3,46 +3,25 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import Literal
 
-from torchprotect.attacks.disguise._metadata_seen import Seen
-
-Severity = Literal["none", "low", "medium", "high"]
+from torchprotect.attacks.disguise._metadata_seen import Listing
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 
 
-@dataclass(frozen=True)
-class MetadataFinding:
-    """One thing that was looked for.
-
-    Attributes:
-        topic: one word.
-        severity: ``"none"``; ``"low"``: told to everybody, but of little use alone; ``"medium"``: helps to link or
-            to sort samples; ``"high"``: tells about single images, or gives a key away.
-        count: how many members, files or values it is about.
-        text: a sentence; names nothing that was found.
-    """
-
-    topic: str
-    severity: Severity
-    count: int
-    text: str
-
-
-def _names(seen: Seen) -> MetadataFinding:
+def _names(seen: Listing) -> MetadataFinding:
     if not seen.plain_names:
         return MetadataFinding("names", "none", 0, "all images are named by hexadecimal numbers")
     text = "names that are no hexadecimal numbers: they may tell source, number, date or person"
     return MetadataFinding("names", "medium", seen.plain_names, text)
 
 
-def _folders(seen: Seen) -> MetadataFinding:
+def _folders(seen: Listing) -> MetadataFinding:
     if not seen.in_folders:
         return MetadataFinding("folders", "none", 0, "no image lies in a folder of its own")
     return MetadataFinding("folders", "high", seen.in_folders, "images in named folders, which may name their class")
 
 
-def _order(seen: Seen) -> MetadataFinding:
+def _order(seen: Listing) -> MetadataFinding:
     changes = sum(one != other for one, other in itertools.pairwise(seen.labels))
     total, counts = len(seen.labels), Counter(seen.labels).values()
     expected = (total - 1) * (1 - sum(n * (n - 1) for n in counts) / (total * (total - 1))) if total > 1 else 0.0
@@ -54,14 +33,14 @@ def _order(seen: Seen) -> MetadataFinding:
     return MetadataFinding("order", "none", 0, "the order of the images shows no runs of classes")
 
 
-def _sizes(seen: Seen) -> MetadataFinding:
+def _sizes(seen: Listing) -> MetadataFinding:
     if len(seen.sizes) <= len(seen.kinds):
         return MetadataFinding("sizes", "none", len(seen.sizes), "all image files of a format have one size")
     text = "distinct sizes of image files: of compressed ones the size tells how simple an image is"
     return MetadataFinding("sizes", "medium", len(seen.sizes), text)
 
 
-def _times(seen: Seen) -> MetadataFinding:
+def _times(seen: Listing) -> MetadataFinding:
     if seen.times <= {0.0}:
         return MetadataFinding("times", "none", 0, "no times are stated")
     if len(seen.times) == 1:
@@ -69,34 +48,34 @@ def _times(seen: Seen) -> MetadataFinding:
     return MetadataFinding("times", "medium", len(seen.times), "distinct times: they may tell order and source")
 
 
-def _owners(seen: Seen) -> MetadataFinding:
+def _owners(seen: Listing) -> MetadataFinding:
     if not seen.owned:
         return MetadataFinding("owners", "none", 0, "no member of an archive states an owner")
     return MetadataFinding("owners", "low", seen.owned, "members of archives state who packed them")
 
 
-def _modes(seen: Seen) -> MetadataFinding:
+def _modes(seen: Listing) -> MetadataFinding:
     other = sum(seen.modes.values()) - max(seen.modes.values(), default=0) + seen.extended
     if not other:
         return MetadataFinding("headers", "none", 0, "all members of archives have plain headers with one mode")
     return MetadataFinding("headers", "low", other, "members of archives with another mode or additional header fields")
 
 
-def _embedded(seen: Seen) -> MetadataFinding:
+def _embedded(seen: Listing) -> MetadataFinding:
     if not seen.embedded:
         return MetadataFinding("embedded", "none", 0, "no image file carries EXIF, text, a time or a profile")
     text = "image files carry EXIF, text, a time, a profile or other data beside their pixels"
     return MetadataFinding("embedded", "high", seen.embedded, text)
 
 
-def _labels(seen: Seen) -> MetadataFinding:
+def _labels(seen: Listing) -> MetadataFinding:
     if not seen.classes:
         return MetadataFinding("labels", "none", 0, "no classes are stated")
     text = "classes: everybody sees which images belong together, also where the classes are renamed"
     return MetadataFinding("labels", "low", len(seen.classes), text)
 
 
-def _balance(seen: Seen) -> MetadataFinding:
+def _balance(seen: Listing) -> MetadataFinding:
     total, classes = sum(seen.classes.values()), len(seen.classes)
     if classes < 2:
         return MetadataFinding("balance", "none", 0, "there are no two classes to compare")
@@ -109,7 +88,7 @@ def _balance(seen: Seen) -> MetadataFinding:
     return MetadataFinding("balance", "medium", classes, text)
 
 
-def _documents(seen: Seen) -> MetadataFinding:
+def _documents(seen: Listing) -> MetadataFinding:
     if seen.strange_fields:
         text = "fields in plan or manifest that the export format does not have"
         return MetadataFinding("documents", "medium", seen.strange_fields, text)
@@ -119,7 +98,7 @@ def _documents(seen: Seen) -> MetadataFinding:
     return MetadataFinding("documents", "none", 0, "no manifest states a disguise")
 
 
-def _unexpected(seen: Seen) -> MetadataFinding:
+def _unexpected(seen: Listing) -> MetadataFinding:
     if seen.keys:
         return MetadataFinding("unexpected", "high", seen.keys, "KEY FILES lie beside the images: take them away")
     if seen.unexpected:
@@ -128,7 +107,7 @@ def _unexpected(seen: Seen) -> MetadataFinding:
     return MetadataFinding("unexpected", "none", 0, "nothing else lies in the folder")
 
 
-def _unread(seen: Seen) -> MetadataFinding:
+def _unread(seen: Listing) -> MetadataFinding:
     if not seen.unread:
         return MetadataFinding("unread", "none", 0, "everything could be looked at")
     text = "files that are damaged, compressed archives or beyond the limits were not looked at to their end"

@@ -20,7 +20,7 @@ _FIELDS = {
 
 
 @dataclass
-class Seen:
+class Listing:
     """What is kept of all entries."""
 
     images: int = 0

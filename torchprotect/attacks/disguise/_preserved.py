@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise._blocks import cut, cut_units
-from torchprotect.attacks.disguise._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise._lookup import RowBook
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.errors import InputShapeError

@@ -12,8 +12,10 @@ from torchprotect.attacks.disguise._blocks import assemble_units, cut_units, gro
 from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
 from torchprotect.attacks.disguise._lookup import RowBook, most_frequent
 from torchprotect.attacks.disguise.permutation import order_or_pairs
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputTypeError
 
 Fallback = Literal["zeros", "most-likely", "random-patch"]
@@ -167,3 +169,32 @@ class _Codebook:
         sizes = (height // h * (width // w), channels, count, h * w // pixels, pixels)
         units = ungrouped(rows, self._scheme, sizes)
         return assemble_units(units.movedim(1, 2), self._scheme.blocks, (height, width))
+
+
+def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    return codebook_attack(
+        plain,
+        disguised,
+        seen.target,
+        scheme=seen.scheme,
+        fallback=fallback,
+        order=seen.order,
+        generator=seen.generator,
+    )
+
+
+CODEBOOK = Attack(
+    name="codebook_attack",
+    title="Codebook",
+    about="looks cipher units up in a dictionary made of known pairs",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_for("AESECBDisguise"),
+    variants=tuple({"fallback": each} for each in get_args(Fallback)),
+    facts=lambda result: {"hit_rate": result.hit_rate, "hit_rate_non_constant": result.hit_rate_non_constant},
+    note="Of three ways to fill in units that are not in the book, the one that leaks most.",
+)

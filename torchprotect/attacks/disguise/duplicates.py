@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.disguise._inputs import require_images
+from torchprotect.attacks._inputs import require_images
 from torchprotect.attacks.disguise._lookup import RowBook
 from torchprotect.attacks.disguise._preserved import count_equal, number_units
-from torchprotect.attacks.results import AttackResult, Level
+from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.results import AttackResult, Level, facts_of
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +65,20 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
     seen = (counts > 1).float().mean((1, 2))
     cost["units"] = counts.numel()
     return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))
+
+
+def _run(seen: Seen) -> DuplicateResult:
+    images = seen.disguised if seen.released is None else seen.released
+    return duplicate_statistics(images, scheme=seen.scheme)
+
+
+DUPLICATES = Attack(
+    name="duplicate_statistics",
+    title="Duplicates",
+    about="counts images and cipher units that repeat",
+    finds="equality",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=NOTHING,
+    facts=facts_of,
+)

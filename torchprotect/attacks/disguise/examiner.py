@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from torchprotect import training
 from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import predict, require_classes, require_count
-from torchprotect.attacks.disguise._inputs import require_grey_levels, require_images
+from torchprotect.attacks._inputs import require_classes, require_count, require_grey_levels, require_images
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.models import SmallAlexNet
+from torchprotect.training import predict
 
 _AT_ONCE = 4096  # images whose mean and deviation are summed at once
 
@@ -137,7 +137,7 @@ class DNNExaminer:
         self._require_size(images)
         require_count("batch_size", batch_size)
         reader = self._fitted.with_scale(self._scale_of(images, scale, self._fitted.scale))
-        guesses = predict(reader, images, self.classes, batch_size)
+        guesses = predict(reader, images, classes=self.classes, batch_size=batch_size)
         return ClassGuesses(Level.PUBLIC_DATA, {**self._cost, "passes": len(images)}, guesses)
 
     def _scale_of(self, images: Tensor, scale: int | None, trained: int) -> int:

@@ -5,11 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_count
+from torchprotect.attacks._inputs import like, require_count
+from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._corrector import Corrector, device_of_draws
-from torchprotect.attacks.disguise._inputs import like, require_pairs
+from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._ridge import ImageRidge
+from torchprotect.attacks.disguise.permutation import order_or_pairs
+from torchprotect.attacks.protocol import Attack, Need, Seen, unless_readable
 from torchprotect.attacks.results import Level, Reconstruction
+from torchprotect.attacks.scores import PICTURES
 
 _MOST_FOR_RIDGE = 2000  # its time grows as their cube
 _FOLDS = 5
@@ -89,3 +93,28 @@ def reconstruction_attack(
         guesses = correct(guesses)
     cost = {"pairs": count, "regression_pairs": used, "images": steps}
     return Reconstruction(Level.KNOWN_PAIRS, cost, like(guesses, plain).to(target.device))
+
+
+def _run(seen: Seen) -> Reconstruction:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    target, scheme = seen.target, seen.scheme
+    order = order_or_pairs(plain, disguised, scheme, seen.order) if scheme.preserved else None
+    if order is not None:
+        disguised, target = (undo_order(each, order, scheme.blocks) for each in (disguised, target))
+    return reconstruction_attack(
+        plain, disguised, target, epochs=seen.epochs, generator=seen.generator, device=seen.device
+    )
+
+
+INVERSION = Attack(
+    name="reconstruction_attack",
+    title="Learned inversion",
+    about="fits all pixels to known pairs, then a U-Net that corrects what comes out",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=unless_readable,
+    trains=True,
+)

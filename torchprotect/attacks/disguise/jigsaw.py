@@ -1,39 +1,27 @@
 """Moved blocks put back by how their edges fit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import require_images
 from torchprotect.attacks.disguise._blocks import cut, undo_order
-from torchprotect.attacks.disguise._inputs import require_images
 from torchprotect.attacks.disguise._puzzle import Costs, fits, solve
-from torchprotect.attacks.results import Level, PermutationResult
+from torchprotect.attacks.protocol import Attack, Seen, only_for
+from torchprotect.attacks.results import LayoutResult, Level
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import LAYOUT
 
 _PAIRS_AT_ONCE = 2**22  # bounds the memory
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class JigsawResult(PermutationResult):
-    """A layout of the blocks.
-
-    Margins are in units of the evidence, see :func:`jigsaw_attack`: by how much the block fits better beside its
-    neighbours than the best other one.
-
-    Attributes:
-        images: ``[N, C, H, W]``, the images with their blocks laid back.
-    """
-
-    images: Tensor
-
-
 def jigsaw_attack(
     disguised: Tensor, *, scheme: Scheme, progress: Callable[[int, int], None] | None = None
-) -> JigsawResult:
+) -> LayoutResult:
     """Put moved blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
 
     All images must share one order, as they do with one key; every image is evidence. Nothing else is needed, but the
@@ -47,6 +35,9 @@ def jigsaw_attack(
 
     What edges do not tell is not found: blocks that are constant in all images are laid anywhere, where a blank margin
     surrounds all images the layout can be rolled within it, and blocks one pixel wide do not tell left from right.
+
+    Margins are in units of that evidence: by how much a block fits better beside its neighbours than the best other
+    one.
 
     Cost: ``images``, ``pairs`` (of edges compared in each image), ``starts``.
 
@@ -79,7 +70,7 @@ def jigsaw_attack(
     own = of_cells[grid.reshape(-1), cells].copy()
     of_cells[grid.reshape(-1), cells] = np.inf
     margins = torch.from_numpy(of_cells.min(0) - own).float()[order]
-    return JigsawResult(Level.CIPHERTEXT_ONLY, cost, order.to(disguised.device), margins.to(disguised.device), images)
+    return LayoutResult(Level.CIPHERTEXT_ONLY, cost, order.to(disguised.device), margins.to(disguised.device), images)
 
 
 def _evidence(images: Tensor, block_size: tuple[int, int]) -> tuple[Costs, Costs]:
@@ -112,3 +103,20 @@ def _ranks(distances: Tensor) -> Tensor:
     others = max(1, distances.shape[-1] - 1)
     ranks = torch.searchsorted(distances.sort(-1).values, distances, right=True)
     return ranks.clamp(max=others).double() / others
+
+
+def _run(seen: Seen) -> LayoutResult:
+    found = jigsaw_attack(seen.disguised, scheme=seen.scheme)
+    return replace(found, images=found.images[: seen.targets])
+
+
+JIGSAW = Attack(
+    name="jigsaw_attack",
+    title="Jigsaw",
+    about="puts blocks together by what fits at their edges",
+    finds="picture",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=LAYOUT,
+    reason=only_for("BlockPermute"),
+)

@@ -1,17 +1,20 @@
 """Known images found again among disguised ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import require_count
 from torchprotect.attacks.disguise._assignment import assign
-from torchprotect.attacks.disguise._neighbours import joined, nearest
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
+from torchprotect.attacks.neighbours import joined, nearest
+from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import KNOWN_FOUND
 from torchprotect.errors import InputRangeError
 
 _MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
@@ -122,3 +125,27 @@ def _comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Ten
     else:
         mine = mine[order]
     return joined(mine), joined(theirs)
+
+
+_GUESSES = 10
+
+
+def _run(seen: Seen) -> LinkageResult:
+    known = sought = seen.need(Need.KNOWN)
+    if seen.scheme.preserved == "equality":  # how rare a unit is can be told from many images only
+        known = torch.cat([sought, seen.need(Need.PUBLIC)])
+    found = linkage_attack(known, seen.disguised, scheme=seen.scheme, k=min(_GUESSES, len(seen.disguised)))
+    return replace(found, guesses=found.guesses[: len(sought)], distances=found.distances[: len(sought)])
+
+
+LINKAGE = Attack(
+    name="linkage_attack",
+    title="Linkage",
+    about="finds the disguised version of a known image",
+    finds="identity",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=KNOWN_FOUND,
+    needs=frozenset({Need.PUBLIC, Need.KNOWN}),
+    reason=only_for(*BLOCK_DISGUISES),
+)

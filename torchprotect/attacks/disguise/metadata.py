@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchprotect.attacks.disguise._folder import Folder
-from torchprotect.attacks.disguise._metadata_checks import CHECKS, MetadataFinding, Severity
-from torchprotect.attacks.disguise._metadata_seen import Seen
-from torchprotect.attacks.results import AttackResult, Level
+from torchprotect.attacks.disguise._metadata_checks import CHECKS
+from torchprotect.attacks.disguise._metadata_seen import Listing
+from torchprotect.attacks.disguise.metadata_finding import MetadataFinding, Severity
+from torchprotect.attacks.protocol import Attack, Need, Seen
+from torchprotect.attacks.results import AttackResult, Level, facts_of
+from torchprotect.attacks.scores import NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +56,27 @@ def metadata_scan(folder: str | Path) -> MetadataResult:
     Raises:
         SourceError: there is no such folder, or it cannot be read.
     """
-    source, seen = Folder(Path(folder)), Seen()
+    source, seen = Folder(Path(folder)), Listing()
     for entry in source.entries():
         seen.add(entry)
     seen.unread += source.unread
     findings = tuple(check(seen) for check in CHECKS)
     cost = {"files": source.files, "members": seen.members}
     return MetadataResult(Level.CIPHERTEXT_ONLY, cost, findings, seen.images, len(seen.classes))
+
+
+def _run(seen: Seen) -> MetadataResult:
+    return metadata_scan(seen.need(Need.FOLDER))
+
+
+METADATA = Attack(
+    name="metadata_scan",
+    title="Metadata",
+    about="reads names, order, sizes, times and whatever else stands beside the pixels",
+    finds="metadata",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=NOTHING,
+    needs=frozenset({Need.FOLDER}),
+    facts=facts_of,
+)

@@ -1,15 +1,19 @@
 """The secret order of blocks, recovered."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from torchprotect.attacks.disguise._assignment import assign, margins
-from torchprotect.attacks.disguise._blocks import cut
+from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._matching import match_statistics
 from torchprotect.attacks.disguise._preserved import Reading, levels
-from torchprotect.attacks.results import Level, PermutationResult
+from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_permuted
+from torchprotect.attacks.results import LayoutResult, Level, PermutationResult
 from torchprotect.attacks.scheme import Preserved, Scheme
+from torchprotect.attacks.scores import ORDER
 
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
@@ -137,3 +141,48 @@ def order_or_statistics(public: Tensor, disguised: Tensor, scheme: Scheme, order
 def _standardised(rows: Tensor) -> Tensor:
     centred = rows - rows.mean(1, keepdim=True)
     return centred / centred.std(1, correction=0, keepdim=True).clamp(min=1e-9)
+
+
+def _run_pairs(seen: Seen) -> PermutationResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    recover = seen.recovered or partial(recover_permutation, plain, disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
+
+
+def _run_statistics(seen: Seen) -> PermutationResult:
+    public = seen.need(Need.PUBLIC)
+    recover = seen.recovered or partial(recover_permutation_from_statistics, public, seen.disguised, scheme=seen.scheme)
+    return _opened(seen, recover())
+
+
+def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
+    """Lay the blocks of the images back where that opens them: where their content is as it was."""
+    if seen.scheme.preserved != "values":
+        return found
+    images = undo_order(seen.target, found.guesses, seen.scheme.blocks)
+    return LayoutResult(found.level, found.cost, found.guesses, found.margins, images)
+
+
+PERMUTATION = Attack(
+    name="recover_permutation",
+    title="Order from pairs",
+    about="matches blocks with positions by known pairs",
+    finds="key",
+    level=Level.KNOWN_PAIRS,
+    run=_run_pairs,
+    score=ORDER,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_permuted(*BLOCK_DISGUISES),
+)
+
+PERMUTATION_FROM_STATISTICS = Attack(
+    name="recover_permutation_from_statistics",
+    title="Order from statistics",
+    about="matches blocks with positions by public images",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run_statistics,
+    score=ORDER,
+    needs=frozenset({Need.PUBLIC}),
+    reason=only_permuted(*BLOCK_DISGUISES),
+)

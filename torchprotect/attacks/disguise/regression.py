@@ -6,11 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import like
 from torchprotect.attacks.disguise._blocks import assemble, cut, grouped, undo_order, ungrouped
-from torchprotect.attacks.disguise._inputs import like, require_channels, require_pairs
+from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
 from torchprotect.attacks.disguise.permutation import order_or_pairs
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 1e-5  # singular values below this part of the largest are rounding errors of float32
@@ -136,3 +139,22 @@ def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     kept = squares > _TOLERANCE**2 * squares[:, -1:]
     inverse = torch.where(kept, squares, 1).reciprocal() * kept
     return directions * inverse[:, None] @ directions.mT @ (given.mT @ wanted), kept.sum(1)
+
+
+def _run(seen: Seen) -> RegressionResult:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    return regression_attack(plain, disguised, seen.target, scheme=seen.scheme, order=seen.order)
+
+
+REGRESSION = Attack(
+    name="regression_attack",
+    title="Regression",
+    about="fits a linear way back to known pairs",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_for("RMTDisguise"),
+    facts=lambda result: {"rank_least": int(result.rank.min()), "rank_most": int(result.rank.max())},
+)

@@ -3,11 +3,13 @@
 from torch import Tensor
 
 from torchprotect.attacks.disguise._blocks import undo_order
-from torchprotect.attacks.disguise._neighbours import require_voters, vote
 from torchprotect.attacks.disguise._preserved import Reading, levels
 from torchprotect.attacks.disguise.permutation import order_or_statistics
+from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import CLASSES
 
 
 def row_energy_attack(
@@ -58,3 +60,27 @@ def row_energy_attack(
         theirs = theirs * (levels(mine, public.shape[1]) / levels(theirs, public.shape[1]))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, k))
+
+
+def _run(seen: Seen) -> ClassGuesses:
+    return row_energy_attack(
+        seen.need(Need.PUBLIC),
+        seen.need(Need.LABELS),
+        seen.disguised,
+        classes=seen.classes,
+        scheme=seen.scheme,
+        order=seen.order,
+    )
+
+
+ROW_ENERGY = Attack(
+    name="row_energy_attack",
+    title="Row energies",
+    about="guesses the class from the norms of block rows, which rotations keep",
+    finds="class",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PUBLIC, Need.LABELS}),
+    reason=only_for("RMTDisguise"),
+)

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from torchprotect.attacks.disguise._blocks import assemble_units, undo_order
-from torchprotect.attacks.disguise._neighbours import require_voters, vote
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise.permutation import order_or_statistics
+from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores import CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +90,28 @@ def _maps(silhouettes: Tensor, images: Tensor, scheme: Scheme) -> Tensor:
     channels, height, width = images.shape[1:]
     units = silhouettes.unflatten(2, (channels, -1)).mean(2, keepdim=True)[..., None]
     return assemble_units(units.expand(-1, -1, -1, -1, scheme.unit_pixels), scheme.blocks, (height, width))
+
+
+def _run(seen: Seen) -> SilhouetteResult:
+    return silhouette_attack(
+        seen.need(Need.PUBLIC),
+        seen.need(Need.LABELS),
+        seen.disguised,
+        classes=seen.classes,
+        scheme=seen.scheme,
+        order=seen.order,
+    )
+
+
+SILHOUETTE = Attack(
+    name="silhouette_attack",
+    title="Silhouettes",
+    about="guesses the class from where cipher units repeat",
+    finds="class",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PUBLIC, Need.LABELS}),
+    reason=only_for("AESECBDisguise"),
+    facts=lambda result: {"background_share": result.background_share},
+)

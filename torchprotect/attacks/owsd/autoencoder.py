@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import require_count
-from torchprotect.attacks.disguise._inputs import like, require_plain
-from torchprotect.attacks.owsd._inputs import require_same_count, require_scrambled
+from torchprotect.attacks._inputs import like, require_count, require_plain, require_same_count, require_scrambled
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
+from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputShapeError
 from torchprotect.models import DCGANGenerator, ResidualEncoder
 
@@ -91,3 +91,25 @@ def _size(images: Tensor) -> tuple[int, int]:
 @torch.no_grad()
 def _rebuild(network: nn.Module, target: Tensor, batch_size: int, device: torch.device) -> Tensor:
     return torch.cat([network(part.to(device).float() / 255).to(target.device) for part in target.split(batch_size)])
+
+
+def _run(seen: Seen) -> Reconstruction:
+    plain, disguised, _ = seen.need(Need.PAIRS)
+    return autoencoder_attack(
+        plain, disguised, seen.target, epochs=seen.epochs, generator=seen.generator, device=seen.device
+    )
+
+
+AUTOENCODER = Attack(
+    name="autoencoder_attack",
+    title="Autoencoder",
+    about="trains a network on known pairs to draw the plain image",
+    finds="picture",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=PICTURES,
+    needs=frozenset({Need.PAIRS}),
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    trains=True,
+)

@@ -1,74 +1,40 @@
 """Do scrambled images lie as far apart as plain ones?"""
 
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-
-from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
-from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.errors import InputRangeError
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
+from torchprotect.attacks.results import Level, ReleasedImages
+from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES
 
 
-@dataclass(frozen=True, eq=False)
-class DistanceResult(AttackResult):
-    """How far distances survive.
-
-    Attributes:
-        distance_correlation: of Székely, Rizzo and Bakirov, 0..1: 0 for independence, in the limit of many images.
-        pearson: correlation of the distances themselves, -1..1.
-        neighbours: share of images whose nearest neighbour is the same one in both spaces; chance is 1 / (N - 1).
-    """
-
-    distance_correlation: float
-    pearson: float
-    neighbours: float
+def _run(seen: Seen) -> ReleasedImages:
+    """Return the images: their distances are there for everybody to see."""
+    return ReleasedImages(Level.CIPHERTEXT_ONLY, {"comparisons": 2 * len(seen.target) ** 2}, seen.target)
 
 
-def distance_correlation(embeddings: Tensor, scrambled: Tensor) -> DistanceResult:
-    """Compare distances between embeddings with distances between scrambled images: how well L0 attackers can cluster.
+_NOTE = "a measure rather than an attack: it needs plain images, and has no scale that counts"
 
-    A measure rather than an attack: it takes plain embeddings, which a cloud provider does not have, and tells what
-    distances alone give one that has only scrambled images (level L0). Random networks keep distances (Giryes et al.).
+DISTANCE_CORRELATION = Attack(
+    name="distance_correlation",
+    title="Distances",
+    about="tells how far distances between plain images survive",
+    finds="distances",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=DISTANCES,
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    note=_NOTE,
+)
 
-    Cost: ``comparisons``, N x N distances in both spaces.
-
-    Args:
-        embeddings: floating point ``[N, E]``, N at least 4.
-        scrambled: uint8 ``[N, C, H, W]``, of the same images.
-
-    References:
-        Székely et al., Measuring and testing dependence by correlation of distances, 2007; Giryes et al., arXiv
-        1504.08291.
-    """
-    require_vectors("embeddings", embeddings)
-    require_scrambled("scrambled images", scrambled)
-    require_same_count("embeddings", embeddings, "scrambled images", scrambled)
-    if len(embeddings) < 4:
-        raise InputRangeError(f"at least 4 images are needed to compare distances, not {len(embeddings)}")
-    pixels = flat_pixels(scrambled).double()
-    one, other = (torch.cdist(each, each) for each in (embeddings.double(), pixels))
-    pair = torch.triu_indices(len(one), len(one), 1)
-    pearson = torch.corrcoef(torch.stack([one[pair[0], pair[1]], other[pair[0], pair[1]]]))[0, 1]
-    same = _nearest(one) == _nearest(other)
-    return DistanceResult(
-        Level.CIPHERTEXT_ONLY,
-        {"comparisons": 2 * one.numel()},
-        distance_correlation=_correlation(one, other),
-        pearson=float(pearson),
-        neighbours=float(same.double().mean()),
-    )
-
-
-def _correlation(one: Tensor, other: Tensor) -> float:
-    a, b = _centred(one), _centred(other)
-    covariance, spread = (a * b).mean(), ((a * a).mean() * (b * b).mean()).sqrt()
-    return float((covariance / spread).clamp_min(0).sqrt()) if spread > 0 else 0.0
-
-
-def _centred(distances: Tensor) -> Tensor:
-    return distances - distances.mean(0) - distances.mean(1, keepdim=True) + distances.mean()
-
-
-def _nearest(distances: Tensor) -> Tensor:
-    return distances.clone().fill_diagonal_(float("inf")).argmin(1)
+DISTANCE_CORRELATION_OF_EMBEDDINGS = Attack(
+    name="distance_correlation (embeddings)",
+    title="Distances, with the encoder",
+    about="tells how far distances between embeddings survive",
+    finds="distances",
+    level=Level.CIPHERTEXT_ONLY,
+    run=_run,
+    score=EMBEDDED_DISTANCES,
+    needs=frozenset({Need.ENCODER}),
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    note=_NOTE,
+)

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes
-from torchprotect.attacks.owsd._inputs import require_same_count, require_vectors
+from torchprotect.attacks._inputs import require_classes, require_same_count, require_vectors
+from torchprotect.attacks.images import shrink
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
+from torchprotect.attacks.scores import CLASSES
 from torchprotect.errors import InputShapeError, LabelError
 
 _ITERATIONS = 200
@@ -59,3 +61,29 @@ def _fit(vectors: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[T
 
     optimizer.step(loss)
     return weights.detach(), bias.detach()
+
+
+_SIDE = 16  # scrambled images are read at this size
+
+
+def _run(seen: Seen) -> ClassGuesses:
+    _, disguised, labels = seen.need(Need.PAIRS)
+    if labels is None:
+        raise InputShapeError("a label for each known pair is needed")
+    vectors, target = (shrink(each, _SIDE) for each in (disguised, seen.disguised))
+    return label_probe(vectors, labels, target, classes=seen.classes)
+
+
+LABEL_PROBE = Attack(
+    name="label_probe",
+    title="Label probe",
+    about="learns classes from a few labelled scrambled images",
+    finds="class",
+    level=Level.KNOWN_PAIRS,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PAIRS, Need.LABELS}),
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    least_pairs=3,
+)

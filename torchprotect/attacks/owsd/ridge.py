@@ -1,10 +1,15 @@
 """Linking scrambled images to plain ones by a linear map that is learned from known pairs."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.owsd._inputs import flat_pixels, require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks._inputs import require_same_count, require_scrambled, require_vectors
+from torchprotect.attacks.images import flat_pixels, shrink
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
+from torchprotect.attacks.scores import ORIGINALS_FOUND
 from torchprotect.errors import InputRangeError, InputShapeError
 
 _STRENGTHS = torch.logspace(-6, 3, 19, dtype=torch.float64)  # of the largest eigenvalue
@@ -76,3 +81,52 @@ def _left_out(values: Tensor, vectors: Tensor, rotated: Tensor, strength: Tensor
 
 def _unit(vectors: Tensor) -> Tensor:
     return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+_SIDE = 16  # plain images are compared at this size
+_GUESSES = 10
+
+
+def _link(seen: Seen, features: Callable[[Tensor], Tensor]) -> LinkageResult:
+    (plain, disguised, _), known = seen.need(Need.PAIRS), seen.need(Need.KNOWN)
+    candidates = features(known)
+    return ridge_reidentification(features(plain), disguised, seen.target, candidates, k=min(_GUESSES, len(candidates)))
+
+
+def _run_pixels(seen: Seen) -> LinkageResult:
+    return _link(seen, lambda images: shrink(images, _SIDE))
+
+
+def _run_embeddings(seen: Seen) -> LinkageResult:
+    return _link(seen, seen.need(Need.ENCODER))
+
+
+RIDGE = Attack(
+    name="ridge_reidentification",
+    title="Ridge re-identification",
+    about="fits plain to scrambled images by known pairs, and looks known ones up",
+    finds="identity",
+    level=Level.KNOWN_PAIRS,
+    run=_run_pixels,
+    score=ORIGINALS_FOUND,
+    needs=frozenset({Need.PAIRS, Need.KNOWN}),
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    least_pairs=3,
+    note="without the encoder, which an attacker may well have: with it, embeddings take the place of pixels",
+)
+
+RIDGE_OF_EMBEDDINGS = Attack(
+    name="ridge_reidentification (embeddings)",
+    title="Ridge re-identification, with the encoder",
+    about="the same with embeddings of plain images, for whoever can load the encoder",
+    finds="identity",
+    level=Level.KNOWN_PAIRS,
+    run=_run_embeddings,
+    score=ORIGINALS_FOUND,
+    needs=frozenset({Need.PAIRS, Need.KNOWN, Need.ENCODER}),
+    reason=only_for("OWSDScramble"),
+    any_size=True,
+    least_pairs=3,
+    note="an attacker who can load the same encoder, such as a public one",
+)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchprotect.attacks.owsd._inputs import require_scrambled
+from torchprotect.attacks._inputs import require_scrambled
 from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.errors import InputRangeError, InputShapeError
 

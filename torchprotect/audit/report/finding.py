@@ -3,16 +3,15 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.protocol import Finds
 
-Leaks = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata"]
-"""What an attack gives away. Only the first three are about images and count for a level's leakage; a part of a key
-does no harm by itself, nor do distances: what they open is measured by the attacks that use them."""
-
-_COUNTED = ("class", "picture", "identity")
+_COUNTED = ("class", "picture", "identity", "use")
+"""What counts for a level's leakage. A part of a key does no harm by itself, nor do distances: what they open is
+measured by the attacks that use them."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Finding:
 
     attack: str
     level: Level
-    leaks: Leaks
+    leaks: Finds
     measures: tuple[Measure, ...] = ()
     pairs: int | None = None
     curve: tuple[Point, ...] = ()
@@ -141,9 +140,11 @@ class NotRun:
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
-    """Return the measure that leaks most; the first one where none has a leakage."""
+    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks."""
     scaled = [each for each in measures if each.leakage is not None]
-    return max(scaled, key=lambda each: each.leakage or 0.0) if scaled else (measures[0] if measures else None)
+    if not scaled:
+        return measures[0] if measures else None
+    return max(scaled, key=lambda each: (each.leakage or 0.0, each.about != "class"))
 
 
 def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:

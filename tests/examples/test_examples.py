@@ -1,0 +1,48 @@
+"""The examples run as they stand."""
+
+import re
+
+import pytest
+from scripts import run
+from support import make_image, png, write_tar
+
+
+def test_train_on_disguised(tmp_path):
+    printed = run("train_on_disguised.py", cwd=tmp_path)
+    (accuracy,) = re.findall(r"right answers: ([\d.]+)%", printed)
+    assert float(accuracy) > 25  # chance is 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_encrypt_against_training(tmp_path):
+    printed = run("encrypt_against_training.py", cwd=tmp_path)
+    plain, perturbed, jpeg = (float(number) for number in re.findall(r"([\d.]+) ?%", printed)[:3])
+    assert plain > perturbed + 10
+    assert jpeg > perturbed
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_export_cifar10(tmp_path, workers):
+    members = {
+        f"{n:03d}.{kind}": png(make_image(3, 32, 32, seed=n)) if kind == "png" else b"%d" % (n % 10)
+        for n in range(30)
+        for kind in ("cls", "png")
+    }
+    write_tar(tmp_path / "train-0.tar", members)
+    printed = run("export_cifar10.py", tmp_path / "train-0.tar", tmp_path / "out", "--workers", workers, cwd=tmp_path)
+    assert "30 images" in printed
+    assert "verified" in printed
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_use_a_cloud_without_showing_images(tmp_path):
+    printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
+    both, embedding, cloud = (
+        float(re.search(rf"{name} +([\d.]+)%", printed).group(1))
+        for name in ("embedding and cloud", "embedding only", "cloud only")
+    )
+    assert both > cloud + 10
+    assert embedding > 50
+    few, _, many = (float(share) for share in re.findall(r"pairs: ([\d.]+)%", printed))
+    assert many >= few > 5
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,74 @@
+"""Direct re-identification: a network that knows plain images looks at disguised ones as they are."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.disguise.examiner import DNNExaminer
+from torchprotect.attacks.protocol import Attack, Need, Seen
+from torchprotect.attacks.results import ClassGuesses, Level
+from torchprotect.attacks.scores import CLASSES
+
+
+def direct_reidentification(
+    public: Tensor,
+    labels: Tensor,
+    disguised: Tensor,
+    *,
+    classes: int,
+    scale: int | None = None,
+    epochs: int = 10,
+    examiner: DNNExaminer | None = None,
+    generator: torch.Generator | None = None,
+) -> ClassGuesses:
+    """Show disguised images to a classifier of plain ones: an attacker with public data (level L1).
+
+    Cost: that of :meth:`DNNExaminer.predict`.
+
+    Args:
+        public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
+        labels: int64 ``[N]``.
+        disguised: ``[M, C, H, W]``, uint8 or floating point.
+        classes: number of classes.
+        scale: which value is white in floating-point disguised images, 255 or 1; that of the public images when
+            ``None``.
+        epochs: passes over the public images.
+        examiner: one that was trained on public images before, in place of a new one.
+        generator: on the CPU; seeds the training.
+
+    Raises:
+        InputTypeError, InputShapeError, InputRangeError, LabelError: as of :class:`DNNExaminer`.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section V-B.
+    """
+    if examiner is None:
+        untrained = DNNExaminer(classes, (public.shape[-2], public.shape[-1]), public.shape[1])
+        examiner = untrained.fit(public, labels, epochs=epochs, generator=generator)
+    return examiner.predict(disguised, scale=scale)
+
+
+def _run(seen: Seen) -> ClassGuesses:
+    public = seen.need(Need.PUBLIC)
+    floats = seen.disguised.is_floating_point() and public.dtype == torch.uint8
+    return direct_reidentification(
+        public,
+        seen.need(Need.LABELS),
+        seen.disguised,
+        classes=max(2, seen.classes),
+        scale=255 if floats else None,
+        examiner=seen.examiner,
+        generator=seen.generator,
+    )
+
+
+DIRECT = Attack(
+    name="direct_reidentification",
+    title="Direct re-identification",
+    about="a network that knows plain images looks at disguised ones as they are",
+    finds="class",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CLASSES,
+    needs=frozenset({Need.PUBLIC, Need.LABELS}),
+)

@@ -1,0 +1,203 @@
+"""What an attack is, what it gets to see, and when it applies."""
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.results import AttackResult, Level, PermutationResult
+from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scores.truth import Score
+from torchprotect.errors import InputTypeError
+
+if TYPE_CHECKING:
+    from torchprotect.attacks.disguise.examiner import DNNExaminer
+
+Finds = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata", "use"]
+"""What an attack gives away: the class of an image, the picture, which image it is, a part of the key, which images are
+alike, what is equal, what stands beside the pixels, or a network as good as one trained on plain images."""
+
+Reason = str | None
+"""Why an attack does not apply; ``None`` where it does."""
+
+
+class Need(enum.Enum):
+    """What an attacker needs beside the disguised images and the algorithm."""
+
+    RELEASED_LABELS = "labels as released"
+    FOLDER = "the export's folder"
+    PUBLIC = "plain images of the same kind"
+    LABELS = "their labels"
+    KNOWN = "plain images that may be among the disguised ones"
+    PAIRS = "known pairs"
+    ENCODER = "the encoder"
+
+
+class Pairs(NamedTuple):
+    """Known pairs: plain images and what became of them ``[P, C, H, W]``, and their labels, int64 ``[P]``."""
+
+    plain: Tensor
+    disguised: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Seen:
+    """What an attacker sees, and nothing else. What is beyond the attacker's level is ``None``.
+
+    Attributes:
+        scheme: public parameters of the disguise.
+        disguised: all images under attack, ``[N, C, H, W]``.
+        targets: the first so many of them are to be rebuilt.
+        classes: number of classes; 0 without labels.
+        generator: seeded for this attack; on the CPU.
+        device: where to compute.
+        epochs: passes over the known pairs for attacks that train a network.
+        released: all images of the release, those under attack among them, for attacks that count.
+        released_labels: int64 ``[N]``, as they stand beside the disguised images.
+        folder: of the export.
+        public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
+        public_labels: int64 ``[M]``.
+        known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
+        pairs: known pairs (from L2).
+        embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
+        recovered: returns the order of the blocks, recovered from no more than this attacker has, once for all attacks;
+            attacks recover it themselves when ``None``.
+        examiner: trained on ``public`` before; attacks that need one train their own when ``None``.
+    """
+
+    scheme: Scheme
+    disguised: Tensor
+    targets: int
+    classes: int = 0
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    device: torch.device | str = "cpu"
+    epochs: int = 8
+    released: Tensor | None = None
+    released_labels: Tensor | None = None
+    folder: Path | None = None
+    public: Tensor | None = None
+    public_labels: Tensor | None = None
+    known: Tensor | None = None
+    pairs: Pairs | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+    recovered: Callable[[], PermutationResult] | None = None
+    examiner: "DNNExaminer | None" = None
+
+    @property
+    def target(self) -> Tensor:
+        """The images to be rebuilt."""
+        return self.disguised[: self.targets]
+
+    @property
+    def order(self) -> Tensor | None:
+        """The order of the blocks as it was recovered for all attacks, int64 ``[positions]``."""
+        return None if self.recovered is None else self.recovered().guesses
+
+    def need(self, need: Need) -> Any:
+        """Return one of the things that attackers may have.
+
+        Raises:
+            InputTypeError: the attacker does not have it.
+        """
+        found = getattr(self, _FIELDS[need])
+        if found is None:
+            raise InputTypeError(f"this attack needs {need.value}: give Seen its {_FIELDS[need]}")
+        return found
+
+
+_FIELDS = {
+    Need.RELEASED_LABELS: "released_labels",
+    Need.FOLDER: "folder",
+    Need.PUBLIC: "public",
+    Need.LABELS: "public_labels",
+    Need.KNOWN: "known",
+    Need.PAIRS: "pairs",
+    Need.ENCODER: "embed",
+}
+
+
+def applies_to_all(scheme: Scheme) -> Reason:
+    """Give no reason."""
+    return None
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack, as audits, tests and pages know it. :data:`torchprotect.attacks.ATTACKS` lists ours.
+
+    Attributes:
+        name: of the plain function in :mod:`torchprotect.attacks`, with a word in parentheses for a variant of it.
+        title: what people call it.
+        about: what it does, in half a sentence.
+        finds: what it gives away; where its result has ``images``, that is the picture.
+        level: what the attacker knows.
+        run: takes what the attacker sees, and one of ``variants`` as keyword arguments.
+        score: how its result is compared with the truth.
+        needs: what the attacker must have.
+        reason: says why the attack does not apply to a scheme, or ``None``.
+        variants: settings to be tried; the one that leaks most counts.
+        least_pairs: known pairs without which it cannot run.
+        any_size: whether plain images may have another size than the disguised ones.
+        trains: whether it trains a network, which takes so long that one number of pairs is enough.
+        long: why an audit leaves it out unless it is asked for; empty where it does not.
+        facts: takes a result, returns numbers of it that have no scale.
+        note: what to know when reading its result.
+    """
+
+    name: str
+    title: str
+    about: str
+    finds: Finds
+    level: Level
+    run: Callable[..., AttackResult]
+    score: Score
+    needs: frozenset[Need] = frozenset()
+    reason: Callable[[Scheme], Reason] = applies_to_all
+    variants: tuple[Mapping[str, Any], ...] = ({},)
+    least_pairs: int = 1
+    any_size: bool = False
+    trains: bool = False
+    long: str = ""
+    facts: Callable[[Any], dict[str, Any]] = lambda result: {}
+    note: str = ""
+
+
+def only_for(*names: str) -> Callable[[Scheme], Reason]:
+    """Return a reason against all schemes but those of some disguises, each alone."""
+
+    def reason(scheme: Scheme) -> Reason:
+        if scheme.readable and "AdversarialEncrypt" not in names:
+            return "the images are readable as they are"
+        if scheme.other:
+            return f"{' and '.join((*scheme.other, scheme.name))} are composed; the attack knows one disguise alone"
+        if scheme.name not in names:
+            return f"made for {' and '.join(names)}; these images went through {scheme.name}"
+        return None
+
+    return reason
+
+
+def only_permuted(*names: str) -> Callable[[Scheme], Reason]:
+    """Return a reason against schemes that do not permute blocks, and all but those of some disguises."""
+    kind = only_for(*names)
+
+    def reason(scheme: Scheme) -> Reason:
+        if (found := kind(scheme)) is not None:
+            return found
+        return None if scheme.permuted else "the blocks are not permuted: there is no order to recover"
+
+    return reason
+
+
+def unless_readable(scheme: Scheme) -> Reason:
+    """Give a reason against images that people can read as they are."""
+    return "the images are readable as they are" if scheme.readable else None
+
+
+BLOCK_DISGUISES = ("BlockPermute", "RMTDisguise", "AESECBDisguise")
+"""The disguises that work block by block."""

@@ -1,0 +1,65 @@
+"""Correspondences of classes."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from torchprotect.attacks.results import AttackResult, CorrespondenceResult, ReadingResult
+from torchprotect.errors import InputShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class CorrespondenceScore(AttackResult):
+    """How much of a correspondence was recovered, with the level and cost of the attack.
+
+    Attributes:
+        hits: bool ``[classes, targets]``: the guess is one of the class's true targets.
+        ordered: bool ``[classes]``: all targets of the class are right, in their order.
+        unordered: bool ``[classes]``: all are right, in any order.
+        ordered_chance: expected share of classes that are right in order, of guesses drawn evenly from what the attack
+            considers.
+        unordered_chance: the same in any order.
+    """
+
+    hits: Tensor
+    ordered: Tensor
+    unordered: Tensor
+    ordered_chance: float
+    unordered_chance: float
+
+
+def score_correspondence(result: CorrespondenceResult, truth: Tensor) -> CorrespondenceScore:
+    """Compare a recovered correspondence with the true one.
+
+    Args:
+        result: of an attack.
+        truth: int64 ``[classes, targets]``.
+
+    Raises:
+        InputShapeError: the truth is of another shape than the guesses.
+    """
+    guesses, truth = result.guesses, truth.to(result.guesses.device)
+    if truth.shape != guesses.shape:
+        raise InputShapeError(f"the truth must be {list(guesses.shape)} like the guesses, not {list(truth.shape)}")
+    in_order, in_any = zip(*(_chances(row, label, result) for label, row in enumerate(truth.tolist())), strict=True)
+    return CorrespondenceScore(
+        result.level,
+        result.cost,
+        hits=(guesses[:, :, None] == truth[:, None, :]).any(2),
+        ordered=(guesses == truth).all(1),
+        unordered=(guesses.sort(1).values == truth.sort(1).values).all(1),
+        ordered_chance=sum(in_order) / len(truth),
+        unordered_chance=sum(in_any) / len(truth),
+    )
+
+
+def _chances(targets: list[int], label: int, result: CorrespondenceResult) -> tuple[float, float]:
+    """Return the chance of a random guess to be right in order, and in any order."""
+    classes, count = result.guesses.shape[0], len(targets)
+    orders = math.factorial(count) // math.prod(math.factorial(targets.count(each)) for each in set(targets))
+    if not isinstance(result, ReadingResult):
+        return 1 / classes**count, orders / classes**count
+    if label in targets or len(set(targets)) < count:
+        return 0.0, 0.0  # a reading guesses classes other than the class itself, each once
+    return 1 / math.perm(classes - 1, count), orders / math.perm(classes - 1, count)

@@ -1,0 +1,136 @@
+"""Links between plain and disguised images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchprotect._inputs import require_int
+from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.results import AttackResult, LinkageResult
+from torchprotect.attacks.scores.intervals import wilson
+from torchprotect.attacks.scores.shares import mean
+from torchprotect.attacks.scores.truth import Score, Truth
+from torchprotect.errors import InputRangeError, InputShapeError
+
+_SHOWN = (1, 5, 10)
+
+
+@dataclass(frozen=True, eq=False)
+class LinkageScore(AttackResult):
+    """Re-identification at k: shares of known images whose disguised one is among the first k guesses.
+
+    Attributes:
+        k: numbers of guesses looked at.
+        shares: of known images, for each ``k``.
+        low: lower ends of the Wilson intervals at 95 %.
+        high: upper ends.
+        chance: shares of the candidates that are one of the ``k`` most frequent images: what the best guesses give that
+            do not look at the disguised images.
+        count: known images.
+        candidates: disguised images that were taken to be candidates.
+    """
+
+    k: tuple[int, ...]
+    shares: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    chance: tuple[float, ...]
+    count: int
+    candidates: int
+
+
+def score_linkage(
+    result: LinkageResult,
+    truth: Tensor,
+    k: int | Sequence[int] | None = None,
+    *,
+    candidates: int | None = None,
+    identities: Tensor | None = None,
+) -> LinkageScore:
+    """Count the known images whose own disguised image is among the first guesses.
+
+    The chance level is the best that naming the same ``k`` candidates for every known image gives.
+
+    Args:
+        result: of an attack that links known images to disguised ones.
+        truth: int64 ``[N]``: for each known image, the index of its disguised one.
+        k: how many guesses to look at, one number or several; 1, 5 and 10 as far as there are guesses when ``None``.
+        candidates: how many disguised images the attack chose from, for the chance level; when ``None``, as many as
+            there are known ones, or more if an index says so.
+        identities: int64 ``[candidates]``: equal numbers for disguised images whose plain ones are equal, so that any
+            of them is right; each is an image of its own when ``None``.
+
+    Raises:
+        InputShapeError: the truth does not fit the guesses, or the identities the candidates.
+        InputRangeError: there are fewer than ``k`` guesses, or fewer candidates than an index says.
+    """
+    guesses = result.guesses
+    if truth.shape != guesses.shape[:1] or not len(truth):
+        raise InputShapeError(
+            f"a true index for each of {len(guesses)} known images is needed, not {list(truth.shape)}"
+        )
+    least = 1 + int(max(guesses.max(), truth.max()))
+    candidates = max(least, len(truth)) if candidates is None else candidates
+    if candidates < least:
+        raise InputRangeError(f"candidates={candidates} is too small: the largest index is {least - 1}")
+    wanted = _numbers(k, guesses.shape[1])
+    same = torch.arange(candidates) if identities is None else identities.cpu()
+    if same.shape != (candidates,):
+        raise InputShapeError(f"an identity for each of {candidates} candidates is needed, not {list(same.shape)}")
+    hits = same[guesses.cpu()] == same[truth.cpu()][:, None]
+    shares = tuple(mean(hits[:, :each].any(1)) for each in wanted)
+    low, high = zip(*(wilson(share, len(truth)) for share in shares), strict=True)
+    frequent = same.unique(return_counts=True)[1].sort(descending=True).values
+    chance = tuple(int(frequent[:each].sum()) / candidates for each in wanted)
+    return LinkageScore(result.level, result.cost, wanted, shares, low, high, chance, len(truth), candidates)
+
+
+def _known_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
+    """Score the disguised image that was found for each known plain one."""
+    known, identities = _require_links(truth)
+    return _measures(result, known[: len(result.guesses)], identities)
+
+
+def _originals_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
+    """Score the known plain image that was found for each of the first disguised ones."""
+    known, identities = _require_links(truth)
+    return _measures(result, known.argsort()[: len(result.guesses)], identities[known])
+
+
+def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
+    if truth.known is None or truth.identities is None:
+        raise InputShapeError("links are scored with the true ones, of which there are none")
+    return truth.known, truth.identities
+
+
+def _measures(result: LinkageResult, right: Tensor, identities: Tensor) -> tuple[Measure, ...]:
+    """Return the shares of right links at the first guess, and at more."""
+    score = score_linkage(result, right, candidates=len(identities), identities=identities)
+    rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
+    return tuple(
+        Measure(
+            f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(right), about="identity"
+        )
+        for k, share, low, high, chance in rows
+    )
+
+
+def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
+    """Return the numbers of guesses to look at."""
+    if k is None:
+        return tuple(each for each in _SHOWN if each <= guesses)
+    wanted = (k,) if isinstance(k, int) else tuple(k)
+    for each in wanted:
+        require_int("k", each, at_least=1)
+    if not wanted or max(wanted) > guesses:
+        raise InputRangeError(f"k is one or more numbers of at most {guesses}, the guesses of each image, not {k}")
+    return wanted
+
+
+KNOWN_FOUND = Score(("known", "identities"), _known_found)
+"""For a :class:`LinkageResult` that names a disguised image for each known plain one."""
+
+ORIGINALS_FOUND = Score(("known", "identities"), _originals_found)
+"""For a :class:`LinkageResult` that names a known plain image for each disguised one."""

@@ -1,0 +1,65 @@
+"""What scores know and no attack is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.results import ClassGuesses
+
+OnPlain = Callable[[int], tuple[tuple[float, str], tuple[float, str]]]
+"""Takes a number of images; returns what is reached on the plain versions of the first so many, and by what: once as a
+share of all images, once as the mean of the classes' shares."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Truth:
+    """What the owner of the disguised images knows. All tensors are about these images, in their order.
+
+    Attributes:
+        generator: returns a seeded generator on the CPU for a purpose.
+        classes: number of classes; 0 without labels.
+        labels: int64 ``[N]``, the class of each image; ``None`` where that is not known.
+        renamed: whether the labels are under a renaming of the classes that is not known either.
+        on_plain: upper bounds of guessed classes.
+        images: ``[N, C, H, W]``, the plain image of each; ``None`` where that is not known.
+        plain_labels: int64 ``[N]``, likewise.
+        identities: int64 ``[N]``, equal numbers for images whose plain ones are equal.
+        known: int64 ``[K]``: for each image of ``seen.known`` the index of its disguised one.
+        order: int64 ``[positions]``, the true order of the blocks.
+        examiner: guesses the class of rebuilt images, in the place of somebody who looks at them.
+        embed: returns embeddings of plain images, floating point ``[N, E]``.
+    """
+
+    generator: Callable[[str], torch.Generator]
+    classes: int = 0
+    labels: Tensor | None = None
+    renamed: bool = False
+    on_plain: OnPlain | None = None
+    images: Tensor | None = None
+    plain_labels: Tensor | None = None
+    identities: Tensor | None = None
+    known: Tensor | None = None
+    order: Tensor | None = None
+    examiner: Callable[[Tensor], ClassGuesses] | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the result of an attack is compared with the truth.
+
+    Attributes:
+        needs: the fields of :class:`Truth` without which there is no score.
+        measure: takes a result and the truth, returns measures; the first one is the headline where none has a scale.
+    """
+
+    needs: tuple[str, ...]
+    measure: Callable[[Any, Truth], tuple[Measure, ...]]
+
+
+NOTHING = Score((), lambda result, truth: ())
+"""For attacks that count or read instead of guessing: their result speaks for itself."""

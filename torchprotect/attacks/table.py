@@ -1,0 +1,42 @@
+"""All attacks of this package, in the order in which an audit runs them."""
+
+from torchprotect.attacks.disguise.codebook import CODEBOOK
+from torchprotect.attacks.disguise.direct import DIRECT
+from torchprotect.attacks.disguise.duplicates import DUPLICATES
+from torchprotect.attacks.disguise.inversion import INVERSION
+from torchprotect.attacks.disguise.jigsaw import JIGSAW
+from torchprotect.attacks.disguise.linkage import LINKAGE
+from torchprotect.attacks.disguise.metadata import METADATA
+from torchprotect.attacks.disguise.permutation import PERMUTATION, PERMUTATION_FROM_STATISTICS
+from torchprotect.attacks.disguise.regression import REGRESSION
+from torchprotect.attacks.disguise.row_energy import ROW_ENERGY
+from torchprotect.attacks.disguise.silhouette import SILHOUETTE
+from torchprotect.attacks.owsd.autoencoder import AUTOENCODER
+from torchprotect.attacks.owsd.distances import DISTANCE_CORRELATION, DISTANCE_CORRELATION_OF_EMBEDDINGS
+from torchprotect.attacks.owsd.label_probe import LABEL_PROBE
+from torchprotect.attacks.owsd.ridge import RIDGE, RIDGE_OF_EMBEDDINGS
+from torchprotect.attacks.protocol import Attack
+
+ATTACKS: tuple[Attack, ...] = (
+    DUPLICATES,
+    METADATA,
+    JIGSAW,
+    DIRECT,
+    PERMUTATION_FROM_STATISTICS,
+    ROW_ENERGY,
+    SILHOUETTE,
+    LINKAGE,
+    PERMUTATION,
+    CODEBOOK,
+    REGRESSION,
+    INVERSION,
+    DISTANCE_CORRELATION,
+    DISTANCE_CORRELATION_OF_EMBEDDINGS,
+    RIDGE,
+    RIDGE_OF_EMBEDDINGS,
+    LABEL_PROBE,
+    AUTOENCODER,
+)
+
+STANDARD_ATTACKS: tuple[Attack, ...] = tuple(attack for attack in ATTACKS if not attack.long)
+"""Those that an audit runs when it is not told which: all but long trainings."""

@@ -1,0 +1,212 @@
+"""The bench that attacks are run on: what each level gets, and what several attacks share."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks import (
+    Attack,
+    ClassGuesses,
+    DNNExaminer,
+    Level,
+    Need,
+    Pairs,
+    PermutationResult,
+    Seen,
+    recover_permutation,
+    recover_permutation_from_statistics,
+    score_classes,
+)
+from torchprotect.audit.bench.settings import Settings
+from torchprotect.audit.evidence.encoder import Embedder
+from torchprotect.audit.evidence.evidence import Evidence
+from torchprotect.audit.evidence.split import split
+from torchprotect.errors import InputRangeError, InputShapeError
+
+_KNOWS_PUBLIC = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS, Level.CHOSEN_PLAINTEXT, Level.PARTIAL_KEY)
+_KNOWS_PAIRS = _KNOWS_PUBLIC[1:]
+
+
+def usable_device(name: str) -> torch.device:
+    """Return a device by its name.
+
+    Raises:
+        InputRangeError: there is none of this name here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputRangeError(f"device {name!r} cannot be used here: {reason}") from error
+
+
+class Bench:
+    """An evidence on its device, divided, with an examiner and recovered orders made once.
+
+    Args:
+        evidence: what is audited.
+        settings: how much is done.
+        encoder: of scrambled images, where an attacker is to have it.
+    """
+
+    def __init__(self, evidence: Evidence, settings: Settings, encoder: nn.Module | None = None) -> None:
+        self.settings, self.encoder = settings, encoder
+        self.embed = None if encoder is None else Embedder(encoder)
+        self._orders: dict[int, PermutationResult] = {}
+        device = usable_device(settings.device)
+        names = ("disguised", "labels", "plain", "plain_labels", "pairing", "order", "label_map")
+        moved = {name: each.to(device) for name in names if (each := getattr(evidence, name)) is not None}
+        self.evidence = replace(evidence, **moved)
+        self.split = split(self.evidence, settings.seed)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a generator on the CPU, seeded for one purpose: the order of attacks makes no difference."""
+        drawn = hashlib.sha256(f"{self.settings.seed} {purpose}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(drawn[:7], "little"))
+
+    def seen(self, attack: Attack, pairs: int) -> Seen:
+        """Return what the attacker of an attack sees.
+
+        Args:
+            attack: its level says what the attacker knows.
+            pairs: how many known pairs there are, from L2 on.
+        """
+        knows_public = attack.level in _KNOWS_PUBLIC and self.evidence.plain is not None
+        knows_pairs = attack.level in _KNOWS_PAIRS and pairs > 0
+        seen = Seen(
+            self.evidence.scheme,
+            self.disguised(self.split.attacked),
+            len(self.targets),
+            classes=self.evidence.classes,
+            generator=self.generator(attack.name),
+            device=self.settings.device,
+            epochs=self.settings.inversion_epochs,
+            released=self.evidence.disguised,
+            released_labels=self._released_labels(),
+            folder=self.evidence.folder,
+            embed=self.embed,
+            recovered=self._recovered(pairs if knows_pairs else 0) if knows_public else None,
+        )
+        if knows_public:
+            public, labels = self.public()
+            seen = replace(seen, public=public, public_labels=labels, known=self._known())
+        if knows_public and Need.LABELS in attack.needs:
+            seen = replace(seen, examiner=self.examiner)
+        return replace(seen, pairs=self.pairs(pairs)) if knows_pairs else seen
+
+    @property
+    def targets(self) -> Tensor:
+        """Indices of the disguised images that attacks rebuild."""
+        return self.split.attacked[: self.settings.targets]
+
+    @cached_property
+    def known_order(self) -> Tensor:
+        """The order in which attackers are given the plain images of ``targets``: a drawn one, which tells nothing."""
+        return torch.randperm(len(self.targets), generator=self.generator("known images"))
+
+    def disguised(self, indices: Tensor) -> Tensor:
+        """Return disguised images."""
+        return self.evidence.disguised[indices.to(self.evidence.disguised.device)]
+
+    def truth(self, indices: Tensor) -> Tensor:
+        """Return the plain images of disguised ones: for scores, and for known pairs."""
+        return self.plain(self.evidence.paired[indices.to(self.evidence.paired.device)])
+
+    def plain(self, indices: Tensor) -> Tensor:
+        """Return plain images."""
+        images = _given("plain images", self.evidence.plain)
+        return images[indices.to(images.device)]
+
+    def plain_labels(self, indices: Tensor) -> Tensor:
+        """Return the classes of plain images."""
+        labels = _given("labels of plain images", self.evidence.plain_labels)
+        return labels[indices.to(labels.device)]
+
+    def public(self, count: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return images, and labels if there are any, that an attacker has from L1 on."""
+        indices = self.split.public[:count]
+        labels = None if self.evidence.plain_labels is None else self.plain_labels(indices)
+        return self.plain(indices), labels
+
+    def pairs(self, count: int) -> Pairs:
+        """Return plain and disguised images that an attacker has at L2."""
+        indices = self.split.known[:count]
+        plain = self.evidence.paired[indices.to(self.evidence.paired.device)]
+        labels = None if self.evidence.plain_labels is None else self.plain_labels(plain)
+        return Pairs(self.plain(plain), self.disguised(indices), labels)
+
+    def numbers_of_pairs(self, attack: Attack) -> list[int]:
+        """Return the numbers of known pairs to try, ascending; ``[0]`` for attacks without.
+
+        They are those of the settings, or all pairs if there are fewer.
+        """
+        if Need.PAIRS not in attack.needs:
+            return [0]
+        scheme, most = self.evidence.scheme, len(self.split.known)
+        if attack.trains:
+            return [min(self.settings.inversion_pairs, most)]
+        told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs that tell the order
+        least = max(told_by, attack.least_pairs)
+        return sorted({min(most, max(least, each)) for each in self.settings.pairs})
+
+    @cached_property
+    def examiner(self) -> DNNExaminer:
+        """The network that judges images, trained on public ones."""
+        images, labels = self.public(self.settings.train_images)
+        return self.train(0, images, _given("labels of plain images", labels))
+
+    def train(self, number: int, images: Tensor, labels: Tensor) -> DNNExaminer:
+        """Train a network of the kind that judges."""
+        height, width = images.shape[-2:]
+        made = DNNExaminer(max(2, self.evidence.classes), (height, width), images.shape[1])
+        return made.fit(images, labels, epochs=self.settings.epochs, generator=self.generator(f"training {number}"))
+
+    def look(self, images: Tensor) -> ClassGuesses:
+        """Show rebuilt images to the examiner."""
+        plain = self.evidence.plain
+        on_grey_levels = images.is_floating_point() and plain is not None and plain.dtype == torch.uint8
+        return self.examiner.predict(images, scale=255 if on_grey_levels else None)
+
+    @cached_property
+    def clean_guesses(self) -> ClassGuesses:
+        """What the examiner takes plain images for that it has not seen."""
+        return self.examiner.predict(self.plain(self.split.clean))
+
+    @cached_property
+    def clean_accuracy(self) -> float:
+        """How many of these are right."""
+        return score_classes(self.clean_guesses, self.plain_labels(self.split.clean)).accuracy
+
+    def _recovered(self, pairs: int) -> Callable[[], PermutationResult] | None:
+        """Return what recovers the order of the blocks, from known pairs or without, once for all attacks."""
+        if not self.evidence.scheme.permuted or self.evidence.scheme.preserved is None:
+            return None
+        return partial(self._recover, pairs)
+
+    def _recover(self, pairs: int) -> PermutationResult:
+        if pairs not in self._orders:
+            scheme = self.evidence.scheme
+            if pairs:
+                plain, disguised, _ = self.pairs(pairs)
+                self._orders[pairs] = recover_permutation(plain, disguised, scheme=scheme)
+            else:
+                public, disguised = self.plain(self.split.public), self.disguised(self.split.attacked)
+                self._orders[pairs] = recover_permutation_from_statistics(public, disguised, scheme=scheme)
+        return self._orders[pairs]
+
+    def _released_labels(self) -> Tensor | None:
+        labels = self.evidence.labels
+        return None if labels is None else labels[self.split.attacked.to(labels.device)]
+
+    def _known(self) -> Tensor | None:
+        return None if self.evidence.pairing is None else self.truth(self.targets[self.known_order])
+
+
+def _given(name: str, value: Tensor | None) -> Tensor:
+    if value is None:
+        raise InputShapeError(f"{name} are needed, of which there are none")
+    return value

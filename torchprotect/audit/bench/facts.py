@@ -1,0 +1,100 @@
+"""What was audited, with what, and where."""
+
+import os
+import platform
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchprotect import ops
+from torchprotect._version import __version__
+from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.evidence.evidence import Evidence
+
+_RENAMED = (
+    "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
+    "chance is what the same guesses in a drawn order give after theirs."
+)
+_OVERLAP = "No key was given: public images may include the attacked ones."
+_UNSIGNED = "No key was given: the manifest's HMAC was not checked."
+
+
+def data_facts(evidence: Evidence) -> dict[str, Any]:
+    """Return sizes, base rates and digests."""
+    return {
+        "images": len(evidence.disguised),
+        "image_size": list(evidence.disguised.shape[-2:]),
+        "channels": evidence.disguised.shape[1],
+        "classes": evidence.classes,
+        "base_rates": _rates(evidence.plain_labels),
+        "base_rates_as_written": _rates(evidence.labels),
+        "plain_images": None if evidence.plain is None else len(evidence.plain),
+        "duplicates": evidence.duplicates,
+        "paired": evidence.pairing is not None,
+        "sha256": evidence.digest,
+        **{name: evidence.about.get(name) for name in ("manifest_sha256", "disguised_sha256", "plain_sha256")},
+        "images_in_export": evidence.about.get("images_in_export"),
+        "shards": evidence.about.get("shards"),
+        "hmac_checked": evidence.about.get("hmac_checked"),
+        "caveats": _caveats(evidence),
+    }
+
+
+def disguise_facts(evidence: Evidence) -> dict[str, Any]:
+    """Return the disguise with all public parameters; of the key only its fingerprint."""
+    scheme = evidence.scheme
+    return {
+        "name": scheme.name,
+        "block_size": None if scheme.block_size is None else list(scheme.block_size),
+        "blocks_permuted": scheme.permuted,
+        "steps": list(scheme.steps),
+        "composed_with": list(scheme.other),
+        "classes_renamed": None if evidence.pairing is None else evidence.label_map is not None,
+        "key_fingerprint": evidence.about.get("key_fingerprint"),
+        "plain_dtype": evidence.about.get("plain_dtype") or _dtype(evidence.plain),
+        "stored_dtype": _dtype(evidence.disguised),
+        "security_claim": evidence.about.get("security_claim"),
+        "distance": evidence.about.get("distance"),
+    }
+
+
+def environment_facts(bench: Bench) -> dict[str, Any]:
+    """Return versions and hardware."""
+    device = torch.device(bench.settings.device)
+    return {
+        "torchprotect": __version__,
+        "attacks": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "kernels": {name: kinds.get(device.type) for name, kinds in ops.backend().items()},
+    }
+
+
+def split_facts(bench: Bench) -> dict[str, int]:
+    """Return how many images each level got."""
+    names = ("attacked", "others", "known", "public", "clean")
+    return {name: len(getattr(bench.split, name)) for name in names}
+
+
+def _caveats(evidence: Evidence) -> list[str]:
+    """Return what to know where there was no key."""
+    unpaired = evidence.plain is not None and evidence.pairing is None
+    told = (
+        (unpaired and evidence.labels is not None, _RENAMED),
+        (unpaired, _OVERLAP),
+        (evidence.about.get("hmac_checked") is False, _UNSIGNED),
+    )
+    return [sentence for applies, sentence in told if applies]
+
+
+def _rates(labels: Tensor | None) -> list[float] | None:
+    return None if labels is None else [round(each, 4) for each in (labels.bincount() / len(labels)).tolist()]
+
+
+def _dtype(images: Tensor | None) -> str | None:
+    return None if images is None else str(images.dtype).removeprefix("torch.")

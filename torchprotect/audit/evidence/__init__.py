@@ -1,0 +1,1 @@
+"""What is audited, and who knows what of it."""

@@ -1,0 +1,129 @@
+"""What an audit works on: disguised images, and what the owner adds to them."""
+
+import functools
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchprotect._inputs import require_tensor
+from torchprotect.attacks import Scheme
+from torchprotect.attacks.scores.identities import identities
+from torchprotect.errors import InputRangeError, InputShapeError
+
+LEAST_IMAGES = 20
+"""Fewer images give no interval worth printing."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence:
+    """Disguised images, and what their owner knows about them. Attacks get parts of it, by level.
+
+    From an export it comes by :func:`open_evidence`; tensors of one's own do as well, such as controls.
+
+    Attributes:
+        disguised: ``[N, C, H, W]``, uint8 or floating point.
+        scheme: public parameters of the disguise.
+        labels: int64 ``[N]``, class numbers as written; ``None`` without.
+        plain: ``[M, C, H, W]``, uint8 or floating point in 0..1; ``None`` without.
+        plain_labels: int64 ``[M]``; ``None`` without.
+        pairing: int64 ``[N]``: the plain image of each disguised one; ``None`` where that is not known.
+        order: int64 ``[positions]``, the true order of the blocks, for scores; ``None`` where that is not known.
+        label_map: int64 ``[classes]``, the number written for each plain class; ``None`` where they are not renamed, or
+            that is not known.
+        folder: of the export; ``None`` without one.
+        about: facts for the report, such as digests.
+    """
+
+    disguised: Tensor
+    scheme: Scheme
+    labels: Tensor | None = None
+    plain: Tensor | None = None
+    plain_labels: Tensor | None = None
+    pairing: Tensor | None = None
+    order: Tensor | None = None
+    label_map: Tensor | None = None
+    folder: Path | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.disguised)
+        if self.disguised.ndim != 4 or count < LEAST_IMAGES:
+            raise InputRangeError(
+                f"at least {LEAST_IMAGES} disguised images [N, C, H, W] are needed, not {list(self.disguised.shape)}"
+            )
+        _require_length("labels", self.labels, count)
+        _require_length("pairing", self.pairing, count)
+        if self.plain is None and (self.plain_labels is not None or self.pairing is not None):
+            raise InputShapeError("plain_labels and pairing belong to plain images, of which there are none")
+        if self.plain is not None:
+            _require_length("plain_labels", self.plain_labels, len(self.plain))
+            if self.pairing is not None and not 0 <= int(self.pairing.min()) <= int(self.pairing.max()) < len(
+                self.plain
+            ):
+                raise InputShapeError(f"pairing points outside the {len(self.plain)} plain images")
+
+    def __repr__(self) -> str:
+        plain = "no" if self.plain is None else len(self.plain)
+        paired = "not paired" if self.pairing is None else "paired"
+        return f"Evidence({self.scheme.name}, {len(self.disguised)} disguised images, {plain} plain ones, {paired})"
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: from plain labels if there are any, else from labels as written; 0 without."""
+        known = [int(each.max()) + 1 for each in (self.plain_labels, self.labels) if each is not None]
+        return max(known, default=0)
+
+    @functools.cached_property
+    def identities(self) -> Tensor:
+        """Which plain images are the same one, equal pixel by pixel: int64 ``[M]`` on the CPU; empty without any."""
+        return torch.empty(0, dtype=torch.int64) if self.plain is None else identities(self.plain)
+
+    @property
+    def paired(self) -> Tensor:
+        """The pairing.
+
+        Raises:
+            InputShapeError: it is not known.
+        """
+        if self.pairing is None:
+            raise InputShapeError("which plain image belongs to which disguised one is not known: give the key")
+        return self.pairing
+
+    @property
+    def duplicates(self) -> int:
+        """Number of plain images that equal an earlier one."""
+        return len(self.identities) - len(self.identities.unique())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all of it, 64 hex digits: which audit an unfinished one belongs to."""
+        found = hashlib.sha256(repr(self.scheme).encode())
+        for each in (
+            self.disguised,
+            self.labels,
+            self.plain,
+            self.plain_labels,
+            self.pairing,
+            self.order,
+            self.label_map,
+        ):
+            found.update(b"-" if each is None else tensor_digest(each).encode())
+        return found.hexdigest()
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """Return the SHA-256 of dtype, shape and values, 64 hex digits."""
+    found = hashlib.sha256(f"{tensor.dtype}{list(tensor.shape)}".encode())
+    found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _require_length(name: str, values: Tensor | None, count: int) -> None:
+    if values is not None:
+        require_tensor(name, values)
+    if values is not None and (values.shape != (count,) or values.dtype != torch.int64):
+        raise InputShapeError(f"{name} must be int64 [{count}], not {values.dtype} {list(values.shape)}")

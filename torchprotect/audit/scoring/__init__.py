@@ -1,0 +1,1 @@
+"""Running attacks, and holding what they find against the truth."""

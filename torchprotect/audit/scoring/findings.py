@@ -1,0 +1,55 @@
+"""One attack run on the bench: for several numbers of known pairs, and in several variants."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torchprotect.attacks import Attack, Measure, Truth
+from torchprotect.attacks.results import AttackResult
+from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.report.finding import Finding, Point, best_number, headline
+from torchprotect.audit.scoring.pictures import examples
+
+
+def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
+    """Run an attack, score what comes out, and note how long it took; of its variants, the one that leaks most counts.
+
+    Raises:
+        ProtectError: the attack refuses what it sees.
+    """
+    start = time.monotonic()
+    found = [_run_variant(bench, attack, truth, variant) for variant in attack.variants]
+    best = max(found, key=lambda each: each.leakage or 0.0)
+    return replace(best, seconds=round(time.monotonic() - start, 2))
+
+
+def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[str, Any]) -> Finding:
+    results, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
+    for pairs in bench.numbers_of_pairs(attack):
+        results[pairs] = attack.run(bench.seen(attack, pairs), **variant)
+        curve[pairs] = attack.score.measure(results[pairs], truth)
+    best = best_number(curve)
+    images = getattr(results[best], "images", None)
+    return Finding(
+        attack=attack.name,
+        level=attack.level,
+        leaks=attack.finds if images is None else "picture",
+        measures=curve[best],
+        pairs=best or None,
+        curve=_points(curve),
+        examples=() if images is None else examples(bench, images),
+        facts=attack.facts(results[best]),
+        cost=results[best].cost,
+        settings=dict(variant),
+        note=attack.note,
+    )
+
+
+def _points(curve: Mapping[int, tuple[Measure, ...]]) -> tuple[Point, ...]:
+    """Return what the headline of the best point is at each number of pairs; nothing of one number."""
+    top = headline(curve[best_number(curve)])
+    if top is None or len(curve) == 1:
+        return ()
+    found = {pairs: next((each for each in some if each.metric == top.metric), None) for pairs, some in curve.items()}
+    return tuple(Point(pairs, measure) for pairs, measure in found.items() if measure is not None)

@@ -1,0 +1,40 @@
+"""Attacks that an audit does not run, and why."""
+
+from collections.abc import Sequence
+
+from torchprotect.attacks import ATTACKS, Attack, Level, Scheme
+from torchprotect.audit.evidence.encoder import SCRAMBLING
+from torchprotect.audit.report.finding import NotRun
+
+_SCRAMBLING = (
+    (
+        "small_seed_search",
+        "keys of this package are drawn from the operating system's entropy, not from a seed: there is none to try",
+    ),
+    (
+        "label_probe (the cloud's answers)",
+        "an export holds no answers of a cloud: run attacks.label_probe on those that yours gave",
+    ),
+)
+_NOT_BUILT = (
+    NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version"),
+    NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version"),
+    NotRun(
+        "chosen plaintext",
+        Level.CHOSEN_PLAINTEXT,
+        "needs online use of the key; what known pairs give, chosen ones give with fewer",
+    ),
+    NotRun("partial key", Level.PARTIAL_KEY, "not in this version"),
+)
+
+
+def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
+    """Return what could be tried on a disguise, beside the attacks that were chosen."""
+    names = {attack.name for attack in chosen}
+    others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
+    found = [NotRun(each.name, each.level, each.long or "not among the attacks that were asked for") for each in others]
+    if scheme.name == SCRAMBLING:
+        found += [NotRun(name, Level.KNOWN_PAIRS, reason) for name, reason in _SCRAMBLING]
+    if scheme.readable:  # no key stands between anybody and the pictures
+        return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
+    return found + list(_NOT_BUILT)

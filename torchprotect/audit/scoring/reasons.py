@@ -1,0 +1,100 @@
+"""Why an attack is not run on an evidence."""
+
+from collections.abc import Callable
+
+from torchprotect.attacks import Attack, Need
+from torchprotect.attacks.protocol import Reason
+from torchprotect.audit.bench.bench import Bench
+
+_NO_PLAIN = "no plain images were given (--plain)"
+_NO_PAIRING = "no key was given (--key): which plain image belongs to which disguised one is not known"
+_OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.PAIRS}
+
+
+def reason_against(bench: Bench, attack: Attack) -> Reason:
+    """Return why an attack does not apply, or cannot be scored; ``None`` where it runs."""
+    if (found := attack.reason(bench.evidence.scheme)) is not None:
+        return found
+    if (found := _lacks_plain(bench, attack)) is not None:
+        return found
+    lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
+    unknown = (_TRUTHS[name](bench) for name in attack.score.needs)
+    found = next((reason for reasons in (lacking, unknown) for reason in reasons if reason is not None), None)
+    if found is None and Need.PAIRS in attack.needs and len(bench.split.known) < attack.least_pairs:
+        count = len(bench.split.known)
+        return f"at least {attack.least_pairs} known pairs are needed, but only {count} images are left for them"
+    return found
+
+
+def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
+    """Ask for plain images, of the size of the disguised ones unless the attack takes any."""
+    evidence = bench.evidence
+    if not (_OF_PLAIN & attack.needs or {"labels", "images", "known"} & set(attack.score.needs)):
+        return None
+    if evidence.plain is None:
+        return _NO_PLAIN
+    if not attack.any_size and evidence.plain.shape[1:] != evidence.disguised.shape[1:]:
+        came, expected = (" x ".join(map(str, each.shape[1:])) for each in (evidence.plain, evidence.disguised))
+        return f"plain images are {came}, disguised ones {expected}: give the images as they were before the disguise"
+    return None
+
+
+def _pairing(bench: Bench) -> Reason:
+    return _NO_PAIRING if bench.evidence.pairing is None else None
+
+
+def _plain_labels(bench: Bench) -> Reason:
+    return "the plain images have no labels" if bench.evidence.plain_labels is None else None
+
+
+def _scored_labels(bench: Bench) -> Reason:
+    evidence = bench.evidence
+    if evidence.pairing is None and evidence.labels is None:
+        return "no key was given (--key) and the export has no labels: nothing to score guesses with"
+    if evidence.pairing is not None and evidence.plain_labels is None:
+        return "the plain images have no labels"
+    return "the images have one class" if evidence.classes < 2 else None
+
+
+def _order(bench: Bench) -> Reason:
+    return None if bench.evidence.order is not None else "no key was given (--key): the true order is not known"
+
+
+def _folder(bench: Bench) -> Reason:
+    return "these are tensors: there is no folder to look at" if bench.evidence.folder is None else None
+
+
+def _released_labels(bench: Bench) -> Reason:
+    return "the export has no labels" if bench.evidence.labels is None else None
+
+
+def _encoder(bench: Bench) -> Reason:
+    if bench.encoder is not None:
+        return None
+    return (
+        "embeddings need the encoder, which an attacker may well have: give it (--model package.module:factory and "
+        "--weights file.safetensors; in Python, encoder=)"
+    )
+
+
+def _none(bench: Bench) -> Reason:
+    return None
+
+
+_NEEDS: dict[Need, Callable[[Bench], Reason]] = {
+    Need.RELEASED_LABELS: _released_labels,
+    Need.FOLDER: _folder,
+    Need.PUBLIC: _none,  # asked for by _lacks_plain
+    Need.LABELS: _plain_labels,
+    Need.KNOWN: _pairing,
+    Need.PAIRS: _pairing,
+    Need.ENCODER: _encoder,
+}
+_TRUTHS: dict[str, Callable[[Bench], Reason]] = {
+    "labels": _scored_labels,
+    "images": _pairing,
+    "identities": _pairing,
+    "known": _pairing,
+    "order": _order,
+    "embed": _encoder,
+}

@@ -1,0 +1,61 @@
+"""Embeddings of images by an encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.errors import ModelError
+from torchprotect.functional.picture import require_uint8_or_unit_float
+from torchprotect.training import device_of, full_precision, input_dtype_of, require_running_statistics
+
+
+@torch.no_grad()
+def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 64) -> Tensor:
+    """Return the embeddings of images.
+
+    Args:
+        images: uint8, or floating point in 0..1, ``[N, C, H, W]``; at least one.
+        encoder: takes float images in 0..1 (any normalisation is its own), returns ``[N, E]`` or ``[N, E, 1, 1]``; in
+            eval mode, because in training mode an image's embedding may depend on the others of its batch.
+        batch_size: images per forward pass.
+
+    Returns:
+        float32 ``[N, E]`` on the encoder's device.
+
+    Raises:
+        InputTypeError, InputRangeError: the images are neither uint8 nor floating point in 0..1.
+        ModelError: the encoder's results for an image depend on the rest of its batch, it cannot take the images, or
+            it returns something else.
+    """
+    require_uint8_or_unit_float(images)
+    _require_eval_mode(encoder)
+    require_running_statistics("encoder", encoder)
+    device, dtype = device_of(encoder), input_dtype_of(encoder)
+    with full_precision(device):
+        return torch.cat([_embed(_as_float(part.to(device), dtype), encoder) for part in images.split(batch_size)])
+
+
+def _require_eval_mode(encoder: nn.Module) -> None:
+    if any(module.training for module in encoder.modules()):
+        raise ModelError(
+            "the encoder is in training mode, in which an image's embedding may depend on its batch: call eval()"
+        )
+
+
+def _as_float(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a copy, which the encoder may change."""
+    return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype, copy=True)
+
+
+def _embed(images: Tensor, encoder: nn.Module) -> Tensor:
+    try:
+        embeddings = encoder(images)
+    except Exception as error:
+        raise ModelError(f"the encoder cannot take images {list(images.shape)}: {error}") from error
+    shape = list(embeddings.shape) if isinstance(embeddings, Tensor) else []
+    if len(shape) < 2 or shape[0] != len(images) or any(size != 1 for size in shape[2:]):
+        raise ModelError(
+            f"the encoder must return embeddings [{len(images)}, E], not {shape or type(embeddings).__name__}"
+        )
+    if not bool(embeddings.isfinite().all()):
+        raise ModelError("the encoder's embeddings are NaN or infinite for some images")
+    return embeddings.flatten(1).float()
