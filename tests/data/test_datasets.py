@@ -138,7 +138,7 @@ def test_reading_an_export_in_workers(tmp_path):
         ({"dataset": DataLoader(Pictures(4))}, InputTypeError, r"got a DataLoader; give loader\.dataset"),
     ],
 )
-def test_parts_given_in_the_wrong_place(options, error, message):
+def test_arguments_that_are_mixed_up_are_refused(options, error, message):
     given = {"dataset": Pictures(4), "transform": transforms.from_key(AES), **options}
     for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
         with pytest.raises(error, match=message):

@@ -171,7 +171,7 @@ class TestFullDisk:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # shards need 10,240 bytes or more
         try:
-            with pytest.raises(ExportError, match="Make room or mend it, then run the same export again"):
+            with pytest.raises(ExportError, match="Make room or repair the disk, then run the same export again"):
                 run(tmp_path / "out", workers=workers)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -121,7 +121,7 @@ class Disguise(v2.Transform):
         """
 
     def note_on(self, images: Iterable[Tensor]) -> str | None:
-        """Return what an owner of such images should know before disguising them, in one sentence; or ``None``.
+        """Return a note for the owner of such images, in whole sentences, or ``None``.
 
         Args:
             images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.
