@@ -203,6 +203,22 @@ def test_a_page_shows_what_there_is(page):
     assert not problems, "\n".join(f"{page}, {each}" for each in problems)
 
 
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_every_public_name_is_in_the_reference(room):
+    reference = (ROOT / "docs" / "api.md").read_text()
+    described = set(re.findall(r"^\.\. auto(?:class|data|function):: (\S+)$", reference, re.M))
+    assert f"automodule:: {room.__name__}\n" in reference
+    assert not [name for name in room.__all__ if f"{room.__name__}.{name}" not in described]
+
+
+def test_the_reference_describes_public_names_only():
+    reference = (ROOT / "docs" / "api.md").read_text()
+    public = {f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__}
+    described = re.findall(r"^\.\. auto(?:class|data|function):: (\S+)$", reference, re.M)
+    assert len(described) == len(set(described))
+    assert {name for name in described if ".kornia." not in name} <= public
+
+
 IMPORTS = "from torchprotect import keys, owsd\nfrom torchprotect.keys import LabelKey as Labels\nimport torchprotect\n"
 CLIENT = "client = owsd.Client(encoder, key, cloud, ledger=owsd.Ledger('use.ledger'))\n"
 

@@ -17,7 +17,8 @@ from torch import nn
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from small_nets import make_batch, make_net  # noqa: E402
+from nets import make_net  # noqa: E402
+from textbook import make_batch  # noqa: E402
 
 SETTINGS = {
     "few": {"eps": 0.5, "step_size": 0.1, "steps": 5},

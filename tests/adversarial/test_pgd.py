@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_nets import CLASSES, SIZE, losses_of, make_batch, make_net, pgd_one_by_one
+from nets import Function, make_net
+from textbook import CLASSES, SIZE, losses_of, make_batch, pgd_one_by_one
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import tv_tensors
@@ -17,17 +18,6 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 HOW = {"eps": 0.5, "step_size": 0.15, "steps": 6}
 NET = make_net()
-
-
-class Scores(nn.Module):
-    """A module of one function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, images):
-        return self.function(images)
 
 
 class TestSearch:
@@ -86,7 +76,7 @@ class TestSearch:
         """Sums of 307,200 squares in float32, over which a careless norm is off by 2e-6 of itself."""
         images = torch.rand(2, 3, 320, 320, generator=torch.Generator().manual_seed(0))
         pattern = torch.rand(2, 3, 320, 320, generator=torch.Generator().manual_seed(1)) - 0.5
-        net = Scores(lambda x: 1e-4 * torch.stack([(x * pattern).sum((1, 2, 3)), x.sum((1, 2, 3)) * 0], 1))
+        net = Function(lambda x: 1e-4 * torch.stack([(x * pattern).sum((1, 2, 3)), x.sum((1, 2, 3)) * 0], 1))
         found = pgd_l2(net, images, torch.tensor([0, 1]), eps=eps, step_size=eps, steps=3, keep_best=False)
         true_distances = (found.images.double() - images.double()).flatten(1).norm(dim=1)
         assert float(true_distances.max()) <= eps + 1e-6
@@ -113,7 +103,7 @@ class TestSearch:
         torch.testing.assert_close(best.losses, losses_of(NET, best.images, targets), rtol=0, atol=1e-12)
 
     def test_image_that_nothing_improves_comes_back_unchanged(self):
-        rising = Scores(lambda x: torch.stack([-(x - 0.5).square().sum((1, 2, 3)), 0 * x.sum((1, 2, 3))], 1))
+        rising = Function(lambda x: torch.stack([-(x - 0.5).square().sum((1, 2, 3)), 0 * x.sum((1, 2, 3))], 1))
         images = torch.full((2, *SIZE), 0.5)  # already the best for class 0: the gradient is 0
         found = pgd_l2(rising, images, torch.zeros(2, dtype=torch.int64), **HOW)
         assert torch.equal(found.images, images)
@@ -138,7 +128,7 @@ class TestSearch:
     @pytest.mark.parametrize(("keep_best", "passes"), [(True, 7), (False, 6)])
     def test_number_of_forward_passes(self, keep_best, passes):
         count = []
-        net = Scores(lambda x: count.append(1) or NET(x))
+        net = Function(lambda x: count.append(1) or NET(x))
         pgd_l2(net, *make_batch(), keep_best=keep_best, **HOW)
         assert len(count) == passes
 
@@ -175,20 +165,20 @@ class TestRandomStart:
     def test_spread_over_the_ball(self):
         """A network without slope shows where the search begins."""
         seen = []
-        flat = Scores(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
+        flat = Function(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
         images = torch.full((4000, 1, 1, 2), 0.5, dtype=torch.float64)
         how = {"eps": 0.25, "step_size": 0.1, "steps": 1, "random_start": True}
         pgd_l2(flat, images, torch.zeros(4000, dtype=torch.int64), generator=torch.Generator().manual_seed(0), **how)
         away = (seen[0] - images).flatten(1)
         radius = away.norm(dim=1)
         assert float(radius.max()) <= 0.25 + 1e-6
-        share = float((radius < 0.125).double().mean())  # a quarter of a disc lies within half its radius
-        assert abs(share - 0.25) < 0.04
+        weight = float((radius < 0.125).double().mean())  # a quarter of a disc lies within half its radius
+        assert abs(weight - 0.25) < 0.04
         assert float(away.mean(0).abs().max()) < 0.01
 
     def test_in_bounds_at_the_edge(self):
         seen = []
-        flat = Scores(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
+        flat = Function(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
         images = torch.zeros(50, *SIZE)
         images[:, 1] = 1
         pgd_l2(flat, images, torch.zeros(50, dtype=torch.int64), random_start=True, **HOW)
@@ -251,7 +241,7 @@ class TestModelState:
 
     def test_restored_after_a_refused_answer(self):
         net = self.mixed()
-        net.append(Scores(lambda x: x * torch.nan))
+        net.append(Function(lambda x: x * torch.nan))
         before = state_of(net)
         with pytest.raises(ModelError, match="NaN"):
             pgd_l2(net, *make_batch(), **HOW)
@@ -345,8 +335,8 @@ class TestCallers:
     )
     def test_model_that_overwrites_its_input(self, spoil):
         images, targets = make_batch()
-        net = nn.Sequential(Scores(lambda x: (spoil(x), x)[1]), *make_net())
-        copying = nn.Sequential(Scores(lambda x: (spoil(c := x.clone()), c)[1]), *make_net())
+        net = nn.Sequential(Function(lambda x: (spoil(x), x)[1]), *make_net())
+        copying = nn.Sequential(Function(lambda x: (spoil(c := x.clone()), c)[1]), *make_net())
         kept = images.clone()
         found = pgd_l2(net, images, targets, **HOW)
         assert torch.equal(images, kept)
@@ -551,7 +541,7 @@ class TestBadInput:
     @pytest.mark.parametrize("keep_best", [True, False])
     def test_answers_of_the_model(self, answer, message, keep_best):
         with pytest.raises(ModelError, match=message):
-            pgd_l2(Scores(answer), *make_batch(), keep_best=keep_best, **HOW)
+            pgd_l2(Function(answer), *make_batch(), keep_best=keep_best, **HOW)
 
     def test_nan_that_comes_late_is_seen(self):
         """NaN in the last forward pass, or in one in the middle that later ones do not repeat."""
@@ -563,10 +553,10 @@ class TestBadInput:
                 return NET(x) * (torch.nan if len(calls) == at else 1)
 
             with pytest.raises(ModelError, match="NaN"):
-                pgd_l2(Scores(answer), *make_batch(), **HOW)
+                pgd_l2(Function(answer), *make_batch(), **HOW)
 
     def test_minus_infinity_for_other_classes_is_no_error(self):
-        masked = Scores(lambda x: NET(x) + torch.tensor([[0, 0, -torch.inf, 0]]))
+        masked = Function(lambda x: NET(x) + torch.tensor([[0, 0, -torch.inf, 0]]))
         images, _ = make_batch()
         assert bool(pgd_l2(masked, images, torch.tensor([0, 1, 3, 0, 1]), **HOW).losses.isfinite().all())
 
@@ -624,4 +614,4 @@ class TestOtherTypes:
 
         images, targets = make_batch(2)
         with pytest.raises(RuntimeError, match="^of the model$"):
-            pgd_l2(Scores(fail), images, targets, **HOW)
+            pgd_l2(Function(fail), images, targets, **HOW)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import safetensors
-from small_nets import make_net
+from nets import make_net
 
 from torchprotect.adversarial import pgd_l2
 

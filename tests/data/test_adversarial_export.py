@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import nets
 import pytest
 import torch
 from support import Pictures, content, make_bundle, make_image, png, write_folder, write_tar
@@ -19,24 +20,13 @@ from torchprotect.data.keyed import KeystreamNoise, keyed_order, noise_key
 from torchprotect.errors import ExportError, InputRangeError, LabelError, ModelError
 
 
-class Tiny(nn.Module):
-    """Convolution, batch norm, dropout: what a careless export would not repeat."""
-
-    def __init__(self, channels=1, classes=10):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.body = nn.Sequential(
-                nn.Conv2d(channels, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout()
-            )
-            self.head = nn.Linear(8 * 14 * 14, classes)
-
-    def forward(self, images):
-        return 5 * self.head(self.body(images))
+class Tiny(nets.Tiny):
+    def __init__(self):
+        super().__init__(channels=1, size=(16, 16), classes=10, width=8)
 
 
 KEY = keys.CorrespondenceKey.generate(classes=10, targets=2)
-PASTE = keys.CorrespondenceKey.generate(classes=10, targets=2, way="cutmix")
+PASTE = keys.CorrespondenceKey.generate(classes=10, targets=2, mix_mode="cutmix")
 BUNDLE = keys.KeyBundle(KEY, None, keys.LabelKey.generate(classes=10))
 SETTINGS = {"eps": 0.5, "step_size": 0.2, "steps": 3, "batch_size": 3}
 
@@ -153,12 +143,10 @@ class TestContent:
         assert 0.1 < result.mean_distance < 0.8
 
     def test_images_of_several_sizes(self, tmp_path):
-        class Pooled(Tiny):
-            def forward(self, images):
-                return self.head(nn.functional.interpolate(self.body[:3](images), (14, 14)).flatten(1))
-
+        model = Tiny()
+        model.body.insert(3, nn.Upsample((14, 14)))
         mixed = [(make_image(1, 16 + n % 2, 16, seed=n), n) for n in range(10)]
-        run(tmp_path / "out", KEY, mixed, make(model=Pooled()))
+        run(tmp_path / "out", KEY, mixed, make(model=model))
         order = keyed_order(KEY.subkey("order"), 10).tolist()
         for (image, label), index in zip(data.read(tmp_path / "out"), order):
             assert image.shape == mixed[index][0].shape

@@ -98,7 +98,7 @@ def test_dict_samples(sample, name):
         ((PICTURE, torch.eye(10)[4]), InputTypeError, "argmax"),
         ((PICTURE, np.array([4])), InputTypeError, "torch.from_numpy"),
         ({"image": [PICTURE], "label": [4]}, InputTypeError, "torch.tensor makes"),
-        ({"image": PICTURE, "label": None}, InputTypeError, "whole number or a tensor of them, got NoneType"),
+        ({"image": PICTURE, "label": None}, InputTypeError, "an integer or a tensor of integers, got NoneType"),
         ({"image": {"bytes": b"x", "path": None}, "label": 4}, InputTypeError, "decode the file first"),
         ({"image": np.zeros((16, 16, 3), np.uint8), "label": 4}, InputTypeError, r"v2.ToImage\(\)"),
     ],

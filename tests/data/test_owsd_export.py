@@ -1,23 +1,17 @@
 """Scrambled images as an export: read back, resumed, nothing of the key or the encoder in it."""
 
+import functools
 import json
 
 import pytest
 import torch
+from nets import LinearEncoder
 from support import write_folder
-from torch import nn
 
 from torchprotect import data, keys, transforms
 from torchprotect.errors import ExportError, NotInvertibleError
 
-
-class Encoder(nn.Module):
-    def __init__(self, seed=0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3 * 256, 12, generator=torch.Generator().manual_seed(seed)) / 8)
-
-    def forward(self, images):
-        return (images.flatten(1) @ self.weight).relu()
+Encoder = functools.partial(LinearEncoder, pixels=3 * 16 * 16)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from nets import LinearEncoder
 
 from torchprotect import functional as F
 from torchprotect import keys, owsd
@@ -17,15 +17,6 @@ from torchprotect.errors import (
 )
 
 SETTINGS = owsd.InferenceSettings(hidden=32, learning_rate=1e-2, epochs=10)
-
-
-class Encoder(nn.Module):
-    def __init__(self, seed=0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3 * 64, 12, generator=torch.Generator().manual_seed(seed)) / 8)
-
-    def forward(self, images):
-        return (images.flatten(1) @ self.weight).relu()
 
 
 class RecordingCloud:
@@ -63,7 +54,7 @@ def images():
 
 def make_client(tmp_path, cloud, encoders=None, key=None, **options):
     ledger = owsd.Ledger(tmp_path / "ledger", bound=options.pop("bound", 9000))
-    encoders = encoders if encoders is not None else Encoder().eval()
+    encoders = encoders if encoders is not None else LinearEncoder().eval()
     if "answers" in options:
         options.setdefault("name", "cloud")
     return owsd.Client(encoders, key if key is not None else make_key(), cloud, ledger=ledger, **options)
@@ -97,7 +88,7 @@ def test_only_scrambled_images_leave(tmp_path, images):
 
 def test_several_encoders_and_keys(tmp_path, images):
     cloud, pair = RecordingCloud(), [make_key(), make_key()]
-    client = make_client(tmp_path, cloud, [Encoder(1).eval(), Encoder(2).eval()], pair)
+    client = make_client(tmp_path, cloud, [LinearEncoder(1).eval(), LinearEncoder(2).eval()], pair)
     observed = client.observe(images[0][:10])
     single = make_client(tmp_path, RecordingCloud(), client.encoders[1], pair[0]).observe(images[0][:10])
     wide = single.vectors.shape[1]
@@ -122,7 +113,7 @@ def test_answers_are_paid_for_once(tmp_path, images):
     assert cloud.count == 16
 
 
-class OfItsBatch(Encoder):
+class OfItsBatch(LinearEncoder):
     """Rounds otherwise in batches of another size, as networks do."""
 
     def forward(self, images):
@@ -252,7 +243,7 @@ def test_lengths_must_not_change_between_encoders(tmp_path, images):
         return torch.zeros(len(sent), 5 + 2 * (len(calls) % 2))
 
     with pytest.raises(CloudError, match="length"):
-        make_client(tmp_path, cloud, [Encoder(1).eval(), Encoder(2).eval()]).observe(images[0][:4])
+        make_client(tmp_path, cloud, [LinearEncoder(1).eval(), LinearEncoder(2).eval()]).observe(images[0][:4])
 
 
 def test_changing_vectors(tmp_path, images):
@@ -287,7 +278,7 @@ def test_refusals(tmp_path, images):
     with pytest.raises(ModelError, match="call fit"):
         client.evaluate(*images)
     with pytest.raises(ModelError, match="training mode"):
-        make_client(tmp_path, cloud, Encoder().train()).observe(images[0])
+        make_client(tmp_path, cloud, LinearEncoder().train()).observe(images[0])
     wrong = keys.OWSDKey.generate(embedding_size=13, image_size=(16, 16), width=4)
     with pytest.raises(InputShapeError, match="embedding_size"):
         make_client(tmp_path, cloud, key=wrong).observe(images[0])

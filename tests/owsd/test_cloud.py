@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fault_server import FaultServer, cut, right, status
+from nets import Function
 from oip_model import vectors_of
 from support import make_image
 from torch import nn
@@ -54,15 +55,6 @@ def test_model_cloud_restores_modes_and_keeps_scores():
     assert not scores.requires_grad
 
 
-class Says(nn.Module):
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, images):
-        return self.answer(images)
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -78,7 +70,7 @@ class Says(nn.Module):
 )
 def test_models_that_return_something_else(answer):
     with pytest.raises(ModelError):
-        ModelCloud(Says(answer), batch_size=4)(IMAGES)
+        ModelCloud(Function(answer), batch_size=4)(IMAGES)
 
 
 def test_model_cloud_bad_input():

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from nets import Tiny
 from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch import nn
 from torch.utils.data import DataLoader
@@ -30,23 +31,6 @@ from torchprotect.transforms import adversarial as room
 CLASSES, SIZE = 5, (8, 8)
 
 
-class Tiny(nn.Module):
-    """A small network with all that train mode would change; it remembers how many images it was handed."""
-
-    def __init__(self, channels=3, seed=0):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.body = nn.Sequential(
-                nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(144, 5)
-            )
-        self.handed = []
-
-    def forward(self, images):
-        self.handed.append(len(images))
-        return 3 * self.body(images)
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
@@ -56,12 +40,12 @@ def one_thread():
 
 
 KEY = keys.CorrespondenceKey.from_map([[3], [0], [4], [2], [1]])
-WAYS = {
+KEYS = {
     "concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=[1, 2, 3, 2, 1]),
-    "mixup": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="mixup"),
-    "mixup-and-concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=4, way="mixup-and-concat"),
-    "cutmix": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="cutmix"),
-    "random-square": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="random-square"),
+    "mixup": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="mixup"),
+    "mixup-and-concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=4, mix_mode="mixup-and-concat"),
+    "cutmix": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="cutmix"),
+    "random-square": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="random-square"),
 }
 
 
@@ -92,16 +76,16 @@ def aims(monkeypatch):
 
 
 class TestResult:
-    @pytest.mark.parametrize("key", WAYS.values(), ids=WAYS)
+    @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
     def test_equals_the_engine(self, key):
-        model, places = Tiny(), torch.rand(6, 2)
+        model, positions = Tiny(), torch.rand(6, 2)
         transform = make(key, model)
-        transform.noise_source = lambda shape: places.reshape(shape)
+        transform.noise_source = lambda shape: positions.reshape(shape)
         plain = images()
-        targets, shares = key.of(LABELS)
+        targets, weights = key.of(LABELS)
         settings = adversarial.PGDSettings(0.5, 0.2, 4)
         expected = adversarial.perturb_toward(
-            model, plain / 255, targets, shares, settings, way=key.way, places=places, to_8bit=True
+            model, plain / 255, targets, weights, settings, mix_mode=key.mix_mode, positions=positions, to_8bit=True
         )
         done = transform(plain, LABELS)[0]
         assert done.dtype == torch.uint8
@@ -137,7 +121,7 @@ class TestResult:
 
     def test_distances_are_those_of_the_returned_images(self):
         for plain in (images(), images(dtype=torch.float32)):
-            found = make(WAYS["concat"]).perturb(plain, LABELS)
+            found = make(KEYS["concat"]).perturb(plain, LABELS)
             scale = 255 if plain.dtype == torch.uint8 else 1
             moved = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
             torch.testing.assert_close(found.distances.double(), moved, rtol=0, atol=1e-5)
@@ -146,8 +130,8 @@ class TestResult:
 
     def test_reproject_keeps_within_eps(self):
         plain = torch.full((6, 3, *SIZE), 128, dtype=torch.uint8)
-        free = make(WAYS["concat"], steps=10).perturb(plain, LABELS).max_distance
-        kept = make(WAYS["concat"], steps=10, reproject=True).perturb(plain, LABELS).max_distance
+        free = make(KEYS["concat"], steps=10).perturb(plain, LABELS).max_distance
+        kept = make(KEYS["concat"], steps=10, reproject=True).perturb(plain, LABELS).max_distance
         assert kept <= 0.5 + 1e-6 < free
 
     def test_at_most_batch_size_images_at_once(self):
@@ -160,7 +144,7 @@ class TestResult:
         assert done.losses.shape == (6, 1)
 
     def test_empty_batch(self):
-        for key in WAYS.values():
+        for key in KEYS.values():
             done = make(key).perturb(images()[:0], LABELS[:0])
             assert done.images.shape == (0, 3, 8, 8)
             assert done.max_distance == 0
@@ -168,7 +152,7 @@ class TestResult:
     def test_memory_format_is_kept(self):
         plain = images().contiguous(memory_format=torch.channels_last)
         for option in (False, True):
-            done = make(WAYS["mixup"], channels_last=option)(plain, LABELS)[0]
+            done = make(KEYS["mixup"], channels_last=option)(plain, LABELS)[0]
             assert done.is_contiguous(memory_format=torch.channels_last)
 
     def test_precision_changes_the_result(self):
@@ -186,8 +170,8 @@ class TestResult:
 
 class TestTargets:
     def test_by_label(self, aims):
-        make(WAYS["mixup"])(images(), LABELS)
-        assert torch.equal(aims[0], WAYS["mixup"].of(LABELS)[0])
+        make(KEYS["mixup"])(images(), LABELS)
+        assert torch.equal(aims[0], KEYS["mixup"].of(LABELS)[0])
 
     def test_by_prediction_in_eval_mode(self, aims):
         model = Tiny().train()
@@ -209,7 +193,7 @@ class TestTargets:
     def test_random_ones_are_each_of_the_others(self, aims):
         count = 400
         labels = torch.arange(count) % CLASSES
-        make(WAYS["mixup"], target_source="random", steps=1)(images(count), labels)
+        make(KEYS["mixup"], target_source="random", steps=1)(images(count), labels)
         targets = torch.cat(aims)
         assert targets.shape == (count, 1)
         assert not (targets[:, 0] == labels).any()
@@ -240,11 +224,11 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("key", "options", "expected"),
         [
-            (WAYS["cutmix"], {}, [(6, 2), (2,)]),
-            (WAYS["random-square"], {}, [(6, 2), (2,)]),
-            (WAYS["cutmix"], {"target_source": "random"}, [(6,), ()]),
-            (WAYS["concat"], {}, []),
-            (keys.CorrespondenceKey.from_map([[1], [0], [0], [0], [0]], way="cutmix"), {}, []),
+            (KEYS["cutmix"], {}, [(6, 2), (2,)]),
+            (KEYS["random-square"], {}, [(6, 2), (2,)]),
+            (KEYS["cutmix"], {"target_source": "random"}, [(6,), ()]),
+            (KEYS["concat"], {}, []),
+            (keys.CorrespondenceKey.from_map([[1], [0], [0], [0], [0]], mix_mode="cutmix"), {}, []),
         ],
     )
     def test_draws_go_through_the_noise_source(self, key, options, expected):
@@ -420,7 +404,7 @@ class TestModel:
 
 class TestWorkers:
     def test_workers_and_copies(self):
-        transform = make(WAYS["concat"])
+        transform = make(KEYS["concat"])
         expected = transform(images(), LABELS)[0]
         for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(images(), LABELS)[0], expected)
@@ -471,9 +455,9 @@ class Counting(Pictures):
 
 class TestDescription:
     def test_holds_all_that_determines_the_bytes_and_no_secret(self):
-        described = json.loads(json.dumps(make(WAYS["cutmix"], precision=torch.bfloat16).describe()))
+        described = json.loads(json.dumps(make(KEYS["cutmix"], precision=torch.bfloat16).describe()))
         assert described["name"] == "AdversarialEncrypt"
-        assert described["key"] == WAYS["cutmix"].fingerprint
+        assert described["key"] == KEYS["cutmix"].fingerprint
         expected = {"eps": 0.5, "step_size": 0.2, "steps": 4, "keep_best": True, "bounds": [0.0, 1.0]}
         expected |= {"target_source": "label", "way": "cutmix", "targets": 2, "batch_size": 100, "device": "cpu"}
         expected |= {"precision": "bfloat16", "reproject": False, "to_8bit": False, "channels_last": False}
@@ -510,13 +494,13 @@ class TestDescription:
         digest = make(model=Tiny()).describe()["model"]
         assert digest == make(model=copy.deepcopy(Tiny())).describe()["model"]
         assert digest != make(model=Other()).describe()["model"]
-        assert digest != make(WAYS["mixup"], model=Tiny()).describe()["model"]
+        assert digest != make(KEYS["mixup"], model=Tiny()).describe()["model"]
         changed = Tiny()
         changed.body[1].running_mean[0] += 1e-6
         assert digest != make(model=changed).describe()["model"]
 
     def test_repr_shows_no_secret_and_no_weights(self):
-        text = repr(make(WAYS["concat"]))
+        text = repr(make(KEYS["concat"]))
         assert "tensor(" not in text
         assert "\n" not in text
         for shown in ("model=Tiny", "eps=0.5", "way=concat", "steps=4", "target_source=label"):
@@ -589,12 +573,12 @@ class TestRefusals:
 @pytest.mark.cuda
 def test_on_cuda():
     model = Tiny().cuda()
-    done = make(WAYS["cutmix"], model).perturb(images(), LABELS)
+    done = make(KEYS["cutmix"], model).perturb(images(), LABELS)
     assert done.images.device == done.distances.device == torch.device("cpu")
-    there, labels = make(WAYS["concat"], model)(images().cuda(), LABELS.cuda())
+    there, labels = make(KEYS["concat"], model)(images().cuda(), LABELS.cuda())
     assert there.is_cuda
     assert labels.is_cuda
-    apart = (there.cpu().int() - make(WAYS["concat"])(images(), LABELS)[0].int()).abs()
+    apart = (there.cpu().int() - make(KEYS["concat"])(images(), LABELS)[0].int()).abs()
     assert int(apart.max()) <= 2
 
 

@@ -7,7 +7,7 @@ from torchprotect._inputs import require_number, require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _LEVELS = 255
-_HALVINGS = 20  # of the share of a perturbation that is kept: finer than any 8-bit step
+_HALVINGS = 20  # of the fraction of a perturbation that is kept: finer than any 8-bit step
 _ROUNDINGS = 4  # by how many of them a projection stays inside the ball, so that it is inside when measured
 
 
@@ -65,13 +65,13 @@ def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) ->
         return rounded
     require_number("eps", eps, above=0)
     best, low, high = _rounded(plain), images.new_zeros(len(images)), images.new_ones(len(images))
-    share = high
+    kept = high
     for _ in range(_HALVINGS):
-        tried = _rounded(plain + (images - plain) * per_image(share, images))
+        tried = _rounded(plain + (images - plain) * per_image(kept, images))
         fits = distances(tried, plain) <= eps
         best = torch.where(per_image(fits, images), tried, best)
-        low, high = torch.where(fits, share, low), torch.where(fits, high, share)
-        share = (low + high) / 2
+        low, high = torch.where(fits, kept, low), torch.where(fits, high, kept)
+        kept = (low + high) / 2
         if bool((low == 1).all()):  # nothing had to be taken back
             break
     return best

@@ -26,7 +26,7 @@ class PGDSettings:
         steps: number of steps.
         bounds: lowest and highest pixel value.
         keep_best: return each image's iterate of lowest loss (of highest, if not targeted); otherwise the last one.
-        random_start: begin at a random place in the ball instead of at the image.
+        random_start: begin at a random point of the ball instead of at the image.
         targeted: go toward the classes given; otherwise away from them, as adversarial training does.
         precision: dtype that the network computes in (autocast), or ``None`` for its own. In float16 small gradients
             can vanish, since losses are not scaled; bfloat16 has no such limit.
@@ -111,7 +111,7 @@ def pgd_l2(
         bounds: lowest and highest pixel value.
         keep_best: return each image's iterate of lowest loss (of highest, if not targeted), which takes one more
             forward pass in all; otherwise the last one.
-        random_start: begin at a random place in the ball.
+        random_start: begin at a random point of the ball.
         targeted: go toward ``targets``; otherwise away from them.
         precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
         channels_last: hand images to the network in that memory format.
@@ -154,13 +154,13 @@ def search(
         start = plain.contiguous(memory_format=torch.channels_last) if laid_out else plain
         found, losses = _descend(_loss_of(model, targets, settings), start, settings, generator)
         found = torch.empty_like(plain).copy_(found) if laid_out else found
-        moved = distances(found, plain)
-        if not bool((losses.isfinite() & moved.isfinite()).all()):
+        reached = distances(found, plain)
+        if not bool((losses.isfinite() & reached.isfinite()).all()):
             raise ModelError(
                 "the model's scores or their gradients are NaN or infinite for some images; look at its weights and "
                 "precision"
             )
-        return Perturbed(found, moved, losses if settings.targeted else -losses)
+        return Perturbed(found, reached, losses if settings.targeted else -losses)
 
 
 Loss = Callable[[Tensor], Tensor]
@@ -181,8 +181,8 @@ def _descend(
             if settings.keep_best:
                 best, lowest = _better(here, losses, best, lowest)
             pace = settings.step_size / (norms(slope) + _TINY)
-            moved = torch.addcmul(here, slope, per_image(pace, slope), value=-1)
-            here = into_ball(moved - plain, plain, settings.eps).clamp_(low, high)
+            stepped = torch.addcmul(here, slope, per_image(pace, slope), value=-1)
+            here = into_ball(stepped - plain, plain, settings.eps).clamp_(low, high)
     if not settings.keep_best:
         return here, losses.detach()
     with torch.no_grad():
@@ -196,7 +196,7 @@ def _better(here: Tensor, losses: Tensor, best: Tensor, lowest: Tensor) -> tuple
 
 
 def _random_start(plain: Tensor, settings: PGDSettings, generator: torch.Generator | None) -> Tensor:
-    """Return places spread evenly over each ball."""
+    """Return images drawn uniformly from each ball."""
     direction = torch.randn(plain.shape, dtype=plain.dtype, device=plain.device, generator=generator)
     radius = torch.rand(len(plain), dtype=plain.dtype, device=plain.device, generator=generator)
     radius = settings.eps * radius.pow(1 / max(1, plain[0].numel()))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -111,6 +111,16 @@ def progress_bar(title: str) -> Iterator["Progress | None"]:
             bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} images/s" if speed else "", refresh=True)
 
         yield advance
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given, without those that are ``None``."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def flag(option: str) -> str:
+    """Return the spelling of an option on the command line: ``image_size`` as ``--image-size``."""
+    return f"--{option.replace('_', '-')}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -17,6 +17,7 @@ from torchprotect.functional.picture import how_to_convert
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
+"""Takes a shape, returns numbers drawn evenly from 0 up to 1."""
 """Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)

@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from torchprotect._inputs import require_int
 from torchprotect.adversarial import Perturbed, PGDSettings, distances, perturb_toward
-from torchprotect.adversarial.combine import PLACED
+from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
 from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
@@ -169,7 +169,7 @@ class AdversarialEncrypt(Disguise):
             "bounds": [float(edge) for edge in chosen.bounds],
             "keep_best": chosen.keep_best,
             "target_source": self.target_source,
-            "way": self.key.way,
+            "way": self.key.mix_mode,
             "targets": self.key.targets.shape[1],
             "batch_size": self.batch_size,
             "reproject": self.reproject,
@@ -209,7 +209,7 @@ class AdversarialEncrypt(Disguise):
         leading = shape[:-3]
         if self.target_source == "random":
             return {"classes": noise(leading).reshape(-1)}
-        if self.key.way in PLACED and self.key.targets.shape[1] > 1:
+        if self.key.mix_mode in NEEDS_POSITIONS and self.key.targets.shape[1] > 1:
             return {"positions": noise((*leading, 2)).reshape(-1, 2)}
         return {}
 
@@ -288,8 +288,8 @@ class AdversarialEncrypt(Disguise):
             targets,
             weights,
             self.settings,
-            way=self.key.way,
-            places=drawn["positions"].to(device) if "positions" in drawn else None,
+            mix_mode=self.key.mix_mode,
+            positions=drawn["positions"].to(device) if "positions" in drawn else None,
             reproject=self.reproject,
             to_8bit=self.to_8bit or images.dtype == torch.uint8,
         )

@@ -19,7 +19,7 @@ def main() -> None:
     images, labels = as_floats(world.test)
     half = torch.full((world.classes, 2), 0.5)
     plans = [
-        ("all four targets, the right way", key.targets, key.shares, key.way, 93.85),
+        ("all four targets, the right way", key.targets, key.weights, key.mix_mode, 93.85),
         ("target 1 alone", key.targets[:, :1], half[:, :1] * 2, "concat", 81.53),
         ("targets 1 and 2 side by side", key.targets[:, :2], half, "concat", 82.50),
     ]

@@ -32,53 +32,45 @@ class Crowd:
         self.owner: Owner = world.owner(name, FOLD, disguise)
         torch.manual_seed(FOLD)  # of the noise
         self.disguised = self.owner(crop(self.plain.images))
-        self.noise = disguise.noise if disguise.kind == "rmt" else 0.0
-        self.preserved: Any = "energies" if disguise.kind == "rmt" else "equality"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What everybody knows of the disguise."""
-        return {"block_size": self.owner.block_size, "preserved": self.preserved, "noise": self.noise}
 
 
 def linkage(crowd: Crowd) -> attacks.LinkageScore:
     """Look the plain images up among the disguised ones."""
     shuffled = torch.randperm(len(crowd.disguised), generator=torch.Generator().manual_seed(1))
-    result = attacks.linkage_attack(crowd.plain.images, crowd.disguised[shuffled], k=1, **crowd.settings)
+    result = attacks.linkage_attack(crowd.plain.images, crowd.disguised[shuffled], k=1, scheme=crowd.owner.scheme)
     return attacks.score_linkage(result, shuffled.argsort(), k=1)
 
 
 def order_from_statistics(crowd: Crowd) -> attacks.ShareScore:
     """Find the order of the blocks with public images alone."""
-    result = attacks.recover_permutation_from_statistics(crowd.public.images, crowd.disguised, **crowd.settings)
+    result = attacks.recover_permutation_from_statistics(
+        crowd.public.images, crowd.disguised, scheme=crowd.owner.scheme
+    )
     return attacks.score_permutation(result, crowd.owner.order)
 
 
 def order_from_pairs(crowd: Crowd) -> attacks.ShareScore:
     """Find the order of the blocks with known pairs."""
     plain, disguised = crowd.plain.images[:20], crowd.disguised[:20]
-    return attacks.score_permutation(attacks.recover_permutation(plain, disguised, **crowd.settings), crowd.owner.order)
+    result = attacks.recover_permutation(plain, disguised, scheme=crowd.owner.scheme)
+    return attacks.score_permutation(result, crowd.owner.order)
 
 
 def row_energies(crowd: Crowd) -> attacks.ShareScore:
     """Name the class of RMT-disguised images by what orthogonal matrices keep."""
-    settings = {"classes": CLASSES, "block_size": crowd.owner.block_size, "noise": crowd.noise}
-    return attacks.score_classes(
-        attacks.row_energy_attack(*crowd.public, crowd.disguised, **settings), crowd.plain.labels
-    )
+    result = attacks.row_energy_attack(*crowd.public, crowd.disguised, classes=CLASSES, scheme=crowd.owner.scheme)
+    return attacks.score_classes(result, crowd.plain.labels)
 
 
 def silhouettes(crowd: Crowd) -> attacks.ShareScore:
     """Name the class of AES-disguised images by the units that are background."""
-    settings = {"classes": CLASSES, "block_size": crowd.owner.block_size}
-    return attacks.score_classes(
-        attacks.silhouette_attack(*crowd.public, crowd.disguised, **settings), crowd.plain.labels
-    )
+    result = attacks.silhouette_attack(*crowd.public, crowd.disguised, classes=CLASSES, scheme=crowd.owner.scheme)
+    return attacks.score_classes(result, crowd.plain.labels)
 
 
 def jigsaw(crowd: Crowd) -> attacks.ShareScore:
     """Put moved blocks back with the disguised images alone."""
-    result = attacks.jigsaw_attack(crowd.disguised, block_size=crowd.owner.block_size)
+    result = attacks.jigsaw_attack(crowd.disguised, scheme=crowd.owner.scheme)
     return attacks.score_permutation(result, crowd.owner.order)
 
 

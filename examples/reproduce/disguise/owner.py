@@ -9,7 +9,7 @@ from Crypto.Cipher import AES
 from Crypto.Random import get_random_bytes
 from torch import Tensor, nn
 
-from torchprotect import functional, keys, transforms
+from torchprotect import attacks, functional, keys, transforms
 
 SIZE, PADDED, CLASSES = 28, 32, 10
 MARGIN = (PADDED - SIZE) // 2
@@ -52,7 +52,15 @@ class Owner:
         moved = disguise.kind == "permute" or disguise.side < disguise.size
         permutation = keys.PermutationKey.generate(**size) if moved and disguise.kind != "none" else None
         self.order = None if permutation is None else permutation.order
+        self._public: transforms.Disguise | None = None
         self._apply = self._steps(size, permutation)
+
+    @property
+    def scheme(self) -> attacks.Scheme:
+        """What attackers know of the disguise: all but its keys."""
+        if self._public is None:
+            raise ValueError(f"no attack is made for {self.disguise}")
+        return attacks.Scheme.of(self._public.describe())
 
     def __call__(self, images: Tensor) -> Tensor:
         """Disguise uint8 images ``[N, 1, 28, 28]``."""
@@ -64,11 +72,13 @@ class Owner:
         disguise = self.disguise
         if disguise.kind == "rmt":
             key = keys.RMTKey.generate(**size, matrix=disguise.matrix)
+            self._public = transforms.RMTDisguise(key, permutation=permutation, noise=disguise.noise)
             return lambda images: functional.rmt_disguise(
                 images, key, disguise.noise * torch.rand(images.shape), permutation
             )
         if disguise.kind == "permute":
-            return transforms.BlockPermute(permutation)
+            self._public = transforms.BlockPermute(permutation)
+            return self._public
         if disguise.kind == "none":
             return lambda images: images
         table = keys.AESKey.generate(**size)
@@ -76,6 +86,7 @@ class Owner:
             vectors = [get_random_bytes(16) for _ in range(table.positions)] if disguise.kind == "cbc" else None
             return functools.partial(_cbc, table=table, vectors=vectors, permutation=permutation)
         ecb = transforms.AESECBDisguise(table, permutation=permutation, unit_pixels=disguise.unit_pixels)
+        self._public = ecb
         pepper = transforms.SaltAndPepper(disguise.noise)
         return lambda images: ecb(pepper(images) if disguise.noise else images)
 

@@ -365,7 +365,7 @@ class Broken(nn.Module):
         ({"surrogate": network(0, 7)}, ModelError, r"\[1, 5\], not \[1, 7\]"),
         ({"victim": Broken()}, ModelError, "NaN"),
         ({"targets": 2, "shares": (0.9, 0.9)}, InputRangeError, "sum to 1"),
-        ({"targets": 2, "shares": (1.0,)}, InputShapeError, "shares"),
+        ({"targets": 2, "shares": (1.0,)}, InputShapeError, "weights"),
         ({"batch_size": 0}, InputRangeError, "batch_size"),
     ],
 )
@@ -385,7 +385,7 @@ def test_enumeration_refuses(change, error, message):
         ({"targets": MAP[:, 0]}, InputShapeError, r"\[classes, K\]"),
         ({"shares": torch.ones(CLASSES, 2)}, InputShapeError, r"\[classes, K\]"),
         ({"shares": torch.ones(CLASSES, 1) / 2}, InputRangeError, "sum to 1"),
-        ({"way": "beside"}, InputRangeError, "way"),
+        ({"way": "beside"}, InputRangeError, "mix_mode"),
         ({"targets": MAP[:3] * 0, "shares": torch.ones(3, 1)}, LabelError, r"0\.\.2"),
         ({"victim": network(0, 6)}, ModelError, r"\[200, 5\], not \[200, 6\]"),
     ],

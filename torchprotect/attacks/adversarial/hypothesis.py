@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
 from torchprotect.adversarial import PGDSettings, perturb_toward
-from torchprotect.adversarial.combine import PLACED
+from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.attacks._inputs import (
     class_means,
     generator_on,
@@ -94,7 +94,7 @@ def hypothesis_accuracy(
     require_direction(settings, targeted=True)
     require_count("batch_size", batch_size)
     predict(surrogate, images[:1], classes=classes, batch_size=1)
-    if places is None and way in PLACED:
+    if places is None and way in NEEDS_POSITIONS:
         places = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
     device = device_of(surrogate, images.device)
     draws, answers, distances = generator_on(device, generator), [], []
@@ -107,8 +107,8 @@ def hypothesis_accuracy(
             targets[kind].to(device),
             shares[kind].to(device),
             settings,
-            way=way,
-            places=None if places is None else places[part.to(places.device)].to(device),
+            mix_mode=way,
+            positions=None if places is None else places[part.to(places.device)].to(device),
             to_8bit=to_8bit,
             generator=draws,
         )

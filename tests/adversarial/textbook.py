@@ -1,29 +1,10 @@
-"""Networks for the tests of perturbations, and PGD written down for one image at a time."""
+"""PGD as a textbook has it, for one image at a time, and images for it; see ``nets.make_net``."""
 
 import torch
 from torch import Tensor, nn
 
 CLASSES = 4
 SIZE = (2, 6, 6)
-
-
-def make_net(dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Sequential:
-    """Return a small network with all that has a mode: batch-norm and dropout; in eval mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = nn.Sequential(
-            nn.Conv2d(2, 6, 3, padding=1),
-            nn.BatchNorm2d(6),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-            nn.Conv2d(6, 6, 3, stride=2),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(24, CLASSES),
-        )
-        net[1].running_mean.uniform_(-0.1, 0.1)
-        net[1].running_var.uniform_(0.05, 0.2)
-    return net.to(dtype).eval()
 
 
 def make_batch(count: int = 5, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
