@@ -88,14 +88,14 @@ class TestContent:
     def test_the_distance_stays_within_the_budget_and_is_reported(self, tmp_path):
         result = run(tmp_path / "out")
         order = keyed_order(KEY.subkey("order"), 20).tolist()
-        moved = [
+        expected = [
             float(((image.double() - Pictures(20)[index][0].double()) / 255).norm())
             for (image, _), index in zip(data.read(tmp_path / "out"), order)
         ]
-        assert min(moved) > 0.1
-        assert max(moved) < 0.5 * 2**0.5 + 0.05
-        assert result.max_distance == pytest.approx(max(moved), rel=1e-12)
-        assert result.mean_distance == pytest.approx(sum(moved) / 20, rel=1e-12)
+        assert min(expected) > 0.1
+        assert max(expected) < 0.5 * 2**0.5 + 0.05
+        assert result.max_distance == pytest.approx(max(expected), rel=1e-12)
+        assert result.mean_distance == pytest.approx(sum(expected) / 20, rel=1e-12)
 
     def test_predicted_targets_need_no_labels(self, tmp_path):
         plain = [Pictures(20)[i][0] for i in range(20)]
@@ -409,9 +409,9 @@ def test_killed_half_way_and_resumed(tmp_path):
     bundle = keys.KeyBundle(PASTE, None, BUNDLE.labels)
     keys.save(bundle, tmp_path / "key")
     (tmp_path / "program.py").write_text(PROGRAM)
-    places = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
+    folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "key"), str(tmp_path / "out"), "2"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(places)})
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *sys.path])})
     export_60(tmp_path / "undisturbed", bundle, 0)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "shard-000002.tar").exists() and time.monotonic() < deadline:

@@ -73,11 +73,11 @@ class TestVerify:
         result = data.verify(out, AES)
         assert (result.images, result.shards, result.signature_checked) == (20, 3, True)
 
-    @pytest.mark.parametrize("place", [0, 600, -1])
-    def test_changed_byte(self, out, place):
+    @pytest.mark.parametrize("offset", [0, 600, -1])
+    def test_changed_byte(self, out, offset):
         path = out / "shard-000001.tar"
         body = bytearray(path.read_bytes())
-        body[place] ^= 1
+        body[offset] ^= 1
         path.write_bytes(body)
         with pytest.raises(Exception, match=r"shard-000001\.tar was changed"):
             data.verify(out)

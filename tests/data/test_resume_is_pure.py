@@ -135,17 +135,17 @@ class TestFilesThatChange:
         export(tmp_path / "undisturbed", pictures.open())
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    @pytest.mark.parametrize("place", [0, 7])
-    def test_repairing_a_skipped_picture_makes_only_its_shard_again(self, tmp_path, pictures, place):
+    @pytest.mark.parametrize("position", [0, 7])
+    def test_repairing_a_skipped_picture_makes_only_its_shard_again(self, tmp_path, pictures, position):
         """Also where it was the first of the source, and where the export was finished without it."""
-        broken = order_of()[place]
+        broken = order_of()[position]
         pictures.replace(broken, b"broken")
         assert len(export(tmp_path / "out", pictures.open(), on_error="skip").skipped) == 1
         before = inodes(tmp_path / "out")
         pictures.replace(broken, png_of_size(77))
         result = export(tmp_path / "out", pictures.open(), on_error="skip")
         assert (result.images, result.skipped) == (20, ())
-        assert remade(before, tmp_path / "out") == [f"shard-{place // SIZE:06}.tar"]
+        assert remade(before, tmp_path / "out") == [f"shard-{position // SIZE:06}.tar"]
         export(tmp_path / "undisturbed", pictures.open())
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 

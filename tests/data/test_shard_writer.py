@@ -15,7 +15,7 @@ import torch
 from support import make_image, png, tar_members
 
 from torchprotect.data import ShardWriter
-from torchprotect.data.shards import _finish_forgotten
+from torchprotect.data.shards import _finish_unclosed
 from torchprotect.errors import InputTypeError
 
 
@@ -332,14 +332,14 @@ def test_unsafe_options_are_refused(tmp_path, options):
         ShardWriter(str(tmp_path / "s-%d.tar"), **options)
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("pipe:cat > s-%d.tar")
-    with pytest.raises(InputTypeError, match="no place for the shard's number"):
+    with pytest.raises(InputTypeError, match="no placeholder for the shard.s index"):
         ShardWriter(str(tmp_path / "s.tar"))
     with pytest.raises(InputTypeError, match="do not compress"):
         ShardWriter(str(tmp_path / "s-%d.tar.gz"))
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("s3://bucket/s-%d.tar")
     for pattern in ("s-100%.tar", "s-%d-%d.tar", "s-%%d.tar", "s-%.0s.tar"):
-        with pytest.raises(InputTypeError, match="no place for the shard's number"):
+        with pytest.raises(InputTypeError, match="no placeholder for the shard.s index"):
             ShardWriter(pattern)
     with pytest.raises(InputTypeError, match="text or a Path"):
         ShardWriter(b"s-%d.tar")
@@ -413,7 +413,7 @@ class TestForgottenClose:
     def test_a_forked_process_leaves_it_to_its_parent(self, tmp_path):
         writer = ShardWriter(tmp_path / "s-%d.tar", verbose=0)
         writer.write(sample(0))
-        _finish_forgotten(writer._open, os.getpid() + 1)  # as if another process had begun it
+        _finish_unclosed(writer._open, os.getpid() + 1)  # as if another process had begun it
         writer.write(sample(1))
         writer.close()
         assert len(tar_members(tmp_path / "s-0.tar")) == 4

@@ -157,16 +157,16 @@ class TestTar:
         with pytest.raises(SourceError, match=r"x\.tar|a in"):
             data.open_source(str(path))[0]
 
-    @pytest.mark.parametrize("place", ["header", "boundary"])
-    def test_a_truncated_tar_is_an_error(self, tmp_path, place):
+    @pytest.mark.parametrize("cut", ["header", "boundary"])
+    def test_a_truncated_tar_is_an_error(self, tmp_path, cut):
         """tarfile takes a bad header, or the end of the file, for the end of the archive."""
         path = write_tar(tmp_path / "x.tar", {f"{n}.png": png(make_image(1, 8, 8, seed=n)) for n in range(6)})
         body = bytearray(path.read_bytes())
         middle = 3 * 1024  # each member has a header and one block
         assert body[middle : middle + 5] == b"3.png"
-        if place == "header":
+        if cut == "header":
             body[middle + 150] ^= 1
-        path.write_bytes(body if place == "header" else body[:middle])
+        path.write_bytes(body if cut == "header" else body[:middle])
         with pytest.raises(SourceError, match="truncated or damaged"):
             data.open_source(str(path))
 
@@ -249,7 +249,7 @@ class TestSets:
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_cifar10_goes_through_torchvision(self, tmp_path, monkeypatch, packed):
-        """Files of the original's form, whose MD5 sums take the place of the original's."""
+        """Files of the original's form, whose MD5 sums replace the original's."""
         from torchvision.datasets import CIFAR10
 
         files = {

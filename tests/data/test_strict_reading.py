@@ -46,7 +46,7 @@ def edit(out, change):
 
 
 def replace_shard(out, body, honest=True):
-    """Put other bytes in the place of a shard, with a manifest that fits them or without."""
+    """Put other bytes in place of a shard, with a manifest that fits them or without."""
     (out / SHARD).write_bytes(body)
     if honest:
         digest = documents.file_sha256(out / SHARD)
@@ -68,16 +68,16 @@ class TestShards:
     def test_a_flipped_byte_in_a_header_is_not_the_end_of_the_archive(self, out):
         """tarfile, and so webdataset, takes a bad header for the end of the archive."""
         body = bytearray((out / SHARD).read_bytes())
-        place = next(n for n in range(2048, len(body), 512) if body[n + 257 : n + 262] == b"ustar")
-        body[place + 150] ^= 1
+        offset = next(n for n in range(2048, len(body), 512) if body[n + 257 : n + 262] == b"ustar")
+        body[offset + 150] ^= 1
         replace_shard(out, bytes(body), honest=False)
-        with pytest.raises(VerificationError, match=f"{SHARD} is damaged.*no header of a member at byte {place:,}"):
+        with pytest.raises(VerificationError, match=f"{SHARD} is damaged.*no header of a member at byte {offset:,}"):
             list(data.read(out))
 
     def test_every_flipped_byte_is_noticed(self, out):
         body = (out / SHARD).read_bytes()
-        for place in range(0, len(body), 97):
-            replace_shard(out, body[:place] + bytes([body[place] ^ 4]) + body[place + 1 :], honest=False)
+        for offset in range(0, len(body), 97):
+            replace_shard(out, body[:offset] + bytes([body[offset] ^ 4]) + body[offset + 1 :], honest=False)
             with pytest.raises(VerificationError):
                 list(data.read(out))
 

@@ -123,8 +123,8 @@ class TestResult:
         for plain in (images(), images(dtype=torch.float32)):
             found = make(KEYS["concat"]).perturb(plain, LABELS)
             scale = 255 if plain.dtype == torch.uint8 else 1
-            moved = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
-            torch.testing.assert_close(found.distances.double(), moved, rtol=0, atol=1e-5)
+            expected = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
+            torch.testing.assert_close(found.distances.double(), expected, rtol=0, atol=1e-5)
             assert found.images.dtype == plain.dtype
             assert found.losses.shape == (6, 3)
 

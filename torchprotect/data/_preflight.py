@@ -10,8 +10,8 @@ from torchprotect.data._job import DisguiseJob
 from torchprotect.errors import KeySizeError, SourceError
 from torchprotect.keys import BlockKey
 
-_MOST_IMAGES = 300  # images
-_MOST_BYTES = 1 << 27  # of all these images
+_MOST_IMAGES = 300
+_MOST_BYTES = 1 << 27  # of their pixels
 
 
 def check_labels(job: DisguiseJob) -> None:

@@ -60,11 +60,8 @@ class Disguise(v2.Transform):
         key: its secret; ``None`` if it has none and so protects nothing by itself.
         permutation: key of the block order, if the disguise also permutes blocks.
         inverse: whether it turns disguised pictures back into plain ones.
-        max_batch: most images that one call of ``disguise_batch`` may be given, if there is a limit. The result may
-            depend on which images share a batch.
         needs_labels: whether ``disguise_batch`` needs the class of each image.
         uses_gradients: whether it computes gradients, for which deterministic algorithms must be asked for.
-        device: the only device that it computes on; ``None`` if it computes wherever the picture is.
     """
 
     security_claim = "obfuscation"
@@ -77,7 +74,10 @@ class Disguise(v2.Transform):
 
     @property
     def max_batch(self) -> int | None:
-        """Most images that one call of ``disguise_batch`` may be given, if there is a limit."""
+        """Most images that one call of ``disguise_batch`` may be given, if there is a limit.
+
+        Where there is one, the last bits of the result may depend on which images share a batch.
+        """
         return None
 
     @property

@@ -176,7 +176,7 @@ class AdversarialEncrypt(Disguise):
             "to_8bit": self.to_8bit,
             "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
             "channels_last": chosen.channels_last,
-            "device": device_of(self.model).type,
+            "device": self.device.type,
             "torch": str(torch.__version__),
         }
 
