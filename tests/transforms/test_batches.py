@@ -102,6 +102,15 @@ class TestOneDisguise:
         transforms.from_key(SHARED_AES).check_label(None, "x")
 
 
+def test_an_own_forward_needs_an_own_batch_method():
+    """An export would leave out silently what only forward does."""
+    with pytest.raises(TypeError, match="write disguise_batch too"):
+
+        class Extra(transforms.BlockPermute):
+            def forward(self, *inputs):
+                return super().forward(*inputs)
+
+
 class TestPipelines:
     def test_steps_run_in_order_and_draw_from_one_source(self):
         shapes = []

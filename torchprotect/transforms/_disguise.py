@@ -52,7 +52,8 @@ class Disguise(v2.Transform):
     (it may be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
 
     A subclass has ``transform`` (one picture), ``describe``, and ``draw`` if it needs noise. An export calls
-    ``disguise_batch``, and reads the attributes below to plan its batches and workers.
+    ``disguise_batch``, and reads the attributes below to plan its batches and workers. So a subclass with its own
+    ``forward`` must have its own ``disguise_batch``.
 
     Attributes:
         security_claim: always ``"obfuscation"``.
@@ -71,6 +72,11 @@ class Disguise(v2.Transform):
     inverse: bool = False
     needs_labels: bool = False
     uses_gradients: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "disguise_batch" not in vars(cls):
+            raise TypeError(f"{cls.__name__} has its own forward, which exports do not call: write disguise_batch too")
 
     @property
     def max_batch(self) -> int | None:
