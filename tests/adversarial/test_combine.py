@@ -76,7 +76,7 @@ def test_concat(shares, width):
 
 @pytest.mark.parametrize("width", [100, 300, 1000, 10_000])
 @pytest.mark.parametrize("percent", [1, 7, 29, 33, 57, 58, 99])
-def test_concat_counts_columns_as_numbers_on_paper(percent, width):
+def test_concat_column_counts_are_decimal_exact(percent, width):
     """0.29 * 100 is 28.999999999999996 in floating point; 29 columns are meant."""
     images = torch.stack([torch.zeros(1, 1, 1, width), torch.ones(1, 1, 1, width)])
     shares = rows([percent / 100, 1 - percent / 100])
@@ -84,7 +84,7 @@ def test_concat_counts_columns_as_numbers_on_paper(percent, width):
 
 
 @pytest.mark.parametrize(("width", "percents"), [(5, (1, 39, 60)), (100, (1, 4, 95)), (300, (1, 4, 95))])
-def test_concat_adds_shares_up_as_numbers_on_paper(width, percents):
+def test_concat_sums_of_weights_are_decimal_exact(width, percents):
     """In float32, 0.01 + 0.39 is less than 0.4."""
     images = torch.arange(3.0, dtype=torch.float64).reshape(3, 1, 1, 1, 1).expand(-1, -1, -1, -1, width)
     made = combine("concat", images, rows([percent / 100 for percent in percents]))
@@ -149,7 +149,7 @@ def test_random_square(height, width, share, at_row, data):
         assert left == math.floor(at_column * (width - (right - left) + 1))
 
 
-def test_random_square_falls_on_every_place_as_often():
+def test_random_square_positions_are_uniform():
     count = 9 * 500
     places = torch.rand(count, 2, generator=torch.Generator().manual_seed(0))
     images = versions(2, 1, 4, 4).expand(-1, count, -1, -1, -1)
@@ -176,7 +176,7 @@ def test_cutmix(height, width, share, at_row, data):
             assert abs(end - min(length, centre + half)) <= 0.5 + 1e-4
 
 
-def test_cutmix_in_the_middle_has_the_area_asked_for():
+def test_cutmix_box_has_the_area_asked_for():
     places = torch.full((4, 2), 0.5)
     images = versions(2, 4, 40, 60)
     shares = rows([0.75, 0.25], [0.0, 1.0], [1.0, 0.0], [0.36, 0.64])
@@ -185,7 +185,7 @@ def test_cutmix_in_the_middle_has_the_area_asked_for():
     assert areas == [600, 2400, 0, 32 * 48]
 
 
-def test_concat_can_leave_the_ball_by_the_root_of_two_and_mixup_cannot():
+def test_concat_exceeds_the_ball_by_root_two_and_mixup_stays_inside():
     """The left half of one perturbation beside the right half of another, all of both there."""
     plain = torch.full((1, 1, 4, 8), 0.5, dtype=torch.float64)
     left, right = torch.zeros_like(plain), torch.zeros_like(plain)

@@ -50,7 +50,7 @@ def test_classes_with_different_numbers_of_targets():
         assert bool(found.losses[n, used:].isnan().all())
 
 
-def test_a_target_without_share_costs_nothing():
+def test_targets_of_weight_zero_are_not_searched():
     images, _ = make_batch(4)
     seen = []
     net = make_net()
@@ -61,7 +61,7 @@ def test_a_target_without_share_costs_nothing():
 
 
 @pytest.mark.parametrize("way", ["cutmix", "random-square"])
-def test_no_plain_pixels_show_where_the_first_target_has_no_share(way):
+def test_no_plain_pixels_where_the_first_target_has_weight_zero(way):
     """CutMix cuts its box off at the edges, and a square does not cover an oblong: the rest is perturbed too."""
     images, _ = make_batch(2)
     if way == "random-square":
@@ -76,7 +76,7 @@ def test_no_plain_pixels_show_where_the_first_target_has_no_share(way):
 
 
 @pytest.mark.parametrize("to_8bit", [True, False])
-def test_reproject_forbids_what_concat_adds(to_8bit):
+def test_reproject_keeps_concat_within_eps(to_8bit):
     images, _ = make_batch(4, seed=3)
     targets = torch.tensor([[1, 2]] * 4)
     shares = torch.full((4, 2), 0.5)
@@ -101,7 +101,7 @@ def test_reproject_forbids_what_concat_adds(to_8bit):
         torch.testing.assert_close(kept.images, project(free.images, images, 0.4), rtol=0, atol=1e-12)
 
 
-def test_it_works_toward_the_targets():
+def test_predictions_move_toward_the_targets():
     images, _ = make_batch(8)
     targets, shares = torch.tensor([[1, 2]] * 8), torch.full((8, 2), 0.5)
     found = toward(images, targets, shares, PGDSettings(eps=2.0, step_size=0.5, steps=8))
@@ -120,7 +120,7 @@ def test_batch_sizes(count):
         assert found.distances.shape == (count,)
 
 
-def test_gradients_and_callers_modes_stay_outside():
+def test_gradients_and_modes_of_the_caller_are_kept():
     images, _ = make_batch(3)
     expected = toward(images, [[1], [2], [3]], [[1.0]] * 3).images
     found = toward(images.clone().requires_grad_(), [[1], [2], [3]], [[1.0]] * 3)
@@ -151,7 +151,7 @@ def test_bounds_beyond_8_bits():
     assert float(found.images.min()) >= -1
 
 
-def test_a_network_that_is_wrong_is_named_before_anything_is_returned():
+def test_invalid_model_outputs_are_refused():
     net = make_net().train()
     with pytest.raises(ModelError, match="a target is none of them"):
         perturb_toward(net, make_batch(2)[0], torch.tensor([[1, 7]] * 2), torch.full((2, 2), 0.5), SETTINGS)
