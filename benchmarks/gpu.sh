@@ -158,7 +158,7 @@ sanitize() { # sanitize TOOL
 
 measure() {
     local name status=0
-    for name in kernels perturb owsd; do
+    for name in kernels adversarial owsd; do
         limited python3 "benchmarks/$name.py" --device cuda --out "$out/$name.json" "${arguments[@]}" || status=1
     done
     return "$status"

@@ -50,7 +50,7 @@ def test_pinned_names():
         transforms.SaltAndPepper: "amount",
         functional.block_permute: "image key inverse",
         data.ProtectedDataset: "dataset transform labels",
-        data.verify: "out key",
+        data.verify: "export key",
     }.items():
         assert list(signature(call).parameters) == names.split()
     assert list(signature(functional.rmt_disguise).parameters)[:3] == ["image", "key", "delta"]

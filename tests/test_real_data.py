@@ -7,7 +7,7 @@ from support import content, make_bundle
 from torch.utils.data import Subset
 
 from torchprotect import data, keys, transforms
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import keyed_order
 
 
 def test_fashion_mnist_test_set(real, tmp_path):

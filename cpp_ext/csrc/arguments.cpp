@@ -16,8 +16,9 @@ std::string describe(const int64_t* sizes, int64_t dim) {
 void require_sizes(const char* name, const Tensor& tensor, const std::vector<int64_t>& sizes) {
   const auto dim = static_cast<int64_t>(sizes.size());
   if (tensor.dim == dim && std::equal(sizes.begin(), sizes.end(), tensor.sizes)) return;
-  fail(std::string(name) + " must be of shape " + describe(sizes.data(), dim) + ", not " +
-       describe(tensor.sizes, tensor.dim));
+  fail(
+      std::string(name) + " must be of shape " + describe(sizes.data(), dim) + ", not " +
+      describe(tensor.sizes, tensor.dim));
 }
 
 void require_device(const char* name, const Tensor& tensor, const Tensor& image) {
@@ -56,7 +57,8 @@ bool overlaps_itself(const Tensor& tensor) {
 
 /// Fold dimensions [0, count) into one; false where memory does not allow it.
 bool fold(const Tensor& tensor, int64_t count, int64_t* size, int64_t* stride) {
-  *size = 1, *stride = 0;
+  *size = 1;
+  *stride = 0;
   for (int64_t i = count - 1; i >= 0; --i) {
     if (tensor.sizes[i] == 1) continue;
     if (*size != 1 && tensor.strides[i] != *stride * *size) return false;
@@ -70,10 +72,11 @@ bool fold(const Tensor& tensor, int64_t count, int64_t* size, int64_t* stride) {
 
 Grid check_block(const Tensor& image, const Pair& block) {
   require(image.strided, "image must be a strided tensor");
-  const int64_t height = image.size(2), width = image.size(1);
+  const int64_t height = image.size(-2), width = image.size(-1);
   if (block[0] < 1 || block[1] < 1 || height % block[0] != 0 || width % block[1] != 0) {
-    fail("block " + std::to_string(block[0]) + " x " + std::to_string(block[1]) + " does not divide an image of " +
-         std::to_string(height) + " x " + std::to_string(width));
+    fail(
+        "block " + std::to_string(block[0]) + " x " + std::to_string(block[1]) + " does not divide an image of " +
+        std::to_string(height) + " x " + std::to_string(width));
   }
   return {block[0], block[1], height / block[0], width / block[1]};
 }
@@ -97,16 +100,16 @@ void check_keys(const Tensor& keys, const Grid& grid, const Tensor& image) {
   require(keys.dtype == aoti_torch_dtype_uint8(), "keys must be uint8");
   require_device("keys", keys, image);
   require(keys.dim == 3, "keys must have three dimensions [positions, C or 1, 16 | 24 | 32]");
-  const int64_t length = keys.sizes[2];
+  const int64_t length = keys.size(2);
   require(length == 16 || length == 24 || length == 32, "keys must be of 16, 24 or 32 bytes");
-  require_sizes("keys", keys, {grid.positions(), keys.sizes[1] == 1 ? 1 : image.size(3), length});
+  require_sizes("keys", keys, {grid.positions(), keys.size(1) == 1 ? 1 : image.size(-3), length});
 }
 
 void check_matrices(const Tensor& matrices, const Grid& grid, const Tensor& image, int64_t size) {
   require(matrices.dtype == image.dtype, "matrices must be of the image's type");
   require_device("matrices", matrices, image);
   require(matrices.dim == 4, "matrices must have four dimensions [positions, C or 1, m, m]");
-  require_sizes("matrices", matrices, {grid.positions(), matrices.sizes[1] == 1 ? 1 : image.size(3), size, size});
+  require_sizes("matrices", matrices, {grid.positions(), matrices.size(1) == 1 ? 1 : image.size(-3), size, size});
 }
 
 void check_out(const Tensor& out, const Tensor& image, std::initializer_list<const Tensor*> inputs) {
@@ -131,10 +134,12 @@ Image as_image(const Tensor& tensor, bool for_writing) {
   image.fresh = false;
   fold(tensor, tensor.dim - 3, &image.outer, &image.outer_stride);
   const bool has_channels = tensor.dim > 2;
-  image.channels = has_channels ? tensor.size(3) : 1;
-  image.channel_stride = has_channels ? tensor.strides[tensor.dim - 3] : 0;
-  image.height = tensor.size(2), image.row_stride = tensor.strides[tensor.dim - 2];
-  image.width = tensor.size(1), image.column_stride = tensor.strides[tensor.dim - 1];
+  image.channels = has_channels ? tensor.size(-3) : 1;
+  image.channel_stride = has_channels ? tensor.stride(-3) : 0;
+  image.height = tensor.size(-2);
+  image.row_stride = tensor.stride(-2);
+  image.width = tensor.size(-1);
+  image.column_stride = tensor.stride(-1);
   return image;
 }
 

@@ -1,5 +1,7 @@
 #include "operators.h"
 
+#include <utility>
+
 #include "abi/stack.h"
 #include "abi/tensor.h"
 #include "arguments.h"
@@ -9,11 +11,14 @@ namespace {
 
 Kernels kernels;  // set once, when the library is registered
 
-/// The result's tensor and, if its memory is no image to a kernel, a contiguous stand-in that is copied over at the end.
+/// The result's tensor, and a contiguous stand-in, copied over at the end, if kernels cannot address its memory.
 class Result {
  public:
-  Result(const Tensor& image, Tensor out) : target_(static_cast<Tensor&&>(out)) {
-    if (!target_) target_ = empty_like(image), fresh_ = true;
+  Result(const Tensor& image, Tensor out) : target_(std::move(out)) {
+    if (!target_) {
+      target_ = empty_like(image);
+      fresh_ = true;
+    }
     if (!is_image(target_)) staged_ = new_tensor(target_, contiguous_strides(target_).data());
   }
   Image image() const {
@@ -24,14 +29,14 @@ class Result {
   void finish() const {
     if (staged_) succeed(aoti_torch_copy_(target_.handle(), staged_.handle(), 0));
   }
-  Tensor take() { return static_cast<Tensor&&>(target_); }
+  Tensor take() { return std::move(target_); }
 
  private:
   Tensor target_, staged_;
   bool fresh_ = false;
 };
 
-/// The image, and what it leans on when its leading dimensions do not fold into one.
+/// The image, and a contiguous copy of it if its leading dimensions do not fold into one.
 class Source {
  public:
   explicit Source(const Tensor& image) {
@@ -48,7 +53,7 @@ class Source {
 /// Let `kernel(image, result)` fill `out`, or a new tensor if there is none.
 template <class Kernel>
 Tensor fill(const Tensor& image, Tensor out, Kernel kernel) {
-  Result result(image, static_cast<Tensor&&>(out));
+  Result result(image, std::move(out));
   if (image.numel > 0) {
     const Source source(image);
     kernel(source.image(), result.image());
@@ -57,16 +62,16 @@ Tensor fill(const Tensor& image, Tensor out, Kernel kernel) {
   return result.take();
 }
 
-/// An order, checked and in one piece, as kernels read it; none stays none.
+/// An order, checked and contiguous, as kernels read it, or none.
 class Order {
  public:
   Order(const Tensor& order, const Grid& grid, const Tensor& image) {
     if (!order) return;
     check_order(order, grid, image);
     held_ = contiguous(order);
-    if (kernels.on_host) check_permutation(places(), grid.positions());
+    if (kernels.on_host) check_permutation(data(), grid.positions());
   }
-  const int64_t* places() const { return held_ ? static_cast<const int64_t*>(held_.data()) : nullptr; }
+  const int64_t* data() const { return held_ ? static_cast<const int64_t*>(held_.data()) : nullptr; }
 
  private:
   Tensor held_;
@@ -75,10 +80,10 @@ class Order {
 Tensor run_block_permute(const Tensor& image, const Tensor& order, const Pair& block, Tensor out) {
   require(image.dim >= 2, "image must have at least two dimensions [..., H, W]");
   const Grid grid = check_block(image, block);
-  const Order places(order, grid, image);
+  const Order checked(order, grid, image);
   if (out) check_out(out, image, {&image, &order});
-  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
-    kernels.block_permute({from, to, grid, places.places()}, image.device_index);
+  return fill(image, std::move(out), [&](const Image& from, const Image& to) {
+    kernels.block_permute({from, to, grid, checked.data()}, image.device_index);
   });
 }
 
@@ -89,12 +94,12 @@ Tensor run_aes_ecb(
   const Grid grid = check_block(image, block);
   require((grid.height % 16) * (grid.width % 16) % 16 == 0, "block must hold a multiple of 16 bytes");
   check_keys(keys, grid, image);
-  const Order places(order, grid, image);
+  const Order checked(order, grid, image);
   if (out) check_out(out, image, {&image, &keys, &order});
   const Tensor table = contiguous(keys);
-  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
+  return fill(image, std::move(out), [&](const Image& from, const Image& to) {
     kernels.aes_ecb(
-        {from, to, grid, places.places(), {table.data(), keys.sizes[1], keys.sizes[2]}, decrypt}, image.device_index);
+        {from, to, grid, checked.data(), {table.data(), keys.size(1), keys.size(2)}, decrypt}, image.device_index);
   });
 }
 
@@ -103,7 +108,7 @@ Tensor run_block_matmul(
   require(image.dim >= 3, "image must have at least three dimensions [..., C, H, W]");
   const Grid grid = check_block(image, block);
   check_matrices(matrices, grid, image, left ? grid.height : grid.width);
-  const Order places(order, grid, image);
+  const Order checked(order, grid, image);
   if (out) check_out(out, image, {&image, &matrices, &order});
   if (image.dtype != aoti_torch_dtype_float32() && image.dtype != aoti_torch_dtype_float64()) {
     Tensor computed = call_reference("torchprotect::block_matmul", image, matrices, block, left, order);
@@ -112,10 +117,9 @@ Tensor run_block_matmul(
     return out;
   }
   const Tensor table = contiguous(matrices);
-  return fill(image, static_cast<Tensor&&>(out), [&](const Image& from, const Image& to) {
+  return fill(image, std::move(out), [&](const Image& from, const Image& to) {
     kernels.block_matmul(
-        {from, to, grid, places.places(), {table.data(), matrices.sizes[1], matrices.sizes[2]}, left},
-        image.device_index);
+        {from, to, grid, checked.data(), {table.data(), matrices.size(1), matrices.size(2)}, left}, image.device_index);
   });
 }
 
@@ -127,8 +131,8 @@ void block_permute(StableIValue* values, uint64_t, uint64_t) {
   const Tensor image = stack.tensor(), order = stack.tensor();
   const Pair block = stack.pair();
   Tensor out = kInto ? stack.tensor() : Tensor();
-  Tensor result = run_block_permute(image, order, block, static_cast<Tensor&&>(out));
-  if (!kInto) stack.give(static_cast<Tensor&&>(result));
+  Tensor result = run_block_permute(image, order, block, std::move(out));
+  if (!kInto) stack.give(std::move(result));
 }
 
 template <bool kInto, Tensor (*kRun)(const Tensor&, const Tensor&, const Pair&, bool, const Tensor&, Tensor)>
@@ -139,8 +143,8 @@ void with_table(StableIValue* values, uint64_t, uint64_t) {
   const bool flag = stack.flag();
   const Tensor order = stack.optional_tensor();
   Tensor out = kInto ? stack.tensor() : Tensor();
-  Tensor result = kRun(image, table, block, flag, order, static_cast<Tensor&&>(out));
-  if (!kInto) stack.give(static_cast<Tensor&&>(result));
+  Tensor result = kRun(image, table, block, flag, order, std::move(out));
+  if (!kInto) stack.give(std::move(result));
 }
 
 }  // namespace

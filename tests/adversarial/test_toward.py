@@ -11,27 +11,27 @@ SETTINGS = PGDSettings(**HOW)
 NET = make_net()
 
 
-def toward(images, targets, shares, settings=SETTINGS, **options):
-    return perturb_toward(NET, images, torch.as_tensor(targets), torch.as_tensor(shares), settings, **options)
+def toward(images, targets, weights, settings=SETTINGS, **options):
+    return perturb_toward(NET, images, torch.as_tensor(targets), torch.as_tensor(weights), settings, **options)
 
 
 def on_grid(images):
     return float((images * 255 - (images * 255).round()).abs().max()) < 1e-9
 
 
-@pytest.mark.parametrize("way", ["concat", "mixup", "mixup-and-concat", "cutmix", "random-square"])
-def test_equals_each_search_and_one_combination(way):
+@pytest.mark.parametrize("mix_mode", ["concat", "mixup", "mixup-and-concat", "cutmix", "random-square"])
+def test_equals_separate_searches_and_one_mix(mix_mode):
     images, _ = make_batch(3)
-    k = {"mixup-and-concat": 4}.get(way, 2)
-    targets, shares = torch.tensor([[1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]])[:, :k], torch.full((3, k), 1 / k)
-    places = torch.rand(3, 2, generator=torch.Generator().manual_seed(0))
-    found = toward(images, targets, shares, way=way, places=places, to_8bit=False)
+    k = {"mixup-and-concat": 4}.get(mix_mode, 2)
+    targets, weights = torch.tensor([[1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]])[:, :k], torch.full((3, k), 1 / k)
+    positions = torch.rand(3, 2, generator=torch.Generator().manual_seed(0))
+    found = toward(images, targets, weights, mix_mode=mix_mode, positions=positions, to_8bit=False)
     parts = [pgd_l2(NET, images, target, **HOW) for target in targets.T]
-    expected = combine(way, torch.stack([part.images for part in parts]), shares, places)
+    expected = combine(mix_mode, torch.stack([part.images for part in parts]), weights, positions)
     assert torch.equal(found.images, expected)
     assert torch.equal(found.losses, torch.stack([part.losses for part in parts], 1))
     assert torch.equal(found.distances, distances(expected, images))
-    rounded = toward(images, targets, shares, way=way, places=places)
+    rounded = toward(images, targets, weights, mix_mode=mix_mode, positions=positions)
     assert torch.equal(rounded.images, round_to_8bit(expected, images))
     assert torch.equal(rounded.distances, distances(rounded.images, images))  # measured after rounding
 
@@ -39,39 +39,41 @@ def test_equals_each_search_and_one_combination(way):
 def test_classes_with_different_numbers_of_targets():
     images, _ = make_batch(4)
     targets = [[1, 2, 3], [2, 2, 2], [3, 0, 3], [0, 1, 2]]
-    shares = [[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.6, 0.4, 0.0], [0.4, 0.3, 0.3]]
-    found = toward(images, targets, shares, to_8bit=False)
+    weights = [[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.6, 0.4, 0.0], [0.4, 0.3, 0.3]]
+    found = toward(images, targets, weights, to_8bit=False)
     for n in range(4):
-        used = sum(share > 0 for share in shares[n])
-        row, part = targets[n][:used], shares[n][:used]
+        used = sum(weight > 0 for weight in weights[n])
+        row, part = targets[n][:used], weights[n][:used]
         single = toward(images[n : n + 1], [row], [part], to_8bit=False)
         torch.testing.assert_close(single.images[0], found.images[n], rtol=0, atol=1e-9)
         torch.testing.assert_close(single.losses[0], found.losses[n, :used], rtol=0, atol=1e-9)
         assert bool(found.losses[n, used:].isnan().all())
 
 
-def test_targets_of_weight_zero_are_not_searched():
+def test_targets_of_weight_zero_cost_no_forward_pass():
     images, _ = make_batch(4)
     seen = []
     net = make_net()
     net.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
-    shares = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
-    perturb_toward(net, images, torch.zeros(4, 2, dtype=torch.int64), shares, SETTINGS)
+    weights = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    perturb_toward(net, images, torch.zeros(4, 2, dtype=torch.int64), weights, SETTINGS)
     assert seen == [4] * 7 + [1] * 7
 
 
-@pytest.mark.parametrize("way", ["cutmix", "random-square"])
-def test_no_plain_pixels_where_the_first_target_has_weight_zero(way):
+@pytest.mark.parametrize("mix_mode", ["cutmix", "random-square"])
+def test_first_targets_of_weight_zero_show_no_plain_pixels(mix_mode):
     """CutMix cuts its box off at the edges, and a square does not cover an oblong: the rest is perturbed too."""
     images, _ = make_batch(2)
-    if way == "random-square":
+    if mix_mode == "random-square":
         images = images[..., :4, :]
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, CLASSES)).double()
     else:
         net = NET
-    shares, places = torch.tensor([[0.0, 1.0]] * 2), torch.tensor([[0.9, 0.9]] * 2)
+    weights, positions = torch.tensor([[0.0, 1.0]] * 2), torch.tensor([[0.9, 0.9]] * 2)
     targets = torch.tensor([[0, 1], [0, 2]])
-    found = perturb_toward(net, images, targets, shares, SETTINGS, way=way, places=places, to_8bit=False)
+    found = perturb_toward(
+        net, images, targets, weights, SETTINGS, mix_mode=mix_mode, positions=positions, to_8bit=False
+    )
     assert torch.equal(found.images, pgd_l2(net, images, targets[:, 1], **HOW).images)
 
 
@@ -79,7 +81,7 @@ def test_no_plain_pixels_where_the_first_target_has_weight_zero(way):
 def test_reproject_keeps_concat_within_eps(to_8bit):
     images, _ = make_batch(4, seed=3)
     targets = torch.tensor([[1, 2]] * 4)
-    shares = torch.full((4, 2), 0.5)
+    weights = torch.full((4, 2), 0.5)
     settings = PGDSettings(eps=0.4, step_size=0.2, steps=8)
 
     # a network whose two targets look at one half each, so that concat keeps all of both perturbations
@@ -90,8 +92,8 @@ def test_reproject_keeps_concat_within_eps(to_8bit):
 
     images = images * 0.5 + 0.25
     images = round_to_8bit(images, images)
-    free = perturb_toward(Halves(), images, targets, shares, settings, to_8bit=to_8bit)
-    kept = perturb_toward(Halves(), images, targets, shares, settings, to_8bit=to_8bit, reproject=True)
+    free = perturb_toward(Halves(), images, targets, weights, settings, to_8bit=to_8bit)
+    kept = perturb_toward(Halves(), images, targets, weights, settings, to_8bit=to_8bit, reproject=True)
     assert free.max_distance > 0.4 * 1.2
     assert free.max_distance <= 0.4 * 2**0.5 + 0.04
     assert kept.max_distance <= 0.4 + 1e-6
@@ -103,8 +105,8 @@ def test_reproject_keeps_concat_within_eps(to_8bit):
 
 def test_predictions_move_toward_the_targets():
     images, _ = make_batch(8)
-    targets, shares = torch.tensor([[1, 2]] * 8), torch.full((8, 2), 0.5)
-    found = toward(images, targets, shares, PGDSettings(eps=2.0, step_size=0.5, steps=8))
+    targets, weights = torch.tensor([[1, 2]] * 8), torch.full((8, 2), 0.5)
+    found = toward(images, targets, weights, PGDSettings(eps=2.0, step_size=0.5, steps=8))
     for target in (1, 2):
         wanted = torch.full((8,), target)
         assert float(losses_of(NET, found.images, wanted).mean()) < float(losses_of(NET, images, wanted).mean()) - 0.01
@@ -151,15 +153,15 @@ def test_bounds_beyond_8_bits():
     assert float(found.images.min()) >= -1
 
 
-def test_invalid_model_outputs_are_refused():
+def test_invalid_networks_are_reported_before_results():
     net = make_net().train()
-    with pytest.raises(ModelError, match="a target is none of them"):
+    with pytest.raises(ModelError, match="a target lies outside of them"):
         perturb_toward(net, make_batch(2)[0], torch.tensor([[1, 7]] * 2), torch.full((2, 2), 0.5), SETTINGS)
     assert all(module.training for module in net.modules())
 
 
 @pytest.mark.parametrize(
-    ("targets", "shares", "error", "message"),
+    ("targets", "weights", "error", "message"),
     [
         ([[1, 2]] * 3, [[0.5, 0.5]] * 2, InputShapeError, r"\[3, 2\] and \[2, 2\]"),
         ([[1, 2]] * 2, [[0.5, 0.5]] * 2, InputShapeError, "for 3"),
@@ -168,9 +170,9 @@ def test_invalid_model_outputs_are_refused():
         ([[1, 2]] * 3, [[0.5, 0.6]] * 3, InputRangeError, "sum to 1"),
         ([[1.0]] * 3, [[1.0]] * 3, InputTypeError, "int64"),
         ([[-1]] * 3, [[1.0]] * 3, InputRangeError, "negative"),
-        ([[1, 2]] * 3, [[0.5, 0.5]] * 3, InputRangeError, "way is one of"),
+        ([[1, 2]] * 3, [[0.5, 0.5]] * 3, InputRangeError, "mix_mode must be one of"),
     ],
 )
-def test_bad_input(targets, shares, error, message):
+def test_bad_input(targets, weights, error, message):
     with pytest.raises(error, match=message):
-        toward(make_batch(3)[0], targets, shares, way="blend")
+        toward(make_batch(3)[0], targets, weights, mix_mode="blend")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torchprotect import audit, data, keys, transforms
+from torchprotect import attacks, audit, data, keys, transforms
 
 CLASSES, SIZE, BLOCK = 4, (16, 16), (4, 4)
 QUICK = audit.Settings(
@@ -62,6 +62,11 @@ def make_key(kind: str, **options):
     return keys.KeyBundle(made, order, names)
 
 
+def named(*names: str) -> list[attacks.Attack]:
+    """Return some of our attacks, in the order in which an audit runs them."""
+    return [each for each in attacks.ATTACKS if each.name in names]
+
+
 def export(out, kind: str = "RMTDisguise", key=None, dataset=None, *, noise: float = 0.0, **options):
     """Export the world and return the key."""
     key = key or make_key(kind)
@@ -74,7 +79,7 @@ def export(out, kind: str = "RMTDisguise", key=None, dataset=None, *, noise: flo
 def control(kind: str, how: str, count: int = 400) -> audit.Evidence:
     """Return evidence whose disguise does nothing (``identity``), or leaves nothing (``noise``)."""
     images, labels = pictures(count)
-    scheme = audit.Scheme(kind, block_size=BLOCK, permuted=True, unit_pixels=4)
+    scheme = attacks.Scheme(kind, block_size=BLOCK, permuted=True, unit_pixels=4)
     generator = torch.Generator().manual_seed(9)
     disguised, order = images, torch.arange(16)
     if how == "noise":

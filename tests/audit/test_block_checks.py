@@ -1,51 +1,32 @@
-"""What the checks of disguised blocks hand to their attacks."""
+"""What attacks on blocks are told of an export."""
 
 import pytest
-from audit_world import QUICK, World, export, make_key
+from audit_world import QUICK, World, export, make_key, named
 
-from torchprotect import attacks, audit
-from torchprotect.audit import _run
-from torchprotect.audit._checks import CHECKS
+from torchprotect import audit
+from torchprotect.audit.bench.bench import Bench
 
-BLOCKS = ("row_energy_attack", "linkage_attack")
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Audit an export by those two attacks; returns what they were told, and the findings."""
-    told = {}
-
-    def noting(name):
-        attack = getattr(attacks, name)
-
-        def noted(*images, **settings):
-            told[name] = settings
-            return attack(*images, **settings)
-
-        return noted
-
-    for name in BLOCKS:
-        monkeypatch.setattr(attacks, name, noting(name))
-    monkeypatch.setattr(_run, "CHECKS", tuple(each for each in CHECKS if each.name in BLOCKS))
-
-    def audited(kind, **options):
-        key = export(tmp_path / "out", kind, make_key(kind, **options))
-        report = audit.run(tmp_path / "out", plain=World(), key=key, settings=QUICK)
-        return told, {each.attack: each for each in report.findings}
-
-    return audited
+BLOCKS = named("row_energy_attack", "linkage_attack")
 
 
-@pytest.mark.parametrize(("matrix", "learned"), [("orthogonal", False), ("uniform", True), ("gaussian", True)])
-def test_a_scale_is_learned_where_matrices_keep_no_lengths(run, matrix, learned):
-    told, findings = run("RMTDisguise", matrix=matrix)
-    assert {name: told[name]["learned_scale"] for name in BLOCKS} == dict.fromkeys(BLOCKS, learned)
-    assert findings["linkage_attack"].settings["learned_scale"] is learned
-    assert findings["linkage_attack"].cost["known"] == QUICK.targets
+def audited(tmp_path, kind, attacks=BLOCKS, **options):
+    key = export(tmp_path / "out", kind, make_key(kind, **options))
+    return audit.run(tmp_path / "out", plain=World(), key=key, settings=QUICK, attacks=attacks)
 
 
-def test_public_images_help_to_tell_how_rare_units_are(run):
-    _, findings = run("AESECBDisguise")
-    (found,) = findings.values()
+@pytest.mark.parametrize(("matrix", "keeps"), [("orthogonal", True), ("uniform", False), ("gaussian", False)])
+def test_a_scale_is_learned_where_matrices_keep_no_lengths(tmp_path, matrix, keeps):
+    """Told nothing but the scheme: each attack finds what it can for each kind of matrix."""
+    report = audited(tmp_path, "RMTDisguise", matrix=matrix)
+    energies, links = report.findings
+    assert energies.measures[0].low > energies.measures[0].chance
+    assert links.measures[0].value > 0.95
+    assert links.cost["known"] == QUICK.targets
+    bench = Bench(audit.open_evidence(tmp_path / "out"), QUICK)
+    assert all(bench.seen(each, 0).scheme.keeps_lengths is keeps for each in BLOCKS)
+
+
+def test_public_images_help_to_tell_how_rare_units_are(tmp_path):
+    (found,) = audited(tmp_path, "AESECBDisguise", named("linkage_attack")).findings
     assert found.cost["known"] > QUICK.targets + 20
     assert found.measures[0].low > found.measures[0].chance

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import QUICK, control, pictures
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks import CHECKS
-from torchprotect.audit._classes import score_guesses
-from torchprotect.audit._identity import identities, most_frequent
-from torchprotect.audit._measures import of_identity, of_linkage
+from audit_world import QUICK, control, named, pictures
 
 from torchprotect import attacks, audit
 from torchprotect.attacks import Level
-from torchprotect.attacks.results import ClassGuesses
+from torchprotect.attacks.results import ClassGuesses, Reconstruction
+from torchprotect.attacks.scores.classes import class_measures
+from torchprotect.attacks.scores.identities import identities, most_frequent
+from torchprotect.attacks.scores.pictures import picture_measures
+from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.page import render
+from torchprotect.audit.scoring.truth import truth_of
 
 LEAST = {
     "codebook_attack": 0.5,  # a book of 60 images does not hold the texture of others
@@ -41,9 +41,9 @@ def noise(kind):
 def test_every_attack_that_applies_ran(kind, identity, noise):
     for report in (identity, noise):
         ran, told = {each.attack for each in report.findings}, {each.attack: each.reason for each in report.not_run}
-        for check in CHECKS:
-            expected = {"metadata_scan": "no folder"}.get(check.name, "made for ")
-            assert check.name in ran or expected in told[check.name], told.get(check.name)
+        for attack in attacks.STANDARD_ATTACKS:
+            expected = {"metadata_scan": "no folder"}.get(attack.name, "made for ")
+            assert attack.name in ran or expected in told[attack.name], told.get(attack.name)
     assert len(ran) >= 7
 
 
@@ -67,26 +67,25 @@ def test_noise_leaks_about_nothing(kind, noise):
 def test_a_readable_release_is_called_readable():
     images, labels = pictures()
     moved = (images.int() + torch.randint(-3, 4, images.shape)).clamp(0, 255).to(torch.uint8)
-    scheme = audit.Scheme("AdversarialEncrypt")
+    scheme = attacks.Scheme("AdversarialEncrypt")
     evidence = audit.Evidence(moved, scheme, labels, images, labels, torch.arange(len(images)))
     report = audit.run(evidence, settings=QUICK)
     told = {each.attack: each.reason for each in report.not_run}
-    assert {each.attack for each in report.findings} == {"DNNExaminer", "duplicate_statistics"}
+    assert {each.attack for each in report.findings} == {"direct_reidentification", "duplicate_statistics"}
     assert report.leakage("L1") > 0.9
     assert told["linkage_attack"] == "the images are readable as they are"
-    assert "run it by itself" in told["recover_correspondence"]
     assert report.utility.crossed[0] > 0.9
 
 
 def test_a_composition_is_left_to_attacks_that_know_no_disguise():
     evidence = control("BlockPermute", "identity")
-    scheme = audit.Scheme("BlockPermute", (4, 4), True, other=("RMTDisguise",))
+    scheme = attacks.Scheme("BlockPermute", block_size=(4, 4), permuted=True, other=("RMTDisguise",))
     composed = audit.Evidence(
         evidence.disguised, scheme, evidence.labels, evidence.plain, evidence.plain_labels, evidence.pairing
     )
     report = audit.run(composed, settings=QUICK)
     ran = {each.attack for each in report.findings}
-    assert ran == {"DNNExaminer", "duplicate_statistics", "reconstruction_attack"}
+    assert ran == {"direct_reidentification", "duplicate_statistics", "reconstruction_attack"}
     told = {each.attack: each.reason for each in report.not_run}
     assert told["jigsaw_attack"].startswith("RMTDisguise and BlockPermute are composed")
 
@@ -97,7 +96,7 @@ def test_renamed_classes_are_scored_after_the_best_renaming():
     renamed = torch.tensor([2, 0, 3, 1])[evidence.labels]
     unpaired = audit.Evidence(evidence.disguised, evidence.scheme, renamed, evidence.plain, evidence.plain_labels)
     report = audit.run(unpaired, settings=QUICK)
-    (looked,) = (each for each in report.findings if each.attack == "DNNExaminer")
+    (looked,) = (each for each in report.findings if each.attack == "direct_reidentification")
     assert looked.leakage > 0.9
 
 
@@ -133,11 +132,10 @@ def test_equal_images_are_found_in_the_open(kind):
 
 def test_linkage_of_equal_images():
     bench = Bench(repeated("BlockPermute", "identity"), QUICK)
-    indices, truth = bench.split.attacked, bench.truth(bench.split.attacked)
-    result = attacks.linkage_attack(truth, bench.disguised(indices), block_size=(4, 4), preserved="values")
-    found = of_linkage(result, torch.arange(len(indices)), len(indices), bench.identities(indices))[0]
+    (linkage,), truth = named("linkage_attack"), truth_of(bench)
+    found = linkage.score.measure(linkage.run(bench.seen(linkage, 0)), truth)[0]
     assert found.leakage == 1
-    assert found.chance == most_frequent(bench.identities(indices)) > 3 / 200
+    assert found.chance == most_frequent(truth.identities) > 3 / 200
 
 
 @pytest.mark.parametrize(
@@ -152,9 +150,12 @@ def test_linkage_of_equal_images():
 def test_ties_share_the_credit(rebuilt, value):
     truth, images = (torch.tensor(each).reshape(5, 1, 1, 1) for each in ([0, 0, 10, 20, 30], rebuilt))
     truth, images = (each.expand(5, 1, 8, 8).to(torch.uint8) for each in (truth, images))
-    found = of_identity(images, truth, identities(truth))
-    assert (found.value, found.chance) == (pytest.approx(value), 2 / 5)
-    assert of_identity(images / 255, truth / 255, identities(truth)).value == pytest.approx(value)
+    for scale in (1, 255):
+        rebuilt = Reconstruction(Level.KNOWN_PAIRS, {}, images if scale == 1 else images / 255)
+        plain = truth if scale == 1 else truth / 255
+        told = attacks.Truth(torch.Generator, images=plain, identities=identities(truth))
+        found = picture_measures(rebuilt, told)[0]
+        assert (found.metric, found.value, found.chance) == ("re-identification@1", pytest.approx(value), 2 / 5)
 
 
 def rare(how):
@@ -175,7 +176,7 @@ def rare(how):
 def test_a_rare_class_is_not_lost_in_the_most_frequent_one():
     for how, least, most in (("identity", 0.7, 1), ("noise", 0, 0.3)):
         report = audit.run(rare(how), settings=replace(QUICK, epochs=20, targets=20))
-        found = next(each for each in report.findings if each.attack == "DNNExaminer")
+        found = next(each for each in report.findings if each.attack == "direct_reidentification")
         accuracy, balanced = found.measures
         assert accuracy.chance > 0.85
         assert balanced.chance == 0.5
@@ -189,7 +190,7 @@ def test_where_plain_images_teach_nothing_it_is_said():
     labels[::100] = 1  # too few to learn from, in images of noise
     blind = replace(evidence, plain=drawn.to(torch.uint8), plain_labels=labels, labels=labels)
     report = audit.run(blind, settings=replace(QUICK, targets=20))
-    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    looked = next(each for each in report.findings if each.attack == "direct_reidentification")
     assert (looked.leakage, looked.without_scale, looked.counted) == (None, True, False)
     page = render(report)
     assert "no scale: models on plain images do no better than guessing; give more images" in page
@@ -199,7 +200,7 @@ def test_the_upper_bound_is_the_best_of_two():
     """Distances tell these classes apart, a network of one epoch does not."""
     settings = replace(QUICK, epochs=1, train_images=20)
     report = audit.run(control("RMTDisguise", "identity"), settings=settings)
-    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    looked = next(each for each in report.findings if each.attack == "direct_reidentification")
     assert looked.measures[0].upper > looked.measures[0].value
     assert {each.upper_by for each in looked.measures} == {"nearest neighbours"}
     assert "nearest neighbours" in render(report)
@@ -209,13 +210,13 @@ def test_chance_without_a_key_knows_of_the_renaming():
     evidence = control("RMTDisguise", "noise")
     unpaired = replace(evidence, pairing=None)
     report = audit.run(unpaired, settings=QUICK)
-    looked = next(each for each in report.findings if each.attack == "DNNExaminer")
+    looked = next(each for each in report.findings if each.attack == "direct_reidentification")
     for each in looked.measures:
         assert each.low <= each.chance <= each.high
     bench = Bench(unpaired, QUICK)
     drawn = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(3))
-    scores = score_guesses(bench, ClassGuesses(Level.PUBLIC_DATA, {}, drawn), bench.split.attacked)
-    assert scores.accuracy.chance > 0.27 > 0.25
+    accuracy, _ = class_measures(ClassGuesses(Level.PUBLIC_DATA, {}, drawn), truth_of(bench))
+    assert accuracy.chance > 0.27 > 0.25
     page, told = render(report), report.facts["data"]["caveats"]
     assert len(told) == 2
     assert "after the renaming of classes that suits the guesses best" in page

@@ -7,8 +7,7 @@ import torch
 from audit_world import BLOCK, CLASSES, SIZE, World, export, make_key, pictures
 from support import Pictures, write_folder
 
-from torchprotect import audit, data, keys, transforms
-from torchprotect.audit._scheme import read_scheme
+from torchprotect import attacks, audit, data, keys, transforms
 from torchprotect.data._encode import encode
 from torchprotect.data._tar import TarStream
 from torchprotect.data.manifest import file_sha256
@@ -17,6 +16,8 @@ from torchprotect.errors import (
     ExportError,
     InputRangeError,
     InputShapeError,
+    InputTypeError,
+    ProtectError,
     SourceError,
     VerificationError,
 )
@@ -167,20 +168,20 @@ def test_scheme_of_each_disguise(tmp_path):
     scheme = audit.open_evidence(tmp_path / "left").scheme
     told = scheme.permuted, scheme.side, scheme.matrix, scheme.channels, scheme.noise
     assert told == (False, "left", "gaussian", 1, 30)
-    assert "fingerprint" not in json.dumps(scheme.described)
+    assert "fingerprint" not in json.dumps(scheme.steps)
 
 
 def test_scheme_of_a_composition():
     blocks = {"image_size": [16, 16], "block_size": [4, 4], "key": "0" * 64}
     steps = [{"name": "SaltAndPepper", "amount": 0.02}, {"name": "RMTDisguise", **blocks}]
-    assert read_scheme(steps).other == ()
-    scheme = read_scheme([*steps, {"name": "BlockPermute", **blocks}])
+    assert attacks.Scheme.of(steps).other == ()
+    scheme = attacks.Scheme.of([*steps, {"name": "BlockPermute", **blocks}])
     assert (scheme.name, scheme.other, scheme.preserved) == ("BlockPermute", ("RMTDisguise",), None)
-    with pytest.raises(ExportError, match="block size"):
-        read_scheme([{"name": "RMTDisguise", "key": ""}])
+    with pytest.raises(InputTypeError, match="does not tell the sizes"):
+        attacks.Scheme.of([{"name": "RMTDisguise", "key": ""}])
     for broken in ([], [{"name": "Resize()"}]):
-        with pytest.raises(ExportError, match="no keyed disguise"):
-            read_scheme(broken)
+        with pytest.raises(InputTypeError, match="no keyed disguise"):
+            attacks.Scheme.of(broken)
     for broken in (
         None,
         {},
@@ -189,14 +190,14 @@ def test_scheme_of_a_composition():
         [steps[0], {**steps[1], "block_size": [4]}],
         [{**steps[1], "block_size": 4}],
     ):
-        with pytest.raises(ExportError, match="malformed"):
-            read_scheme(broken)
+        with pytest.raises(ProtectError, match="must be a list of named steps|block_size is a pair"):
+            attacks.Scheme.of(broken)
     with pytest.raises(BlockSizeError):
-        audit.Scheme("RMTDisguise")
+        attacks.Scheme("RMTDisguise")
 
 
 def test_evidence_that_cannot_be():
-    scheme, images = audit.Scheme("BlockPermute", (4, 4)), torch.zeros(30, 1, 8, 8)
+    scheme, images = attacks.Scheme("BlockPermute", block_size=(4, 4)), torch.zeros(30, 1, 8, 8)
     some = torch.arange(30)
     with pytest.raises(InputRangeError, match="at least 20"):
         audit.Evidence(images[:19], scheme)
@@ -212,5 +213,5 @@ def test_evidence_that_cannot_be():
 
 
 def test_scheme_of_a_scrambling_has_no_blocks():
-    scheme = read_scheme([{"name": "OWSDScramble", "key": "0" * 64, "image_size": [32, 32]}])
+    scheme = attacks.Scheme.of([{"name": "OWSDScramble", "key": "0" * 64, "image_size": [32, 32]}])
     assert (scheme.name, scheme.block_size, scheme.preserved, scheme.permuted) == ("OWSDScramble", None, None, False)

@@ -10,18 +10,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import QUICK, World, control, export
+from audit_world import QUICK, World, control, export, named
 from support import content
-from torchprotect.audit._checks import CHECKS, Check
-from torchprotect.audit._split import split
 
-from torchprotect import audit, keys
+from torchprotect import attacks, audit, keys
 from torchprotect._lock import lock_folder
-from torchprotect.attacks import DNNExaminer, Level
-from torchprotect.audit import _bench, _run, _store
+from torchprotect.attacks import AttackResult, DNNExaminer, Level
+from torchprotect.attacks.scores import NOTHING
+from torchprotect.audit.bench import store as stores
+from torchprotect.audit.bench.store import Store
 from torchprotect.errors import ExportError, InputRangeError, InputTypeError
 
-LIGHT = tuple(each for each in CHECKS if each.name in ("metadata_scan", "DNNExaminer", "regression_attack"))
+LIGHT = named("metadata_scan", "direct_reidentification", "regression_attack")
+"""Three attacks, one of each level."""
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,9 @@ def exported(tmp_path_factory):
     return out, export(out)
 
 
-@pytest.fixture
-def light(monkeypatch):
-    """Three attacks, one of each level."""
-    monkeypatch.setattr(_run, "CHECKS", LIGHT)
+def own_attack(run, level=Level.CIPHERTEXT_ONLY, **options):
+    """Return an attack as a user might write one."""
+    return attacks.Attack("x", "X", "does something", "equality", level, run, NOTHING, **options)
 
 
 def without_times(report):
@@ -45,61 +45,83 @@ def without_times(report):
     return document
 
 
-def test_progress_tells_each_part(light, exported):
+def test_progress_tells_each_part(exported):
     told = []
-    audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, progress=lambda *all: told.append(all))
+    audit.run(
+        exported[0],
+        plain=World(),
+        key=exported[1],
+        settings=QUICK,
+        attacks=LIGHT,
+        progress=lambda *all: told.append(all),
+    )
     names = [*[f"{kind} training 1" for kind in ("plain", "disguised")], *[each.name for each in LIGHT], "done"]
     assert told == [(name, place, 5) for place, name in enumerate(names)]
 
 
-def test_an_error_half_way_and_on_from_there(light, exported, tmp_path, monkeypatch):
+def test_an_error_half_way_and_on_from_there(exported, tmp_path):
     options = {"plain": World(), "key": exported[1], "settings": QUICK, "report": tmp_path / "report.html"}
-    whole = audit.run(exported[0], **options)
+    whole = audit.run(exported[0], attacks=LIGHT, **options)
 
-    def stop(bench):
+    def stop(seen):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as broken:
-        broken.setattr(_run, "CHECKS", (*LIGHT[:2], Check(LIGHT[2].name, LIGHT[2].level, LIGHT[2].reason, stop)))
-        with pytest.raises(KeyboardInterrupt):
-            audit.run(exported[0], **options)
+    with pytest.raises(KeyboardInterrupt):
+        audit.run(exported[0], attacks=[*LIGHT[:2], own_attack(stop), LIGHT[2]], **options)
     parts = tmp_path / "report.html.parts"
-    kept = sorted(path.name for path in parts.iterdir())
-    assert kept == ["DNNExaminer.json", "disguised-training-1.json", "metadata_scan.json", "plain-training-1.json"]
+    names = ["direct_reidentification.json", "disguised-training-1.json", "metadata_scan.json", "plain-training-1.json"]
+    assert sorted(path.name for path in parts.iterdir()) == names
     assert parts.stat().st_mode & 0o077 == 0
-    ran = []
-    spied = [Check(c.name, c.level, c.reason, lambda b, c=c: (ran.append(c.name), c.run(b))[1]) for c in LIGHT]
-    with monkeypatch.context() as watched:
-        watched.setattr(_run, "CHECKS", tuple(spied))
-        again = audit.run(exported[0], **options)
-    assert ran == ["regression_attack"]
+    again = audit.run(exported[0], attacks=LIGHT, **options)
     assert without_times(again) == without_times(whole)
     assert not parts.exists()
 
 
-def test_parts_of_another_audit_are_passed_over(light, exported, tmp_path, monkeypatch):
+def marked(parts, name):
+    """Change what a finished part says, to see whether it is taken up."""
+    document = json.loads((parts / f"{name}.json").read_text())
+    document["part"]["note"] = "taken from the store"
+    (parts / f"{name}.json").write_text(json.dumps(document))
+
+
+def taken_up(report):
+    return [each.attack for each in report.findings if each.note == "taken from the store"]
+
+
+def test_parts_of_another_audit_are_passed_over(exported, tmp_path):
     path = tmp_path / "report.html"
-    ran = []
-    spied = [Check(c.name, c.level, c.reason, lambda b, c=c: (ran.append(c.name), c.run(b))[1]) for c in LIGHT]
-    monkeypatch.setattr(_run, "CHECKS", tuple(spied))
-    with _run.Store(_run._parts(path), "another digest") as store:
-        store.save("DNNExaminer", {"attack": "forged"})
+    with Store(path.with_name("report.html.parts"), "another digest") as store:
+        store.save("direct_reidentification", {"attack": "forged"})
     (tmp_path / "report.html.parts" / "metadata_scan.json").write_text("{torn")
-    audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, report=path)
-    assert ran == [each.name for each in LIGHT]
+    report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, report=path, attacks=LIGHT)
+    assert [each.attack for each in report.findings] == [each.name for each in LIGHT]
 
 
 @pytest.mark.parametrize("resume", [True, False])
-def test_without_resume_it_starts_again(light, exported, tmp_path, resume, monkeypatch):
+def test_without_resume_it_starts_again(exported, tmp_path, resume, monkeypatch):
     options = {"plain": World(), "key": exported[1], "settings": QUICK, "report": tmp_path / "report.html"}
     with monkeypatch.context() as kept:
-        kept.setattr(_run.Store, "remove", lambda self: None)
-        audit.run(exported[0], **options)
+        kept.setattr(Store, "remove", lambda self: None)
+        audit.run(exported[0], attacks=LIGHT, **options)
+    for each in LIGHT:
+        marked(tmp_path / "report.html.parts", each.name)
+    report = audit.run(exported[0], attacks=LIGHT, resume=resume, **options)
+    assert taken_up(report) == ([each.name for each in LIGHT] if resume else [])
+
+
+def test_attacks_of_ones_own_run_anew(exported, tmp_path, monkeypatch):
+    """Their code may have changed since."""
+    monkeypatch.setattr(Store, "remove", lambda self: None)
     ran = []
-    spied = [Check(c.name, c.level, c.reason, lambda b, c=c: (ran.append(c.name), c.run(b))[1]) for c in LIGHT]
-    monkeypatch.setattr(_run, "CHECKS", tuple(spied))
-    audit.run(exported[0], **options, resume=resume)
-    assert ran == ([] if resume else [each.name for each in LIGHT])
+
+    def run(seen):
+        ran.append(seen)
+        return AttackResult(Level.CIPHERTEXT_ONLY, {})
+
+    for _ in range(2):
+        audit.run(exported[0], settings=QUICK, report=tmp_path / "report.html", attacks=[own_attack(run), LIGHT[0]])
+    assert len(ran) == 2
+    assert "x.json" not in {path.name for path in (tmp_path / "report.html.parts").iterdir()}
 
 
 def test_killed_and_resumed(exported, tmp_path):
@@ -128,57 +150,57 @@ def test_killed_and_resumed(exported, tmp_path):
     assert not parts.exists()
 
 
-def test_an_attack_that_refuses_is_not_run(monkeypatch, exported):
-    def refuse(bench):
+def test_an_attack_that_refuses_is_not_run(exported):
+    def refuse(seen):
         raise InputRangeError("too few pairs: 7 are needed")
 
-    monkeypatch.setattr(_run, "CHECKS", (Check("x", Level.KNOWN_PAIRS, lambda bench: None, refuse),))
-    report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK)
+    chosen = [own_attack(refuse, Level.KNOWN_PAIRS)]
+    report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, attacks=chosen)
     assert report.findings == ()
-    reason = "refused these images: too few pairs: 7 are needed"
-    assert audit.NotRun("x", Level.KNOWN_PAIRS, reason) in report.not_run
+    assert reasons(report)["x"] == "refused these images: too few pairs: 7 are needed"
+    assert reasons(report)["regression_attack"] == "not among the attacks that were asked for"
     levels = [each.level.value for each in report.not_run]
     assert levels == sorted(levels)
 
 
-def test_what_a_reason_refuses_is_not_run(monkeypatch, exported):
-    def refuse(bench):
+def test_what_a_reason_refuses_is_not_run(exported):
+    def refuse(scheme):
         raise InputRangeError("images hold NaN")
 
-    monkeypatch.setattr(_run, "CHECKS", (Check("x", Level.KNOWN_PAIRS, refuse, None),))
-    report = audit.run(exported[0], settings=QUICK)
+    report = audit.run(exported[0], settings=QUICK, attacks=[own_attack(None, reason=refuse)])
     assert reasons(report)["x"] == "refused these images: images hold NaN"
 
 
-def test_images_with_nan_end_only_what_they_are_given_to(light):
+@pytest.mark.parametrize(
+    ("chosen", "error", "message"),
+    [
+        ([], InputRangeError, "at least one attack"),
+        ([LIGHT[0], LIGHT[0]], InputRangeError, "these come twice: metadata_scan"),
+        (["metadata_scan"], InputTypeError, r"attacks\.Attack objects, got str"),
+    ],
+)
+def test_attacks_that_cannot_be_chosen(exported, chosen, error, message):
+    with pytest.raises(error, match=message):
+        audit.run(exported[0], settings=QUICK, attacks=chosen)
+
+
+def test_images_with_nan_end_only_what_they_are_given_to():
     evidence = control("RMTDisguise", "identity", 60)
     disguised, plain = evidence.disguised.clone(), evidence.plain / 255
     disguised[:, 0, 0, 0] = plain[:, 0, 0, 0] = math.nan
-    report = audit.run(replace(evidence, disguised=disguised), settings=QUICK)
+    report = audit.run(replace(evidence, disguised=disguised), settings=QUICK, attacks=LIGHT)
     told = reasons(report)
     assert told["disguised training 1"] == "refused these images: images hold NaN or infinity"
     assert "plain training 1" not in told
     assert len(report.utility.plain) == 1
     assert report.utility.disguised == ()
-    report = audit.run(replace(evidence, plain=plain), settings=QUICK)
+    report = audit.run(replace(evidence, plain=plain), settings=QUICK, attacks=LIGHT)
     assert reasons(report)["plain training 1"] == "refused these images: images hold NaN or infinity"
     assert [each.level.value for each in report.not_run if "training" in each.attack] == ["L0", "L1"]
 
 
-def test_no_public_image_left(monkeypatch):
-    """There is none to train on; attacks that need none run."""
-    none = torch.empty(0, dtype=torch.int64)
-    monkeypatch.setattr(_bench, "split", lambda *given: replace(split(*given), public=none))
-    report = audit.run(control("BlockPermute", "identity", 60), settings=QUICK)
-    assert reasons(report)["plain training 1"] == "refused these images: no public image is left to train on"
-    assert report.utility.plain == ()
-    assert len(report.utility.disguised) == 1
-    assert report.utility.trained == 30
-    assert {"duplicate_statistics", "linkage_attack"} <= {each.attack for each in report.findings}
-
-
 @pytest.mark.parametrize(("disguised", "plain", "number"), [(60, 400, 30), (400, 60, 48), (400, 400, 100)])
-def test_both_kinds_of_network_are_trained_on_as_many_images(light, monkeypatch, disguised, plain, number):
+def test_both_kinds_of_network_are_trained_on_as_many_images(monkeypatch, disguised, plain, number):
     evidence, told = control("RMTDisguise", "identity"), []
     unpaired = audit.Evidence(
         evidence.disguised[:disguised],
@@ -194,7 +216,7 @@ def test_both_kinds_of_network_are_trained_on_as_many_images(light, monkeypatch,
         lambda self, images, *rest, **how: (told.append(len(images)), fit(self, images, *rest, **how))[1],
     )
     settings = replace(QUICK, trainings=2, train_images=100, epochs=1)
-    report = audit.run(unpaired, settings=settings)
+    report = audit.run(unpaired, settings=settings, attacks=LIGHT)
     public = min(100, report.facts["split"]["public"])
     examiner = [] if public == number else [public]
     assert told == [number] * 4 + examiner
@@ -208,7 +230,13 @@ def reasons(report):
 def test_reasons_without_plain_images(exported):
     report = audit.run(exported[0], settings=QUICK)
     told = reasons(report)
-    for name in ("DNNExaminer", "row_energy_attack", "linkage_attack", "regression_attack", "recover_permutation"):
+    for name in (
+        "direct_reidentification",
+        "row_energy_attack",
+        "linkage_attack",
+        "regression_attack",
+        "recover_permutation",
+    ):
         assert "--plain" in told[name], name
     assert {each.attack for each in report.findings} == {"duplicate_statistics", "metadata_scan"}
     assert report.utility.plain == ()
@@ -221,7 +249,7 @@ def test_reasons_without_the_key(exported):
     told = reasons(report)
     for name in ("linkage_attack", "regression_attack", "recover_permutation", "reconstruction_attack"):
         assert "--key" in told[name], name
-    assert {"DNNExaminer", "row_energy_attack"} <= {each.attack for each in report.findings}
+    assert {"direct_reidentification", "row_energy_attack"} <= {each.attack for each in report.findings}
     assert report.measured("L1")
     assert not report.measured("L2")
 
@@ -229,7 +257,7 @@ def test_reasons_without_the_key(exported):
 def test_plain_images_of_another_size(exported):
     small = torch.nn.functional.avg_pool2d(World().images.float(), 2).to(torch.uint8)
     report = audit.run(exported[0], plain=list(zip(small, World().labels.tolist(), strict=True)), settings=QUICK)
-    assert "1 x 8 x 8, disguised ones 1 x 16 x 16" in reasons(report)["DNNExaminer"]
+    assert "1 x 8 x 8, disguised ones 1 x 16 x 16" in reasons(report)["direct_reidentification"]
 
 
 def test_plain_images_without_labels():
@@ -238,7 +266,7 @@ def test_plain_images_without_labels():
         evidence.disguised, evidence.scheme, None, evidence.plain, None, evidence.pairing, evidence.order
     )
     report = audit.run(bare, settings=QUICK)
-    assert "no labels" in reasons(report)["DNNExaminer"]
+    assert "no labels" in reasons(report)["direct_reidentification"]
     assert report.utility is None
     assert report.leakage("L1") > 0.9  # linkage needs none
     rebuilt = next(each for each in report.findings if each.attack == "regression_attack")
@@ -246,7 +274,10 @@ def test_plain_images_without_labels():
 
 
 def test_few_images_say_so_instead_of_failing():
-    images, scheme = torch.randint(0, 256, (24, 1, 8, 8)).to(torch.uint8), audit.Scheme("BlockPermute", (4, 4), True)
+    images, scheme = (
+        torch.randint(0, 256, (24, 1, 8, 8)).to(torch.uint8),
+        attacks.Scheme("BlockPermute", block_size=(4, 4), permuted=True),
+    )
     report = audit.run(audit.Evidence(images, scheme, plain=images, pairing=torch.arange(24)), settings=QUICK)
     assert report.facts["split"]["attacked"] == 12
     json.loads(report.to_json())
@@ -279,9 +310,9 @@ def test_no_report_inside_the_export(tmp_path, name):
     assert content(tmp_path) == before
 
 
-def test_files_that_no_audit_wrote_are_not_written_over(light, exported, tmp_path):
+def test_files_that_no_audit_wrote_are_not_written_over(exported, tmp_path):
     def again():
-        audit.run(exported[0], settings=QUICK, report=tmp_path / "report.html")
+        audit.run(exported[0], settings=QUICK, attacks=LIGHT, report=tmp_path / "report.html")
 
     page, document = tmp_path / "report.html", tmp_path / "report.json"
     document.write_text('{"format": "somebody else\'s"}')
@@ -304,10 +335,10 @@ def test_files_that_no_audit_wrote_are_not_written_over(light, exported, tmp_pat
     assert sorted(content(tmp_path)) == ["report.html", "report.json"]
 
 
-def test_only_their_owner_reads_the_report(light, exported, tmp_path):
+def test_only_their_owner_reads_the_report(exported, tmp_path):
     before = os.umask(0)
     try:
-        audit.run(exported[0], settings=QUICK, report=tmp_path / "report.html")
+        audit.run(exported[0], settings=QUICK, attacks=LIGHT, report=tmp_path / "report.html")
     finally:
         os.umask(before)
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
@@ -316,20 +347,19 @@ def test_only_their_owner_reads_the_report(light, exported, tmp_path):
     }
 
 
-def test_one_audit_at_a_time_writes_a_report(exported, tmp_path, monkeypatch):
+def test_one_audit_at_a_time_writes_a_report(exported, tmp_path):
     options = {"settings": QUICK, "report": tmp_path / "report.html"}
+    (metadata,) = named("metadata_scan")
 
-    def run_the_second(bench):
+    def run_the_second(seen):
         with pytest.raises(ExportError, match=r"another audit is writing this report and has .*report\.html\.parts"):
             audit.run(exported[0], **options)
-        return metadata.run(bench)
+        return metadata.run(seen)
 
-    (metadata,) = (each for each in LIGHT if each.name == "metadata_scan")
-    monkeypatch.setattr(_run, "CHECKS", (replace(metadata, run=run_the_second),))
-    assert audit.run(exported[0], **options).findings[0].attack == "metadata_scan"
+    report = audit.run(exported[0], attacks=[replace(metadata, run=run_the_second)], **options)
+    assert report.findings[0].attack == "metadata_scan"
     assert sorted(content(tmp_path)) == ["report.html", "report.json"]
-    monkeypatch.setattr(_run, "CHECKS", (metadata,))
-    audit.run(exported[0], **options)
+    audit.run(exported[0], attacks=[metadata], **options)
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -347,12 +377,12 @@ def test_a_folder_that_another_audit_deletes_meanwhile(tmp_path, monkeypatch, pl
         return lock
 
     with monkeypatch.context() as raced:
-        raced.setattr(_store, "lock_folder", late)
-        store = _store.Store(folder, "digest")
+        raced.setattr(stores, "lock_folder", late)
+        store = Store(folder, "digest")
     assert len(taken) >= 2
     with store, pytest.raises(ExportError, match="another audit"):
-        _store.Store(folder, "digest")
-    with _store.Store(folder, "digest") as store:
+        Store(folder, "digest")
+    with Store(folder, "digest") as store:
         store.remove()
     assert not folder.exists()
 
@@ -360,16 +390,16 @@ def test_a_folder_that_another_audit_deletes_meanwhile(tmp_path, monkeypatch, pl
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "seed is a whole number of at least 0, not -1"),
-        ({"seed": 2**63}, "seed is a whole number below"),
-        ({"trainings": 0}, "trainings is a whole number of at least 1, not 0"),
-        ({"train_images": 1}, "train_images is a whole number of at least 2, not 1"),
-        ({"epochs": 0}, "epochs is a whole number of at least 1, not 0"),
-        ({"epochs": 2.5}, "epochs is a whole number of at least 1, not 2.5"),
-        ({"epochs": True}, "epochs is a whole number of at least 1, not True"),
-        ({"targets": 0}, "targets is a whole number of at least 2, not 0"),
-        ({"inversion_pairs": 1}, "inversion_pairs is a whole number of at least 2, not 1"),
-        ({"inversion_epochs": 0}, "inversion_epochs is a whole number of at least 1, not 0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"seed": 2**63}, "seed must be an integer of at most"),
+        ({"trainings": 0}, "trainings must be an integer of at least 1, got 0"),
+        ({"train_images": 1}, "train_images must be an integer of at least 2, got 1"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
+        ({"epochs": 2.5}, "epochs must be an integer of at least 1, got 2.5"),
+        ({"epochs": True}, "epochs must be an integer of at least 1, got True"),
+        ({"targets": 0}, "targets must be an integer of at least 2, got 0"),
+        ({"inversion_pairs": 1}, "inversion_pairs must be an integer of at least 2, got 1"),
+        ({"inversion_epochs": 0}, "inversion_epochs must be an integer of at least 1, got 0"),
         ({"pairs": ()}, r"such as \(5, 100\), not \(\)"),
         ({"pairs": (20, 5)}, r"each larger than the one before, .* not \(20, 5\)"),
         ({"pairs": (5, 5)}, r"not \(5, 5\)"),

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import QUICK, World, control
+from audit_world import QUICK, World, control, named
 from torch import nn
 
-from torchprotect import audit, data, keys, transforms
+from torchprotect import attacks, audit, data, keys, transforms
 from torchprotect import functional as F
-from torchprotect.audit import _run
-from torchprotect.audit._checks import CHECKS, Check
+from torchprotect.audit.bench.store import Store
 from torchprotect.errors import InputTypeError, ModelError
 
 BY_PIXELS = {"distance_correlation", "ridge_reidentification"}
@@ -43,7 +42,7 @@ def folded():
     key = keys.OWSDKey.generate(embedding_size=48, image_size=(32, 32), width=8)
     plain = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     disguised = transforms.OWSDScramble(encoder(), key)(plain)
-    scheme = audit.Scheme("OWSDScramble", described=({"name": "OWSDScramble"},))
+    scheme = attacks.Scheme("OWSDScramble", steps=({"name": "OWSDScramble"},))
     return audit.Evidence(disguised, scheme, plain=plain, pairing=torch.arange(400))
 
 
@@ -56,7 +55,7 @@ def make_evidence(scramble):
         rows, columns = slice(4 * (label // 2), 4 * (label // 2) + 4), slice(4 * (label % 2), 4 * (label % 2) + 4)
         plain[labels == label, :, rows, columns] += 0.6
     plain = (plain * 255).byte()
-    scheme = audit.Scheme("OWSDScramble", described=({"name": "OWSDScramble"},))
+    scheme = attacks.Scheme("OWSDScramble", steps=({"name": "OWSDScramble"},))
     disguised = scramble(plain.flatten(1).float() / 255)
     everyone = torch.arange(240)
     return audit.Evidence(disguised, scheme, labels=labels, plain=plain, plain_labels=labels, pairing=everyone)
@@ -97,7 +96,7 @@ def test_distances_are_told_and_do_not_count():
     assert pearson.value > 0.6 > 0.2 > abs(pearson.chance)
     assert neighbours.low < neighbours.value < neighbours.high
     assert neighbours.chance == 1 / (QUICK.targets - 1)
-    assert found.settings == {"images": QUICK.targets, "compared_by": "pixels"}
+    assert found.cost == {"comparisons": 2 * QUICK.targets**2}
     assert (found.level.value, found.leaks, found.leakage, found.counted) == ("L0", "distances", None, False)
     assert not report.measured("L0")
     back = audit.Finding.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
@@ -115,7 +114,7 @@ def test_embeddings_link_better_than_pixels(folded):
     for each in (embeddings, pixels):
         best = max(each.curve, key=lambda point: point.measure.leakage)
         assert (each.pairs, each.headline.value) == (best.pairs, best.measure.value)
-    assert embeddings.settings == {"candidates": 200, "compared_by": "embeddings", "embedding_size": 48}
+    assert embeddings.cost == {"pairs": 200, "comparisons": 200 * 200}
     assert [point.pairs for point in embeddings.curve] == [point.pairs for point in pixels.curve] == [5, 100, 200]
     assert embeddings.headline.chance == 1 / 200
     near, far = (found[f"distance_correlation{by}"].measures for by in (" (embeddings)", ""))
@@ -181,27 +180,22 @@ def test_an_encoder_for_another_disguise_is_refused():
 
 
 def test_a_killed_audit_goes_on_with_the_same_encoder_only(folded, tmp_path, monkeypatch):
-    ran = []
+    """Embeddings are made anew for another encoder, and only then."""
+    chosen = named(*BY_PIXELS, *BY_EMBEDDINGS)
+    monkeypatch.setattr(Store, "remove", lambda self: None)  # as if killed before the report was written
 
-    def spied(check):
-        return Check(check.name, check.level, check.reason, lambda bench: (ran.append(check.name), check.run(bench))[1])
+    def embedded(given):
+        given.seen = 0
+        audit.run(folded, settings=QUICK, encoder=given, attacks=chosen, report=tmp_path / "report.html")
+        return given.seen - 1  # one to see whether it takes the images
 
-    monkeypatch.setattr(_run, "CHECKS", tuple(spied(each) for each in CHECKS if each.name in BY_PIXELS | BY_EMBEDDINGS))
-    monkeypatch.setattr(_run.Store, "remove", lambda self: None)  # as if killed before the report was written
-
-    def again(given):
-        ran.clear()
-        audit.run(folded, settings=QUICK, encoder=given, report=tmp_path / "report.html")
-        return len(ran)
-
-    brighter = encoder()
+    brighter, everyone = encoder(), QUICK.targets + QUICK.pairs[-1]
     brighter.mean = 0.5  # neither a weight nor in its repr
-    assert again(encoder()) == 4
-    assert again(encoder()) == 0
-    assert again(brighter) == 4
-    assert again(encoder(seed=1)) == 4
-    assert again(None) == 2
-    assert again(encoder()) == 4
+    assert embedded(encoder()) == everyone
+    assert embedded(encoder()) == 0
+    assert embedded(brighter) == everyone
+    assert embedded(encoder(seed=1)) == everyone
+    assert embedded(encoder()) == everyone
 
 
 def test_an_export_and_its_page(tmp_path):
@@ -221,7 +215,7 @@ def test_an_export_and_its_page(tmp_path):
 
 def test_other_disguises_say_why_not():
     evidence = make_evidence(lambda embeddings: embeddings.reshape(-1, 1, 8, 8).mul(255).byte())
-    plain = audit.Evidence(evidence.disguised, audit.Scheme("BlockPermute", block_size=(4, 4)))
+    plain = audit.Evidence(evidence.disguised, attacks.Scheme("BlockPermute", block_size=(4, 4)))
     reasons = {each.attack: each.reason for each in audit.run(plain, fast=True).not_run}
     assert all("OWSDScramble" in reasons[name] for name in SCRAMBLED)
 

@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from audit_world import QUICK, control
+from audit_world import QUICK, control, named
 
 from torchprotect import audit
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._identity import identities
-from torchprotect.audit._split import split
+from torchprotect.attacks import Level
+from torchprotect.attacks.scores.identities import identities
+from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.evidence.split import split
+from torchprotect.audit.scoring.truth import truth_of
 from torchprotect.errors import InputRangeError
 
 
@@ -66,7 +70,7 @@ def test_equal_images_stay_together(seed, pairing):
     assert len(parts.clean) + len(parts.public) == 200
 
 
-def test_what_equals_an_attacked_image_is_not_public_without_being_exported_either():
+def test_duplicates_of_attacked_images_are_never_public():
     evidence = control("RMTDisguise", "identity", 60)
     more, labels = torch.cat([evidence.plain, evidence.plain]), evidence.plain_labels.repeat(2)
     parts = split(audit.Evidence(evidence.disguised, evidence.scheme, None, more, labels, evidence.pairing), 0)
@@ -103,10 +107,26 @@ def test_identities():
     assert identities(images.to(torch.uint8)).tolist() == [0, 1, 0, 1, 2]
 
 
-def test_places_among_the_attacked():
-    parts = split(control("RMTDisguise", "identity", 60), 0)
-    some = parts.attacked[[4, 2, 20]]
-    assert parts.places(some).tolist() == [4, 2, 20]
+def test_attackers_get_known_images_in_an_order_that_tells_nothing():
+    """The disguised image of each is found by the truth alone."""
+    bench, (linkage,) = Bench(control("RMTDisguise", "identity", 60), QUICK), named("linkage_attack")
+    seen, known = bench.seen(linkage, 0), truth_of(bench).known
+    assert known.tolist() != list(range(30))
+    assert torch.equal(seen.known.float(), seen.disguised[known])
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_attackers_see_what_their_level_gives(level):
+    """An identity disguise: whoever is shown a plain image could compare."""
+    bench = Bench(control("BlockPermute", "identity", 60), QUICK)
+    (linkage,) = named("linkage_attack")
+    seen = bench.seen(replace(linkage, level=level), 5)
+    knows_public, knows_pairs = level is not Level.CIPHERTEXT_ONLY, level.value >= "L2"
+    assert [each is not None for each in (seen.public, seen.public_labels, seen.known)] == [knows_public] * 3
+    assert (seen.pairs is not None) is knows_pairs
+    hidden = set(bench.split.attacked.tolist())
+    assert not hidden & set(bench.split.public.tolist())
+    assert not hidden & set(bench.split.known.tolist())
 
 
 @pytest.mark.parametrize(
@@ -114,9 +134,9 @@ def test_places_among_the_attacked():
     [(99, (5, 100, 1000), [5, 99]), (100, (5, 100), [5, 100]), (30, (2, 60), [2, 30]), (30, (40,), [30])],
 )
 def test_all_pairs_are_used_where_fewer_are_there_than_asked_for(available, pairs, expected):
-    settings = QUICK.__class__(pairs=pairs)
+    settings, (regression,) = QUICK.__class__(pairs=pairs), named("regression_attack")
     bench = Bench(control("RMTDisguise", "identity", 2 * available), settings)
-    assert bench.numbers_of_pairs() == expected
+    assert bench.numbers_of_pairs(regression) == expected
 
 
 def test_same_seed_same_split():

@@ -66,27 +66,27 @@ def key(tmp_path):
 
 class TestKeygen:
     @pytest.mark.parametrize(
-        ("options", "targets", "way"),
+        ("options", "targets", "mix_mode"),
         [
             (["--classes", 10], 1, "concat"),
             (["--classes", 10, "--targets", 3], 3, "concat"),
-            (["--classes", 10, "--targets", 4, "--way", "mixup-and-concat"], 4, "mixup-and-concat"),
-            (["--classes", 5, "--targets", 2, "--way", "random-square"], 2, "random-square"),
+            (["--classes", 10, "--targets", 4, "--mix-mode", "mixup-and-concat"], 4, "mixup-and-concat"),
+            (["--classes", 5, "--targets", 2, "--mix-mode", "random-square"], 2, "random-square"),
             (["--preset", "basic"], 1, "concat"),
             (["--preset", "mri"], 2, "concat"),
             (["--preset", "mixup-and-concat"], 4, "mixup-and-concat"),
         ],
     )
-    def test_correspondences(self, tmp_path, options, targets, way):
+    def test_correspondences(self, tmp_path, options, targets, mix_mode):
         done = call("keygen", "adversarial", "-o", tmp_path / "key", *options)
         key = keys.load(tmp_path / "key")
         assert type(key) is keys.CorrespondenceKey
-        assert (key.targets.shape[1], key.way) == (targets, way)
+        assert (key.targets.shape[1], key.mix_mode) == (targets, mix_mode)
         assert repr(key) in done.stdout
         shown = call("inspect", tmp_path / "key").stdout
         assert re.search(r"kind: +correspondence\n", shown)
         assert re.search(rf"targets: +{targets}\n", shown)
-        assert re.search(rf"way: +{way}\n", shown)
+        assert re.search(rf"way: +{mix_mode}\n", shown)
         assert str(key.targets[0].tolist()) not in shown
 
     def test_bundles_with_labels_and_passphrases(self, tmp_path, key):
@@ -110,7 +110,7 @@ class TestKeygen:
             (["adversarial", "--classes", "3", "--bits", "128"], "takes no --bits"),
             (["adversarial", "--preset", "basic", "--classes", "10"], "give --preset alone"),
             (["adversarial", "--preset", "mine"], "mine"),
-            (["adversarial", "--classes", "3", "--way", "cutmix"], "say how many with --targets"),
+            (["adversarial", "--classes", "3", "--mix-mode", "cutmix"], "say how many with --targets"),
             (["rmt"], "rmt needs --image-size and --block-size"),
             (["aes-ecb", "--image-size", "16x16"], "aes-ecb needs --block-size"),
             (["block-permute", "--image-size", "16x16", "--block-size", "4x4", "--classes", "3"], "no --classes"),
@@ -125,8 +125,8 @@ class TestKeygen:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--classes", 3, "--targets", 3], "1 to 2 targets"),
-            (["--classes", 9, "--targets", 3, "--way", "cutmix"], "cutmix combines 2 targets"),
+            (["--classes", 3, "--targets", 3], "from 1 to 2"),
+            (["--classes", 9, "--targets", 3, "--mix-mode", "cutmix"], "cutmix mixes 2 targets"),
         ],
     )
     def test_maps_that_cannot_be(self, tmp_path, options, message):
@@ -204,7 +204,7 @@ class TestWrongModels:
             ("nets.small:name", "module nets.small has no function name"),
             ("nets.small:nothing", "must return a torch.nn.Module, got int"),
             ("nets.small:broken", "nets.small:broken failed: KeyError: 'width'"),
-            ("nets.small:wide", "do not fit the model: .*size mismatch"),
+            ("nets.small:wide", "do not match the model: .*size mismatch"),
         ],
     )
     def test_factories(self, tmp_path, source, key, model, name, message):

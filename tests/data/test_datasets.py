@@ -50,10 +50,10 @@ def test_sent_to_a_worker():
 
 def test_structures():
     image = make_image(1, 16, 16)
-    for sample, place in (({"image": image, "label": 4}, "label"), ((image, 4, "id"), 1), ([image, 4], 1)):
+    for sample, position in (({"image": image, "label": 4}, "label"), ((image, 4, "id"), 1), ([image, 4], 1)):
         out = data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
         assert type(out) is type(sample)
-        assert out[place] == AES.labels.map(4)
+        assert out[position] == AES.labels.map(4)
     for sample in (image, (image,)):
         with pytest.raises(LabelError, match="no label in a"):
             data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
@@ -98,7 +98,7 @@ def test_dict_samples(sample, name):
         ((PICTURE, torch.eye(10)[4]), InputTypeError, "argmax"),
         ((PICTURE, np.array([4])), InputTypeError, "torch.from_numpy"),
         ({"image": [PICTURE], "label": [4]}, InputTypeError, "torch.tensor makes"),
-        ({"image": PICTURE, "label": None}, InputTypeError, "whole number or a tensor of them, got NoneType"),
+        ({"image": PICTURE, "label": None}, InputTypeError, "an integer or a tensor of integers, got NoneType"),
         ({"image": {"bytes": b"x", "path": None}, "label": 4}, InputTypeError, "decode the file first"),
         ({"image": np.zeros((16, 16, 3), np.uint8), "label": 4}, InputTypeError, r"v2.ToImage\(\)"),
     ],
@@ -138,7 +138,7 @@ def test_reading_an_export_in_workers(tmp_path):
         ({"dataset": DataLoader(Pictures(4))}, InputTypeError, r"got a DataLoader; give loader\.dataset"),
     ],
 )
-def test_parts_given_in_the_wrong_place(options, error, message):
+def test_arguments_that_are_mixed_up_are_refused(options, error, message):
     given = {"dataset": Pictures(4), "transform": transforms.from_key(AES), **options}
     for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
         with pytest.raises(error, match=message):

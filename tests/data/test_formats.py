@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from support import make_image, tar_members
 
 from torchprotect.data._encode import encode, extension
-from torchprotect.data._noise import KeystreamNoise
 from torchprotect.data._tar import TarStream, member_header
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import KeystreamNoise, keyed_order
 from torchprotect.errors import ExportError, InputTypeError
 
 
@@ -39,7 +38,7 @@ def test_png_larger_than_one_stored_block():
     assert torch.equal(torch.from_numpy(np.array(PIL.Image.open(io.BytesIO(content)))).movedim(-1, 0), image[0])
 
 
-def test_a_files_size_tells_nothing_about_its_content():
+def test_file_sizes_reveal_nothing_about_the_content():
     flat, noise = torch.zeros(1, 3, 64, 64, dtype=torch.uint8), make_image(1, 3, 64, 64)
     assert {len(content) for images in (flat, noise) for content in encode(images)} == {12420}
 
@@ -131,7 +130,7 @@ class TestNoise:
         assert abs(float(torch.corrcoef(drawn)[0, 1])) < 0.03
 
     def test_other_batch(self):
-        with pytest.raises(ExportError, match="another number of images"):
+        with pytest.raises(ExportError, match="drew noise for 3 images, but the batch holds 2"):
             KeystreamNoise(b"k" * 32, self.IDS)((3, 5))
 
 

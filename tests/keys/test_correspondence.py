@@ -26,7 +26,7 @@ from torchprotect.errors import (
 )
 from torchprotect.keys import CorrespondenceKey
 from torchprotect.keys._base import fingerprint
-from torchprotect.keys.correspondence import WAYS
+from torchprotect.keys.correspondence import MIX_MODES
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 sys.path.insert(0, str(VECTORS))
@@ -52,14 +52,14 @@ class TestGenerate:
     def test_numbers_of_targets(self, counts):
         key = CorrespondenceKey.generate(classes=9, targets=counts)
         wanted = [counts] * 9 if isinstance(counts, int) else counts
-        assert key.targets.shape == key.shares.shape == (9, max(wanted))
+        assert key.targets.shape == key.weights.shape == (9, max(wanted))
         for label, count in enumerate(wanted):
-            row, shares = key.targets[label].tolist(), key.shares[label]
+            row, weights = key.targets[label].tolist(), key.weights[label]
             assert len(set(row[:count])) == count  # different ones
             assert label not in row  # never itself
             assert set(row[count:]) <= {row[0]}
-            torch.testing.assert_close(shares[:count], torch.full((count,), 1 / count))
-            assert not bool(shares[count:].any())
+            torch.testing.assert_close(weights[:count], torch.full((count,), 1 / count))
+            assert not bool(weights[count:].any())
         assert key.classes == 9
 
     def test_all_other_classes_can_be_targets(self):
@@ -67,13 +67,13 @@ class TestGenerate:
         for label in range(5):
             assert sorted([*key.targets[label].tolist(), label]) == list(range(5))
 
-    def test_shares_as_given(self):
-        shares = [[0.3, 0.7], [1.0], [0.2, 0.8]]
-        key = CorrespondenceKey.generate(classes=3, targets=[2, 1, 2], shares=shares)
-        assert torch.equal(key.shares, torch.tensor([[0.3, 0.7], [1.0, 0.0], [0.2, 0.8]]))
+    def test_weights_as_given(self):
+        weights = [[0.3, 0.7], [1.0], [0.2, 0.8]]
+        key = CorrespondenceKey.generate(classes=3, targets=[2, 1, 2], weights=weights)
+        assert torch.equal(key.weights, torch.tensor([[0.3, 0.7], [1.0, 0.0], [0.2, 0.8]]))
 
     def test_derangements_are_uniform(self):
-        """Each of the nine derangements of four classes as often."""
+        """The nine derangements of four classes are equally frequent."""
         counts: dict[tuple[int, ...], int] = {}
         for _ in range(1800):
             drawn = tuple(CorrespondenceKey.generate(classes=4).targets[:, 0].tolist())
@@ -121,20 +121,24 @@ class TestGenerate:
             ({"classes": 10, "targets": 0}, InputRangeError, "from 1 to 8"),
             ({"classes": 10, "targets": 9}, InputRangeError, "from 1 to 8"),
             ({"classes": 3, "targets": 3}, InputRangeError, "from 1 to 2"),
-            ({"classes": 3, "targets": [1, 1]}, InputRangeError, "2 numbers"),
+            ({"classes": 3, "targets": [1, 1]}, InputRangeError, "got 2"),
             ({"classes": 3, "targets": [1, 1, True]}, InputRangeError, "1 to 2"),
             ({"classes": 3, "targets": True}, InputRangeError, "1 to 2"),
-            ({"classes": 3, "targets": 1.5}, InputTypeError, "whole number"),
-            ({"classes": 3, "way": "blend"}, InputRangeError, "way is one of"),
-            ({"classes": 9, "targets": 3, "way": "cutmix"}, InputRangeError, "combines 2 targets, not 3"),
-            ({"classes": 9, "targets": 2, "way": "mixup-and-concat"}, InputRangeError, "combines 4 targets, not 2"),
-            ({"classes": 2, "shares": [[1.0]]}, InputRangeError, "one row for each class"),
-            ({"classes": 2, "shares": [[0.5, 0.5]] * 2}, InputRangeError, "one number for each of its targets"),
-            ({"classes": 3, "targets": 2, "shares": [[0.5, 0.6]] * 3}, InputRangeError, "sum to 1"),
-            ({"classes": 3, "targets": 2, "shares": [[1.5, -0.5]] * 3}, InputRangeError, "sum to 1"),
-            ({"classes": 3, "targets": 2, "shares": [[float("nan"), 0.5]] * 3}, InputRangeError, "sum to 1"),
-            ({"classes": 2, "shares": [["1"], ["1"]]}, InputTypeError, "row of numbers"),
-            ({"classes": 2, "shares": [1.0, 1.0]}, InputTypeError, "row of numbers"),
+            ({"classes": 3, "targets": 1.5}, InputTypeError, "must be an integer"),
+            ({"classes": 3, "mix_mode": "blend"}, InputRangeError, "mix_mode must be one of"),
+            ({"classes": 9, "targets": 3, "mix_mode": "cutmix"}, InputRangeError, "mixes 2 targets, not 3"),
+            (
+                {"classes": 9, "targets": 2, "mix_mode": "mixup-and-concat"},
+                InputRangeError,
+                "mixes 4 targets, not 2",
+            ),
+            ({"classes": 2, "weights": [[1.0]]}, InputRangeError, "one row for each class"),
+            ({"classes": 2, "weights": [[0.5, 0.5]] * 2}, InputRangeError, "one number for each of its targets"),
+            ({"classes": 3, "targets": 2, "weights": [[0.5, 0.6]] * 3}, InputRangeError, "sum to 1"),
+            ({"classes": 3, "targets": 2, "weights": [[1.5, -0.5]] * 3}, InputRangeError, "sum to 1"),
+            ({"classes": 3, "targets": 2, "weights": [[float("nan"), 0.5]] * 3}, InputRangeError, "sum to 1"),
+            ({"classes": 2, "weights": [["1"], ["1"]]}, InputTypeError, "row of numbers"),
+            ({"classes": 2, "weights": [1.0, 1.0]}, InputTypeError, "row of numbers"),
         ],
     )
     def test_refusals(self, options, error, message):
@@ -144,12 +148,12 @@ class TestGenerate:
 
 class TestFromMap:
     def test_any_map(self):
-        """Fixed points, repeated targets, classes nobody leads to: the attacker does not know, so all are allowed."""
+        """Fixed points, repeated targets and unused classes are allowed: an attacker cannot know."""
         key = CorrespondenceKey.from_map([[0], [0, 0], [2, 1, 0]])
         assert key.targets.tolist() == [[0, 0, 0], [0, 0, 0], [2, 1, 0]]
         third = torch.tensor(1 / 3).item()
-        assert key.shares.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]
-        assert key.way == "concat"
+        assert key.weights.tolist() == [[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]
+        assert key.mix_mode == "concat"
 
     @pytest.mark.parametrize(
         ("rows", "error"),
@@ -174,26 +178,26 @@ class TestPresets:
         key = CorrespondenceKey.preset("basic")
         assert {y: int(t) for y, t in enumerate(key.targets[:, 0])} == P
         assert key.targets.tolist() == [[t] for t in TARGET_1]
-        assert key.shares.tolist() == [[1.0]] * 10
+        assert key.weights.tolist() == [[1.0]] * 10
 
     def test_table_4(self):
         key = CorrespondenceKey.preset("horizontal-concat")
         assert key.targets.T.tolist() == [TARGET_1, TARGET_2]
-        assert key.shares.tolist() == [[0.5, 0.5]] * 10
-        assert key.way == "concat"
+        assert key.weights.tolist() == [[0.5, 0.5]] * 10
+        assert key.mix_mode == "concat"
         assert int(key.targets[9, 1]) == 9  # the paper's fixed point
 
     def test_table_6(self):
         key = CorrespondenceKey.preset("mixup-and-concat")
         assert key.targets.T.tolist() == [TARGET_1, TARGET_2, TARGET_3, TARGET_4]
-        assert key.way == "mixup-and-concat"
-        torch.testing.assert_close(key.shares, torch.tensor([[0.4 / 2, 0.6 / 2, 0.6 / 2, 0.4 / 2]] * 10))
+        assert key.mix_mode == "mixup-and-concat"
+        torch.testing.assert_close(key.weights, torch.tensor([[0.4 / 2, 0.6 / 2, 0.6 / 2, 0.4 / 2]] * 10))
         assert int(key.targets[7, 3]) == 7
 
     def test_mri(self):
         key = CorrespondenceKey.preset("mri")
         assert {y: tuple(row) for y, row in enumerate(key.targets.tolist())} == MRI
-        assert key.way == "concat"
+        assert key.mix_mode == "concat"
 
     def test_known_to_everyone_but_each_with_a_root_of_its_own(self):
         assert CorrespondenceKey.preset("basic") != CorrespondenceKey.preset("basic")
@@ -205,9 +209,9 @@ class TestOf:
     def test_rows_of_each_label(self):
         key = CorrespondenceKey.preset("mri")
         for labels in (torch.tensor([4, 0, 4]), torch.tensor([4, 0, 4], dtype=torch.uint8)):
-            targets, shares = key.of(labels)
+            targets, weights = key.of(labels)
             assert targets.tolist() == [[0, 2], [1, 3], [0, 2]]
-            assert shares.tolist() == [[0.5, 0.5]] * 3
+            assert weights.tolist() == [[0.5, 0.5]] * 3
         assert key.of(torch.zeros(0, dtype=torch.int64))[0].shape == (0, 2)
 
     @pytest.mark.parametrize("label", [-1, 5])
@@ -217,21 +221,23 @@ class TestOf:
 
     @pytest.mark.parametrize("labels", [torch.tensor([1.0]), torch.tensor([True])])
     def test_wrong_type(self, labels):
-        with pytest.raises(InputTypeError, match="whole numbers"):
+        with pytest.raises(InputTypeError, match="labels must be integers"):
             CorrespondenceKey.preset("mri").of(labels)
 
     def test_what_comes_out_is_what_the_engine_takes(self):
-        key = CorrespondenceKey.generate(classes=4, targets=[1, 2, 1, 2], way="cutmix")
-        targets, shares = key.of(torch.arange(4))
+        key = CorrespondenceKey.generate(classes=4, targets=[1, 2, 1, 2], mix_mode="cutmix")
+        targets, weights = key.of(torch.arange(4))
         images = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(0))
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 4))
         how = adversarial.PGDSettings(eps=0.5, step_size=0.2, steps=2)
-        places = torch.full((4, 2), 0.4)
-        found = adversarial.perturb_toward(net, images, targets, shares, how, way=key.way, places=places)
+        positions = torch.full((4, 2), 0.4)
+        found = adversarial.perturb_toward(
+            net, images, targets, weights, how, mix_mode=key.mix_mode, positions=positions
+        )
         assert found.max_distance > 0
 
     def test_ways_are_those_of_the_engine(self):
-        assert set(WAYS) == set(adversarial.WAYS)
+        assert set(MIX_MODES) == set(adversarial.MIX_MODES)
 
 
 class TestValue:
@@ -240,24 +246,24 @@ class TestValue:
         again = sent_to_worker(key)
         assert again == key == copy.deepcopy(key)
         assert torch.equal(again.targets, key.targets)
-        assert again.way == key.way
+        assert again.mix_mode == key.mix_mode
         key.on("targets", torch.device("meta"))
         assert len(ForkingPickler.dumps(key)) == len(ForkingPickler.dumps(again))
         with pytest.raises(AttributeError):
-            key.way = "mixup"
+            key.mix_mode = "mixup"
 
     def test_everything_is_under_the_fingerprint(self):
         key = CorrespondenceKey.from_map([[1, 2], [2, 0], [0, 1]])
         others = [
-            CorrespondenceKey(key.targets.flip(1), key.shares, key.way, key.root),
-            CorrespondenceKey(key.targets, torch.tensor([[0.4, 0.6]] * 3), key.way, key.root),
-            CorrespondenceKey(key.targets, key.shares, "mixup", key.root),
-            CorrespondenceKey(key.targets, key.shares, key.way, 255 - key.root),
+            CorrespondenceKey(key.targets.flip(1), key.weights, key.mix_mode, key.root),
+            CorrespondenceKey(key.targets, torch.tensor([[0.4, 0.6]] * 3), key.mix_mode, key.root),
+            CorrespondenceKey(key.targets, key.weights, "mixup", key.root),
+            CorrespondenceKey(key.targets, key.weights, key.mix_mode, 255 - key.root),
         ]
         assert len({key.fingerprint, *(other.fingerprint for other in others)}) == 5
 
     def test_repr_shows_no_target(self):
-        key = CorrespondenceKey.from_map([[7]] * 6 + [[7, 8]] + [[3]] * 3, shares=[[1]] * 6 + [[0.3, 0.7]] + [[1]] * 3)
+        key = CorrespondenceKey.from_map([[7]] * 6 + [[7, 8]] + [[3]] * 3, weights=[[1]] * 6 + [[0.3, 0.7]] + [[1]] * 3)
         assert (
             repr(key)
             == str(key)
@@ -278,7 +284,7 @@ class TestFile:
         inner = again.transform if make == "bundle" else again
         wanted = key.transform if make == "bundle" else key
         assert torch.equal(inner.targets, wanted.targets)
-        assert torch.equal(inner.shares, wanted.shares)
+        assert torch.equal(inner.weights, wanted.weights)
 
     @pytest.mark.parametrize("name", ["correspondence", "correspondence-uneven"])
     def test_every_changed_byte_is_refused(self, tmp_path, name):
@@ -296,7 +302,7 @@ class TestFile:
                 keys.load(path)
 
     def test_independent_reading(self):
-        """Targets and shares by nothing but the specification."""
+        """Targets and shares as the specification alone gives them."""
         for name in ("correspondence", "correspondence-uneven", "correspondence-bundle"):
             path = VECTORS / "keys" / f"{name}.safetensors"
             header, tensors = verify_keys.read(str(path))
@@ -306,16 +312,16 @@ class TestFile:
             targets, shares = verify_keys.correspondence(params, tensors, prefix)
             key = keys.load(path)
             key = key.transform if prefix else key
-            assert (key.targets.tolist(), key.shares.tolist()) == (targets, shares)
+            assert (key.targets.tolist(), key.weights.tolist()) == (targets, shares)
         assert shares == [[1.0]] * 10
         uneven = keys.load(VECTORS / "keys" / "correspondence-uneven.safetensors")
         third = [0.2, 0.3, 0.5]
-        assert uneven.shares[2].tolist() == [struct.unpack("<f", struct.pack("<f", share))[0] for share in third]
-        assert uneven.way == "mixup"
+        assert uneven.weights[2].tolist() == [struct.unpack("<f", struct.pack("<f", share))[0] for share in third]
+        assert uneven.mix_mode == "mixup"
 
 
 def forge(path: Path, params: dict | None = None, **changes) -> None:
-    """Write a file that is right in all but its values: the fingerprint fits."""
+    """Write a file with other values and a matching fingerprint."""
     key = CorrespondenceKey.from_map([[1, 2], [2, 0], [0, 1]])
     changed = {**key.tensors(), **changes}
     tensors = {name: tensor.contiguous() for name, tensor in changed.items() if tensor is not None}

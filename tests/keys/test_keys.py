@@ -133,11 +133,11 @@ def test_own_key_for_each_position():
     [
         (lambda: keys.PermutationKey.generate(image_size=(28, 28), block_size=(5, 4)), BlockSizeError, r"\[1, 2, 4, 7"),
         (lambda: keys.PermutationKey.generate(image_size=(28,), block_size=(4, 4)), BlockSizeError, "pair"),
-        (lambda: keys.PermutationKey.generate(image_size=(28, 28), block_size=(0, 4)), BlockSizeError, "above 0"),
-        (lambda: keys.PermutationKey.generate(image_size=(10**12, 28), block_size=(7, 4)), BlockSizeError, "up to"),
+        (lambda: keys.PermutationKey.generate(image_size=(28, 28), block_size=(0, 4)), BlockSizeError, "from 1 to"),
+        (lambda: keys.PermutationKey.generate(image_size=(10**12, 28), block_size=(7, 4)), BlockSizeError, "from 1 to"),
         (lambda: keys.AESKey.generate(image_size=(28, 28), block_size=(7, 7)), BlockSizeError, r"\(4, 4\)"),
         (lambda: keys.AESKey.generate(image_size=(9, 9), block_size=(3, 3)), BlockSizeError, "pad the image"),
-        (lambda: keys.AESKey.generate(**SIZE, **BLOCK, bits=512), InputRangeError, "128, 192 or 256"),
+        (lambda: keys.AESKey.generate(**SIZE, **BLOCK, bits=512), InputRangeError, "bits must be 128, 192 or 256"),
         (lambda: keys.AESKey.generate(**SIZE, **BLOCK, channels=0), InputRangeError, "channels"),
         (lambda: keys.RMTKey.generate(**SIZE, **BLOCK, matrix="haar"), InputRangeError, "orthogonal"),
         (lambda: keys.RMTKey.generate(**SIZE, **BLOCK, side="up"), InputRangeError, "right"),
@@ -155,7 +155,7 @@ def test_bundles_hold_keys_that_fit():
     with pytest.raises(KeySizeError, match="same sizes"):
         keys.KeyBundle(aes, keys.PermutationKey.generate(image_size=(16, 16), block_size=(8, 8)))
     order = keys.PermutationKey.generate(image_size=(16, 16), block_size=(4, 4))
-    with pytest.raises(KeyKindError, match="no second permutation"):
+    with pytest.raises(KeyKindError, match="cannot have a second permutation"):
         keys.KeyBundle(order, order)
     assert keys.KeyBundle(aes) != keys.KeyBundle(aes)  # each bundle has a root of its own
 
@@ -164,7 +164,7 @@ def test_tampered_values_are_refused_without_being_shown():
     order = keys.PermutationKey.generate(**SIZE, **BLOCK)
     broken = order.order.clone()
     broken[0] = broken[1]
-    with pytest.raises(KeyFileError, match="no permutation") as caught:
+    with pytest.raises(KeyFileError, match="not a permutation") as caught:
         keys.PermutationKey(order.image_size, order.block_size, broken, order.root)
     assert str(broken.tolist()) not in str(caught.value)
 
@@ -187,7 +187,7 @@ class TestLabelKey:
     @pytest.mark.parametrize(
         ("label", "message"),
         [
-            (1.0, "whole number or a tensor of them, got float"),
+            (1.0, "an integer or a tensor of integers, got float"),
             ("1", "got str"),
             (True, "got bool"),
             (None, "got NoneType"),
@@ -226,7 +226,7 @@ def test_keys_ignore_every_seed():
     assert runs[0] != runs[1]
 
 
-def test_no_prng_was_moved(monkeypatch):
+def test_no_prng_state_changes(monkeypatch):
     drawn = []
     real = os.urandom
     monkeypatch.setattr(os, "urandom", lambda n: drawn.append(n) or real(n))

@@ -40,12 +40,12 @@ def one_thread():
 
 
 KEY = keys.CorrespondenceKey.from_map([[3], [0], [4], [2], [1]])
-WAYS = {
+KEYS = {
     "concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=[1, 2, 3, 2, 1]),
-    "mixup": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="mixup"),
-    "mixup-and-concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=4, way="mixup-and-concat"),
-    "cutmix": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="cutmix"),
-    "random-square": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, way="random-square"),
+    "mixup": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="mixup"),
+    "mixup-and-concat": keys.CorrespondenceKey.generate(classes=CLASSES, targets=4, mix_mode="mixup-and-concat"),
+    "cutmix": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="cutmix"),
+    "random-square": keys.CorrespondenceKey.generate(classes=CLASSES, targets=2, mix_mode="random-square"),
 }
 
 
@@ -76,23 +76,23 @@ def aims(monkeypatch):
 
 
 class TestResult:
-    @pytest.mark.parametrize("key", WAYS.values(), ids=WAYS)
+    @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
     def test_equals_the_engine(self, key):
-        model, places = Tiny(), torch.rand(6, 2)
+        model, positions = Tiny(), torch.rand(6, 2)
         transform = make(key, model)
-        transform.noise_source = lambda shape: places.reshape(shape)
+        transform.noise_source = lambda shape: positions.reshape(shape)
         plain = images()
-        targets, shares = key.of(LABELS)
+        targets, weights = key.of(LABELS)
         settings = adversarial.PGDSettings(0.5, 0.2, 4)
         expected = adversarial.perturb_toward(
-            model, plain / 255, targets, shares, settings, way=key.way, places=places, to_8bit=True
+            model, plain / 255, targets, weights, settings, mix_mode=key.mix_mode, positions=positions, to_8bit=True
         )
         done = transform(plain, LABELS)[0]
         assert done.dtype == torch.uint8
         assert torch.equal(done, (expected.images * 255).round().to(torch.uint8))
         assert not torch.equal(done, plain)
 
-    def test_the_model_takes_the_results_for_the_targets(self):
+    def test_the_model_predicts_the_targets_for_the_results(self):
         model = Tiny().eval()
         done = make(model=model, eps=3, steps=20)(images(), LABELS)[0]
         targets = KEY.of(LABELS)[0][:, 0]
@@ -119,22 +119,22 @@ class TestResult:
         torch.testing.assert_close(done.float(), single, rtol=0, atol=1e-3)
         assert make(model=model)(images(), LABELS)[0].dtype == torch.uint8
 
-    def test_distances_are_those_of_what_is_returned(self):
+    def test_distances_are_those_of_the_returned_images(self):
         for plain in (images(), images(dtype=torch.float32)):
-            found = make(WAYS["concat"]).perturb(plain, LABELS)
+            found = make(KEYS["concat"]).perturb(plain, LABELS)
             scale = 255 if plain.dtype == torch.uint8 else 1
-            moved = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
-            torch.testing.assert_close(found.distances.double(), moved, rtol=0, atol=1e-5)
+            expected = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
+            torch.testing.assert_close(found.distances.double(), expected, rtol=0, atol=1e-5)
             assert found.images.dtype == plain.dtype
             assert found.losses.shape == (6, 3)
 
     def test_reproject_keeps_within_eps(self):
         plain = torch.full((6, 3, *SIZE), 128, dtype=torch.uint8)
-        free = make(WAYS["concat"], steps=10).perturb(plain, LABELS).max_distance
-        kept = make(WAYS["concat"], steps=10, reproject=True).perturb(plain, LABELS).max_distance
+        free = make(KEYS["concat"], steps=10).perturb(plain, LABELS).max_distance
+        kept = make(KEYS["concat"], steps=10, reproject=True).perturb(plain, LABELS).max_distance
         assert kept <= 0.5 + 1e-6 < free
 
-    def test_so_many_at_once_as_allowed(self):
+    def test_at_most_batch_size_images_at_once(self):
         model = Tiny()
         done = make(model=model, batch_size=4).perturb(images(), LABELS)
         assert max(model.handed) == 4
@@ -144,7 +144,7 @@ class TestResult:
         assert done.losses.shape == (6, 1)
 
     def test_empty_batch(self):
-        for key in WAYS.values():
+        for key in KEYS.values():
             done = make(key).perturb(images()[:0], LABELS[:0])
             assert done.images.shape == (0, 3, 8, 8)
             assert done.max_distance == 0
@@ -152,10 +152,10 @@ class TestResult:
     def test_memory_format_is_kept(self):
         plain = images().contiguous(memory_format=torch.channels_last)
         for option in (False, True):
-            done = make(WAYS["mixup"], channels_last=option)(plain, LABELS)[0]
+            done = make(KEYS["mixup"], channels_last=option)(plain, LABELS)[0]
             assert done.is_contiguous(memory_format=torch.channels_last)
 
-    def test_precision_has_its_effect(self):
+    def test_precision_changes_the_result(self):
         plain, full = images(dtype=torch.float32), make().perturb
         half = make(precision=torch.bfloat16).perturb(plain, LABELS)
         assert not torch.equal(half.losses, full(plain, LABELS).losses)
@@ -170,8 +170,8 @@ class TestResult:
 
 class TestTargets:
     def test_by_label(self, aims):
-        make(WAYS["mixup"])(images(), LABELS)
-        assert torch.equal(aims[0], WAYS["mixup"].of(LABELS)[0])
+        make(KEYS["mixup"])(images(), LABELS)
+        assert torch.equal(aims[0], KEYS["mixup"].of(LABELS)[0])
 
     def test_by_prediction_in_eval_mode(self, aims):
         model = Tiny().train()
@@ -193,7 +193,7 @@ class TestTargets:
     def test_random_ones_are_each_of_the_others(self, aims):
         count = 400
         labels = torch.arange(count) % CLASSES
-        make(WAYS["mixup"], target_source="random", steps=1)(images(count), labels)
+        make(KEYS["mixup"], target_source="random", steps=1)(images(count), labels)
         targets = torch.cat(aims)
         assert targets.shape == (count, 1)
         assert not (targets[:, 0] == labels).any()
@@ -224,11 +224,11 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("key", "options", "expected"),
         [
-            (WAYS["cutmix"], {}, [(6, 2), (2,)]),
-            (WAYS["random-square"], {}, [(6, 2), (2,)]),
-            (WAYS["cutmix"], {"target_source": "random"}, [(6,), ()]),
-            (WAYS["concat"], {}, []),
-            (keys.CorrespondenceKey.from_map([[1], [0], [0], [0], [0]], way="cutmix"), {}, []),
+            (KEYS["cutmix"], {}, [(6, 2), (2,)]),
+            (KEYS["random-square"], {}, [(6, 2), (2,)]),
+            (KEYS["cutmix"], {"target_source": "random"}, [(6,), ()]),
+            (KEYS["concat"], {}, []),
+            (keys.CorrespondenceKey.from_map([[1], [0], [0], [0], [0]], mix_mode="cutmix"), {}, []),
         ],
     )
     def test_draws_go_through_the_noise_source(self, key, options, expected):
@@ -242,7 +242,7 @@ class TestTargets:
 
 
 class TestSamples:
-    def test_what_default_labels_are(self, aims):
+    def test_default_labels(self, aims):
         plain = images()
         samples = [
             (plain, LABELS),
@@ -250,9 +250,9 @@ class TestSamples:
             (plain, LABELS.int()),
             (plain, LABELS.numpy()),
             (plain, {"name": "x", "labels": LABELS}),
-            {"image": plain, "Labels": LABELS, "label": LABELS + 9},
-            {"image": plain, "a label": LABELS + 9, "labels": LABELS},
-            {"image": plain, "class_label": LABELS, "a label": LABELS + 9},
+            {"image": plain, "Labels": LABELS},
+            {"image": plain, "class_label": LABELS, "target": LABELS + 9},
+            {"image": plain, "cls": LABELS},
         ]
         for sample in samples:
             done = make()(sample)
@@ -314,9 +314,10 @@ class TestSamples:
     @pytest.mark.parametrize(
         ("sample", "message"),
         [
-            (images(), "no labels in a Tensor"),
-            ((images(),), "no labels in a tuple"),
-            ({"image": images()}, "no labels in a dict"),
+            (images(), "no label in a torch.Tensor: .*labels_getter"),
+            ((images(),), "no label in a tuple"),
+            ({"image": images()}, r"no label in a dict of \['image'\]: .*labels_getter"),
+            ({"image": images(), "labels": LABELS, "label_name": ("cat",) * 6}, "several labels in a dict"),
             ((images(), None), "not NoneType"),
             ((images(), "cat"), "not str"),
             ((images(), LABELS.float()), "not torch.float32"),
@@ -328,7 +329,7 @@ class TestSamples:
             ((images()[0], LABELS), "do not fit"),
         ],
     )
-    def test_labels_that_are_none(self, sample, message):
+    def test_missing_or_unsuitable_labels(self, sample, message):
         with pytest.raises(LabelError, match=message):
             make()(sample)
 
@@ -337,13 +338,13 @@ class TestSamples:
         [tv_tensors.Mask(torch.zeros(8, 8)), torch.zeros(2, 2), b"\x89PNG", np.zeros((8, 8))],
         ids=lambda value: type(value).__name__,
     )
-    def test_what_would_pass_untouched_raises(self, other):
+    def test_pictures_that_would_be_left_unprotected_raise(self, other):
         with pytest.raises(InputTypeError):
             make()((images(), LABELS, other))
 
 
 class TestModel:
-    def test_is_left_as_it_was(self):
+    def test_is_unchanged(self):
         model = Tiny().train()
         model.body[1].eval()
         model.body[0].weight.requires_grad_(False)
@@ -358,7 +359,7 @@ class TestModel:
         assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
     @pytest.mark.parametrize("source", ["label", "predicted"])
-    def test_is_left_as_it_was_after_an_error(self, source):
+    def test_is_unchanged_after_an_error(self, source):
         class Broken(Tiny):
             def forward(self, images):
                 raise RuntimeError("broken")
@@ -369,7 +370,7 @@ class TestModel:
         assert all(module.training for module in model.modules())
         assert all(parameter.requires_grad for parameter in model.parameters())
 
-    def test_answers_that_are_no_scores(self):
+    def test_outputs_that_are_not_scores(self):
         class Nothing(Tiny):
             def forward(self, images):
                 return images
@@ -384,7 +385,7 @@ class TestModel:
         with pytest.raises(ModelError, match="NaN"):
             make(model=Unsure())(images(), LABELS)
 
-    def test_is_no_part_of_the_transform(self):
+    def test_is_no_submodule_of_the_transform(self):
         model = Tiny().train()
         transform = make(model=model)
         transform.eval().double()
@@ -403,7 +404,7 @@ class TestModel:
 
 class TestWorkers:
     def test_workers_and_copies(self):
-        transform = make(WAYS["concat"])
+        transform = make(KEYS["concat"])
         expected = transform(images(), LABELS)[0]
         for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(images(), LABELS)[0], expected)
@@ -430,7 +431,7 @@ class TestWorkers:
         fewer = DataLoader(Counting(4, make(steps=10)), batch_size=4, num_workers=1)
         assert next(iter(fewer)).tolist() == [0, 0, 0, 0]
 
-    def test_outside_of_workers_nothing_is_said(self):
+    def test_no_warning_outside_of_workers(self):
         make(steps=11)(images(), LABELS)
 
 
@@ -454,10 +455,10 @@ class Counting(Pictures):
 
 
 class TestDescription:
-    def test_says_all_that_decides_the_bytes_and_no_secret(self):
-        described = json.loads(json.dumps(make(WAYS["cutmix"], precision=torch.bfloat16).describe()))
+    def test_holds_all_that_determines_the_bytes_and_no_secret(self):
+        described = json.loads(json.dumps(make(KEYS["cutmix"], precision=torch.bfloat16).describe()))
         assert described["name"] == "AdversarialEncrypt"
-        assert described["key"] == WAYS["cutmix"].fingerprint
+        assert described["key"] == KEYS["cutmix"].fingerprint
         expected = {"eps": 0.5, "step_size": 0.2, "steps": 4, "keep_best": True, "bounds": [0.0, 1.0]}
         expected |= {"target_source": "label", "way": "cutmix", "targets": 2, "batch_size": 100, "device": "cpu"}
         expected |= {"precision": "bfloat16", "reproject": False, "to_8bit": False, "channels_last": False}
@@ -487,20 +488,20 @@ class TestDescription:
     def test_differs_with_every_setting(self, change):
         assert make(**change).describe() != make().describe()
 
-    def test_names_the_model_to_key_holders_only(self):
+    def test_identifies_the_model_to_key_holders_only(self):
         class Other(Tiny):
             pass
 
         digest = make(model=Tiny()).describe()["model"]
         assert digest == make(model=copy.deepcopy(Tiny())).describe()["model"]
         assert digest != make(model=Other()).describe()["model"]
-        assert digest != make(WAYS["mixup"], model=Tiny()).describe()["model"]
+        assert digest != make(KEYS["mixup"], model=Tiny()).describe()["model"]
         changed = Tiny()
         changed.body[1].running_mean[0] += 1e-6
         assert digest != make(model=changed).describe()["model"]
 
     def test_repr_shows_no_secret_and_no_weights(self):
-        text = repr(make(WAYS["concat"]))
+        text = repr(make(KEYS["concat"]))
         assert "tensor(" not in text
         assert "\n" not in text
         for shown in ("model=Tiny", "eps=0.5", "way=concat", "steps=4", "target_source=label"):
@@ -511,7 +512,7 @@ class TestDescription:
 class TestFromKey:
     OPTIONS = {"eps": 0.5, "step_size": 0.2, "steps": 4}
 
-    def test_makes_it(self):
+    def test_makes_the_transform(self):
         model = Tiny()
         bundle = keys.KeyBundle(KEY, None, keys.LabelKey.generate(classes=CLASSES))
         for key in (KEY, bundle):
@@ -573,12 +574,12 @@ class TestRefusals:
 @pytest.mark.cuda
 def test_on_cuda():
     model = Tiny().cuda()
-    done = make(WAYS["cutmix"], model).perturb(images(), LABELS)
+    done = make(KEYS["cutmix"], model).perturb(images(), LABELS)
     assert done.images.device == done.distances.device == torch.device("cpu")
-    there, labels = make(WAYS["concat"], model)(images().cuda(), LABELS.cuda())
+    there, labels = make(KEYS["concat"], model)(images().cuda(), LABELS.cuda())
     assert there.is_cuda
     assert labels.is_cuda
-    apart = (there.cpu().int() - make(WAYS["concat"])(images(), LABELS)[0].int()).abs()
+    apart = (there.cpu().int() - make(KEYS["concat"])(images(), LABELS)[0].int()).abs()
     assert int(apart.max()) <= 2
 
 

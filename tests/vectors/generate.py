@@ -39,7 +39,10 @@ def make_keys() -> dict[str, keys.Key]:
         "rmt-gaussian-left": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, matrix="gaussian", side="left"),
         "correspondence": lambda: keys.CorrespondenceKey.generate(classes=10),
         "correspondence-uneven": lambda: keys.CorrespondenceKey.generate(
-            classes=5, targets=[1, 2, 3, 2, 1], shares=[[1], [0.3, 0.7], [0.2, 0.3, 0.5], [0.8, 0.2], [1]], way="mixup"
+            classes=5,
+            targets=[1, 2, 3, 2, 1],
+            weights=[[1], [0.3, 0.7], [0.2, 0.3, 0.5], [0.8, 0.2], [1]],
+            mix_mode="mixup",
         ),
         "owsd": lambda: keys.OWSDKey.generate(embedding_size=8, image_size=(16, 24), width=4),
     }

@@ -1,15 +1,16 @@
-"""Small perturbations that lead a network to chosen classes: PGD in an L2 ball, and ways to combine its results.
+"""Perturb images toward target classes: PGD in an L2 ball, and mixing its results.
 
-Plain tensors in and out; keys and data sets are not known here.
+Takes and returns plain tensors; knows neither keys nor data sets.
 """
 
-from torchprotect.adversarial.combine import WAYS, combine
+from torchprotect._mix_modes import MIX_MODES
+from torchprotect.adversarial.combine import combine
 from torchprotect.adversarial.l2 import distances, project, round_to_8bit
 from torchprotect.adversarial.pgd import Perturbed, PGDSettings, pgd_l2
 from torchprotect.adversarial.toward import perturb_toward
 
 __all__ = [
-    "WAYS",
+    "MIX_MODES",
     "PGDSettings",
     "Perturbed",
     "combine",

@@ -1,13 +1,21 @@
 """``torchprotect export``."""
 
-import enum
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
+from torchprotect.cli._common import (
+    PassphraseFile,
+    by_size,
+    counted,
+    errors_as_exit_codes,
+    flag,
+    given,
+    load_key,
+    progress_bar,
+)
 from torchprotect.cli._model import load_model
 from torchprotect.cli._say import remark, say
 
@@ -16,29 +24,11 @@ if TYPE_CHECKING:
     from torchprotect.keys import Key
 
 
-class OnError(str, enum.Enum):
-    """What to do at an image that cannot be read or does not fit."""
+OnError = Literal["stop", "skip"]
+TargetSource = Literal["label", "predicted", "random"]
+Precision = Literal["bfloat16", "float16"]
 
-    STOP = "stop"
-    SKIP = "skip"
-
-
-class TargetSource(str, enum.Enum):
-    """Where the target classes of an image come from."""
-
-    LABEL = "label"
-    PREDICTED = "predicted"
-    RANDOM = "random"
-
-
-class Precision(str, enum.Enum):
-    """What a network may compute in."""
-
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-
-
-_PERTURBATION = "Adversarial"
+_ADVERSARIAL = "Adversarial"
 _PAPER = {"eps": 0.5, "step_size": 0.1, "steps": 100}  # for 32 x 32 pixels
 
 
@@ -52,86 +42,86 @@ def export(
     ],
     out: Annotated[Path, typer.Argument(help="Folder to write; an unfinished export in it is resumed.")],
     key: Annotated[Path, typer.Option(help="Key file from `torchprotect keygen`.", dir_okay=False)],
-    noise: Annotated[float | None, typer.Option(help="RMT: noise up to so many grey levels (0..255 scale).")] = None,
-    salt_pepper: Annotated[float, typer.Option(help="Share of plain pixels turned black or white.")] = 0.0,
-    unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels in a unit: 16, 8, 4 or 2.")] = None,
-    shard_size: Annotated[int, typer.Option(help="Images in a shard.", min=1)] = 1000,
+    noise: Annotated[float | None, typer.Option(help="RMT: largest noise, in grey levels (0..255 scale).")] = None,
+    salt_pepper: Annotated[float, typer.Option(help="Fraction of plain pixels turned black or white.")] = 0.0,
+    unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels per unit: 16, 8, 4 or 2.")] = None,
+    shard_size: Annotated[int, typer.Option(help="Images per shard.", min=1)] = 1000,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
     on_error: Annotated[
         OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
-    ] = OnError.STOP,
+    ] = "stop",
     passphrase_file: PassphraseFile = None,
     model: Annotated[
         str | None,
         typer.Option(
             help="Network to perturb against: a function without arguments that returns it. It takes images in 0..1.",
             metavar="PACKAGE.MODULE:FACTORY",
-            rich_help_panel=_PERTURBATION,
+            rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Its weights, a safetensors file.", dir_okay=False, rich_help_panel=_PERTURBATION),
+        typer.Option(help="Its weights, a safetensors file.", dir_okay=False, rich_help_panel=_ADVERSARIAL),
     ] = None,
     eps: Annotated[
         float | None,
         typer.Option(
-            help="Farthest an image may be moved: L2, in pixel units (0..1); 0.5 by default.",
-            rich_help_panel=_PERTURBATION,
+            help="Largest distance of an image: L2, in pixel units (0..1); 0.5 by default.",
+            rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     step_size: Annotated[
-        float | None, typer.Option(help="Length of a step; 0.1 by default.", rich_help_panel=_PERTURBATION)
+        float | None, typer.Option(help="Length of a step; 0.1 by default.", rich_help_panel=_ADVERSARIAL)
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Number of steps; 100 by default.", min=1, rich_help_panel=_PERTURBATION)
+        int | None, typer.Option(help="Number of steps; 100 by default.", min=1, rich_help_panel=_ADVERSARIAL)
     ] = None,
     target_source: Annotated[
         TargetSource | None,
         typer.Option(
             help="Targets of the image's label, of the class predicted for it, or random ones; label by default.",
-            rich_help_panel=_PERTURBATION,
+            rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images through the network at once; 100 by default.", min=1, rich_help_panel=_PERTURBATION),
+        typer.Option(help="Images per forward pass; 100 by default.", min=1, rich_help_panel=_ADVERSARIAL),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where the network runs: cpu, cuda, ..; cpu by default.", rich_help_panel=_PERTURBATION),
+        typer.Option(help="Where the network runs: cpu, cuda, ..; cpu by default.", rich_help_panel=_ADVERSARIAL),
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="Run the network in less than float32.", rich_help_panel=_PERTURBATION),
+        typer.Option(help="Precision of the network, if lower than float32.", rich_help_panel=_ADVERSARIAL),
     ] = None,
     reproject: Annotated[
-        bool, typer.Option("--reproject", help="Keep every stored image within eps.", rich_help_panel=_PERTURBATION)
+        bool, typer.Option("--reproject", help="Keep every stored image within eps.", rich_help_panel=_ADVERSARIAL)
     ] = False,
 ) -> None:
     """Disguise every image of SOURCE and write WebDataset shards with a manifest to OUT.
 
-    With an adversarial key images are perturbed instead: they stay readable, and naive training on them is to fail.
-    Run the same command again to finish an interrupted export; the bytes are the same as without the interruption.
+    With an adversarial key, images are perturbed instead: they stay readable, and are meant to make naive training on
+    them fail. Run the same command again to finish an interrupted export; the bytes are those of an undisturbed one.
     """
     with errors_as_exit_codes():
         from torchprotect import data
 
-        of_blocks = _given(noise=noise, salt_pepper=salt_pepper or None, unit_pixels=unit_pixels)
-        of_model = _given(
+        for_blocks = given(noise=noise, salt_pepper=salt_pepper or None, unit_pixels=unit_pixels)
+        for_model = given(
             model=model,
             weights=weights,
             eps=eps,
             step_size=step_size,
             steps=steps,
-            target_source=target_source and target_source.value,
+            target_source=target_source,
             batch_size=batch_size,
             device=device,
-            precision=precision and precision.value,
+            precision=precision,
             reproject=reproject or None,
         )
         opened, secret = data.open_source(source), load_key(key, passphrase_file)
-        transform = _make_transform(secret, of_blocks, of_model)
+        transform = _make_transform(secret, for_blocks, for_model)
         start = time.monotonic()
         with progress_bar("exporting") as progress:
             result = data.export(
@@ -142,7 +132,7 @@ def export(
                 shard_size=shard_size,
                 workers=workers,
                 progress=progress,
-                on_error=on_error.value,
+                on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
             )
         for name in result.skipped:
@@ -150,12 +140,8 @@ def export(
         say(f"{out}: {_summary(result, opened.left_out.total())}, {time.monotonic() - start:.1f} s")
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _make_transform(secret: "Key", of_blocks: dict[str, Any], of_model: dict[str, Any]) -> Any:
-    """Return the transform for a key; options for the other kind of key raise."""
+def _make_transform(secret: "Key", for_blocks: dict[str, Any], for_model: dict[str, Any]) -> Any:
+    """Return the transform for a key; options for keys of other kinds raise."""
     from torchvision.transforms import v2
 
     from torchprotect import transforms
@@ -163,15 +149,15 @@ def _make_transform(secret: "Key", of_blocks: dict[str, Any], of_model: dict[str
 
     inner = secret.transform if isinstance(secret, KeyBundle) else secret
     if isinstance(inner, CorrespondenceKey):
-        _refuse("an adversarial key", of_blocks)
-        return _make_perturbation(secret, of_model)
-    _refuse(f"a key of kind {inner.kind}", of_model)
-    salt_pepper = of_blocks.pop("salt_pepper", 0)
-    transform = transforms.from_key(secret, **of_blocks)
+        _refuse("an adversarial key", for_blocks)
+        return _make_adversarial(secret, for_model)
+    _refuse(f"a key of kind {inner.kind}", for_model)
+    salt_pepper = for_blocks.pop("salt_pepper", 0)
+    transform = transforms.from_key(secret, **for_blocks)
     return v2.Compose([transforms.SaltAndPepper(salt_pepper), transform]) if salt_pepper else transform
 
 
-def _make_perturbation(secret: "Key", options: dict[str, Any]) -> Any:
+def _make_adversarial(secret: "Key", options: dict[str, Any]) -> Any:
     import torch
 
     from torchprotect import transforms
@@ -189,14 +175,13 @@ def _refuse(kind: str, options: dict[str, Any]) -> None:
     from torchprotect.errors import InputTypeError
 
     if options:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
-        raise InputTypeError(f"{kind} does not go with {names}")
+        raise InputTypeError(f"{kind} does not go with {', '.join(map(flag, options))}")
 
 
 def _summary(result: "ExportResult", left_out: int) -> str:
     done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-    moved = ""
+    distance = ""
     if result.max_distance is not None:
-        moved = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"
+        distance = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"
     of_source = f", {left_out:,} files or members left out" if left_out else ""
-    return f"{done}{moved}, {len(result.skipped)} skipped{of_source}"
+    return f"{done}{distance}, {len(result.skipped)} skipped{of_source}"

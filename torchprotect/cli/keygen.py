@@ -1,63 +1,24 @@
 """``torchprotect keygen``."""
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, read_passphrase
+from torchprotect._mix_modes import MixMode
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, flag, given, read_passphrase
 from torchprotect.cli._say import clean, say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from torchprotect.keys import BlockKey, CorrespondenceKey, OWSDKey, PermutationKey
+    from torchprotect.keys import Key, OWSDKey
 
 
-class Scheme(str, enum.Enum):
-    """Disguises a key can be made for."""
-
-    BLOCK_PERMUTE = "block-permute"
-    AES_ECB = "aes-ecb"
-    RMT = "rmt"
-    ADVERSARIAL = "adversarial"
-    OWSD = "owsd"
-
-
-class Matrix(str, enum.Enum):
-    """Kinds of RMT matrices."""
-
-    ORTHOGONAL = "orthogonal"
-    UNIFORM = "uniform"
-    GAUSSIAN = "gaussian"
-
-
-class Side(str, enum.Enum):
-    """Sides RMT matrices multiply from."""
-
-    RIGHT = "right"
-    LEFT = "left"
-
-
-class Way(str, enum.Enum):
-    """Ways to combine the versions of an image, one for each of its targets."""
-
-    CONCAT = "concat"
-    MIXUP = "mixup"
-    MIXUP_AND_CONCAT = "mixup-and-concat"
-    CUTMIX = "cutmix"
-    RANDOM_SQUARE = "random-square"
-
-
-class Preset(str, enum.Enum):
-    """Published maps from classes to targets."""
-
-    BASIC = "basic"
-    HORIZONTAL_CONCAT = "horizontal-concat"
-    MIXUP_AND_CONCAT = "mixup-and-concat"
-    MRI = "mri"
-
+Scheme = Literal["block-permute", "aes-ecb", "rmt", "adversarial", "owsd"]
+Matrix = Literal["orthogonal", "uniform", "gaussian"]
+Side = Literal["right", "left"]
+Preset = Literal["basic", "horizontal-concat", "mixup-and-concat", "mri"]
 
 _ADVERSARIAL, _OWSD = "Adversarial", "One way scrambling"
 
@@ -65,12 +26,12 @@ _ADVERSARIAL, _OWSD = "Adversarial", "One way scrambling"
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is no size; write it as HxW, for example 28x28")
+        raise typer.BadParameter(f"{text!r} is not a size; write it as HxW, for example 28x28")
     return int(height), int(width)
 
 
 def keygen(
-    scheme: Annotated[Scheme, typer.Argument(help="The disguise the key is for.")],
+    scheme: Annotated[Scheme, typer.Argument(help="The scheme that the key is for.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Key file to write; never overwritten.")],
     image_size: Annotated[
         str | None, typer.Option(help="Size of the images in pixels; needed for blocks.", metavar="HxW")
@@ -78,12 +39,12 @@ def keygen(
     block_size: Annotated[
         str | None, typer.Option(help="Size of the blocks in pixels; needed for blocks.", metavar="HxW")
     ] = None,
-    channels: Annotated[int | None, typer.Option(help="Own keys for each of so many channels.", min=1)] = None,
+    channels: Annotated[int | None, typer.Option(help="Number of channels, each with keys of its own.", min=1)] = None,
     bits: Annotated[int | None, typer.Option(help="AES key length: 128 (default), 192 or 256.")] = None,
     permute: Annotated[bool, typer.Option("--permute", help="Also permute the disguised blocks.")] = False,
-    labels: Annotated[int | None, typer.Option(help="Also rename so many classes.", min=2)] = None,
+    labels: Annotated[int | None, typer.Option(help="Also rename classes: their number.", min=2)] = None,
     matrix: Annotated[Matrix | None, typer.Option(help="Kind of RMT matrices; orthogonal by default.")] = None,
-    side: Annotated[Side | None, typer.Option(help="Side RMT matrices multiply from; right by default.")] = None,
+    side: Annotated[Side | None, typer.Option(help="Side from which RMT matrices multiply; right by default.")] = None,
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase.")] = False,
     passphrase_file: PassphraseFile = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.", min=2, rich_help_panel=_ADVERSARIAL)] = None,
@@ -91,10 +52,10 @@ def keygen(
         int | None,
         typer.Option(help="Target classes of each class; 1 by default.", min=1, rich_help_panel=_ADVERSARIAL),
     ] = None,
-    way: Annotated[
-        Way | None,
+    mix_mode: Annotated[
+        MixMode | None,
         typer.Option(
-            help="How the versions of an image, one a target, are combined; concat by default.",
+            help="How the versions of an image, one for each target, are mixed; concat by default.",
             rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
@@ -116,7 +77,7 @@ def keygen(
         ),
     ] = None,
 ) -> None:
-    """Make a key from the operating system's entropy and write it to a file.
+    """Generate a key from the operating system's entropy and write it to a file.
 
     Keep a copy: without the key an export cannot be resumed, checked or undone. Example: torchprotect keygen aes-ecb -o
     my.key --image-size 28x28 --block-size 4x4 --permute --labels 10
@@ -124,84 +85,91 @@ def keygen(
     with errors_as_exit_codes():
         from torchprotect import keys
 
-        given = {
-            "image-size": image_size,
-            "block-size": block_size,
-            "channels": channels,
-            "bits": bits,
-            "matrix": matrix and matrix.value,
-            "side": side and side.value,
-            "permute": permute or None,
-            "labels": labels,
-            "classes": classes,
-            "targets": targets,
-            "way": way and way.value,
-            "preset": preset and preset.value,
-            "embedding-size": embedding_size,
-            "embeddings": embeddings,
-        }
-        options = {name: value for name, value in given.items() if value is not None}
-        _require_taken(scheme, options)
-        options.pop("labels", None)
-        key: BlockKey | CorrespondenceKey | OWSDKey | keys.KeyBundle
-        order: PermutationKey | None = None
-        if scheme is Scheme.ADVERSARIAL:
-            key = _generate_map(options)
-        elif scheme is Scheme.OWSD:
-            key = _generate_generator(options)
-        else:
-            key, order = _generate_blocks(scheme, options)
-        if not isinstance(key, keys.OWSDKey) and (order is not None or labels is not None):
-            names = keys.LabelKey.generate(classes=labels) if labels is not None else None
-            key = keys.KeyBundle(key, order, names)
+        options = given(
+            image_size=image_size,
+            block_size=block_size,
+            channels=channels,
+            bits=bits,
+            matrix=matrix,
+            side=side,
+            permute=permute or None,
+            labels=labels,
+            classes=classes,
+            targets=targets,
+            mix_mode=mix_mode,
+            preset=preset,
+            embedding_size=embedding_size,
+            embeddings=embeddings,
+        )
+        _require_fitting(scheme, options)
+        key = _generate(scheme, options)
         keys.save(key, output, _new_passphrase(passphrase, passphrase_file))
         say(f"wrote {output}: {key!r}")
 
 
-_BLOCKS = {"image-size", "block-size"}
-_LABELLED = _BLOCKS | {"labels"}
-_TAKES = {
-    Scheme.BLOCK_PERMUTE: _LABELLED,
-    Scheme.AES_ECB: _LABELLED | {"channels", "bits", "permute"},
-    Scheme.RMT: _LABELLED | {"channels", "matrix", "side", "permute"},
-    Scheme.ADVERSARIAL: {"labels", "classes", "targets", "way", "preset"},
-    Scheme.OWSD: {"image-size", "embedding-size", "embeddings"},
+_SIZES = {"image_size", "block_size"}
+_OPTIONS: dict[Scheme, set[str]] = {
+    "block-permute": _SIZES | {"labels"},
+    "aes-ecb": _SIZES | {"labels", "channels", "bits", "permute"},
+    "rmt": _SIZES | {"labels", "channels", "matrix", "side", "permute"},
+    "adversarial": {"labels", "classes", "targets", "mix_mode", "preset"},
+    "owsd": {"image_size", "embedding_size", "embeddings"},
 }
 
 
-def _require_taken(scheme: Scheme, options: dict[str, Any]) -> None:
-    """Check that the options given are the scheme's own, and that none is missing."""
-    if unknown := sorted(options.keys() - _TAKES[scheme]):
-        raise typer.BadParameter(f"{scheme.value} takes no {', '.join(f'--{name}' for name in unknown)}")
-    if scheme is Scheme.OWSD:
-        return
-    if scheme is not Scheme.ADVERSARIAL:
-        if missing := sorted(_BLOCKS - options.keys(), reverse=True):
-            raise typer.BadParameter(f"{scheme.value} needs {' and '.join(f'--{name}' for name in missing)}")
-    elif "preset" in options:
+def _require_fitting(scheme: Scheme, options: dict[str, Any]) -> None:
+    """Check that all options belong to the scheme and none is missing."""
+    if unknown := sorted(options.keys() - _OPTIONS[scheme]):
+        raise typer.BadParameter(f"{scheme} takes no {', '.join(map(flag, unknown))}")
+    if scheme == "adversarial":
+        _require_fitting_map(options)
+    elif scheme != "owsd" and (missing := sorted(_SIZES - options.keys(), reverse=True)):
+        raise typer.BadParameter(f"{scheme} needs {' and '.join(map(flag, missing))}")
+
+
+def _require_fitting_map(options: dict[str, Any]) -> None:
+    if "preset" in options:
         if options.keys() - {"preset", "labels"}:
-            raise typer.BadParameter("a preset has its own classes, targets and way; give --preset alone")
+            raise typer.BadParameter("a preset has its own classes, targets and mix mode; give --preset alone")
     elif "classes" not in options:
         raise typer.BadParameter("adversarial needs --classes, or a --preset")
-    elif "way" in options and options.get("targets", 1) == 1:
-        raise typer.BadParameter("--way combines several targets; say how many with --targets")
+    elif "mix_mode" in options and options.get("targets", 1) == 1:
+        raise typer.BadParameter("--mix-mode mixes several targets; say how many with --targets")
 
 
-def _generate_map(options: dict[str, Any]) -> "CorrespondenceKey":
+def _generate(scheme: Scheme, options: dict[str, Any]) -> "Key":
+    """Generate a key, in a bundle where there is also a permutation or a label map."""
     from torchprotect import keys
 
-    made = keys.CorrespondenceKey
-    return made.preset(options["preset"]) if "preset" in options else made.generate(**options)
+    classes, permute = options.pop("labels", None), options.pop("permute", False)
+    options |= {name: _size(options[name]) for name in _SIZES & options.keys()}
+    key = _generate_transform_key(scheme, options)
+    permutation = keys.PermutationKey.generate(**{name: options[name] for name in _SIZES}) if permute else None
+    labels = keys.LabelKey.generate(classes=classes) if classes is not None else None
+    if permutation is None and labels is None:
+        return key
+    return keys.KeyBundle(key, permutation, labels)
 
 
-def _generate_generator(options: dict[str, Any]) -> "OWSDKey":
+def _generate_transform_key(scheme: Scheme, options: dict[str, Any]) -> Any:
     from torchprotect import keys
 
-    sizes: dict[str, Any] = {"image_size": _size(options["image-size"])} if "image-size" in options else {}
-    seen = _read_embeddings(options["embeddings"]) if "embeddings" in options else None
-    if "embedding-size" in options or seen is not None:
-        sizes["embedding_size"] = options.get("embedding-size", seen.shape[-1] if seen is not None else None)
-    return keys.OWSDKey.generate(**sizes, embeddings=seen)
+    if scheme == "adversarial":
+        made = keys.CorrespondenceKey
+        return made.preset(options["preset"]) if "preset" in options else made.generate(**options)
+    if scheme == "owsd":
+        return _generate_generator(**options)
+    kinds: dict[str, Any] = {"block-permute": keys.PermutationKey, "aes-ecb": keys.AESKey, "rmt": keys.RMTKey}
+    return kinds[scheme].generate(**options)
+
+
+def _generate_generator(embeddings: Path | None = None, **sizes: Any) -> "OWSDKey":
+    from torchprotect import keys
+
+    if embeddings is None:
+        return keys.OWSDKey.generate(**sizes)
+    public = _read_embeddings(embeddings)
+    return keys.OWSDKey.generate(**{"embedding_size": public.shape[-1], **sizes}, embeddings=public)
 
 
 def _read_embeddings(path: Path) -> "Tensor":
@@ -211,29 +179,15 @@ def _read_embeddings(path: Path) -> "Tensor":
     try:
         tensors = list(load_file(path).values())
     except SafetensorError as error:
-        raise typer.BadParameter(clean(f"{path} is no safetensors file: {error}")) from None
+        raise typer.BadParameter(clean(f"{path} is not a safetensors file: {error}")) from None
     if len(tensors) != 1:
-        raise typer.BadParameter(clean(f"{path} holds {len(tensors)} tensors; one, [n, E], is needed"))
+        raise typer.BadParameter(clean(f"{path} must hold one tensor [n, E], but holds {len(tensors)} tensors"))
     return tensors[0]
-
-
-def _generate_blocks(scheme: Scheme, options: dict[str, Any]) -> "tuple[BlockKey, PermutationKey | None]":
-    from torchprotect import keys
-
-    kinds: dict[Scheme, Any] = {
-        Scheme.BLOCK_PERMUTE: keys.PermutationKey,
-        Scheme.AES_ECB: keys.AESKey,
-        Scheme.RMT: keys.RMTKey,
-    }
-    sizes = {"image_size": _size(options.pop("image-size")), "block_size": _size(options.pop("block-size"))}
-    permute = options.pop("permute", False)
-    key: BlockKey = kinds[scheme].generate(**sizes, **options)
-    return key, keys.PermutationKey.generate(**sizes) if permute else None
 
 
 def _new_passphrase(ask: bool, file: Path | None) -> str | None:
     if ask and file is not None:
-        raise typer.BadParameter("give --passphrase to be asked, or --passphrase-file, not both")
+        raise typer.BadParameter("give either --passphrase, to be asked for it, or --passphrase-file")
     if file is not None:
         return read_passphrase(file)
     secret: str | None = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True) if ask else None

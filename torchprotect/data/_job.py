@@ -1,64 +1,60 @@
 """How one shard of an export is made: read, disguise, encode, write. The same in every process."""
 
-import hashlib
 import hmac
 import io
-import random
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchprotect._files import atomic_file, open_regular
-from torchprotect.adversarial import distances
+from torchprotect._inputs import type_name
 from torchprotect.data._encode import encode, extension
-from torchprotect.data._noise import KeystreamNoise
-from torchprotect.data._repeatable import repeatable
+from torchprotect.data._repeatable import deterministic, without_global_generators
+from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
-from torchprotect.data.manifest import ShardReport, shard_name
+from torchprotect.data.keyed import KeystreamNoise, sample_id
+from torchprotect.data.manifest import shard_name
 from torchprotect.data.sources import Source
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
-from torchprotect.transforms import AdversarialEncrypt, Disguise
+from torchprotect.transforms import DisguisedBatch
+from torchprotect.transforms.pipeline import Pipeline
 
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 1000
 
-
-def steps(transform: nn.Module) -> list[nn.Module]:
-    """Return the transforms that a (nested) composition runs, in order."""
-    children = list(transform.children()) if isinstance(transform, nn.Module) else []
-    inner = children or list(getattr(transform, "transforms", []))  # compositions of torchvision keep a plain list
-    if isinstance(transform, Disguise) or not inner:
-        return [transform]
-    return [step for child in inner for step in steps(child)]
+Member = tuple[str, bytes]
+"""Name and content of a file in a shard."""
 
 
-def perturbing(transform: nn.Module) -> list[AdversarialEncrypt]:
-    """Return those steps that run a model, each once."""
-    return list(dict.fromkeys(step for step in steps(transform) if isinstance(step, AdversarialEncrypt)))
+class _PlainSample(NamedTuple):
+    """One sample of the source, and the label that is written for it."""
 
-
-def sample_id(subkey: bytes, name: str, index: int, image: Tensor) -> bytes:
-    """Return a sample's id, 16 bytes: HMAC-SHA256 over name, 0, index (uint64 little-endian), SHA-256 of the pixels."""
-    pixels = hashlib.sha256(image.numpy().tobytes()).digest()
-    message = name.encode(errors="surrogateescape") + b"\0" + struct.pack("<Q", index) + pixels
-    return hmac.digest(subkey, message, "sha256")[:16]
-
-
-class _Read(NamedTuple):
-    """One plain sample, by its number in the source, and the label that is written for it."""
-
-    number: int
+    source_index: int
     image: Tensor
     label: int | None
     written: int | None
+
+
+class _Batch(NamedTuple):
+    """One batch of a shard, disguised and encoded.
+
+    Attributes:
+        members: files of the samples, in order.
+        written: labels of these samples.
+        skipped: source indices of images left out, since they could not be read or did not fit.
+        distances: of perturbed images, one tensor for each shape of images.
+    """
+
+    members: list[Member]
+    written: list[int | None]
+    skipped: list[int]
+    distances: list[Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +63,7 @@ class DisguiseJob:
 
     Attributes:
         source: plain images.
-        transform: the disguise; its noise is drawn from keyed streams.
+        pipeline: the disguise and the steps around it; noise is drawn from keyed streams.
         labels: renaming of classes, or ``None``.
         signing: key of the digests that the journal keeps.
         id_subkey: key of the sample ids.
@@ -79,7 +75,7 @@ class DisguiseJob:
     """
 
     source: Source
-    transform: nn.Module
+    pipeline: Pipeline
     labels: LabelKey | None
     signing: bytes
     id_subkey: bytes
@@ -90,34 +86,33 @@ class DisguiseJob:
     skip_unfit: bool
 
     @property
-    def perturbing(self) -> list[AdversarialEncrypt]:
-        """Steps of the transform that run a model, each once."""
-        return perturbing(self.transform)
-
-    @property
-    def uses_autograd(self) -> bool:
+    def uses_gradients(self) -> bool:
         """Whether gradients are computed."""
-        return bool(self.perturbing)
+        return self.pipeline.uses_gradients
 
     def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
         """Make one shard: the file has its final name only when it is whole and on disk."""
-        count, labels, skipped, moved = 0, set[int](), list[int](), list[Tensor]()
+        count, labels, skipped, distances = 0, set[int](), list[int](), list[Tensor]()
         inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
         with atomic_file(self.folder / shard_name(index)) as file:
             stream = TarStream(file)
-            for batch in self._batches(indices.tolist()):
-                members, samples = self._disguise_batch(batch, skipped, moved)
-                stream.write(members)
-                labels |= {sample.written for sample in samples if sample.written is not None}
-                count += len(samples)
-                advance(len(batch))
+            for part in self._batches(indices.tolist()):
+                batch = self._make_batch(part)
+                stream.write(batch.members)
+                count += len(batch.written)
+                labels |= {label for label in batch.written if label is not None}
+                skipped += batch.skipped
+                distances += batch.distances
+                advance(len(part))
             digest = stream.finish()
-        made_from = self._sum(inputs, skipped)
-        return ShardReport(index, count, stream.size, digest, sorted(labels), skipped, made_from, *_summary(moved))
+        made_from = self._finish_inputs(inputs, skipped)
+        return ShardReport(
+            index, count, stream.size, digest, sorted(labels), skipped, made_from, *_max_and_mean(distances)
+        )
 
     def inputs(self, indices: Any, skipped: list[int]) -> str:
         """Return the keyed digest of what a shard is made from, as its report has it."""
-        return self._sum(self._digest(self.source.content(indices.tolist())), skipped)
+        return self._finish_inputs(self._digest(self.source.content(indices.tolist())), skipped)
 
     def compare(self, path: Path, indices: Any, *, batches: int | None = None) -> tuple[bool, list[int]]:
         """Make the first batches of a shard again, or all, and compare them with the file.
@@ -127,10 +122,10 @@ class DisguiseJob:
         """
         skipped = list[int]()
         with open_regular(path) as file:
-            for batch in self._batches(indices.tolist())[:batches]:
-                buffer = io.BytesIO()
-                members, _ = self._disguise_batch(batch, skipped, [])
-                TarStream(buffer).write(members)
+            for part in self._batches(indices.tolist())[:batches]:
+                buffer, batch = io.BytesIO(), self._make_batch(part)
+                skipped += batch.skipped
+                TarStream(buffer).write(batch.members)
                 if file.read(len(buffer.getvalue())) != buffer.getvalue():
                     return False, skipped
         return True, skipped
@@ -141,60 +136,39 @@ class DisguiseJob:
             digest.update(len(line).to_bytes(8, "little") + line)
         return digest
 
-    def _sum(self, inputs: Any, skipped: list[int]) -> str:
-        """Add the samples that were left out: of a data set given in Python, the others are not all looked at."""
+    def _finish_inputs(self, inputs: Any, skipped: list[int]) -> str:
+        """Add the samples that were left out: a data set given in Python digests only some of the others."""
         inputs.update(self._digest(self.source.content(skipped)).digest())
         return str(inputs.hexdigest())
 
-    def disguise(
-        self, images: Tensor, ids: list[bytes], labels: list[int | None], moved: list[Tensor] | None = None
-    ) -> Tensor:
+    def disguise(self, images: Tensor, ids: list[bytes], labels: list[int | None]) -> DisguisedBatch:
         """Disguise a batch, drawing noise from each sample's own stream.
 
         Args:
             images: plain, ``[N, C, H, W]``.
-            ids: of the samples.
-            labels: plain ones; for perturbations.
-            moved: L2 distances that a perturbation moved images by are added to it.
+            ids: of the samples, 16 bytes each.
+            labels: plain class numbers.
 
         Raises:
-            ExportError: random numbers were drawn from elsewhere.
+            ExportError: random numbers were drawn from elsewhere, or the result is no batch of N images.
             ModelError: a perturbation's model fails.
         """
-        before = _generators()
-        with self._bound(ids, labels, moved), repeatable() if self.perturbing else nullcontext():
-            result: Tensor = self.transform(images)
-        _require_same(before, "the transform")
-        if result.shape[0] != len(ids) or result.ndim != 4:
-            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {list(result.shape)}")
-        return result
-
-    @contextmanager
-    def _bound(self, ids: list[bytes], labels: list[int | None], moved: list[Tensor] | None) -> Iterator[None]:
-        """Give the disguises what belongs to a batch; nothing of it stays, since a worker could not be sent it."""
-        disguises = [step for step in steps(self.transform) if isinstance(step, Disguise)]
         noise = KeystreamNoise(self.noise_key, ids)
-        with ExitStack() as undo:
-            for step in disguises:
-                step.noise_source = noise  # one stream for all of them, each draws what follows
-                undo.callback(step.__dict__.pop, "noise_source", None)
-            for step in self.perturbing:
-                step.labels_getter = lambda _: torch.tensor(labels)
-                undo.callback(setattr, step, "labels_getter", None)
-            if self.perturbing and moved is not None:
-                hook = self.perturbing[-1].register_forward_hook(
-                    lambda _, plain, done: moved.append(_moved(plain, done))
-                )
-                undo.callback(hook.remove)
-            yield
+        classes = torch.tensor(labels) if self.pipeline.needs_labels else None
+        with without_global_generators(), deterministic() if self.uses_gradients else nullcontext():
+            batch = self.pipeline.disguise_batch(images, classes, noise=noise)
+        if not isinstance(batch.images, Tensor) or batch.images.ndim != 4 or len(batch.images) != len(ids):
+            came = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
+            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {came}")
+        return batch
 
     def check_label(self, label: int | None, where: str) -> None:
-        """Check that a plain label can be written, and has targets where a perturbation goes by labels.
+        """Check that a plain label can be written, and that the disguises can take an image of this class.
 
         Raises:
             LabelError: it cannot; the message says where the sample is.
         """
-        self._check_targets(label, where)
+        self.pipeline.check_label(label, where)
         if label is None and self.labelled:
             raise LabelError(f"sample {where} has no label, but others have one; label all of them, or none")
         if label is not None and not self.labelled:
@@ -206,24 +180,10 @@ class DisguiseJob:
                 last = self.labels.classes - 1
                 raise LabelError(f"class {label} of sample {where} lies outside the label map, which covers 0..{last}")
 
-    def _check_targets(self, label: int | None, where: str) -> None:
-        for step in self.perturbing:
-            if not step.needs_labels:
-                continue
-            if label is None:
-                raise LabelError(
-                    f"sample {where} has no label, so it has no target class; give the images labels, or take "
-                    "target_source='predicted' (--target-source predicted)"
-                )
-            if not 0 <= label < step.key.classes:
-                last = step.key.classes - 1
-                raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
-
     def _batches(self, indices: list[int]) -> list[list[int]]:
         """Cut a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
-        if self.perturbing:
-            size = min(step.batch_size for step in self.perturbing)
-        else:
+        size = self.pipeline.max_batch
+        if size is None:
             size = min(_BATCH_IMAGES, max(1, _BATCH_BYTES // self._first_image_bytes(indices)))
         return [indices[start : start + size] for start in range(0, len(indices), size)]
 
@@ -236,27 +196,30 @@ class DisguiseJob:
                     raise
         return 1
 
-    def _disguise_batch(
-        self, indices: list[int], skipped: list[int], moved: list[Tensor]
-    ) -> tuple[list[tuple[str, bytes]], list[_Read]]:
-        """Return the tar members of a batch in order, and its samples; images of one shape are disguised together."""
-        samples = self._read(indices, skipped)
-        shapes: dict[torch.Size, list[_Read]] = {}
+    def _make_batch(self, indices: list[int]) -> _Batch:
+        """Read, disguise and encode the samples of a batch; images of one shape are disguised together."""
+        samples, skipped = self._read(indices)
+        shapes: dict[torch.Size, list[_PlainSample]] = {}
         for sample in samples:
             shapes.setdefault(sample.image.shape, []).append(sample)
-        members: dict[int, list[tuple[str, bytes]]] = {}
+        members, distances = dict[int, list[Member]](), list[Tensor]()
         for group in shapes.values():
             try:
-                members |= self._disguise_group(group, moved)
+                found, away = self._disguise_and_encode(group)
             except KeySizeError:
                 if not self.skip_unfit:
                     raise
-                skipped += [sample.number for sample in group]
-        kept = [sample for sample in samples if sample.number in members]
-        return [member for sample in kept for member in members[sample.number]], kept
+                skipped += [sample.source_index for sample in group]
+            else:
+                members |= found
+                distances += [] if away is None else [away]
+        kept = [sample for sample in samples if sample.source_index in members]
+        in_order = [member for sample in kept for member in members[sample.source_index]]
+        return _Batch(in_order, [sample.written for sample in kept], skipped, distances)
 
-    def _read(self, indices: list[int], skipped: list[int]) -> list[_Read]:
-        before, samples = _generators(), []
+    def _read(self, indices: list[int]) -> tuple[list[_PlainSample], list[int]]:
+        """Return the samples that can be read and fit, and the indices of the others."""
+        samples, skipped = list[_PlainSample](), list[int]()
         for index in indices:
             try:
                 samples.append(self._read_one(index))
@@ -264,10 +227,9 @@ class DisguiseJob:
                 if not self.skip_unfit:
                     raise
                 skipped.append(index)
-        _require_same(before, "the source")
-        return samples
+        return samples, skipped
 
-    def _read_one(self, index: int) -> _Read:
+    def _read_one(self, index: int) -> _PlainSample:
         image, label = self.source[index]
         where = self.source.locate(index)
         if image.dtype != self.dtype:
@@ -275,62 +237,40 @@ class DisguiseJob:
                 f"sample {where} is {image.dtype}, the first one was {self.dtype}; convert them to one dtype"
             )
         self.check_label(label, where)
-        return _Read(index, image, label, label if self.labels is None or label is None else self.labels.map(label))
+        written = label if self.labels is None or label is None else self.labels.map(label)
+        return _PlainSample(index, image, label, written)
 
-    def _disguise_group(self, group: list[_Read], moved: list[Tensor]) -> dict[int, list[tuple[str, bytes]]]:
-        """Return the tar members of samples of one shape, by the number of the sample."""
-        ids = [self._id(sample) for sample in group]
-        disguised = self._disguise_named(group, ids, moved)
-        kind = extension(disguised)
-        members: dict[int, list[tuple[str, bytes]]] = {}
-        for sample, identity, content in zip(group, ids, encode(disguised), strict=True):
-            members[sample.number] = [(f"{identity.hex()}.{kind}", content)]
+    def _disguise_and_encode(self, group: list[_PlainSample]) -> tuple[dict[int, list[Member]], Tensor | None]:
+        """Return the tar members of samples of one shape, by the index of the sample, and their distances."""
+        ids = [
+            sample_id(self.id_subkey, self.source.name(sample.source_index), sample.source_index, sample.image)
+            for sample in group
+        ]
+        batch = self._disguise_or_locate(group, ids)
+        kind = extension(batch.images)
+        members: dict[int, list[Member]] = {}
+        for sample, identity, content in zip(group, ids, encode(batch.images), strict=True):
+            members[sample.source_index] = [(f"{identity.hex()}.{kind}", content)]
             if sample.written is not None:
-                members[sample.number].append((f"{identity.hex()}.cls", str(sample.written).encode()))
-        return members
+                members[sample.source_index].append((f"{identity.hex()}.cls", str(sample.written).encode()))
+        return members, batch.distances
 
-    def _disguise_named(self, group: list[_Read], ids: list[bytes], moved: list[Tensor]) -> Tensor:
-        """Disguise images of one shape, naming the first of them where they do not fit."""
+    def _disguise_or_locate(self, group: list[_PlainSample], ids: list[bytes]) -> DisguisedBatch:
+        """Disguise images of one shape; an error says where the first of them is."""
         images = torch.stack([sample.image for sample in group])
         try:
-            return self.disguise(images, ids, [sample.label for sample in group], moved)
+            return self.disguise(images, ids, [sample.label for sample in group])
         except ProtectError as error:
             others = " and others in its batch" if isinstance(error, ModelError) and len(group) > 1 else ""
-            raise type(error)(f"sample {self.source.locate(group[0].number)}{others}: {error}") from error
+            raise type(error)(f"sample {self.source.locate(group[0].source_index)}{others}: {error}") from error
 
-    def _id(self, sample: _Read) -> bytes:
-        return sample_id(self.id_subkey, self.source.name(sample.number), sample.number, sample.image)
-
-
-def _moved(plain: tuple[Tensor, ...], done: Tensor) -> Tensor:
-    """Return the L2 distances ``[N]`` between a step's pictures and its result, in pixel units."""
-    return distances(_in_pixel_units(done), _in_pixel_units(plain[0]))
+    def _id(self, sample: _PlainSample) -> bytes:
+        name = self.source.name(sample.source_index)
+        return sample_id(self.id_subkey, name, sample.source_index, sample.image)
 
 
-def _in_pixel_units(images: Tensor) -> Tensor:
-    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
-
-
-def _summary(moved: list[Tensor]) -> tuple[float, float] | tuple[None, None]:
-    """Return the largest and the mean distance, if there are any."""
-    if not moved:
+def _max_and_mean(distances: list[Tensor]) -> tuple[float, float] | tuple[None, None]:
+    if not distances:
         return None, None
-    every = torch.cat(moved)
-    return float(every.max()), float(every.mean())
-
-
-def _generators() -> tuple[Any, ...]:
-    """Return the states of the global random number generators."""
-    legacy: Any = np.random.get_state(legacy=True)
-    on_cuda = (
-        [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
-    )
-    return random.getstate(), torch.get_rng_state().numpy().tobytes(), *on_cuda, legacy[1].tobytes(), legacy[2:]
-
-
-def _require_same(before: tuple[Any, ...], who: str) -> None:
-    if _generators() != before:
-        raise ExportError(
-            f"{who} drew random numbers, so the export could not be repeated or resumed; take random augmentation out "
-            "of it and put it into the training pipeline"
-        )
+    joined = torch.cat(distances)
+    return float(joined.max()), float(joined.mean())

@@ -1,11 +1,14 @@
 """Computing the same bits every time on one machine."""
 
 import contextlib
+import random
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 
-from torchprotect.errors import ModelError, ProtectError
+from torchprotect.errors import ExportError, ModelError, ProtectError
 
 
 @contextlib.contextmanager
@@ -20,20 +23,20 @@ def one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def repeatable() -> Iterator[None]:
-    """Run a network on one thread, by deterministic algorithms, none of them chosen by the clock.
+def deterministic() -> Iterator[None]:
+    """Run a network on one thread, by deterministic algorithms that are not chosen by timing them.
 
     Raises:
         ModelError: it fails: it does not take such images, there is too little memory, or one of its operations has no
             deterministic algorithm on its device.
     """
-    strict, warning = (
+    strict, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    by_clock, products = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    cudnn_benchmark, matmul_precision = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
     try:
-        torch.set_float32_matmul_precision("highest")  # what a worker that is spawned has, whatever this process has
+        torch.set_float32_matmul_precision("highest")  # the default, which a spawned worker has
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
         with one_thread():
@@ -44,6 +47,32 @@ def repeatable() -> Iterator[None]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the model fails on these images, or cannot be run repeatably: {reason}") from error
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warning)
-        torch.backends.cudnn.benchmark = by_clock
-        torch.set_float32_matmul_precision(products)
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = cudnn_benchmark
+        torch.set_float32_matmul_precision(matmul_precision)
+
+
+@contextlib.contextmanager
+def without_global_generators() -> Iterator[None]:
+    """Run a transform that must not draw from the global generators of Python, NumPy and torch.
+
+    Only a transform is watched. A source may draw: the retry of a network client does so, for instance.
+
+    Raises:
+        ExportError: it drew from one.
+    """
+    before = _generator_states()
+    yield
+    if _generator_states() != before:
+        raise ExportError(
+            "the transform drew random numbers, so the export could not be repeated or resumed; take random "
+            "augmentation out of it and put it into the training pipeline"
+        )
+
+
+def _generator_states() -> tuple[Any, ...]:
+    legacy: Any = np.random.get_state(legacy=True)
+    on_cuda = (
+        [state.numpy().tobytes() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else []
+    )
+    return random.getstate(), torch.get_rng_state().numpy().tobytes(), *on_cuda, legacy[1].tobytes(), legacy[2:]

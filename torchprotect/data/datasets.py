@@ -1,36 +1,37 @@
-"""Datasets whose pictures come out disguised and whose labels come out renamed."""
+"""Wrappers that disguise the pictures of a data set and rename its labels."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import PIL.Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from torchprotect._inputs import type_name, with_article
-from torchprotect.data._job import steps
-from torchprotect.errors import InputTypeError, KeyKindError, LabelError
+from torchprotect._inputs import type_name
+from torchprotect.errors import InputTypeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle, LabelKey
+from torchprotect.transforms.labels import map_labels
+from torchprotect.transforms.pipeline import leaves
 
 Labels = TypeVar("Labels", int, Tensor)
 
 
 class _Protection:
-    """What both wrappers do to a sample: the transform on all of it, the label map on its label."""
+    """Protection of a sample, shared by both wrappers: the transform on all of it, the label map on its label."""
 
     dataset: Any
     transform: Callable[[Any], Any]
     labels: LabelKey | None
 
     def _require_parts(self) -> None:
-        """Refuse what is often given in the place of another thing."""
+        """Refuse arguments that are often mixed up."""
         if isinstance(self.dataset, DataLoader):
             raise InputTypeError("dataset must be a data set, got a DataLoader; give loader.dataset")
         if isinstance(self.transform, Key):
             raise KeyKindError(
                 f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
             )
-        if _covers_nothing(self.transform):
+        if _protects_nothing(self.transform):
             raise InputTypeError(
                 "transform holds no disguise, so every picture would be left unprotected; add transforms.from_key(key)"
             )
@@ -53,13 +54,13 @@ class _Protection:
 
 
 class ProtectedDataset(_Protection, Dataset[Any]):
-    """A map-style dataset seen through a disguise.
+    """A map-style dataset whose samples are protected as they are read.
 
     Args:
         dataset: map-style dataset.
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict what stands under ``"label"``, another name
-            with "label" in it, or ``"cls"``, if there is one such name.
+        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
+            another name with "label" in it, or ``"cls"``, if there is one such name.
 
     Samples keep their structure. Without noise, the same index gives the same bytes in any worker.
 
@@ -79,13 +80,13 @@ class ProtectedDataset(_Protection, Dataset[Any]):
 
 
 class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
-    """An iterable dataset seen through a disguise.
+    """An iterable dataset whose samples are protected as they are read.
 
     Args:
         dataset: iterable of samples; it divides itself among workers, as every iterable dataset must.
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict what stands under ``"label"``, another name
-            with "label" in it, or ``"cls"``, if there is one such name.
+        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
+            another name with "label" in it, or ``"cls"``, if there is one such name.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
@@ -96,51 +97,25 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
         return map(self.protect, self.dataset)
 
 
-def _covers_nothing(transform: Any) -> bool:
-    """Return whether a pipeline runs nothing but torchvision's own transforms. What a function does is unknown."""
-    kinds = [type(step) for step in steps(transform)]
+def _protects_nothing(transform: Any) -> bool:
+    """Return whether a pipeline runs nothing but torchvision's own transforms. Functions are trusted."""
+    kinds = [type(step) for step in leaves(transform)]
     return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 
 
 def _rename(sample: Any, labels: LabelKey) -> Any:
-    if isinstance(sample, dict):
-        name = _label_name(sample)
-        return {**sample, name: _map_one(sample[name], sample.values(), labels)}
-    if isinstance(sample, tuple | list) and len(sample) >= 2:
-        make = getattr(type(sample), "_make", type(sample))  # a named tuple is made of its items in its own way
-        return make([sample[0], _map_one(sample[1], sample[:1], labels), *sample[2:]])
-    raise LabelError(
-        f"no label in {with_article(type_name(sample))}: expected (image, label, ...) or a dict with 'label'"
-    )
+    """Rename the labels of a sample; a single picture has one number."""
 
+    def rename(label: Any) -> Any:
+        pictures = sample.values() if isinstance(sample, Mapping) else sample[:1]
+        if isinstance(label, Tensor) and label.numel() > 1 and any(map(_is_single, pictures)):
+            raise InputTypeError(
+                f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
+                "label.argmax()"
+            )
+        return labels.map(label)
 
-def _label_name(sample: dict[Any, Any]) -> Any:
-    """Return the name of a sample's only label.
-
-    Raises:
-        LabelError: it has none, or others, which would keep their plain names of classes.
-    """
-    names = [name for name in sample if isinstance(name, str) and ("label" in name.lower() or name == "cls")]
-    if not names:
-        raise LabelError(
-            f"no label in a dict of {sorted(map(str, sample))}: expected 'label', another name with \"label\" in it, "
-            "or 'cls'; rename the column"
-        )
-    if len(names) > 1:
-        raise LabelError(
-            f"several labels in a dict, {sorted(names)}: the key renames one, and the others would stay plain; keep one"
-        )
-    return names[0]
-
-
-def _map_one(label: Any, values: Iterable[Any], labels: LabelKey) -> Any:
-    """Rename the label of a sample, which beside a single picture is one number."""
-    if isinstance(label, Tensor) and label.numel() > 1 and any(_is_single(value) for value in values):
-        raise InputTypeError(
-            f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
-            "label.argmax()"
-        )
-    return labels.map(label)
+    return map_labels(sample, rename)
 
 
 def _is_single(value: Any) -> bool:

@@ -5,12 +5,11 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import atomic_file, is_temporary, open_regular, read_regular
+from torchprotect._files import atomic_file, open_regular, read_regular
 from torchprotect._json import canonical, parse
 from torchprotect.errors import ExportError, VerificationError
 
@@ -28,21 +27,8 @@ def shard_name(index: int) -> str:
 
 
 def is_shard_name(name: str) -> bool:
-    """Say whether an export may hold a shard of this name."""
+    """Return whether an export may hold a shard of this name."""
     return _SHARD_NAME.fullmatch(name) is not None
-
-
-def own_files(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Sort the entries of an export folder into documents and shards, temporary files, and foreign ones."""
-    kept, temporary, foreign = [], [], []
-    for path in sorted(folder.iterdir()):
-        if is_temporary(path.name):
-            temporary.append(path)
-        elif path.name in (PLAN, JOURNAL, MANIFEST) or is_shard_name(path.name):
-            kept.append(path)
-        else:
-            foreign.append(path)
-    return kept, temporary, foreign
 
 
 def digest(plan: dict[str, Any]) -> str:
@@ -56,7 +42,7 @@ def signed(document: dict[str, Any], subkey: bytes) -> dict[str, Any]:
 
 
 def is_signed(document: dict[str, Any], subkey: bytes) -> bool:
-    """Say whether the document's HMAC is right."""
+    """Return whether the document's HMAC is right."""
     body = {name: value for name, value in document.items() if name != "hmac"}
     return hmac.compare_digest(str(document.get("hmac")).encode(), signed(body, subkey)["hmac"].encode())
 
@@ -89,7 +75,7 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
 
 
 def _largest(folder: Path) -> int:
-    """Return how many bytes a document may have: a hostile one is no larger than its folder has shards for."""
+    """Return the most bytes a document may have: a hostile one is bounded by the number of files in its folder."""
     files = sum(1 for _ in os.scandir(folder)) if folder.is_dir() else 0
     return _LARGEST + _LARGEST_ENTRY * files
 
@@ -112,128 +98,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
-    """Return the size of all images, where the last step of the transform tells it."""
+    """Return the size of all images, if the last step of the transform states it."""
     size = manifest["transform"][-1].get("image_size") if manifest["transform"] else None
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         return None
     return size[0], size[1]
-
-
-@dataclass(frozen=True)
-class ShardReport:
-    """What a finished shard holds.
-
-    Attributes:
-        index: number of the shard.
-        count: samples in it.
-        size: bytes.
-        sha256: hex digest of the file.
-        labels: distinct class numbers in it, as written.
-        skipped: source indices of images left out, since they could not be read or did not fit.
-        inputs: keyed digest of what the shard was made from; empty where only the manifest tells of the shard.
-        max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
-            perturbations only.
-        mean_distance: mean of these distances.
-    """
-
-    index: int
-    count: int
-    size: int
-    sha256: str
-    labels: list[int]
-    skipped: list[int]
-    inputs: str
-    max_distance: float | None = None
-    mean_distance: float | None = None
-
-    @property
-    def name(self) -> str:
-        """File name of the shard."""
-        return shard_name(self.index)
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """How the shard stands in the manifest."""
-        entry = {"name": self.name, "count": self.count, "size": self.size, "sha256": self.sha256}
-        return entry | _distance(self.max_distance, self.mean_distance)
-
-    @classmethod
-    def from_entry(cls, index: int, entry: dict[str, Any]) -> "ShardReport":
-        """Rebuild what the manifest keeps of a report."""
-        distance = entry.get("distance", {})
-        written = entry["count"], entry["size"], entry["sha256"]
-        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"))
-
-
-class Journal:
-    """Reports of finished shards while an export runs, one line each. Removed at the end.
-
-    It is not flushed to disk: a shard whose line a power cut takes is made again.
-    """
-
-    def __init__(self, folder: Path, subkey: bytes, plan: str) -> None:
-        self._path, self._subkey, self._plan = folder / JOURNAL, subkey, plan
-
-    def read(self) -> dict[int, ShardReport]:
-        """Return the reports that are whole and signed; a line torn by a crash is passed over."""
-        if not self._path.exists():
-            return {}
-        with open_regular(self._path) as file:
-            return {report.index: report for line in file if (report := self._report(line)) is not None}
-
-    def _report(self, line: bytes) -> ShardReport | None:
-        try:
-            document = parse(line)
-        except ValueError:
-            return None
-        if not isinstance(document, dict) or not is_signed(document, self._subkey) or document["plan"] != self._plan:
-            return None
-        fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
-        return ShardReport(**fields)
-
-    def append(self, report: ShardReport) -> None:
-        """Add one report. A leading line break ends a line that a crash may have torn."""
-        fields = {name: value for name, value in asdict(report).items() if value is not None}
-        document = signed({"format": JOURNAL_FORMAT, "plan": self._plan, **fields}, self._subkey)
-        with self._path.open("ab") as file:
-            file.write(b"\n" + canonical(document) + b"\n")
-
-    def remove(self) -> None:
-        """Delete the journal."""
-        self._path.unlink(missing_ok=True)
-
-
-def make_manifest(plan: dict[str, Any], reports: Iterable[ShardReport]) -> dict[str, Any]:
-    """Return the unsigned manifest of a finished export."""
-    ordered = sorted(reports, key=lambda report: report.index)
-    return {
-        "format": MANIFEST_FORMAT,
-        "version": VERSION,
-        "security_claim": "obfuscation",
-        "plan": digest(plan),
-        "key": plan["key"],
-        "transform": plan["transform"],
-        "plain": plan["plain"],
-        "images": sum(report.count for report in ordered),
-        "labels": len(set().union(*(report.labels for report in ordered))),
-        "shards": [report.entry for report in ordered],
-        **_distance(*overall_distance(ordered)),
-    }
-
-
-def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tuple[None, None]:
-    """Return the largest and the mean distance of all images, if there are any."""
-    known = [(r.max_distance, r.mean_distance, r.count) for r in sorted(reports, key=lambda report: report.index)]
-    moved = [(most, mean, count) for most, mean, count in known if most is not None and mean is not None]
-    if not moved:
-        return None, None
-    total = sum(mean * count for _, mean, count in moved)
-    return max(most for most, _, _ in moved), total / sum(count for _, _, count in moved)
-
-
-def _distance(most: float | None, mean: float | None) -> dict[str, Any]:
-    """Return the member that says how far images were moved; none where nothing was measured."""
-    return {} if most is None else {"distance": {"max": most, "mean": mean}}
 
 
 def file_sha256(path: Path) -> str:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
-from torchprotect.data._job import sample_id
-from torchprotect.data.export import keyed_order
 from torchprotect.data.images import ExportedImages
+from torchprotect.data.keyed import keyed_order, sample_id
 from torchprotect.data.sources import Sample, Source
 from torchprotect.errors import SourceError
 from torchprotect.keys import Key
@@ -61,7 +60,7 @@ def find_plain_images(folder: Path, source: Source, key: Key, exported: Exported
 
 
 def _read_until_found(source: Source, key: Key, indices: Iterable[int], wanted: set[str]) -> dict[str, Sample]:
-    """Read samples in order until all that are wanted are found; those that cannot be read are passed over.
+    """Read samples in order until all that are wanted are found; those that cannot be read are skipped.
 
     A data set that was exported from Python has its indices for names.
     """

@@ -14,7 +14,7 @@ from torchprotect.errors import ExportError
 
 
 def read(
-    out: str | os.PathLike[str],
+    export: str | os.PathLike[str],
     *,
     verify: bool = True,
     shardshuffle: int | bool = False,
@@ -30,7 +30,7 @@ def read(
     numbers of images: take ``resampled=True`` and ``.with_epoch(...)``.
 
     Args:
-        out: folder of the export.
+        export: its folder.
         verify: whether to hash the shards too; the other checks stay.
         shardshuffle: number of shards in the buffer from which the next is drawn; ``False`` keeps their order.
         seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
@@ -42,13 +42,13 @@ def read(
         decoded: PNG, npy and class numbers.
 
     Raises:
-        ExportError: ``out`` is no finished export. While reading: there are fewer shards than ranks.
+        ExportError: it is no finished export. While reading: there are fewer shards than ranks.
         VerificationError: the manifest is malformed. While reading: a shard is not what the manifest says.
     """
     import webdataset
 
-    require_local(out)
-    folder = Path(out).resolve()
+    require_local(export)
+    folder = Path(export).resolve()
     manifest = documents.read_manifest(folder)
     reader = _Reader(manifest, folder, verify)
     if not reader.shards:

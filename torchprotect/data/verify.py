@@ -1,4 +1,4 @@
-"""Is an export still what its manifest says?"""
+"""Checking a finished export against its manifest."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torchprotect.keys import Key
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was checked.
+    """Extent of a verification that found nothing wrong.
 
     Attributes:
         folder: the export.
@@ -31,19 +31,19 @@ class VerifyResult:
     signature_checked: bool
 
 
-def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
+def verify(export: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
     """Hash every shard again and compare with the manifest, and the plan too; with the key, check the HMACs.
 
-    Without the key this finds damage, but not plan and manifest that were replaced on purpose.
+    Without the key this finds damage, but not a plan and manifest that were replaced on purpose.
 
     Raises:
-        ExportError: ``out`` is no finished export.
+        ExportError: it is no finished export.
         VerificationError: something differs; the message lists all of it.
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
-    require_local(out)
-    folder = Path(out)
+    require_local(export)
+    folder = Path(export)
     manifest = documents.read_manifest(folder)
     entries = manifest["shards"]
     problems = [problem for entry in entries if (problem := _check_shard(folder / entry["name"], entry)) is not None]
@@ -60,7 +60,7 @@ def verify(out: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
 
 
 def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
-    """Return what is wrong with a shard, or ``None``."""
+    """Return the problem with a shard, or ``None``."""
     try:
         if path.exists() and not path.is_file():
             return f"{path.name} is not a regular file"

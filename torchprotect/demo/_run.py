@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from torchprotect import data, keys, transforms
 from torchprotect._files import require_local
-from torchprotect.data.export import keyed_order
+from torchprotect.data.keyed import keyed_order
 from torchprotect.demo._blocks import choose_block
 from torchprotect.demo._measure import EPOCHS, Row, measure
 from torchprotect.demo._page import render

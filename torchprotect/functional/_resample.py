@@ -31,7 +31,7 @@ def _to_fixed(x: Fraction) -> int:
 def weights(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
     """Return the fixed-point weights: one row for each of ``size`` outputs, ``4 * factor`` taps.
 
-    Tap ``t`` of output ``i`` lies on input ``i * factor - 3 * factor / 2 + t``; taps outside the image weigh nothing.
+    Tap ``t`` of output ``i`` lies on input ``i * factor - 3 * factor / 2 + t``; taps outside the image have weight 0.
     """
     taps = [_cubic(Fraction(2 * t + 1 - 4 * factor, 2 * factor)) for t in range(4 * factor)]
     rows = []
@@ -44,14 +44,14 @@ def weights(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
 
 @cache
 def _weights_of_repeated(size: int, factor: int) -> tuple[tuple[int, ...], ...]:
-    """Return :func:`weights` for an input whose pixels each stand ``factor`` times: one row of 5 taps an output.
+    """Return :func:`weights` for an input that repeats each pixel ``factor`` times: one row of 5 taps per output.
 
-    Tap ``t`` of output ``i`` lies on pixel ``i - 2 + t``. Sums of integers are exact, so nothing changes in the result.
+    Tap ``t`` of output ``i`` lies on pixel ``i - 2 + t``. Sums of integers are exact, so the result is the same.
     """
     first = 3 * factor // 2  # taps before the output's own run of repeats
     runs = [(t - first) // factor + 2 for t in range(4 * factor)]
     return tuple(
-        tuple(sum(w for w, run in zip(row, runs, strict=True) if run == place) for place in range(5))
+        tuple(sum(w for w, run in zip(row, runs, strict=True) if run == pixel) for pixel in range(5))
         for row in weights(size, factor)
     )
 
@@ -62,7 +62,7 @@ def _filter(image: Tensor, table: tuple[tuple[int, ...], ...], stride: int) -> T
     margin = (taps - stride) // 2
     by_tap = torch.tensor(table, dtype=torch.int32, device=image.device).T
     padded = torch.nn.functional.pad(image, (margin, stride - 1 + margin))
-    # the inputs of each phase side by side: taps then read runs, not every stride-th value
+    # group inputs by phase, so that each tap reads a run instead of every stride-th value
     phases = [
         padded[..., phase : phase + padded.shape[-1] // stride * stride : stride].int() for phase in range(stride)
     ]

@@ -15,7 +15,7 @@ from torchprotect.keys.bundle import require_same_grid
 def check_aes_ecb(
     key: AESKey, permutation: PermutationKey | None = None, unit_pixels: int = 16, inverse: bool = False
 ) -> None:
-    """Check that settings of :func:`aes_ecb_disguise` fit together, before any image is seen; raises as it does."""
+    """Check that settings of :func:`aes_ecb_disguise` match, before any image is given; raises the same errors."""
     if permutation is not None:
         require_same_grid(key, permutation)
     if unit_pixels not in UNIT_PIXELS:
@@ -27,7 +27,7 @@ def check_aes_ecb(
         )
     if inverse and unit_pixels != 16:
         raise NotInvertibleError(
-            f"units of {unit_pixels} pixels have no inverse: scaling down after the cipher loses what it would need; "
+            f"units of {unit_pixels} pixels have no inverse: scaling down after the cipher loses information; "
             "keep the plain images, or use unit_pixels=16"
         )
 
@@ -40,14 +40,14 @@ def aes_ecb_disguise(
     unit_pixels: int = 16,
     inverse: bool = False,
 ) -> Tensor:
-    """Replace each unit of pixels by its AES code word under the key of its block position, then move the blocks.
+    """Replace each unit of pixels by its AES code word under the key of its block position, then permute the blocks.
 
-    ECB shows which units are equal, in one image and across the data set.
+    ECB reveals which units are equal, in one image and across the data set.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``, uint8, of the key's size.
         key: one AES key for each position.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: permutation of the disguised blocks.
         unit_pixels: 16 pixels, row-major inside a block; or 8, 4, 2: pixels are duplicated 2, 4 or 8 times in both
             directions, disguised in units of 16, and scaled down with a bicubic filter.
         inverse: decrypt; for units of 16 pixels only.
@@ -59,7 +59,7 @@ def aes_ecb_disguise(
         InputTypeError: the image is not uint8.
         KeySizeError: the image has another size or number of channels than the key.
         BlockSizeError: the unit does not fit the key's blocks.
-        NotInvertibleError: the inverse of a unit below 16 pixels was asked for.
+        NotInvertibleError: ``inverse`` with units below 16 pixels.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
@@ -81,7 +81,7 @@ def aes_ecb_disguise(
 def _small_units(image: Tensor, keys: Tensor, block: tuple[int, int], order: Tensor | None, factor: int) -> Tensor:
     """Scale up, disguise, scale down.
 
-    A unit lies within one row, so the duplicated rows all have the same code words: each is made once.
+    A unit lies within one row, so duplicated rows have equal code words, which are computed once.
     """
     wide = image.repeat_interleave(factor, -1)
     small = scale_down(ops.aes_ecb(wide, keys, (block[0], block[1] * factor)), factor)

@@ -1,4 +1,4 @@
-"""Move the blocks of a picture."""
+"""Permute the blocks of a picture."""
 
 from torch import Tensor
 
@@ -9,12 +9,12 @@ from torchprotect.keys import PermutationKey
 
 @on_picture
 def block_permute(image: Tensor, key: PermutationKey, inverse: bool = False) -> Tensor:
-    """Lay the blocks of ``image`` out in the secret order of ``key``, or back.
+    """Permute the blocks of ``image`` by the secret order of ``key``.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]`` of the key's size; any dtype.
         key: order of the blocks; the pixels inside each block stay as they are.
-        inverse: undo it.
+        inverse: undo the permutation.
 
     Returns:
         The same kind of picture, dtype, shape and memory format.

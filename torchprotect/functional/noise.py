@@ -1,4 +1,4 @@
-"""Noise on plain pixels, drawn elsewhere."""
+"""Salt-and-pepper noise on plain pixels, from given random numbers."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ def check_amount(amount: float) -> None:
 
 @on_picture
 def salt_and_pepper(image: Tensor, uniforms: Tensor, amount: float) -> Tensor:
-    """Turn a share of the pixels black or white, half of them each; a pixel changes in all its channels.
+    """Turn a fraction of the pixels black or white, half of them each; a pixel changes in all its channels.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``: uint8, or floating point in 0..1.
         uniforms: one number in [0, 1) a pixel, ``[..., H, W]``: below ``amount / 2`` makes it black, from
             ``1 - amount / 2`` on white.
-        amount: expected share of pixels replaced, 0..1.
+        amount: expected fraction of pixels to replace, 0..1.
 
     Returns:
         The same kind of picture, dtype and shape.

@@ -1,4 +1,4 @@
-"""One picture in, one picture out: PIL, ``tv_tensors`` and tensors behind the same function."""
+"""Let functions of a tensor also take PIL images and ``tv_tensors``, and return the same kind of picture."""
 
 import functools
 import io
@@ -35,7 +35,7 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
         if isinstance(image, _TV_TENSORS):
             return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
         raise InputTypeError(
-            f"a picture is a PIL image, a tensor or a tv_tensors.Image or Video, got {type_name(image)}; "
+            f"a picture must be a PIL image, a tensor or a tv_tensors.Image or Video, got {type_name(image)}; "
             f"{how_to_convert(image) or 'convert it first'}"
         )
 
@@ -46,7 +46,7 @@ def planes_of(image: PIL.Image.Image) -> Tensor:
     """Return a PIL image's channel planes, uint8 ``[C, H, W]``.
 
     Raises:
-        InputTypeError: its mode has none of 8 bits.
+        InputTypeError: the channels of its mode do not have 8 bits.
     """
     if image.mode not in _MODES:
         raise InputTypeError(
@@ -69,14 +69,14 @@ def _pil_image(planes: Tensor, mode: str) -> PIL.Image.Image:
 
 
 def how_to_convert(value: Any) -> str:
-    """Return how to make a picture of a value that is likely meant to be one, and otherwise nothing."""
+    """Return a hint how to convert a value that looks like a picture, or an empty string."""
     if isinstance(value, np.ndarray) and value.ndim > 1:
         return "make a picture of a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
     row_of_bytes = isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and value.itemsize == 1
     if row_of_bytes or isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
         return "decode the file first, with PIL.Image.open or torchvision.io.decode_image"
     if isinstance(value, list | tuple):
-        return "lists of numbers are no picture; make a tensor [C, H, W] of them"
+        return "make a tensor [C, H, W] of a list of numbers"
     return ""
 
 

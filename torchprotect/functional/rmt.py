@@ -11,7 +11,7 @@ from torchprotect.keys.bundle import require_same_grid
 
 
 def check_rmt(key: RMTKey, permutation: PermutationKey | None = None) -> None:
-    """Check that settings of :func:`rmt_disguise` fit together, before any image is seen; raises as it does."""
+    """Check that settings of :func:`rmt_disguise` match, before any image is given; raises the same errors."""
     if permutation is not None:
         require_same_grid(key, permutation)
 
@@ -32,7 +32,7 @@ def rmt_disguise(
         key: one matrix for each position.
         delta: noise in grey levels of the 0..255 scale, shaped like the image; divided by 255 for a floating-point
             image. The inverse does not remove it.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: permutation of the disguised blocks.
         inverse: multiply by the inverse matrices.
 
     Returns:
@@ -40,7 +40,7 @@ def rmt_disguise(
 
     Raises:
         InputTypeError: the image is neither uint8 nor floating point, or for the inverse not floating point.
-        InputRangeError: a floating-point image leaves 0..1.
+        InputRangeError: a floating-point image has values outside 0..1.
         KeySizeError: the image has another size or number of channels than the key.
 
     References:
@@ -52,8 +52,8 @@ def rmt_disguise(
     if not inverse:
         require_uint8_or_unit_float(image)
     elif not image.is_floating_point():
-        raise InputTypeError(f"a picture disguised by RMT is floating point, not {image.dtype}")
-    # secrets from here on: an error above has none among the local variables of its traceback
+        raise InputTypeError(f"a picture disguised by RMT must be floating point, not {image.dtype}")
+    # local variables hold secrets from here on; the errors above show none in their tracebacks
     matrices = key.on("inverses" if inverse else "matrices", image.device)
     order = None if permutation is None else permutation.on("order", image.device)
     pixels = image.float()

@@ -1,4 +1,4 @@
-"""What every key has: a root secret, a fingerprint, a redacted repr, sub-keys, device copies."""
+"""Base classes of keys: root secret, fingerprint, redacted repr, sub-keys, device copies. And checks of sizes."""
 
 import hashlib
 import struct
@@ -48,7 +48,7 @@ def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tens
 
 
 class Key:
-    """A frozen secret value. Equality and hash go by fingerprint; ``repr`` shows sizes and 12 digits of it.
+    """A frozen secret value. Keys are equal if their fingerprints are; ``repr`` shows sizes and 12 digits of it.
 
     Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors, all of them
     :func:`secret_fields`. A copy of a key is the key itself. Pickling one warns, unless it goes to a worker process.
@@ -71,21 +71,21 @@ class Key:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Public parameters, as they stand in the key file's header."""
+        """Public parameters, as in the header of a key file."""
         raise TypeError("a Key has no parameters of its own; use one of its kinds")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Secret tensors by the name they have in a key file, ``root`` among them."""
+        """Secret tensors by their names in a key file, including ``root``."""
         raise TypeError("a Key has no tensors of its own; use one of its kinds")
 
     @classmethod
     def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Key":
-        """Rebuild a key from what :attr:`params` and :meth:`tensors` gave, checking that they fit."""
+        """Rebuild a key from its :attr:`params` and :meth:`tensors`, and check that they match."""
         raise TypeError("a Key cannot be rebuilt; use one of its kinds")
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over kind, parameters and tensors, 64 hex digits. Tells nothing about the secret values."""
+        """SHA-256 over kind, parameters and tensors, 64 hex digits. Reveals nothing about the secret values."""
         return fingerprint(self.kind, self.params, self.tensors())
 
     def subkey(self, purpose: Purpose) -> SecretBytes:
@@ -102,7 +102,7 @@ class Key:
         return self._computed_once((name, device), lambda: tensor.to(device))
 
     def _computed_once(self, name: Any, compute: Callable[[], Tensor]) -> Tensor:
-        """Return a secret tensor that follows from the others, as ``cached_property`` would, but not in ``vars``."""
+        """Return a secret tensor computed from the others, cached as by ``cached_property`` but not in ``vars``."""
         if name not in self._secrets:
             self._secrets[name] = compute()
         tensor: Tensor = self._secrets[name]
@@ -158,10 +158,10 @@ class BlockKey(Key):
         return self.grid_size[0] * self.grid_size[1]
 
     def require_fit(self, image: Tensor) -> None:
-        """Check that ``image`` ``[..., C, H, W]`` has the size and the channels this key was made for.
+        """Check that ``image`` ``[..., C, H, W]`` has the size and the channels that this key was made for.
 
         Raises:
-            KeySizeError: it has not.
+            KeySizeError: its size or number of channels differs.
         """
         if image.shape[-2:] != self.image_size:
             size = (int(image.shape[-2]), int(image.shape[-1]))
@@ -183,20 +183,20 @@ def _times(size: tuple[int, int]) -> str:
 
 
 Size = tuple[int, int]
-_MAX_SIDE = 1 << 20  # keeps what is computed from a hostile file's sizes small
+_MAX_SIDE = 1 << 20  # bounds what is computed from the sizes in a hostile file
 
 
 def as_size(size: Any) -> Size:
-    """Return a pair of whole numbers above 0 as a tuple.
+    """Return a size, given as a pair of positive integers, as a tuple.
 
     Raises:
         BlockSizeError: it is something else, or larger than any image.
     """
     sides = tuple(size) if isinstance(size, list | tuple) else ()
     if len(sides) != 2 or any(not isinstance(side, int) or isinstance(side, bool) for side in sides):
-        raise BlockSizeError(f"a size is a pair of whole numbers, (height, width), not {size!r}")
+        raise BlockSizeError(f"a size must be a pair of integers (height, width), got {size!r}")
     if not all(1 <= side <= _MAX_SIDE for side in sides):
-        raise BlockSizeError(f"height and width are whole numbers above 0 and up to {_MAX_SIDE}, not {size!r}")
+        raise BlockSizeError(f"height and width must be integers from 1 to {_MAX_SIDE}, got {size!r}")
     return sides[0], sides[1]
 
 
@@ -204,7 +204,7 @@ def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -
     """Check that blocks tile the image.
 
     Raises:
-        BlockSizeError: they do not; the message names the sizes that do.
+        BlockSizeError: they do not; the message lists the sizes that do.
     """
     if image_size[0] % block_size[0] or image_size[1] % block_size[1]:
         raise BlockSizeError(
@@ -214,7 +214,7 @@ def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -
 
 
 def require_key_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Check dtype and shape of a key's tensor without ever showing its content."""
+    """Check dtype and shape of a key's tensor; messages never show its content."""
     if tensor.dtype != dtype or tuple(tensor.shape) != shape:
         raise KeyFileError(
             f"tensor '{name}' of the key must be {dtype} {list(shape)}, not {tensor.dtype} {list(tensor.shape)}"
@@ -222,16 +222,14 @@ def require_key_tensor(name: str, tensor: Tensor, dtype: torch.dtype, shape: tup
 
 
 def require_class_numbers(labels: Tensor, classes: int) -> None:
-    """Check for whole class numbers below ``classes``.
+    """Check for class numbers: integers in ``0..classes-1``.
 
     Raises:
-        InputTypeError: other numbers, or integer one-hot rows, which would be taken for many labels.
+        InputTypeError: not integers, or one-hot rows of integers, which would be read as many labels.
         LabelError: a number lies outside ``0..classes-1``.
     """
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise InputTypeError(
-            f"labels must be whole numbers, not {labels.dtype}; take argmax(-1) of one-hot rows or scores"
-        )
+        raise InputTypeError(f"labels must be integers, not {labels.dtype}; take argmax(-1) of one-hot rows or scores")
     if not labels.numel():
         return
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
@@ -250,4 +248,4 @@ def require_permutation(name: str, order: Tensor, n: int) -> None:
     """Check that ``order`` holds each of ``range(n)`` once."""
     require_key_tensor(name, order, torch.int64, (n,))
     if not torch.equal(order.sort().values, torch.arange(n)):
-        raise KeyFileError(f"tensor '{name}' of the key is no permutation of {n} values")
+        raise KeyFileError(f"tensor '{name}' of the key is not a permutation of {n} values")

@@ -13,5 +13,5 @@ def derive(root: bytes, purpose: Purpose) -> SecretBytes:
     from Crypto.Protocol.KDF import HKDF
 
     subkey = HKDF(root, 32, b"", SHA256, context=f"torchprotect/v1/{purpose}".encode())
-    assert isinstance(subkey, bytes)  # noqa: S101 - one sub-key was asked for; tells the type checker
+    assert isinstance(subkey, bytes)  # noqa: S101 - for the type checker: one sub-key gives bytes, several a list
     return SecretBytes(subkey)

@@ -31,7 +31,7 @@ _FIELDS = {"format", "version", "kind", "params", "fingerprint"}
 
 
 class Header(NamedTuple):
-    """What a key file says about itself without its secrets; ``fingerprint`` is ``None`` behind a passphrase."""
+    """The public header of a key file; ``fingerprint`` is ``None`` where a passphrase protects the file."""
 
     kind: str
     params: dict[str, Any]
@@ -39,7 +39,7 @@ class Header(NamedTuple):
 
 
 def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
-    """Write ``key`` to ``path``: whole or not at all, readable by its owner only, never over an existing file.
+    """Write ``key`` to ``path`` atomically, readable by its owner only; existing files are never overwritten.
 
     Args:
         key: any key or bundle.
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
     Raises:
         KeyFileError: foreign, truncated or malformed file; its children :class:`KeyVersionError` (newer version) and
             :class:`KeyIntegrityError` (changed byte).
-        KeyKindError: a kind of key this version does not know.
+        KeyKindError: a kind of key that this version does not know.
         PassphraseError: missing, superfluous or wrong passphrase.
     """
     secret = None if passphrase is None else _wrap.encode(passphrase)
@@ -87,10 +87,10 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
 
 
 def peek(path: str | os.PathLike[str]) -> Header:
-    """Read only what a key file says about itself; the fingerprint is not checked.
+    """Read only the public header of a key file; the fingerprint is not checked.
 
     Raises:
-        KeyFileError: foreign, truncated or malformed file, or a newer version.
+        KeyFileError: not a key file, truncated or malformed, or of a newer version.
     """
     return _parse(_read(Path(path)), str(path))[0]
 
@@ -146,7 +146,7 @@ def _rebuild(header: Header, tensors: SecretTensors, name: str) -> Key:
     except (KeyKindError, KeyFileError) as error:
         raise type(error)(str(error)) from None  # without the frames whose local variables are tensors of the key
     except (ProtectError, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError):
-        raise KeyFileError(f"{name}: the parameters and tensors of the key do not fit together") from None
+        raise KeyFileError(f"{name}: the parameters and tensors of the key do not match") from None
     same_parts = key.tensors().keys() == tensors.keys() and canonical(key.params) == canonical(header.params)
     if not same_parts or key.fingerprint != header.fingerprint:
         raise KeyIntegrityError(f"{name} does not match its fingerprint: a byte was changed; use your copy of the key")

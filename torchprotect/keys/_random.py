@@ -1,4 +1,4 @@
-"""Numbers for keys, from the operating system's entropy alone. No PRNG of torch, numpy or Python is used here."""
+"""Random numbers for keys, from the operating system's entropy only: no PRNG of torch, NumPy or Python."""
 
 import os
 
@@ -22,7 +22,7 @@ def random_permutation(n: int) -> Tensor:
 
 
 def random_uniform(*shape: int) -> Tensor:
-    """Return float64 in (0, 1): multiples of 2^-53 moved up by half a step, so that 0 never occurs."""
+    """Return float64 in (0, 1): multiples of 2^-53 plus half a step, so that 0 never occurs."""
     words = np.frombuffer(os.urandom(8 * int(np.prod(shape))), dtype=np.uint64)
     return torch.from_numpy(((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53).reshape(shape)
 

@@ -1,7 +1,7 @@
-"""Where a key keeps its secrets: neither ``vars``, ``dataclasses.asdict`` nor a ``repr`` shows them.
+"""Storage for a key's secrets that ``vars``, ``dataclasses.asdict`` and ``repr`` do not show.
 
-This guards against accidents: logs, notebooks, tracebacks with local variables. Code that asks for ``key.order`` gets
-it.
+This prevents accidents in logs, notebooks and tracebacks with local variables. Attributes such as ``key.order`` still
+give the secret values.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ Kind = TypeVar("Kind", bound=type)
 
 
 class SecretBytes(bytes):
-    """Secret bytes, such as a sub-key: compared, hashed and pickled like ``bytes``; ``repr`` tells only how many."""
+    """Secret bytes, such as a sub-key: compared, hashed, pickled like ``bytes``; ``repr`` shows only their number."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class SecretBytes(bytes):
 
 
 class SecretTensors(Mapping[str, Tensor]):
-    """Secret tensors by name; ``repr`` tells only the names."""
+    """Secret tensors by name; ``repr`` shows only the names."""
 
     __slots__ = ("_tensors",)
 
@@ -62,9 +62,9 @@ class _SecretField:
 
 
 def secret_fields(*names: str) -> Callable[[Kind], Kind]:
-    """Return a decorator that takes fields of a dataclass of keys out of ``vars``, ``fields`` and ``asdict``.
+    """Return a decorator for dataclasses of keys that hides fields from ``vars``, ``fields`` and ``asdict``.
 
-    The constructor still takes them, and the attributes still give their values.
+    The constructor still takes them, and attributes still give their values.
     """
 
     def keep(kind: Kind) -> Kind:

@@ -1,4 +1,4 @@
-"""How a key gets into another process."""
+"""Pickle keys for worker processes."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ Reduced = tuple[Any, tuple[type["Key"], dict[str, Any], dict[str, NDArray[Any]]]
 def reduce_key(key: "Key") -> Reduced:
     """Return what ``__reduce__`` returns, without the warning: a function and its arguments, secrets among them.
 
-    ``multiprocessing`` uses it to start workers. An engine with a serialiser of its own registers it there, and makes
-    sure that what it serialises reaches its workers only, not a disk.
+    ``multiprocessing`` uses it to start workers. An engine with a serialiser of its own registers it there, and must
+    send what it serialises to its workers only, never to a disk.
     """
     return rebuild_key, (type(key), key.params, {name: tensor.numpy() for name, tensor in key.tensors().items()})
 

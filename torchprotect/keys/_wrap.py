@@ -17,13 +17,13 @@ _SHAPES = {"salt": 16, "nonce": 12, "tag": 16}
 
 
 def encode(passphrase: str) -> SecretBytes:
-    """Return a passphrase in UTF-8, where tracebacks with local variables do not show it.
+    """Return a passphrase in UTF-8 as secret bytes, which tracebacks with local variables do not show.
 
     Raises:
-        PassphraseError: it is no text, or not Unicode.
+        PassphraseError: it is not a str, or has characters that are not Unicode.
     """
     if not isinstance(passphrase, str):
-        raise PassphraseError(f"a passphrase is text, not {type(passphrase).__name__}")
+        raise PassphraseError(f"a passphrase must be a str, got {type(passphrase).__name__}")
     try:
         return SecretBytes(passphrase.encode())
     except UnicodeEncodeError:  # its message would show a part of the passphrase
@@ -57,7 +57,7 @@ def unwrap(tensors: Mapping[str, Tensor], params: Any, passphrase: SecretBytes, 
     """Return the content of an outer file.
 
     Raises:
-        KeyFileError: other parameters than version 1's, refused before anything is computed; or a misshapen tensor.
+        KeyFileError: parameters other than version 1's, refused before any computation, or a tensor of another shape.
         PassphraseError: wrong passphrase, or a changed file.
     """
     if params != PARAMS:

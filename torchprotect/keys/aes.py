@@ -19,7 +19,7 @@ UNIT_PIXELS = (16, 8, 4, 2)
 
 
 def usable_units(block_size: tuple[int, int]) -> list[int]:
-    """Return the ``unit_pixels`` that fit into blocks of this size: units never cross the edge of a block."""
+    """Return the values of ``unit_pixels`` that fit blocks of this size: units never cross the edge of a block."""
     height, width = block_size
     return [n for n in UNIT_PIXELS if (height * width % 16 == 0 if n == 16 else width % n == 0)]
 
@@ -32,7 +32,7 @@ class AESKey(BlockKey):
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        channels: number of channels with a key of their own; ``None`` shares one key among any number.
+        channels: number of channels, each with its own key; ``None`` uses one key for any number of channels.
         bits: 128, 192 or 256.
         keys: uint8 ``[positions, channels or 1, bits / 8]``.
         root: uint8 ``[32]``, source of the sub-keys.
@@ -64,7 +64,7 @@ class AESKey(BlockKey):
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or no cipher unit fits them.
-            InputRangeError: ``bits`` or ``channels`` is not possible.
+            InputRangeError: ``bits`` or ``channels`` is out of range.
         """
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, bits)
@@ -104,7 +104,7 @@ def _require_params(image_size: tuple[int, int], block_size: tuple[int, int], ch
     require_division(image_size, block_size)
     require_channels(channels)
     if bits not in (128, 192, 256):
-        raise InputRangeError(f"AES keys have 128, 192 or 256 bits, not {bits!r}")
+        raise InputRangeError(f"bits must be 128, 192 or 256, got {bits!r}")
     if not usable_units(block_size):
         fitting = [(h, w) for h in divisors(image_size[0]) for w in divisors(image_size[1]) if h * w % 16 == 0]
         raise BlockSizeError(

@@ -31,8 +31,8 @@ class KeyBundle(Key):
 
     Attributes:
         transform: key of the disguise.
-        permutation: order in which the disguised blocks are laid out, or ``None``. Needs the same image and block
-            size as ``transform``, and a ``transform`` that works on blocks and is no permutation itself.
+        permutation: permutation of the disguised blocks, or ``None``. Must have the image and block size of
+            ``transform``, which must work on blocks and not be a permutation itself.
         labels: renaming of classes, or ``None``.
         root: uint8 ``[32]``, source of the sub-keys; drawn from OS entropy when not given.
     """
@@ -57,7 +57,7 @@ class KeyBundle(Key):
         if self.permutation is None:
             return
         if isinstance(self.transform, PermutationKey):
-            raise KeyKindError("a bundle whose transform is a permutation takes no second permutation")
+            raise KeyKindError("a bundle whose transform is a permutation cannot have a second permutation")
         if isinstance(self.transform, CorrespondenceKey):
             raise KeyKindError("a bundle whose transform is a correspondence has no blocks to permute")
         require_same_grid(self.transform, self.permutation)

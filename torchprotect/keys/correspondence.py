@@ -1,4 +1,4 @@
-"""The secret map from classes to the target classes that their images are led to."""
+"""The secret map from classes to the target classes that their images are perturbed toward."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_int, require_tensor
+from torchprotect._mix_modes import MIX_MODES, MIXED_VERSIONS
 from torchprotect.errors import InputRangeError, InputTypeError, KeyFileError
 from torchprotect.keys._base import Key, require_class_numbers, require_key_tensor, require_root
 from torchprotect.keys._random import random_bytes, random_permutation
 from torchprotect.keys._secret import secret_fields
 
-WAYS = ("concat", "mixup", "mixup-and-concat", "cutmix", "random-square")
-"""Ways to combine the versions of an image, by the names of ``adversarial.WAYS``."""
-
-_EXACTLY = {"mixup-and-concat": 4, "cutmix": 2, "random-square": 2}
 _MAX_TARGETS = 8
 _PRESETS: dict[str, tuple[str, list[list[int]]]] = {
     # Hu et al., Adversarial Data Encryption: sections 3.3, 4 (Tables 4 and 6) and 5. Row k has the k-th targets
@@ -34,25 +31,25 @@ _PRESETS: dict[str, tuple[str, list[list[int]]]] = {
     ),
     "mri": ("concat", [[1, 2, 3, 4, 0], [3, 4, 0, 1, 2]]),
 }
-_PRESET_SHARES = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the left, 60 : 40 on the right
+_PRESET_WEIGHTS = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the left, 60 : 40 on the right
 
 
-@secret_fields("targets", "shares", "root")
+@secret_fields("targets", "weights", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceKey(Key):
-    """For each class the target classes that its images are perturbed toward, and how much of the image each gets.
+    """The target classes that images of each class are perturbed toward, and the weight of each target.
 
     Attributes:
         targets: int64 ``[classes, K]``; a class with fewer than ``K`` targets repeats its first one.
-        shares: float32 ``[classes, K]``, from 0 up, rows sum to 1; 0 where a class has no such target.
-        way: how the versions of an image are combined, one of :data:`WAYS`.
+        weights: float32 ``[classes, K]``, non-negative, rows sum to 1; 0 where a class has no K-th target.
+        mix_mode: how the versions of an image, one for each target, are mixed: one of ``adversarial.MIX_MODES``.
         root: uint8 ``[32]``, source of the sub-keys; it keeps the fingerprint from naming a small map.
     """
 
     kind: ClassVar[str] = "correspondence"
     targets: Tensor
-    shares: Tensor
-    way: str
+    weights: Tensor
+    mix_mode: str
     root: Tensor
 
     def __post_init__(self) -> None:
@@ -61,15 +58,15 @@ class CorrespondenceKey(Key):
             raise KeyFileError(f"a correspondence has at least 2 classes and 1 to {_MAX_TARGETS} targets for each")
         shape = tuple(self.targets.shape)
         require_key_tensor("targets", self.targets, torch.int64, shape)
-        require_key_tensor("shares", self.shares, torch.float32, shape)
+        require_key_tensor("shares", self.weights, torch.float32, shape)
         if int(self.targets.min()) < 0 or int(self.targets.max()) >= self.classes:
             raise KeyFileError(f"a target of the correspondence lies outside 0..{self.classes - 1}")
-        if not bool((self.shares >= 0).all() and ((self.shares.sum(1) - 1).abs() < 1e-5).all()):
-            raise KeyFileError("the shares of each class are numbers from 0 up that sum to 1")
-        if self.way not in WAYS:
-            raise KeyFileError(f"way is one of {WAYS}, not {self.way!r}")
-        if shape[1] > 1 and shape[1] != _EXACTLY.get(self.way, shape[1]):
-            raise KeyFileError(f"{self.way} combines {_EXACTLY[self.way]} targets, not {shape[1]}")
+        if not bool((self.weights >= 0).all() and ((self.weights.sum(1) - 1).abs() < 1e-5).all()):
+            raise KeyFileError("the weights of each class must be non-negative and sum to 1")
+        if self.mix_mode not in MIX_MODES:
+            raise KeyFileError(f"mix_mode must be one of {MIX_MODES}, got {self.mix_mode!r}")
+        if shape[1] > 1 and shape[1] != MIXED_VERSIONS.get(self.mix_mode, shape[1]):
+            raise KeyFileError(f"{self.mix_mode} mixes {MIXED_VERSIONS[self.mix_mode]} targets, not {shape[1]}")
 
     @classmethod
     def generate(
@@ -77,8 +74,8 @@ class CorrespondenceKey(Key):
         *,
         classes: int,
         targets: int | Sequence[int] = 1,
-        way: str = "concat",
-        shares: Sequence[Sequence[float]] | None = None,
+        mix_mode: str = "concat",
+        weights: Sequence[Sequence[float]] | None = None,
     ) -> "CorrespondenceKey":
         """Draw a map from OS entropy.
 
@@ -88,45 +85,45 @@ class CorrespondenceKey(Key):
         Args:
             classes: number of classes.
             targets: how many targets each class has, one number for all or one for each.
-            way: how the versions of an image are combined.
-            shares: for each class a row of shares, one for each of its targets; equal ones when ``None``.
+            mix_mode: how the versions of an image are mixed, see :func:`torchprotect.adversarial.combine`.
+            weights: a row for each class, with the weight of each of its targets; equal weights when ``None``.
 
         Raises:
-            InputRangeError: numbers that make no map; the message says which.
-            InputTypeError: targets or shares are something else than numbers.
+            InputRangeError: the numbers do not make a valid map.
+            InputTypeError: targets or weights are not numbers.
         """
         counts = _counts(classes, targets)
         first: list[int] = _derangement(classes).tolist()
         rows = [[t, *_further_targets(label, t, counts[label] - 1, classes)] for label, t in enumerate(first)]
-        return cls.from_map(rows, way=way, shares=shares)
+        return cls.from_map(rows, mix_mode=mix_mode, weights=weights)
 
     @classmethod
     def from_map(
         cls,
         targets: Sequence[Sequence[int]],
         *,
-        way: str = "concat",
-        shares: Sequence[Sequence[float]] | None = None,
+        mix_mode: str = "concat",
+        weights: Sequence[Sequence[float]] | None = None,
     ) -> "CorrespondenceKey":
-        """Make a key of a map you chose: for each class a row of its targets, any classes, rows of any length.
+        """Make a key from a given map: a row of targets for each class, of 1 to 8 classes each.
 
         Raises:
-            InputRangeError: a target is no class, or numbers do not fit.
-            InputTypeError: a class has no row of targets, or shares are no numbers.
+            InputRangeError: a target is not a class, or the numbers do not make a valid map.
+            InputTypeError: a class has no row of targets, or weights are not numbers.
         """
         if any(not isinstance(row, Sequence) for row in targets):
-            raise InputTypeError("a map has a row of targets for each class, such as [[1, 2], [2], [0, 1]]")
+            raise InputTypeError("a map must have a row of targets for each class, such as [[1, 2], [2], [0, 1]]")
         counts = [len(row) for row in targets]
         if len(counts) < 2 or min(counts) < 1 or max(counts) > _MAX_TARGETS:
             raise InputRangeError(f"a map has at least 2 classes, each with 1 to {_MAX_TARGETS} targets")
         for target in itertools.chain(*targets):
             require_int("each target", target, at_least=0, at_most=len(counts) - 1)
         table = torch.tensor([[*row, *[row[0]] * (max(counts) - len(row))] for row in targets])
-        return cls._checked(table, _shares(counts, shares), way)
+        return cls._checked(table, _weights(counts, weights), mix_mode)
 
     @classmethod
     def preset(cls, name: str) -> "CorrespondenceKey":
-        """Make a key of a published map: for reproductions only, since everyone knows it.
+        """Make a key from a published map, which everyone knows: for reproductions only.
 
         Args:
             name: ``"basic"`` (section 3.3 of the paper), ``"horizontal-concat"`` (Table 4), ``"mixup-and-concat"``
@@ -136,16 +133,16 @@ class CorrespondenceKey(Key):
             Hu et al., Adversarial Data Encryption.
         """
         if name not in _PRESETS:
-            raise InputRangeError(f"a preset is one of {sorted(_PRESETS)}, not {name!r}")
-        way, rows = _PRESETS[name]
-        shares = [_PRESET_SHARES[name]] * len(rows[0]) if name in _PRESET_SHARES else None
-        return cls.from_map(list(zip(*rows, strict=True)), way=way, shares=shares)
+            raise InputRangeError(f"name must be one of {sorted(_PRESETS)}, got {name!r}")
+        mix_mode, rows = _PRESETS[name]
+        weights = [_PRESET_WEIGHTS[name]] * len(rows[0]) if name in _PRESET_WEIGHTS else None
+        return cls.from_map(list(zip(*rows, strict=True)), mix_mode=mix_mode, weights=weights)
 
     @classmethod
-    def _checked(cls, targets: Tensor, shares: Tensor, way: str) -> "CorrespondenceKey":
+    def _checked(cls, targets: Tensor, weights: Tensor, mix_mode: str) -> "CorrespondenceKey":
         try:
-            return cls(targets, shares, way, random_bytes(32))
-        except KeyFileError as error:  # the same checks, but nothing came from a file
+            return cls(targets, weights, mix_mode, random_bytes(32))
+        except KeyFileError as error:  # the same checks as for files, but these are arguments
             raise InputRangeError(str(error)) from None
 
     @property
@@ -154,59 +151,60 @@ class CorrespondenceKey(Key):
         return len(self.targets)
 
     def of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return targets int64 ``[N, K]`` and shares float32 ``[N, K]`` for labels ``[N]``, on their device.
+        """Return targets int64 ``[N, K]`` and weights float32 ``[N, K]`` for labels ``[N]``, on their device.
 
         Raises:
-            InputTypeError: labels are no whole numbers.
+            InputTypeError: labels are not integers.
             LabelError: a label lies outside ``0..classes-1``.
         """
         require_tensor("labels", labels)
         require_class_numbers(labels, self.classes)
         index = labels.long()
-        return self.on("targets", labels.device)[index], self.on("shares", labels.device)[index]
+        return self.on("targets", labels.device)[index], self.on("weights", labels.device)[index]
 
     @property
     def params(self) -> dict[str, Any]:
-        """``classes``, the largest number of ``targets`` of a class, and ``way``."""
-        return {"classes": self.classes, "targets": self.targets.shape[1], "way": self.way}
+        """``classes``, the largest number of ``targets`` of a class, and ``way``, as files call the mix mode."""
+        return {"classes": self.classes, "targets": self.targets.shape[1], "way": self.mix_mode}
 
     def tensors(self) -> dict[str, Tensor]:
-        """``targets``, ``shares`` and ``root``."""
-        return {"targets": self.targets, "shares": self.shares, "root": self.root}
+        """``targets``, ``shares``, as files call the weights, and ``root``."""
+        return {"targets": self.targets, "shares": self.weights, "root": self.root}
 
     @classmethod
     def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "CorrespondenceKey":
         """Rebuild the key."""
-        return cls(**tensors, way=params["way"])
+        fields = dict(tensors)
+        return cls(weights=fields.pop("shares"), mix_mode=params["way"], **fields)
 
 
 def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
     require_int("classes", classes, at_least=2)
     if not isinstance(targets, int | Sequence):
-        raise InputTypeError(f"targets is a whole number, or one for each class, not {targets!r}")
+        raise InputTypeError(f"targets must be an integer, or one integer for each class, got {targets!r}")
     counts = [targets] * classes if isinstance(targets, int) else list(targets)
     if len(counts) != classes:
-        raise InputRangeError(f"targets is one number, or one for each of {classes} classes, not {len(counts)} numbers")
+        raise InputRangeError(f"targets must be one number, or one for each of {classes} classes, got {len(counts)}")
     most = min(classes - 1, _MAX_TARGETS)
     for count in counts:
         require_int("the number of targets of a class", count, at_least=1, at_most=most)
     return counts
 
 
-def _shares(counts: list[int], shares: Sequence[Sequence[float]] | None) -> Tensor:
+def _weights(counts: list[int], weights: Sequence[Sequence[float]] | None) -> Tensor:
     """Return float32 ``[classes, K]`` with zeros where a class has no further target."""
-    given = [[1 / count] * count for count in counts] if shares is None else shares
+    given = [[1 / count] * count for count in counts] if weights is None else weights
     if any(not isinstance(row, Sequence) or any(not isinstance(s, int | float) for s in row) for row in given):
-        raise InputTypeError("shares has one row of numbers for each class")
+        raise InputTypeError("weights must be a row of numbers for each class")
     rows = [list(row) for row in given]
     if [len(row) for row in rows] != counts:
-        raise InputRangeError("shares has one row for each class, with one number for each of its targets")
+        raise InputRangeError("weights must have one row for each class, with one number for each of its targets")
     most = max(counts)
     return torch.tensor([[*row, *[0.0] * (most - len(row))] for row in rows], dtype=torch.float32)
 
 
 def _derangement(classes: int) -> Tensor:
-    while True:  # one permutation in about e moves every class
+    while True:  # about one in e permutations has no fixed point
         row = random_permutation(classes)
         if not bool((row == torch.arange(classes)).any()):
             return row

@@ -90,7 +90,7 @@ class LabelKey(Key):
 
 
 def _checked(labels: Any, classes: int) -> Any:
-    """Return an int, or a tensor of class numbers. The secret table is no local variable of a function that raises."""
+    """Return an int, or a tensor of class numbers. Functions that raise hold no secret table in a local variable."""
     if isinstance(labels, np.integer):
         labels = int(labels)
     if isinstance(labels, int) and not isinstance(labels, bool):
@@ -98,7 +98,7 @@ def _checked(labels: Any, classes: int) -> Any:
             raise LabelError(f"a label lies outside the map, which covers 0..{classes - 1}")
         return labels
     if not isinstance(labels, Tensor | np.ndarray | list | tuple):
-        raise InputTypeError(f"a label must be a whole number or a tensor of them, got {type_name(labels)}")
+        raise InputTypeError(f"a label must be an integer or a tensor of integers, got {type_name(labels)}")
     require_tensor("labels", labels)
     require_class_numbers(labels, classes)  # type: ignore[arg-type]  # a tensor by now
     return labels

@@ -18,13 +18,13 @@ from torchprotect.keys._secret import secret_fields
 from torchprotect.models import DCGANGenerator
 
 MIN_RANGE = 16
-"""Grey levels that a pixel must span over the calibration embeddings, on average, or the key is dead."""
+"""Smallest range of a pixel over the calibration embeddings, in grey levels, averaged over pixels."""
 
 CALIBRATION = 128
-"""Embeddings drawn where none are given."""
+"""Number of embeddings drawn if none are given."""
 
 MOST_CALIBRATION = 512
-"""Embeddings of those given that are used, drawn anew for each key: they go through the generator at once."""
+"""Largest number of given embeddings used, chosen at random for each key: they form one batch."""
 
 _CHUNK = 1 << 20
 _MAX_EMBEDDING = 1 << 20
@@ -36,12 +36,12 @@ _MAX_WIDTH = 1 << 12
 class OWSDKey(Key):
     """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
 
-    With the usual initialisation of DCGAN the images are flat (0.001 of the range); with He's and with statistics that
-    are measured once and kept, they span it, and each image comes out the same whatever the batch.
+    With DCGAN's usual initialisation, images are flat (0.001 of the range). He's initialisation and batch-norm
+    statistics that are measured once and kept make them span the range, and make each image independent of its batch.
 
     Attributes:
         embedding_size: length of an embedding.
-        image_size: ``(H, W)`` in pixels of the images made.
+        image_size: ``(H, W)`` of the generated images, in pixels.
         width: channels before the last layer, doubled at every halving of the size.
         generator: tensors of a :class:`torchprotect.models.DCGANGenerator` by name: float32 weights, and the mean and
             variance of each batch norm.
@@ -63,11 +63,11 @@ class OWSDKey(Key):
         require_root(self.root)
         expected = _state(self.network)
         if self.generator.keys() != expected.keys():
-            raise KeyFileError("the tensors of the key are not those of the generator that its parameters name")
+            raise KeyFileError("the tensors of the key are not those of a generator with its parameters")
         for name, tensor in self.generator.items():
             require_key_tensor(name, tensor, torch.float32, tuple(expected[name].shape))
             if not tensor.isfinite().all() or ("running_var" in name and float(tensor.min()) < 0):
-                raise KeyFileError(f"tensor '{name}' of the key holds numbers that no generator has")
+                raise KeyFileError(f"tensor '{name}' of the key holds NaN, infinite or, as variances, negative values")
 
     @classmethod
     def generate(
@@ -83,14 +83,14 @@ class OWSDKey(Key):
         Args:
             embedding_size: length of the encoder's embeddings.
             image_size: ``(H, W)`` in pixels; even.
-            width: channels before the last layer; the default has the paper's 1,024 after the first one at 256 x 256.
+            width: channels before the last layer; the default gives 256 x 256 images the paper's 1,024 in front.
             embeddings: float ``[n, embedding_size]``, n at least 2: embeddings of public images, with which the
                 batch-norm statistics are measured, on 512 of them where there are more. Without them exponentially
                 distributed ones are drawn, of mean 1: images of embeddings on a much smaller scale are then flat.
 
         Raises:
-            InputShapeError: the image size is odd, or the embeddings do not fit.
-            InputRangeError: a size is not possible, or the key came out dead: its images hardly differ.
+            InputShapeError: the image size is odd, or the embeddings have another shape.
+            InputRangeError: a size is out of range, or the images of this key hardly differ.
         """
         _require_params(embedding_size, width)
         size = as_size(image_size)
@@ -113,7 +113,7 @@ class OWSDKey(Key):
 
     def network_on(self, device: torch.device) -> nn.Module:
         """Return the generator on a device, in eval mode; copies of its tensors there are kept beside the key."""
-        network = copy.deepcopy(self.network)  # of its own: threads may share the key
+        network = copy.deepcopy(self.network)  # a copy, because threads may share the key
         tensors = {name: self._copy_on(name, tensor, device) for name, tensor in self.generator.items()}
         network.load_state_dict(tensors, strict=False, assign=True)  # batch counts are missing, and not needed
         return network
@@ -142,9 +142,9 @@ def _require_params(embedding_size: Any, width: Any) -> None:
 
 def _calibration(embeddings: Tensor | None, size: int) -> Tensor:
     if embeddings is None:
-        return -random_uniform(CALIBRATION, size).log().float()  # embeddings behind a ReLU are not negative either
+        return -random_uniform(CALIBRATION, size).log().float()  # non-negative, as embeddings after a ReLU
     if embeddings.ndim != 2 or embeddings.shape[1] != size or len(embeddings) < 2:
-        raise InputShapeError(f"embeddings [n, {size}], n at least 2, are needed, not {list(embeddings.shape)}")
+        raise InputShapeError(f"embeddings must be [n, {size}] with n of at least 2, not {list(embeddings.shape)}")
     if not embeddings.is_floating_point() or not bool(embeddings.isfinite().all()):
         raise InputRangeError("embeddings must be finite floating-point numbers")
     chosen = random_permutation(len(embeddings))[:MOST_CALIBRATION]

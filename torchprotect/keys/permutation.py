@@ -14,7 +14,7 @@ from torchprotect.keys._secret import secret_fields
 @secret_fields("order", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class PermutationKey(BlockKey):
-    """A secret order of blocks: block ``order[i]`` of the plain image lands at place ``i``.
+    """A secret order of blocks: block ``order[i]`` of the plain image lands at position ``i``.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
@@ -48,7 +48,7 @@ class PermutationKey(BlockKey):
 
     @property
     def inverse_order(self) -> Tensor:
-        """The order that puts the blocks back: int64 ``[positions]``."""
+        """The inverse order, which puts the blocks back: int64 ``[positions]``."""
         return self._computed_once("inverse_order", self.order.argsort)
 
     @property

@@ -23,7 +23,7 @@ _MAX_ROUNDS = 100
 
 
 def _orthogonal(count: int, size: int) -> Tensor:
-    """Draw from the Haar measure on O(m): QR of Gaussians, with the signs of R's diagonal moved into Q."""
+    """Draw from the Haar measure on O(m): QR of Gaussians, with the signs of R's diagonal absorbed into Q."""
     q, r = torch.linalg.qr(random_normal(count, size, size))
     signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
     return q * signs.unsqueeze(-2)
@@ -51,7 +51,7 @@ class RMTKey(BlockKey):
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        channels: number of channels with a matrix of their own; ``None`` shares one among any number.
+        channels: number of channels, each with its own matrix; ``None`` uses one matrix for any number of channels.
         matrix: ``"orthogonal"`` (Haar on O(m)), ``"uniform"`` (entries in (0, 1)) or ``"gaussian"``; the last two
             are drawn again until their condition number is at most 10,000.
         side: ``"right"`` for ``X R`` with m = block width, ``"left"`` for ``R X`` with m = block height.
@@ -74,9 +74,9 @@ class RMTKey(BlockKey):
         size = _matrix_size(self.block_size, self.side)
         require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
-            raise KeyFileError("tensor 'matrices' of the key holds infinities or NaN")
+            raise KeyFileError("tensor 'matrices' of the key holds infinite or NaN values")
         if float(torch.linalg.cond(self.matrices.double()).max()) > MAX_CONDITION:
-            raise KeyFileError("tensor 'matrices' of the key holds a matrix that cannot be inverted well")
+            raise KeyFileError("tensor 'matrices' of the key holds an ill-conditioned matrix")
 
     @classmethod
     def generate(
@@ -92,7 +92,7 @@ class RMTKey(BlockKey):
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or are too large for this kind of matrix.
-            InputRangeError: ``matrix``, ``side`` or ``channels`` is not possible.
+            InputRangeError: ``matrix``, ``side`` or ``channels`` is out of range.
         """
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, matrix, side)
@@ -143,6 +143,6 @@ def _require_params(
     require_division(image_size, block_size)
     require_channels(channels)
     if matrix not in get_args(Matrix):
-        raise InputRangeError(f"matrix must be one of {get_args(Matrix)}, not {matrix!r}")
+        raise InputRangeError(f"matrix must be one of {get_args(Matrix)}, got {matrix!r}")
     if side not in get_args(Side):
-        raise InputRangeError(f"side must be 'right' or 'left', not {side!r}")
+        raise InputRangeError(f"side must be 'right' or 'left', got {side!r}")

@@ -1,4 +1,4 @@
-"""Networks the papers name that no kept library has."""
+"""Networks of the papers that no maintained library has."""
 
 from torchprotect.models.dcgan import DCGANGenerator, ResidualEncoder
 from torchprotect.models.gta import GTANetworks

@@ -1,10 +1,10 @@
-"""How often an image can be halved."""
+"""Widths of layers that halve the image size."""
 
 from torchprotect.errors import InputShapeError
 
 
 def halvings(image_size: tuple[int, int], width: int) -> tuple[list[int], tuple[int, int]]:
-    """Return the channels after each halving, and the size left: 7 pixels or fewer, while sizes are even.
+    """Return the channels after each halving and the remaining size; halve while sizes are even and above 7 pixels.
 
     Raises:
         InputShapeError: the size is odd.

@@ -1,4 +1,4 @@
-"""The generator of DCGAN, and a network that reads images the other way."""
+"""The generator of DCGAN, and an encoder of mirrored structure."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,14 @@ from torchprotect.models._halving import halvings
 
 
 class DCGANGenerator(nn.Module):
-    """Makes an image of an embedding by transposed convolutions, each of which doubles the size.
+    """Generate an image from an embedding by transposed convolutions, each of which doubles the size.
 
     Args:
         embedding_size: length of an embedding.
         image_size: ``(H, W)`` in pixels, both even.
         channels: of the images.
         width: channels before the last layer, doubled at every halving of the size.
-        affine: whether batch normalisation has a scale and a shift of its own.
+        affine: whether batch normalisation has a learnable scale and shift.
 
     Shape: float ``[N, embedding_size]`` to float ``[N, channels, H, W]`` in 0..1.
 
@@ -46,7 +46,7 @@ class DCGANGenerator(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """The discriminator of DCGAN with a residual block after each halving, reading images into embeddings.
+    """An encoder of images: the discriminator of DCGAN with a residual block after each halving.
 
     Args:
         embedding_size: length of an embedding.
@@ -76,7 +76,7 @@ class ResidualEncoder(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two convolutions around which the input passes."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

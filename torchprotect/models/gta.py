@@ -1,4 +1,4 @@
-"""The four networks of Generate To Adapt, in small: for digits and images of that size."""
+"""The four networks of Generate To Adapt, in a small version for digits and images of that size."""
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from torchprotect.models._halving import halvings
 class GTANetworks(nn.Module):
     """A feature extractor and classifier, and a generator and discriminator that train the extractor on a new domain.
 
-    The generator makes an image of an embedding, noise and a label (one more than there are classes: "none of them").
-    The discriminator tells real images from made ones, and their class.
+    The generator makes an image from an embedding, noise and a label, with one extra label for "no known class". The
+    discriminator tells real from generated images, and classifies them.
 
     Args:
         channels: channels of the images.
@@ -67,13 +67,13 @@ class GTANetworks(nn.Module):
 
 
 class GTADiscriminator(nn.Module):
-    """Tells real images from made ones, and of which class they are.
+    """Tell real from generated images, and classify them.
 
     Args:
         channels: channels of the images.
         classes: number of classes.
         widths: channels of each layer; each halves the image.
-        base: ``(H, W)`` that is left in the end.
+        base: remaining ``(H, W)`` after all layers.
 
     Shape: float ``[N, channels, H, W]`` in -1..1 to scores ``[N]``, higher for real, and ``[N, classes]``.
     """

@@ -4,13 +4,13 @@ from torch import Tensor, nn
 
 
 class InferenceNetwork(nn.Module):
-    """One hidden layer that reads an embedding and what a cloud classifier said of the scrambled image.
+    """Classify by an embedding and a cloud classifier's vector for the scrambled image: one hidden layer.
 
     Args:
-        features: length of embeddings and cloud vectors, side by side.
+        features: length of embeddings and cloud vectors together.
         classes: number of classes.
         hidden: width of the hidden layer.
-        dropout: share of it that is left out in training.
+        dropout: probability of dropping a hidden unit in training.
 
     Shape: float ``[N, features]`` to scores ``[N, classes]``.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class UNet(nn.Module):
-    """Convolutions at full size, half, quarter and so on, each joined to its counterpart on the way back up.
+    """Convolutions at full size, half, quarter and so on, each connected to its counterpart on the way up.
 
     One convolution a level, where the original has two, and as many pixels out as in.
 

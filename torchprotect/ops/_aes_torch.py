@@ -45,7 +45,7 @@ def _look_up(table: Tensor, state: Tensor) -> Tensor:
 
 
 def _turn(state: Tensor, n: int) -> Tensor:
-    """Rotate each column of four bytes by ``n`` places."""
+    """Rotate each column of four bytes by ``n`` bytes."""
     return state.unflatten(-1, (4, 4)).roll(-n, -1).flatten(-2)
 
 

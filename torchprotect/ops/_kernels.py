@@ -1,4 +1,4 @@
-"""The compiled kernels: found beside the package, loaded once, or left out."""
+"""Find and load the compiled kernels, if there are any."""
 
 import ctypes
 import os
@@ -25,15 +25,15 @@ def load() -> None:
         except (OSError, AttributeError) as error:
             cause = str(error)
         if cause is not None:
-            message = f"the compiled kernels in {path.name} do not load, slower ones are used: {cause}"
+            message = f"the compiled kernels in {path.name} do not load; the slower reference kernels are used: {cause}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _find() -> Iterator[Path]:
     names = ["torchprotect_cpu"]
-    if torch.version.cuda is not None:  # a library for another release would not find the one that PyTorch has loaded
+    if torch.version.cuda is not None:  # a library for another CUDA release would not find PyTorch's CUDA libraries
         names.append(f"torchprotect_cuda{torch.version.cuda.partition('.')[0]}")
-    folders = sys.modules["torchprotect"].__path__  # two for an editable install: sources, and what was built
+    folders = sys.modules["torchprotect"].__path__  # two for an editable install: sources and build results
     for name in names:
         found = [path for folder in folders for path in Path(folder, "lib").glob(f"lib{name}.so")]
         yield from found[:1]

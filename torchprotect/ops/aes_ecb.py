@@ -1,4 +1,4 @@
-"""``torchprotect::aes_ecb``: AES in ECB mode on the blocks of an image, one key a position."""
+"""``torchprotect::aes_ecb``: AES in ECB mode on the blocks of an image, one key per position."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def _check(
         raise InputTypeError(f"image must be uint8 [..., C, H, W], not {image.dtype} {list(image.shape)}")
     positions, channels, shape = count_blocks(image, block), image.shape[-3], keys.shape
     if block[0] * block[1] % UNIT:
-        raise BlockSizeError(f"a block of {block[0]} x {block[1]} bytes is no multiple of {UNIT} bytes")
+        raise BlockSizeError(f"a block of {block[0]} x {block[1]} bytes is not a multiple of {UNIT} bytes")
     fits = len(shape) == 3 and shape[0] == positions and shape[1] in (1, channels) and shape[2] in (16, 24, 32)
     if not fits or keys.dtype != torch.uint8 or keys.device != image.device:
         raise InputShapeError(
@@ -90,13 +90,13 @@ def aes_ecb(
 ) -> Tensor:
     """Run AES-ECB over each block, in units of 16 bytes read row-major inside one block of one channel plane.
 
-    The CPU reference costs about 10 µs a position and call, so give it batches. ECB shows which units are equal.
+    The CPU reference costs about 10 µs per position and call, so pass batches. ECB reveals which units are equal.
 
     Args:
         image: uint8 ``[..., C, H, W]``.
-        keys: uint8 ``[positions, C or 1, 16 | 24 | 32]`` on the image's device; 1 shares a key among the channels.
+        keys: uint8 ``[positions, C or 1, 16 | 24 | 32]`` on the image's device; 1: one key for all channels.
         block: ``(h, w)`` in pixels; must divide ``H`` and ``W``, and ``h * w`` must be a multiple of 16.
-        decrypt: run the cipher backwards.
+        decrypt: decrypt instead of encrypting.
         order: int64 ``[positions]``; block ``i`` of the result then comes from block ``order[i]``, under key
             ``order[i]``.
         out: where to write; shape, dtype and device of ``image``, and no memory shared with it.

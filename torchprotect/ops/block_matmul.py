@@ -70,8 +70,8 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Non
         transposed = (matrices if order is None else matrices[order]).mT
         grad_image = torch.ops.torchprotect.block_matmul(grad, transposed, ctx.block, ctx.left, back)
     if ctx.needs_input_grad[1]:
-        placed = grad if back is None else torch.ops.torchprotect.block_permute(grad, back, ctx.block)
-        x, g = to_blocks(image, ctx.block), to_blocks(placed, ctx.block)
+        ungathered = grad if back is None else torch.ops.torchprotect.block_permute(grad, back, ctx.block)
+        x, g = to_blocks(image, ctx.block), to_blocks(ungathered, ctx.block)
         each = g @ x.mT if ctx.left else x.mT @ g  # [..., C, P, m, m]
         grad_matrices = each.flatten(0, -5).sum(0) if each.ndim > 4 else each
         grad_matrices = grad_matrices.movedim(1, 0).sum_to_size(matrices.shape)

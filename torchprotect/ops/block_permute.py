@@ -1,4 +1,4 @@
-"""``torchprotect::block_permute``: move the blocks of an image."""
+"""``torchprotect::block_permute``: permute the blocks of an image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 
 def check_order(order: Tensor, positions: int, device: torch.device) -> None:
-    """Check that ``order`` is an int64 vector with one entry a block, on the image's device."""
+    """Check that ``order`` is an int64 vector with one entry per block, on the image's device."""
     if order.dtype != torch.int64 or order.ndim != 1 or order.shape[0] != positions or order.device != device:
         raise InputShapeError(
             f"order must be int64 [{positions}] on {device}, not {order.dtype} {list(order.shape)} on {order.device}"
@@ -20,14 +20,14 @@ def check_order(order: Tensor, positions: int, device: torch.device) -> None:
 
 
 def require_permutation(order: Tensor | None) -> None:
-    """Check that each block stands in the order once."""
+    """Check that the order has each block once."""
     if order is not None and not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
         raise InputRangeError(f"order must be a permutation: each of 0 .. {len(order) - 1} once")
 
 
 def _check(image: Tensor, order: Tensor, block: Sequence[int]) -> None:
     if image.ndim < 2:
-        raise InputShapeError(f"an image has at least two dimensions [..., H, W], not shape {list(image.shape)}")
+        raise InputShapeError(f"an image must have at least two dimensions [..., H, W], not shape {list(image.shape)}")
     check_order(order, count_blocks(image, block), image.device)
 
 
@@ -36,8 +36,8 @@ def _check_values(image: Tensor, order: Tensor, block: Sequence[int]) -> None:
 
 
 def _reference(image: Tensor, order: Tensor, block: Sequence[int]) -> Tensor:
-    moved = to_blocks(image, block).index_select(-3, order)
-    return torch.empty_like(image).copy_(from_blocks(moved, image.shape[-2:]))  # keeps the memory format
+    permuted = to_blocks(image, block).index_select(-3, order)
+    return torch.empty_like(image).copy_(from_blocks(permuted, image.shape[-2:]))  # keeps the memory format
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

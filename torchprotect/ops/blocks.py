@@ -1,4 +1,4 @@
-"""Blocks of an image as a tensor dimension, and back. Blocks are read row-major."""
+"""Cut images into blocks, in row-major order, and assemble them again."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -22,7 +22,7 @@ def count_blocks(image: Tensor, block: Sequence[int]) -> int:
 
 
 def divisors(size: int) -> list[int]:
-    """Return the block lengths that divide ``size``; of a size beyond 2**32 only those with a factor up to 2**16."""
+    """Return the divisors of ``size``; beyond 2**32, only those that are at most 2**16 and their cofactors."""
     small = [n for n in range(1, min(isqrt(size), 2**16) + 1) if size % n == 0]
     return sorted({*small, *(size // n for n in small)})
 
@@ -36,7 +36,7 @@ def to_blocks(image: Tensor, block: Sequence[int]) -> Tensor:
 
 
 def from_blocks(blocks: Tensor, size: Sequence[int]) -> Tensor:
-    """Put ``[..., positions, h, w]`` together to ``[..., H, W]``; the inverse of :func:`to_blocks`."""
+    """Assemble ``[..., positions, h, w]`` into ``[..., H, W]``; the inverse of :func:`to_blocks`."""
     (block_h, block_w), (height, width) = blocks.shape[-2:], size
     rows, columns = height // block_h, width // block_w
     grid = blocks.unflatten(-3, (rows, columns)).movedim(-3, -2)

@@ -29,20 +29,20 @@ def fit(
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
-        data: tensors, or an iterable of batches that can be gone through once an epoch.
+        data: tensors, or an iterable of batches, iterated once per epoch.
         epochs: passes over the data.
-        batch_size: for tensors; shuffled anew each epoch.
-        learning_rate: at the start.
-        prepare: called with the images and labels of each batch, on the model's device; the step is taken on the images
-            it returns.
+        batch_size: for tensors, which are shuffled anew each epoch.
+        learning_rate: initial one.
+        prepare: called with the images and labels of each batch, on the model's device; returns the images to train
+            on.
         generator: shuffles tensors; torch's global one when ``None``.
-        progress: called with epochs done and in all.
+        progress: called with the number of epochs done and of all.
 
     Returns:
         The model, in eval mode.
 
     Raises:
-        InputTypeError: ``data`` is an iterator, which gives its batches once, and there are several epochs.
+        InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs.
         InputRangeError: an epoch had no batch.
     """
     require_repeatable("data", data, epochs)
@@ -71,7 +71,7 @@ def fit(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float:
-    """Return the share of right answers, 0..1, in eval mode; the modes of all modules are restored afterwards.
+    """Return the accuracy, 0..1, in eval mode; the modes of all modules are restored afterwards.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
@@ -93,10 +93,10 @@ def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float
 
 
 def require_repeatable(name: str, data: Batches, passes: int) -> None:
-    """Check that data can be gone through more than once, where that is needed.
+    """Check that data can be iterated as often as needed.
 
     Raises:
-        InputTypeError: it is an iterator, such as a generator.
+        InputTypeError: it is an iterator, such as a generator, but is needed more than once.
     """
     if passes > 1 and isinstance(data, Iterator):
         raise InputTypeError(

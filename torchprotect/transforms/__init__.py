@@ -1,6 +1,6 @@
 """torchvision v2 transforms that disguise pictures. ``transforms.kornia`` has the same for kornia."""
 
-from torchprotect.transforms._disguise import Disguise, NoiseSource
+from torchprotect.transforms._disguise import Disguise, DisguisedBatch, NoiseSource
 from torchprotect.transforms._from_key import from_key
 from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
@@ -14,6 +14,7 @@ __all__ = [
     "AdversarialEncrypt",
     "BlockPermute",
     "Disguise",
+    "DisguisedBatch",
     "NoiseSource",
     "OWSDScramble",
     "RMTDisguise",

@@ -1,7 +1,7 @@
-"""What every disguise shares: it covers each picture of a sample, or raises."""
+"""``Disguise``, base of all disguises: each picture of a sample is disguised, or an error is raised."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -12,8 +12,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from torchprotect._inputs import type_name
-from torchprotect.errors import InputTypeError
+from torchprotect.errors import InputShapeError, InputTypeError
 from torchprotect.functional.picture import how_to_convert
+from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
 """Takes a shape, returns numbers drawn evenly from 0 up to 1."""
@@ -29,28 +30,113 @@ def draw_from_torch(shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape)
 
 
+class DisguisedBatch(NamedTuple):
+    """Result of :meth:`Disguise.disguise_batch`.
+
+    Attributes:
+        images: ``[N, C, H, W]``.
+        distances: L2 distance of each image to its plain one in pixel units (0..1), float64 ``[N]``; ``None`` unless
+            the disguise is a perturbation within a budget.
+    """
+
+    images: Tensor
+    distances: Tensor | None
+
+
 class Disguise(v2.Transform):
-    """Base of the transforms that cover pictures. It fails closed, where v2 would pass a value on in clear.
+    """Base of the transforms that disguise pictures. It fails closed, where v2 would leave a value unprotected.
 
     Every PIL image, ``tv_tensors.Image`` and ``tv_tensors.Video`` in a sample is disguised. A pure tensor is the
     picture when it is the only value with two or more dimensions; beside it labels may stand: numbers, strings, tensors
     and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a row of 8-bit numbers
     (it may be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
 
+    A subclass has ``transform`` (one picture), ``describe``, and ``draw`` if it needs noise. An export calls
+    ``disguise_batch``, and reads the attributes below to plan its batches and workers. So a subclass with its own
+    ``forward`` must have its own ``disguise_batch``.
+
     Attributes:
         security_claim: always ``"obfuscation"``.
-        noise_source: where noise is drawn from, if any is; an export replaces it by a keyed stream.
+        noise_source: where noise is drawn from when a sample is disguised.
+        key: its secret; ``None`` if it has none and so protects nothing by itself.
+        permutation: key of the block order, if the disguise also permutes blocks.
+        inverse: whether it turns disguised pictures back into plain ones.
+        needs_labels: whether ``disguise_batch`` needs the class of each image.
+        uses_gradients: whether it computes gradients, for which deterministic algorithms must be asked for.
     """
 
     security_claim = "obfuscation"
     noise_source: NoiseSource = staticmethod(draw_from_torch)
+    key: Key | None = None
+    permutation: PermutationKey | None = None
+    inverse: bool = False
+    needs_labels: bool = False
+    uses_gradients: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "disguise_batch" not in vars(cls):
+            raise TypeError(f"{cls.__name__} has its own forward, which exports do not call: write disguise_batch too")
+
+    @property
+    def max_batch(self) -> int | None:
+        """Most images that one call of ``disguise_batch`` may be given, if there is a limit.
+
+        Where there is one, the last bits of the result may depend on which images share a batch.
+        """
+        return None
+
+    @property
+    def device(self) -> torch.device | None:
+        """The only device that it computes on; ``None`` if it computes wherever the picture is."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters, as they stand in a manifest."""
         return {"name": type(self).__name__}
 
+    def disguise_batch(
+        self, images: Tensor, labels: Tensor | None = None, *, noise: NoiseSource = draw_from_torch
+    ) -> DisguisedBatch:
+        """Disguise a batch of images. No state is read or kept but the settings, so that any process can do it.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            labels: class numbers, int64 ``[N]``; for disguises that need them.
+            noise: source of all noise; it is asked for shapes whose first dimension is N. An export gives one that
+                knows the ids of the images and draws from a keyed stream for each.
+
+        Raises:
+            InputShapeError: ``images`` is not a batch of images.
+        """
+        require_batch(images)
+        return DisguisedBatch(self.transform(images, self.draw(tuple(images.shape), noise)), None)
+
+    def for_batches(self) -> "Disguise":
+        """Return this disguise for use with ``disguise_batch`` alone, fit to be sent to a worker process."""
+        return self
+
+    def check_label(self, label: int | None, where: str) -> None:
+        """Check that ``disguise_batch`` can take an image of this class.
+
+        Args:
+            label: class number, ``None`` where the image has none.
+            where: location of the sample, for the message.
+
+        Raises:
+            LabelError: it cannot.
+        """
+
+    def note_on(self, images: Iterable[Tensor]) -> str | None:
+        """Return a note for the owner of such images, in whole sentences, or ``None``.
+
+        Args:
+            images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.
+        """
+        return None
+
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Refuse a sample in which something would pass in clear.
+        """Refuse a sample in which something would be left unprotected.
 
         Raises:
             InputTypeError: the message names the type.
@@ -77,12 +163,24 @@ class Disguise(v2.Transform):
     def _is_picture(value: Any) -> bool:
         return isinstance(value, _PICTURES) or (type(value) is Tensor and value.ndim > 1)
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw what one picture needs."""
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
+        """Draw the noise for one picture, or for one batch of pictures.
+
+        Args:
+            shape: of the picture, ``[..., C, H, W]``.
+            noise: where to draw from.
+
+        Returns:
+            Parameters of ``transform``.
+        """
         return {}
 
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the noise for one picture from ``noise_source``."""
+        return self.draw(picture_shape(flat_inputs[0]), self.noise_source)
+
     def forward(self, *inputs: Any) -> Any:
-        """Disguise every picture of a sample; the rest keeps its place.
+        """Disguise every picture of a sample and leave the rest as it is.
 
         v2 asks not to override this. It is done because v2 takes the first pure tensor for the picture, be it a label,
         and draws once for all pictures of a sample, while two pictures under one noise would give it away.
@@ -109,6 +207,17 @@ def _is_label(value: Any) -> bool:
     if type(value) not in (Tensor, np.ndarray) or (type(value) is np.ndarray and value.dtype.kind not in "biufcU"):
         return False
     return value.ndim == 0 or (value.ndim == 1 and value.dtype not in _BYTE_SIZED)
+
+
+def require_batch(images: Any) -> None:
+    """Check for a batch of images.
+
+    Raises:
+        InputShapeError: it is something else.
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        came = list(images.shape) if isinstance(images, Tensor) else type_name(images)
+        raise InputShapeError(f"a batch of images [N, C, H, W] is needed, got {came}; call the transform for a sample")
 
 
 def picture_shape(picture: Any) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """``AdversarialEncrypt``."""
 
+import copy
 import functools
 import warnings
 from typing import Any, Literal, get_args
@@ -10,15 +11,21 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 
 from torchprotect._inputs import require_int
-from torchprotect.adversarial import Perturbed, PGDSettings, perturb_toward
-from torchprotect.adversarial.combine import PLACED
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+from torchprotect.adversarial import Perturbed, PGDSettings, distances, perturb_toward
+from torchprotect.adversarial.combine import NEEDS_POSITIONS
+from torchprotect.errors import InputRangeError, InputTypeError, LabelError
 from torchprotect.functional.picture import on_picture, require_uint8_or_unit_float
 from torchprotect.keys import CorrespondenceKey
 from torchprotect.training import device_of, input_dtype_of, model_digest, predict
-from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._disguise import (
+    Disguise,
+    DisguisedBatch,
+    NoiseSource,
+    draw_from_torch,
+    require_batch,
+)
 from torchprotect.transforms._keys import require_kind
-from torchprotect.transforms._labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
+from torchprotect.transforms.labels import LabelsGetter, as_labels, as_labels_getter, one_for_each
 
 TargetSource = Literal["label", "predicted", "random"]
 """Where the target classes of an image come from."""
@@ -32,28 +39,28 @@ class AdversarialEncrypt(Disguise):
     It hides nothing: people and other models see the same picture, and adversarial training, augmentation or coarse
     rounding undo much of what it does to a model. The name is the paper's; nothing is encrypted.
 
-    It takes batches with their labels, such as a ``DataLoader`` gives, or single samples. To perturb a data set, use
-    :func:`torchprotect.data.export`, which goes through it in batches: ``steps`` passes forward and backward for each
+    It takes batches with their labels, as a ``DataLoader`` returns them, or single samples. To perturb a data set, use
+    :func:`torchprotect.data.export`, which runs in batches: ``steps`` passes forward and backward for each
     picture are too slow for the worker processes of a training run, and there a warning says so.
 
     Args:
         model: takes float images ``[N, C, H, W]`` in 0..1 and returns scores ``[N, classes]``; normalisation belongs
-            inside it. It stays on its device and as it is, also its mode; pictures go there and come back. It is no
-            submodule: ``to``, ``train`` and ``state_dict`` of this transform leave it alone.
+            inside it. Its device, weights and train/eval mode stay as they are; pictures are moved to its device and
+            back. It is no submodule: ``to``, ``train`` and ``state_dict`` of this transform do not affect it.
         key: map from classes to target classes, and how the versions of a picture are combined.
         eps: radius of the ball, L2 over the whole picture, in pixel units (0..1). The paper takes 0.5 for 32 x 32
             pixels, 2 for 320 x 320. Pictures of K targets set side by side can be farther away, by up to sqrt(K),
-            and rounding moves them too, see ``reproject``.
+            and rounding adds to the distance, see ``reproject``.
         step_size: length of a step; 0.1 in the paper.
         steps: number of steps; 100 in the paper.
         target_source: ``"label"``: the targets of the picture's class. ``"predicted"``: those of the class that the
-            model takes it for; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
+            model predicts; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
             picture; of the key only the number of classes counts. That is the paper's control experiment, from which
             models learn well.
         labels_getter: takes a sample, returns its labels. ``"default"``: the second item of a tuple or list; in a dict,
-            there or alone, what stands under "labels" or the like. ``None``: there are none. An export replaces it.
-        batch_size: most pictures that the model is handed at once; it has a part in the last bits of a result.
-        keep_best: of all iterates take the one of lowest loss, as the paper's authors do, otherwise the last one.
+            there or alone, the value under "label", another name with "label" in it, or "cls". ``None``: no labels.
+        batch_size: most pictures in one call of the model; the last bits of a result depend on it.
+        keep_best: return the iterate of lowest loss, as the paper's authors do, instead of the last one.
         reproject: keep every result within ``eps``, after combining and after rounding (as far as a plain picture whose
             pixels are no multiples of 1 / 255 allows).
         to_8bit: round floating-point pictures to 256 levels too.
@@ -72,6 +79,8 @@ class AdversarialEncrypt(Disguise):
     """
 
     model: nn.Module
+    key: CorrespondenceKey
+    uses_gradients = True
 
     def __init__(
         self,
@@ -97,7 +106,7 @@ class AdversarialEncrypt(Disguise):
         if target_source not in get_args(TargetSource):
             raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")
         require_int("batch_size", batch_size, at_least=1)
-        self.__dict__["model"] = model  # past nn.Module, which would make a submodule of it
+        self.__dict__["model"] = model  # bypass nn.Module.__setattr__, so that it is not registered as a submodule
         self.key = key
         self.settings = PGDSettings(
             eps, step_size, steps, keep_best=keep_best, precision=precision, channels_last=channels_last
@@ -107,18 +116,47 @@ class AdversarialEncrypt(Disguise):
         self.batch_size = batch_size
         self.reproject = reproject
         self.to_8bit = to_8bit
+        self.needs_labels = target_source != "predicted"
         if self.needs_labels and labels_getter is None:
             raise InputRangeError(f"target_source={target_source!r} needs labels; without them take 'predicted'")
 
     @property
-    def needs_labels(self) -> bool:
-        """Whether labels decide the targets."""
-        return self.target_source != "predicted"
+    def max_batch(self) -> int:
+        """``batch_size``, which the result depends on."""
+        return self.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The model's device."""
+        return device_of(self.model)
+
+    def for_batches(self) -> "AdversarialEncrypt":
+        """Return a copy without ``labels_getter``: batches come with labels, and a function may not be picklable."""
+        own = copy.copy(self)
+        own.labels_getter = None
+        return own
+
+    def check_label(self, label: int | None, where: str) -> None:
+        """Check that a class has target classes, if targets depend on it.
+
+        Raises:
+            LabelError: it has none, or the sample has no label.
+        """
+        if not self.needs_labels:
+            return
+        if label is None:
+            raise LabelError(
+                f"sample {where} has no label, so it has no target class; give the images labels, or take "
+                "target_source='predicted' (--target-source predicted)"
+            )
+        if not 0 <= label < self.key.classes:
+            last = self.key.classes - 1
+            raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
 
     def describe(self) -> dict[str, Any]:
-        """Return name and public parameters: all that decides the bytes, on one machine, but the secret map.
+        """Return name and public parameters: all that determines the bytes on one machine, except the secret map.
 
-        The model stands for itself by a keyed digest of its class and weights.
+        The model is identified by a keyed digest of its class and weights.
         """
         chosen = self.settings
         return {
@@ -131,19 +169,28 @@ class AdversarialEncrypt(Disguise):
             "bounds": [float(edge) for edge in chosen.bounds],
             "keep_best": chosen.keep_best,
             "target_source": self.target_source,
-            "way": self.key.way,
+            "way": self.key.mix_mode,
             "targets": self.key.targets.shape[1],
             "batch_size": self.batch_size,
             "reproject": self.reproject,
             "to_8bit": self.to_8bit,
             "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
             "channels_last": chosen.channels_last,
-            "device": device_of(self.model).type,
+            "device": self.device.type,
             "torch": str(torch.__version__),
         }
 
+    def disguise_batch(
+        self, images: Tensor, labels: Tensor | None = None, *, noise: NoiseSource = draw_from_torch
+    ) -> DisguisedBatch:
+        """Perturb a batch of images by their labels, see :meth:`Disguise.disguise_batch`."""
+        require_batch(images)
+        own = as_labels(labels) if self.needs_labels else None
+        disguised = self.transform(images, {"labels": own, **self.draw(tuple(images.shape), noise)})
+        return DisguisedBatch(disguised, distances(_in_pixel_units(disguised), _in_pixel_units(images)))
+
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Perturbed:
-        """Perturb a batch and say how far each image was moved.
+        """Perturb a batch and return the distance of each image and its losses too.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
@@ -153,22 +200,21 @@ class AdversarialEncrypt(Disguise):
             Images like those given; L2 distances in pixel units ``[N]``, after rounding where there was any; losses
             ``[N, K]`` toward each target before the versions are combined.
         """
-        if not isinstance(images, Tensor) or images.ndim != 4:
-            raise InputShapeError("perturb takes a batch of images [N, C, H, W]; call the transform for anything else")
+        require_batch(images)
         own = as_labels(labels) if self.needs_labels else None
         return self._perturb(images, own, self.make_params([images]))
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw what one picture needs: places to paste at, or a class for each image."""
-        leading = picture_shape(flat_inputs[0])[:-3]
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
+        """Draw for each image of a picture a position to paste at, or a class."""
+        leading = shape[:-3]
         if self.target_source == "random":
-            return {"classes": self.noise_source(leading).reshape(-1)}
-        if self.key.way in PLACED and self.key.targets.shape[1] > 1:
-            return {"places": self.noise_source((*leading, 2)).reshape(-1, 2)}
+            return {"classes": noise(leading).reshape(-1)}
+        if self.key.mix_mode in NEEDS_POSITIONS and self.key.targets.shape[1] > 1:
+            return {"positions": noise((*leading, 2)).reshape(-1, 2)}
         return {}
 
     def forward(self, *inputs: Any) -> Any:
-        """Perturb every picture of a sample by the sample's labels; the rest keeps its place."""
+        """Perturb every picture of a sample by the sample's labels and leave the rest as it is."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
         self.check_inputs(flat)
@@ -206,7 +252,7 @@ class AdversarialEncrypt(Disguise):
         return None if getter is None else getter(sample)
 
     def _perturb(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
-        """Perturb ``images [N, C, H, W]``, so many at once as the model may be handed."""
+        """Perturb ``images [N, C, H, W]``, at most ``batch_size`` at once."""
         if get_worker_info() is not None and self.settings.steps > _MANY_STEPS:
             _warn_of_worker(self.settings.steps)
         require_uint8_or_unit_float(images)
@@ -232,18 +278,18 @@ class AdversarialEncrypt(Disguise):
         plain = plain / 255 if images.dtype == torch.uint8 else plain
         if labels is None:
             labels = predict(self.model, plain, classes=self.key.classes, precision=self.settings.precision)
-        targets, shares = self.key.of(labels.to(device))
+        targets, weights = self.key.of(labels.to(device))
         if "classes" in drawn:
             targets = self._wrong_classes(labels.to(device), drawn["classes"].to(device))
-            shares = torch.ones_like(targets, dtype=torch.float32)
+            weights = torch.ones_like(targets, dtype=torch.float32)
         found = perturb_toward(
             self.model,
             plain,
             targets,
-            shares,
+            weights,
             self.settings,
-            way=self.key.way,
-            places=drawn["places"].to(device) if "places" in drawn else None,
+            mix_mode=self.key.mix_mode,
+            positions=drawn["positions"].to(device) if "positions" in drawn else None,
             reproject=self.reproject,
             to_8bit=self.to_8bit or images.dtype == torch.uint8,
         )
@@ -252,9 +298,15 @@ class AdversarialEncrypt(Disguise):
         return Perturbed(pixels.to(home).to(images.dtype), found.distances.to(home), found.losses.to(home))
 
     def _wrong_classes(self, labels: Tensor, uniforms: Tensor) -> Tensor:
-        """Return for each label one of the other classes ``[N, 1]``, each as likely."""
+        """Return for each label one of the other classes ``[N, 1]``, uniformly drawn."""
         others = self.key.classes - 1
         return ((labels + 1 + (uniforms.double() * others).long()) % self.key.classes)[:, None]
+
+
+def _in_pixel_units(images: Tensor) -> Tensor:
+    """Return pixels in 0..1 as float64."""
+    images = images.as_subclass(Tensor)
+    return images.double() / 255 if images.dtype == torch.uint8 else images.double()
 
 
 @functools.cache  # once a process

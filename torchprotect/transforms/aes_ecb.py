@@ -1,12 +1,18 @@
 """``AESECBDisguise``."""
 
+from collections.abc import Iterable
 from typing import Any
+
+from torch import Tensor
 
 from torchprotect import functional as F
 from torchprotect.functional.aes_ecb import check_aes_ecb
 from torchprotect.keys import AESKey, PermutationKey
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import describe_key, require_kind
+from torchprotect.transforms._repeats import repeated_units
+
+_FEW_REPEATS = 0.1
 
 
 class AESECBDisguise(Disguise):
@@ -17,12 +23,14 @@ class AESECBDisguise(Disguise):
 
     Args:
         key: AES keys; also fix the image size.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: secret order of the disguised blocks.
         unit_pixels: 16, 8, 4 or 2; fewer keep more for a model, and for an attacker.
         inverse: decrypt; for units of 16 pixels only.
 
     Shape: uint8 ``[..., C, H, W]`` to the same; memory format kept. Place it before ``ToDtype``.
     """
+
+    key: AESKey
 
     def __init__(
         self,
@@ -51,6 +59,18 @@ class AESECBDisguise(Disguise):
             "unit_pixels": self.unit_pixels,
             "inverse": self.inverse,
         }
+
+    def note_on(self, images: Iterable[Tensor]) -> str | None:
+        """Say when a network can learn next to nothing, since few units are equal and AES keeps nothing else."""
+        looked_at = list(images)
+        repeated = repeated_units(looked_at, self.key.block_size, self.unit_pixels)
+        if repeated is None or repeated >= _FEW_REPEATS:
+            return None
+        return (
+            f"in {len(looked_at)} images looked at, {repeated:.1%} of the units of {self.unit_pixels} pixels occur "
+            "twice at their position. AES keeps nothing else, so a network will hardly learn from this export; "
+            "photographs stay usable under RMT or a block permutation"
+        )
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""

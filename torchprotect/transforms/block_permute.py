@@ -9,9 +9,9 @@ from torchprotect.transforms._keys import describe_key, require_kind
 
 
 class BlockPermute(Disguise):
-    """Lay the blocks of a picture out in a secret order.
+    """Permute the blocks of a picture in a secret order.
 
-    This hides layout, not content: each block stays readable, and a few known images give the order away. It is
+    This hides layout, not content: each block stays readable, and a few known images reveal the order. It is
     obfuscation, not cryptographic confidentiality.
 
     Args:
@@ -20,6 +20,8 @@ class BlockPermute(Disguise):
 
     Shape: ``[..., C, H, W]`` to the same; any dtype; memory format kept.
     """
+
+    key: PermutationKey
 
     def __init__(self, key: PermutationKey, *, inverse: bool = False) -> None:
         super().__init__()

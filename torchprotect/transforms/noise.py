@@ -4,17 +4,17 @@ from typing import Any
 
 from torchprotect import functional as F
 from torchprotect.functional.noise import check_amount
-from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._disguise import Disguise, NoiseSource
 
 
 class SaltAndPepper(Disguise):
-    """Turn a share of the pixels black or white, fresh for each picture; placed before a disguise.
+    """Turn a fraction of the pixels black or white, drawn anew for each picture; place it before a disguise.
 
-    It makes equal units differ, at a cost for the model. Alone it covers nothing.
+    It makes equal units differ, at the cost of accuracy. Alone it protects nothing.
 
     Args:
-        amount: expected share of pixels replaced, 0..1, half of them black and half white; a pixel changes in all its
-            channels.
+        amount: expected fraction of pixels replaced, 0..1, half of them black and half white; a pixel changes in
+            all its channels.
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same.
     """
@@ -28,10 +28,10 @@ class SaltAndPepper(Disguise):
         """Return name and public parameters."""
         return {**super().describe(), "amount": self.amount}
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
         """Draw one uniform number for each pixel of one picture."""
-        *leading, _, height, width = picture_shape(flat_inputs[0])
-        return {"uniforms": self.noise_source((*leading, height, width))}
+        *leading, _, height, width = shape
+        return {"uniforms": noise((*leading, height, width))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Change one picture."""

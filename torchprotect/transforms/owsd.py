@@ -3,6 +3,7 @@
 from typing import Any
 
 import PIL.Image
+import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import to_pil_image
 
@@ -11,12 +12,13 @@ from torchprotect._inputs import require_int
 from torchprotect.errors import InputTypeError
 from torchprotect.functional.picture import on_picture, planes_of
 from torchprotect.keys import OWSDKey
+from torchprotect.training import device_of
 from torchprotect.transforms._disguise import Disguise
 from torchprotect.transforms._keys import require_kind
 
 
 class OWSDScramble(Disguise):
-    """Turn a picture into another that means nothing to people: an embedding of it, run through a random generator.
+    """Turn a picture into one that people cannot recognise: its embedding, run through a random generator.
 
     A cloud classifier's answer to the scrambled picture still says something about the plain one to whoever has its
     embedding; see :class:`torchprotect.owsd.Client`. Equal pictures give equal pictures, and pairs of plain and
@@ -40,16 +42,22 @@ class OWSDScramble(Disguise):
     """
 
     encoder: nn.Module
+    key: OWSDKey
 
     def __init__(self, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> None:
         super().__init__()
         require_kind("key", key, OWSDKey)
         if not isinstance(encoder, nn.Module):
             raise InputTypeError(f"encoder must be a torch.nn.Module, got {type(encoder).__name__}")
-        self.__dict__["encoder"] = encoder  # past nn.Module, which would make a submodule of it
+        self.__dict__["encoder"] = encoder  # bypass nn.Module.__setattr__, so that it is not registered as a submodule
         require_int("batch_size", batch_size, at_least=1)
         self.key = key
         self.batch_size = batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The encoder's device."""
+        return device_of(self.encoder)
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""

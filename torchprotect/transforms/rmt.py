@@ -11,7 +11,7 @@ from torchprotect._inputs import require_number
 from torchprotect.errors import InputRangeError, PixelScaleWarning
 from torchprotect.functional.rmt import check_rmt
 from torchprotect.keys import PermutationKey, RMTKey
-from torchprotect.transforms._disguise import Disguise, picture_shape
+from torchprotect.transforms._disguise import Disguise, NoiseSource
 from torchprotect.transforms._keys import describe_key, require_kind
 
 
@@ -23,7 +23,7 @@ class RMTDisguise(Disguise):
 
     Args:
         key: matrices; also fix the image size and the side they multiply from.
-        permutation: order in which the disguised blocks are laid out.
+        permutation: secret order of the disguised blocks.
         noise: upper end ``u`` of the noise, uniform in [0, u) grey levels of the 0..255 scale, fresh for each picture.
         inverse: multiply by the inverse matrices; noise stays in, so ``noise`` must be 0.
 
@@ -34,9 +34,11 @@ class RMTDisguise(Disguise):
     on the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
 
     Warns:
-        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest tells the scale, and
+        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest states the scale, and
             :func:`torchprotect.functional.rmt_disguise` do not warn.
     """
+
+    key: RMTKey
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class RMTDisguise(Disguise):
         self.permutation = permutation
         self.noise = float(noise)
         self.inverse = inverse
-        self._told_scale = False
+        self._warned_of_scale = False
 
     def describe(self) -> dict[str, Any]:
         """Return name and public parameters."""
@@ -72,18 +74,19 @@ class RMTDisguise(Disguise):
             "inverse": self.inverse,
         }
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
         """Draw the noise of one picture, in grey levels."""
-        if not self.noise:
-            return {"delta": None}
-        return {"delta": self.noise * self.noise_source(picture_shape(flat_inputs[0]))}
+        return {"delta": self.noise * noise(shape) if self.noise else None}
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the noise of one picture; warn once if it has 8-bit pixels."""
+        if not self._warned_of_scale and not self.inverse and _has_bytes(flat_inputs[0]):
+            self._warned_of_scale = True
+            _warn_of_scale()
+        return super().make_params(flat_inputs)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
-        exporting = "noise_source" in self.__dict__  # an export replaces it
-        if not self._told_scale and not self.inverse and not exporting and _has_bytes(inpt):
-            self._told_scale = True
-            _warn_of_scale()
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
 
 

@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "torch_abi.h"
@@ -37,12 +38,18 @@ class Tensor {
     strided = layout == aoti_torch_layout_strided();
     if (strided) succeed(aoti_torch_get_strides(handle_, &strides));
   }
-  Tensor(Tensor&& other) noexcept { *this = static_cast<Tensor&&>(other); }
+  Tensor(Tensor&& other) noexcept { *this = std::move(other); }
   Tensor& operator=(Tensor&& other) noexcept {
     AtenTensorHandle old = handle_;
     handle_ = other.handle_;
-    dim = other.dim, numel = other.numel, sizes = other.sizes, strides = other.strides, dtype = other.dtype;
-    device_type = other.device_type, device_index = other.device_index, strided = other.strided;
+    dim = other.dim;
+    numel = other.numel;
+    sizes = other.sizes;
+    strides = other.strides;
+    dtype = other.dtype;
+    device_type = other.device_type;
+    device_index = other.device_index;
+    strided = other.strided;
     other.handle_ = old;
     return *this;
   }
@@ -64,7 +71,9 @@ class Tensor {
     succeed(aoti_torch_new_tensor_handle(handle_, &copy));
     return copy;
   }
-  int64_t size(int64_t from_end) const { return sizes[dim - from_end]; }
+  /// Size and stride of a dimension; negative ones count from the end, as in Python.
+  int64_t size(int64_t dimension) const { return sizes[dimension < 0 ? dim + dimension : dimension]; }
+  int64_t stride(int64_t dimension) const { return strides[dimension < 0 ? dim + dimension : dimension]; }
   int64_t item() const { return static_cast<int64_t>(aoti_torch_dtype_element_size(dtype)); }
   const void* data() const {
     const void* pointer;

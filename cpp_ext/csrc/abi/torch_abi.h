@@ -44,8 +44,8 @@ AOTITorchError aoti_torch_get_device_index(AtenTensorHandle tensor, int32_t* res
 AOTITorchError torch_get_const_data_ptr(AtenTensorHandle tensor, const void** result);
 AOTITorchError torch_get_mutable_data_ptr(AtenTensorHandle tensor, void** result);
 AOTITorchError aoti_torch_empty_strided(
-    int64_t dim, const int64_t* sizes, const int64_t* strides, int32_t dtype, int32_t device_type,
-    int32_t device_index, AtenTensorHandle* result);
+    int64_t dim, const int64_t* sizes, const int64_t* strides, int32_t dtype, int32_t device_type, int32_t device_index,
+    AtenTensorHandle* result);
 AOTITorchError aoti_torch_copy_(AtenTensorHandle self, AtenTensorHandle source, int32_t non_blocking);
 
 // Lists

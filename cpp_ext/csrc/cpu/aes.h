@@ -62,7 +62,8 @@ inline void for_each_unit(const Units& units, const Work& work) {
       char* to = units.to[plane] + strip * units.writes.strip;
       for (int64_t u = 0; u < units.count; u += kEach) {
         work(from, to);
-        from += kEach * units.reads.pitch, to += kEach * units.writes.pitch;
+        from += kEach * units.reads.pitch;
+        to += kEach * units.writes.pitch;
       }
     }
   }

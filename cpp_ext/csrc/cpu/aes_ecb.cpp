@@ -85,16 +85,14 @@ bool is_narrow(const Plan& plan) {
 class Job {
  public:
   Job(const AesTask& task, const Cipher& cipher)
-      : cipher_(cipher),
-        plan_(task.image, task.out, task.grid, task.order, count_slices(task.grid)),
-        units_(plan_.block_bytes / kUnitBytes),
-        narrow_(cipher.narrow != nullptr && is_narrow(plan_)),
-        key_per_lane_(units_ % cipher.lanes != 0),
-        blocks_(narrow_ ? kUnitBytes / plan_.run : key_per_lane_ ? cipher.lanes : 1),
-        tiles_(plan_, task.keys.channels, blocks_, kStepBytes),
-        schedules_(cipher, task),
-        direct_(reach_units(plan_, cipher.lanes)),
-        decrypt_(task.decrypt) {}
+      : cipher_(cipher), plan_(task.image, task.out, task.grid, task.order, count_slices(task.grid)),
+        units_(plan_.block_bytes / kUnitBytes), narrow_(cipher.narrow != nullptr && is_narrow(plan_)),
+        key_per_lane_(units_ % cipher.lanes != 0), blocks_(
+                                                       narrow_         ? kUnitBytes / plan_.run
+                                                       : key_per_lane_ ? cipher.lanes
+                                                                       : 1),
+        tiles_(plan_, task.keys.channels, blocks_, kStepBytes), schedules_(cipher, task),
+        direct_(reach_units(plan_, cipher.lanes)), decrypt_(task.decrypt) {}
 
   const Tiles& tiles() const { return tiles_; }
 
@@ -125,8 +123,8 @@ class Job {
     for (int64_t k = 0; k < kMaxLanes; ++k) lanes[k] = schedule(batch, k);
     cipher_.narrow(
         lanes, schedules_.rounds(), decrypt_,
-        {batch.planes, batch.blocks, plan_.run, plan_.grid.height, batch.from, batch.offsets, plan_.from_pitch, batch.to,
-         plan_.to_pitch});
+        {batch.planes, batch.blocks, plan_.run, plan_.grid.height, batch.from, batch.offsets, plan_.from_pitch,
+         batch.to, plan_.to_pitch});
   }
 
   void crypt_directly(const Batch& batch) const {

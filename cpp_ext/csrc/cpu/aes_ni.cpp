@@ -36,7 +36,10 @@ void crypt_units(const uint8_t* schedule, int rounds, const Units& units) {
   int count = 0;
   for_each_unit<1>(units, [&](const char* from, char* to) {
     batch[count++] = {from, to};
-    if (count == kInFlight) crypt<kDecrypt, kInFlight>(keys, rounds, batch), count = 0;
+    if (count == kInFlight) {
+      crypt<kDecrypt, kInFlight>(keys, rounds, batch);
+      count = 0;
+    }
   });
   for (int i = 0; i < count; ++i) crypt<kDecrypt, 1>(keys, rounds, batch + i);
 }

@@ -27,7 +27,8 @@ struct Tables {
       }
       uint8_t value = 0x63;
       for (int shift = 0; shift < 5; ++shift) value ^= static_cast<uint8_t>(inverse << shift | inverse >> (8 - shift));
-      sub[i] = value, unsub[value] = a;
+      sub[i] = value;
+      unsub[value] = a;
     }
     for (int i = 0; i < 256; ++i) {
       for (int row = 0; row < 4; ++row) {
@@ -79,7 +80,8 @@ void crypt_unit(
     const uint32_t (*mix)[256], const uint8_t* box, int step, const uint8_t* schedule, int rounds, const char* from,
     char* to) {
   uint32_t state[4], next[4], key[4];
-  std::memcpy(state, from, kUnitBytes), std::memcpy(key, schedule, kUnitBytes);
+  std::memcpy(state, from, kUnitBytes);
+  std::memcpy(key, schedule, kUnitBytes);
   for (int i = 0; i < 4; ++i) state[i] ^= key[i];
   for (int round = 1; round <= rounds; ++round) {
     std::memcpy(key, schedule + kUnitBytes * round, kUnitBytes);
@@ -97,8 +99,7 @@ void crypt_unit(
 void one_key(const uint8_t* schedule, int rounds, bool decrypt, const Units& units) {
   const Tables& t = tables();
   for_each_unit<1>(units, [&](const char* from, char* to) {
-    crypt_unit(
-        decrypt ? t.unmix : t.mix, decrypt ? t.unsub : t.sub, decrypt ? 3 : 1, schedule, rounds, from, to);
+    crypt_unit(decrypt ? t.unmix : t.mix, decrypt ? t.unsub : t.sub, decrypt ? 3 : 1, schedule, rounds, from, to);
   });
 }
 

@@ -58,8 +58,7 @@ struct Apart {
 
 /// All rounds but the last, on every state in turn.
 template <class Way, bool kDecrypt, int kRounds, int kStates>
-inline void go_through_rounds(
-    const typename Way::Vector (&keys)[kRounds + 1], typename Way::Vector (&state)[kStates]) {
+inline void go_through_rounds(const typename Way::Vector (&keys)[kRounds + 1], typename Way::Vector (&state)[kStates]) {
 #pragma GCC unroll 16
   for (int round = 1; round < kRounds; ++round) {
     for (int i = 0; i < kStates; ++i) state[i] = Way::template round<kDecrypt>(state[i], keys[round]);
@@ -93,7 +92,10 @@ void crypt_fours(const typename Way::Vector (&keys)[kRounds + 1], const Units& u
     count = 0;
   });
   int done = 0;
-  if (count >= 4) crypt<Way, kDecrypt, kRounds, 4>(keys, batch, from_pitch, to_pitch), done = 4;
+  if (count >= 4) {
+    crypt<Way, kDecrypt, kRounds, 4>(keys, batch, from_pitch, to_pitch);
+    done = 4;
+  }
   for (; done < count; ++done) crypt<Way, kDecrypt, kRounds, 1>(keys, batch + done, from_pitch, to_pitch);
 }
 
@@ -174,8 +176,8 @@ struct Rows {
   /// Its own inverse: lane `l` becomes a unit of block `l % kBlocks`.
   static __m512i turn(__m512i state) {
     if constexpr (kRun == 4) {
-      const __m512i places = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-      return _mm512_permutexvar_epi32(places, state);
+      const __m512i lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      return _mm512_permutexvar_epi32(lanes, state);
     } else {
       return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 1, 3, 4, 6, 5, 7), state);
     }
@@ -206,7 +208,10 @@ void narrow_blocks(const uint8_t* const* schedules, const Narrow& blocks) {
   for (int64_t plane = 0; plane < blocks.planes; ++plane) {
     for (int64_t y = 0; y < blocks.height; y += 4) {
       batch[count++] = {blocks.from[plane] + y * blocks.from_pitch, blocks.to[plane] + y * blocks.to_pitch};
-      if (count == kInFlight) crypt_rows<kDecrypt, kRounds, kInFlight>(keys, rows, batch), count = 0;
+      if (count == kInFlight) {
+        crypt_rows<kDecrypt, kRounds, kInFlight>(keys, rows, batch);
+        count = 0;
+      }
     }
   }
   for (int i = 0; i < count; ++i) crypt_rows<kDecrypt, kRounds, 1>(keys, rows, batch + i);

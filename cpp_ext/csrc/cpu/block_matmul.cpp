@@ -75,7 +75,8 @@ class Job {
     const Scalar* from[kMaxPlanes];
     Scalar* to[kMaxPlanes];
     for (int64_t t = 0; t < batch.planes; ++t) {
-      from[t] = reinterpret_cast<const Scalar*>(batch.from[t]), to[t] = reinterpret_cast<Scalar*>(batch.to[t]);
+      from[t] = reinterpret_cast<const Scalar*>(batch.from[t]);
+      to[t] = reinterpret_cast<Scalar*>(batch.to[t]);
     }
     const int64_t* offsets = offsets_.data() + batch.first_place;
     multiply_groups(batch, from, offsets, plan_.image.row_stride, to, plan_.out.row_stride);
@@ -104,7 +105,8 @@ class Job {
     std::vector<int64_t> offsets(batch.blocks);
     for (int64_t t = 0; t < batch.planes; ++t) {
       Scalar* cut = scratch + 2 * t * line();
-      from[t] = cut, to[t] = cut + line();
+      from[t] = cut;
+      to[t] = cut + line();
       for (int64_t i = 0; i < batch.blocks; ++i) {
         offsets[i] = i * grid.width;
         copy_any_block(

@@ -1,7 +1,8 @@
 // Multipliers on 512 bits.
 //
 // Matrices up to 8 x 8: a vector holds the same row of several neighbouring blocks. For each k, element k of every
-// block's row is spread over that block's lanes and multiplied by row k of the blocks' matrices, side by side in another.
+// block's row is spread over that block's lanes and multiplied by row k of the blocks' matrices, side by side in
+// another.
 #include <immintrin.h>
 
 #include <utility>
@@ -82,20 +83,20 @@ class Spreader {
  public:
   Spreader() {
     for (int k = 0; k < kSize && !kInPlace; ++k) {
-      alignas(64) int places[kLanes];
-      for (int lane = 0; lane < kLanes; ++lane) places[lane] = (lane / kSize * kSize + k) % kLanes;
-      places_[k] = _mm512_load_si512(places);
+      alignas(64) int lanes[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) lanes[lane] = (lane / kSize * kSize + k) % kLanes;
+      lanes_[k] = _mm512_load_si512(lanes);
     }
   }
   template <int k>
   __m512 spread(__m512 row) const {
     if constexpr (kSize == 4) return _mm512_permute_ps(row, k * 0x55);
-    return _mm512_permutexvar_ps(places_[k], row);
+    return _mm512_permutexvar_ps(lanes_[k], row);
   }
 
  private:
   static constexpr bool kInPlace = kSize == 4;  // blocks are quarters of a vector: no table needed
-  __m512i places_[kInPlace ? 1 : kSize];
+  __m512i lanes_[kInPlace ? 1 : kSize];
 };
 
 template <int kSize, int... kSteps>

@@ -114,10 +114,12 @@ inline void multiply_rows(const Row<Scalar>* rows, const Scalar* panel, int64_t 
   for (int r = 0; r < kRows; ++r) {
     Scalar* to = rows[r].to + first;
     if (count == kPanel<Vector>) {
-      Vector::store(to, sums[r][0]), Vector::store(to + Vector::kWidth, sums[r][1]);
+      Vector::store(to, sums[r][0]);
+      Vector::store(to + Vector::kWidth, sums[r][1]);
     } else {
       Scalar whole[kPanel<Vector>];
-      Vector::store(whole, sums[r][0]), Vector::store(whole + Vector::kWidth, sums[r][1]);
+      Vector::store(whole, sums[r][0]);
+      Vector::store(whole + Vector::kWidth, sums[r][1]);
       std::memcpy(to, whole, count * sizeof(Scalar));
     }
   }

@@ -1,8 +1,8 @@
 // Moving blocks, by element size: no arithmetic, so every type is bytes here.
 //
 // The result is made band by band, block after block, and so written front to back. Reading jumps about in one plane:
-// while one is worked on, the next is fetched, or also cut into blocks where their rows are short. A large result is put
-// together in a scratch of a few kilobytes and streamed from there, so that no line of it is read before it is
+// while one is worked on, the next is fetched, or also cut into blocks where their rows are short. A large result is
+// put together in a scratch of a few kilobytes and streamed from there, so that no line of it is read before it is
 // overwritten.
 #include "blocks.h"
 #include "cut.h"
@@ -17,8 +17,11 @@ constexpr int64_t kStepBytes = 256;  // result bytes between two rounds of fetch
 /// Images whose pixels hold all channels side by side have no channels left: a pixel is one larger element.
 void merge_channels(Image& image) {
   image.item *= image.channels;
-  image.outer_stride /= image.channels, image.row_stride /= image.channels;
-  image.column_stride = 1, image.channels = 1, image.channel_stride = 0;
+  image.outer_stride /= image.channels;
+  image.row_stride /= image.channels;
+  image.column_stride = 1;
+  image.channels = 1;
+  image.channel_stride = 0;
 }
 
 bool is_channels_last(const Image& image) {
@@ -34,7 +37,10 @@ TORCHPROTECT_ALONE void make_band(
   const bool near = plan.grid.rows * plan.band_bytes <= kNearBytes;
   int64_t made = 0;
   const auto step = [&] {
-    if (ahead != nullptr) prefetch(ahead, made, near), ahead += made;
+    if (ahead != nullptr) {
+      prefetch(ahead, made, near);
+      ahead += made;
+    }
     writer.step(made);
     made = 0;
   };
@@ -80,7 +86,8 @@ void make_blocks(const Plan& plan, int64_t begin, int64_t end) {
     char* to = plan.target(plane) + place / grid.columns * grid.height * plan.to_pitch +
                place % grid.columns * grid.width * plan.to_step;
     const char* from = plan.source(plane) + plan.offsets[place];
-    copy_any_block(to, plan.to_pitch, plan.to_step, from, plan.from_pitch, plan.from_step, grid.height, grid.width, plan.item);
+    copy_any_block(
+        to, plan.to_pitch, plan.to_step, from, plan.from_pitch, plan.from_step, grid.height, grid.width, plan.item);
   }
 }
 
@@ -100,7 +107,10 @@ const Turner* find_turner(const Plan& plan) {
 
 void block_permute(const PermuteTask& task, int) {
   Image image = task.image, out = task.out;
-  if (is_channels_last(image) && is_channels_last(out)) merge_channels(image), merge_channels(out);
+  if (is_channels_last(image) && is_channels_last(out)) {
+    merge_channels(image);
+    merge_channels(out);
+  }
   const Plan plan(image, out, task.grid, task.order);
   if (const Turner* turner = find_turner(plan)) {
     const Plan tiles(image, out, task.grid, task.order, task.grid.height / turner->side);
@@ -113,9 +123,8 @@ void block_permute(const PermuteTask& task, int) {
     });
   } else {
     const int64_t grain = std::max<int64_t>(kParallelBytes / plan.block_bytes, 1);
-    parallel_for(plan.planes * plan.grid.positions(), grain, [&](int64_t begin, int64_t end) {
-      make_blocks(plan, begin, end);
-    });
+    parallel_for(
+        plan.planes * plan.grid.positions(), grain, [&](int64_t begin, int64_t end) { make_blocks(plan, begin, end); });
   }
 }
 

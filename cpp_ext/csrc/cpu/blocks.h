@@ -24,8 +24,7 @@ namespace torchprotect::cpu {
 template <class Work>
 void with_run(int64_t run, const Work& work) {
 #define TORCHPROTECT_RUN(bytes) \
-  case bytes:                   \
-    return work(std::integral_constant<int, bytes>());
+  case bytes: return work(std::integral_constant<int, bytes>());
   switch (run) {
     TORCHPROTECT_RUN(1)
     TORCHPROTECT_RUN(2)
@@ -41,8 +40,7 @@ void with_run(int64_t run, const Work& work) {
     TORCHPROTECT_RUN(28)
     TORCHPROTECT_RUN(32)
     TORCHPROTECT_RUN(64)
-    default:
-      return work(std::integral_constant<int, 0>());
+    default: return work(std::integral_constant<int, 0>());
   }
 #undef TORCHPROTECT_RUN
 }
@@ -65,7 +63,8 @@ TORCHPROTECT_ALONE inline void copy_any_block(
     char* to, int64_t to_pitch, int64_t to_step, const char* from, int64_t from_pitch, int64_t from_step,
     int64_t height, int64_t width, int64_t item) {
   if (to_step == item && from_step == item) {
-    with_run(width * item, [=](auto run) { copy_block<run.value>(to, to_pitch, from, from_pitch, height, width * item); });
+    with_run(
+        width * item, [=](auto run) { copy_block<run.value>(to, to_pitch, from, from_pitch, height, width * item); });
     return;
   }
   for (int64_t y = 0; y < height; ++y, to += to_pitch, from += from_pitch) {

@@ -17,17 +17,18 @@ class CutPlanes {
   CutPlanes(const Plan& plan, const Turner& turner)
       : plan_(plan), turner_(turner), band_(turner.band_bytes(plan.grid.columns)) {
     const int64_t rows_bytes = plan.grid.height * plan.from_pitch;
-    places_.reserve(plan.offsets.size());
+    offsets_.reserve(plan.offsets.size());
     for (const int64_t offset : plan.offsets) {
       const int64_t column = offset % plan.from_pitch / plan.run;
-      places_.push_back(offset / rows_bytes * band_ + turner.place(column, plan.grid.columns));
+      offsets_.push_back(offset / rows_bytes * band_ + turner.place(column, plan.grid.columns));
     }
   }
 
   /// Make planes [begin, end).
   void make(int64_t begin, int64_t end) const {
     const int64_t rows = plan_.grid.rows, together = std::max<int64_t>(kTileBytes / plan_.band_bytes, 1);
-    const int64_t half = (rows * band_ + 4095) / 4096 * 4096 + 2048;  // as in `Writer`: never equal places in two pages
+    const int64_t half =
+        (rows * band_ + 4095) / 4096 * 4096 + 2048;  // as in `Writer`: never the same offset in two pages
     std::vector<char> scratch(2 * half);
     Writer writer(plan_, together * plan_.band_bytes);
     const auto tiles_of = [&](int64_t plane) { return scratch.data() + plane % 2 * half; };
@@ -55,14 +56,14 @@ class CutPlanes {
     turner_.cut(source(plane, row), plan_.from_pitch, plan_.grid.columns, tiles + row * band_);
   }
   void lay(const char* tiles, int64_t row, char* target) const {
-    const int64_t* places = places_.data() + row * plan_.grid.columns;
-    turner_.lay(tiles, places, plan_.grid.columns, target, plan_.to_pitch);
+    const int64_t* offsets = offsets_.data() + row * plan_.grid.columns;
+    turner_.lay(tiles, offsets, plan_.grid.columns, target, plan_.to_pitch);
   }
 
   const Plan& plan_;
   const Turner& turner_;
-  int64_t band_;                 // bytes of a band's tiles
-  std::vector<int64_t> places_;  // where each tile of the result lies in a cut plane
+  int64_t band_;                  // bytes of a band's tiles
+  std::vector<int64_t> offsets_;  // where each tile of the result lies in a cut plane
 };
 
 }  // namespace torchprotect::cpu

@@ -13,9 +13,7 @@ namespace torchprotect {
 template <class Work>
 void parallel_for(int64_t count, int64_t grain, const Work& work) {
   if (count <= grain) return work(0, count);  // a small image: no talk with the pool
-  const auto run = [](int64_t begin, int64_t end, void* context) {
-    (*static_cast<const Work*>(context))(begin, end);
-  };
+  const auto run = [](int64_t begin, int64_t end, void* context) { (*static_cast<const Work*>(context))(begin, end); };
   if (torch_parallel_for(0, count, grain, run, const_cast<Work*>(&work)) != 0) throw std::bad_alloc();
 }
 

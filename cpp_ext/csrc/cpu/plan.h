@@ -19,26 +19,31 @@ constexpr int64_t kTileBytes = 6144;            // whole bands put together befo
 struct Plan {
   Image image, out;
   Grid grid;
-  int64_t item, run;              // bytes of an element, and of a block's row
-  int64_t from_pitch, to_pitch;   // bytes between rows
-  int64_t from_step, to_step;     // bytes between elements of a row
+  int64_t item, run;             // bytes of an element, and of a block's row
+  int64_t from_pitch, to_pitch;  // bytes between rows
+  int64_t from_step, to_step;    // bytes between elements of a row
   int64_t row_bytes, band_bytes, block_bytes, planes;
-  bool streamed;                  // the result is large and its rows follow each other
-  bool packed;                    // so do the image's rows and planes
+  bool streamed;                   // the result is large and its rows follow each other
+  bool packed;                     // so do the image's rows and planes
   std::vector<int64_t> positions;  // which block of the image, before slicing, each block of the result comes from
   std::vector<int64_t> offsets;    // and where that begins, in a plane of the image
 
   /// Each block is worked on as `slices` blocks above each other, which stay together.
   Plan(const Image& from, const Image& to, const Grid& blocks, const int64_t* order, int64_t slices = 1)
       : image(from), out(to), grid{blocks.height / slices, blocks.width, blocks.rows * slices, blocks.columns} {
-    item = image.item, run = grid.width * item, row_bytes = image.width * item;
-    from_pitch = image.row_stride * item, to_pitch = out.row_stride * item;
-    from_step = image.column_stride * item, to_step = out.column_stride * item;
-    band_bytes = grid.height * row_bytes, block_bytes = grid.height * run;
+    item = image.item;
+    run = grid.width * item;
+    row_bytes = image.width * item;
+    from_pitch = image.row_stride * item;
+    to_pitch = out.row_stride * item;
+    from_step = image.column_stride * item;
+    to_step = out.column_stride * item;
+    band_bytes = grid.height * row_bytes;
+    block_bytes = grid.height * run;
     planes = image.outer * image.channels;
     // a page handed over just now is in the caches, zeroed: writing past them would be slower
-    streamed = !out.fresh && has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes &&
-               band_bytes <= kBandBytes;
+    streamed =
+        !out.fresh && has_rows(out) && to_pitch == row_bytes && out.bytes() >= kStreamBytes && band_bytes <= kBandBytes;
     packed = has_rows(image) && from_pitch == row_bytes &&
              follow(image.channels, image.channel_stride, image.height * image.row_stride) &&
              follow(image.outer, image.outer_stride, image.channels * image.height * image.row_stride);
@@ -58,7 +63,8 @@ struct Plan {
         starts.push_back(row * grid.height * from_pitch + column * grid.width * from_step);
       }
     }
-    positions.reserve(grid.positions()), offsets.reserve(grid.positions());
+    positions.reserve(grid.positions());
+    offsets.reserve(grid.positions());
     for (int64_t row = 0; row < grid.rows; ++row) {
       const int64_t first = row / slices * grid.columns, below = row % slices * grid.height * from_pitch;
       for (int64_t place = first; place < first + grid.columns; ++place) {
@@ -86,9 +92,8 @@ class Writer {
  public:
   /// `tile` bytes at most are placed before the next tile begins.
   Writer(const Plan& plan, int64_t tile)
-      : streamed_(plan.streamed),
-        capacity_(tile),
-        other_((tile + 4095) / 4096 * 4096 + 2048),  // equal places in two pages would look like one to the core
+      : streamed_(plan.streamed), capacity_(tile),
+        other_((tile + 4095) / 4096 * 4096 + 2048),  // the core could not tell equal offsets in two pages apart
         scratch_(streamed_ ? other_ + capacity_ : 0) {}
 
   /// Begin a tile of `bytes` in all. What was placed before is finished, and may be streamed while this one is made.
@@ -116,7 +121,8 @@ class Writer {
 
   void finish() {
     if (!streamed_) return;
-    turn(), turn();
+    turn();
+    turn();
     finish_streaming();
   }
 
@@ -137,8 +143,11 @@ class Writer {
   void turn() {
     advance(capacity_);
     stream_.finish();
-    full_.swap(open_), open_.clear();
-    next_ = 0, filled_ = 0, half_ ^= 1;
+    full_.swap(open_);
+    open_.clear();
+    next_ = 0;
+    filled_ = 0;
+    half_ ^= 1;
   }
 
   bool streamed_;

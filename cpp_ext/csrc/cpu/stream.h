@@ -61,13 +61,17 @@ class Stream {
   void begin(char* to, const char* from, int64_t bytes) {
     const int64_t head = std::min<int64_t>(bytes, -reinterpret_cast<intptr_t>(to) & (kLineBytes - 1));
     std::memcpy(to, from, head);
-    to_ = to + head, from_ = from + head, left_ = bytes - head;
+    to_ = to + head;
+    from_ = from + head;
+    left_ = bytes - head;
   }
   /// Copy up to so many lines; returns how many more there could have been.
   int64_t step(int64_t lines) {
     const int64_t count = std::min(lines, left_ / kLineBytes);
     write_lines(to_, from_, count);
-    to_ += count * kLineBytes, from_ += count * kLineBytes, left_ -= count * kLineBytes;
+    to_ += count * kLineBytes;
+    from_ += count * kLineBytes;
+    left_ -= count * kLineBytes;
     return lines - count;
   }
   void finish() {

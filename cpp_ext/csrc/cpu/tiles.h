@@ -11,8 +11,8 @@ constexpr int64_t kMaxPlanes = 32;
 /// Neighbouring blocks of the result, in several planes: one step of the work.
 struct Batch {
   int64_t planes, blocks;
-  int64_t first_place;          // of the first block
-  int64_t channel;              // whose keys are used
+  int64_t first_place;           // of the first block
+  int64_t channel;               // whose keys are used
   const char* from[kMaxPlanes];  // planes of the image
   const int64_t* offsets;        // of each block in them
   char* to[kMaxPlanes];          // the first block in the result
@@ -27,7 +27,8 @@ class Tiles {
       : plan_(plan), blocks_(blocks), classes_(table_channels), per_class_(plan.planes / table_channels) {
     planes_ = std::clamp<int64_t>(step_bytes / (blocks * plan.block_bytes), 1, std::min(kMaxPlanes, per_class_));
     bands_ = std::clamp<int64_t>(kPieceBytes / plan.band_bytes, 1, plan.grid.rows);
-    plane_tiles_ = (per_class_ + planes_ - 1) / planes_, band_tiles_ = (plan.grid.rows + bands_ - 1) / bands_;
+    plane_tiles_ = (per_class_ + planes_ - 1) / planes_;
+    band_tiles_ = (plan.grid.rows + bands_ - 1) / bands_;
   }
 
   int64_t count() const { return classes_ * plane_tiles_ * band_tiles_; }
@@ -51,7 +52,8 @@ class Tiles {
     const int64_t plane_tile = tile / band_tiles_, first_row = tile % band_tiles_ * bands_;
     const int64_t first = plane_tile % plane_tiles_ * planes_, end_row = std::min(first_row + bands_, grid.rows);
     Batch batch;
-    batch.channel = plane_tile / plane_tiles_, batch.planes = std::min(planes_, per_class_ - first);
+    batch.channel = plane_tile / plane_tiles_;
+    batch.planes = std::min(planes_, per_class_ - first);
     const char* ahead[kMaxPlanes];
     char* tops[kMaxPlanes];
     writer.begin(batch.planes * (end_row - first_row) * plan_.band_bytes);  // one tile: none of it streamed too early

@@ -15,8 +15,8 @@ struct Turner {
   int64_t (*place)(int64_t column, int64_t columns);
   /// Cut `side` rows into tiles, each in one piece.
   void (*cut)(const char* rows, int64_t pitch, int64_t columns, char* tiles);
-  /// Lay the tiles at `tiles + places[0]`, `tiles + places[1]`, ... side by side into `side` rows.
-  void (*lay)(const char* tiles, const int64_t* places, int64_t columns, char* rows, int64_t pitch);
+  /// Lay the tiles at `tiles + offsets[0]`, `tiles + offsets[1]`, ... side by side into `side` rows.
+  void (*lay)(const char* tiles, const int64_t* offsets, int64_t columns, char* rows, int64_t pitch);
 };
 
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-// Tiles of 8 x 8, 7 x 7 or 4 x 4 bytes: about 64 bytes of each row make 8 or 16 tiles. A row's last tiles are turned with
-// those before them, some of them twice, so that no access leaves the row.
+// Tiles of 8 x 8, 7 x 7 or 4 x 4 bytes: about 64 bytes of each row make 8 or 16 tiles. A row's last tiles are turned
+// with those before them, some of them twice, so that no access leaves the row.
 #include <immintrin.h>
 
 #include "level.h"
@@ -18,8 +18,8 @@ struct Eight {
   void store_rows(char* to, int64_t pitch) const {
     for (int64_t y = 0; y < kSide; ++y) _mm512_storeu_si512(to + y * pitch, part[y]);
   }
-  void load_tiles(const char* tiles, const int64_t* places) {
-    for (int64_t i = 0; i < kTiles; ++i) part[i] = _mm512_loadu_si512(tiles + places[i]);
+  void load_tiles(const char* tiles, const int64_t* offsets) {
+    for (int64_t i = 0; i < kTiles; ++i) part[i] = _mm512_loadu_si512(tiles + offsets[i]);
   }
   void store_tiles(char* tiles) const {
     for (int64_t i = 0; i < kTiles; ++i) _mm512_storeu_si512(tiles + i * kBytes, part[i]);
@@ -51,20 +51,20 @@ struct Seven : Eight {
   static constexpr __mmask64 kUsed = (1ULL << kSide * kTiles) - 1;
 
   /// Where each byte comes from, going from runs of `from` bytes to runs of `to`; one too many is any.
-  static __m512i places(int from, int to) {
+  static __m512i lanes(int from, int to) {
     char place[64];
     for (int i = 0; i < 64; ++i) place[i] = static_cast<char>(i / to * from + i % to);
     return _mm512_loadu_si512(place);
   }
   void load_rows(const char* from, int64_t pitch) {
-    const __m512i spread = places(7, 8);
+    const __m512i spread = lanes(7, 8);
     for (int64_t y = 0; y < kSide; ++y) {
       part[y] = _mm512_permutexvar_epi8(spread, _mm512_maskz_loadu_epi8(kUsed, from + y * pitch));
     }
     part[kSide] = _mm512_setzero_si512();
   }
   void store_rows(char* to, int64_t pitch) const {
-    const __m512i join = places(8, 7);
+    const __m512i join = lanes(8, 7);
     for (int64_t y = 0; y < kSide; ++y) {
       _mm512_mask_storeu_epi8(to + y * pitch, kUsed, _mm512_permutexvar_epi8(join, part[y]));
     }
@@ -82,8 +82,8 @@ struct Four {
   void store_rows(char* to, int64_t pitch) const {
     for (int64_t y = 0; y < kSide; ++y) _mm512_storeu_si512(to + y * pitch, part[y]);
   }
-  void load_tiles(const char* tiles, const int64_t* places) {
-    const auto tile = [=](int64_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(tiles + places[i])); };
+  void load_tiles(const char* tiles, const int64_t* offsets) {
+    const auto tile = [=](int64_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(tiles + offsets[i])); };
     for (int64_t k = 0; k < 4; ++k) {
       const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(tile(k)), tile(k + 4), 1);
       const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(tile(k + 8)), tile(k + 12), 1);
@@ -97,8 +97,10 @@ struct Four {
   void turn() {
     const __m512i a = _mm512_unpacklo_epi32(part[0], part[1]), b = _mm512_unpackhi_epi32(part[0], part[1]);
     const __m512i c = _mm512_unpacklo_epi32(part[2], part[3]), d = _mm512_unpackhi_epi32(part[2], part[3]);
-    part[0] = _mm512_unpacklo_epi64(a, c), part[1] = _mm512_unpackhi_epi64(a, c);
-    part[2] = _mm512_unpacklo_epi64(b, d), part[3] = _mm512_unpackhi_epi64(b, d);
+    part[0] = _mm512_unpacklo_epi64(a, c);
+    part[1] = _mm512_unpackhi_epi64(a, c);
+    part[2] = _mm512_unpacklo_epi64(b, d);
+    part[3] = _mm512_unpackhi_epi64(b, d);
   }
 };
 
@@ -133,11 +135,11 @@ void cut(const char* rows, int64_t pitch, int64_t columns, char* tiles) {
 }
 
 template <class Tiles>
-void lay(const char* tiles, const int64_t* places, int64_t columns, char* rows, int64_t pitch) {
+void lay(const char* tiles, const int64_t* offsets, int64_t columns, char* rows, int64_t pitch) {
   for (int64_t column = 0; column < columns; column += Tiles::kTiles) {
     const int64_t first = first_of_group<Tiles>(column, columns);
     Tiles group;
-    group.load_tiles(tiles, places + first);
+    group.load_tiles(tiles, offsets + first);
     group.turn();
     group.store_rows(rows + first * Tiles::kSide, pitch);
   }

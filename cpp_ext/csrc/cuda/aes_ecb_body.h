@@ -79,14 +79,14 @@ constexpr int kUnits = 4;
 
 struct AesParams {
   View from, to;
-  Cells<uint64_t> cells;   // columns: units, row-major inside a block, block after block
+  Cells<uint64_t> cells;  // columns: units, row-major inside a block, block after block
   Divisor<uint64_t> by_units, by_width;
   Origins<uint64_t> origins;
-  int64_t height, width;   // of a block
+  int64_t height, width;  // of a block
   int64_t key_channels, key_count;
   const Quad* round_keys;
-  int rounds, images;      // images: of a thread
-  int piece;               // bytes that can be moved at once
+  int rounds, images;  // images: of a thread
+  int piece;           // bytes that can be moved at once
 
   /// With fewer threads than `enough`, none takes more than one image.
   AesParams(const AesTask& task, const void* expanded, int64_t enough = int64_t{1} << 17)
@@ -98,7 +98,8 @@ struct AesParams {
     images = is_full && groups * to.channels * task.grid.positions() * units >= enough ? kUnits : 1;
     cells = Cells<uint64_t>(
         images == 1 ? to.outer : groups, to.channels, task.grid.rows, task.grid.columns * units, to.channels_last());
-    by_units = Divisor<uint64_t>(units), by_width = Divisor<uint64_t>(width);
+    by_units = Divisor<uint64_t>(units);
+    by_width = Divisor<uint64_t>(width);
     const bool by_row = from.has_rows() && to.has_rows();
     const int64_t wide = std::min({row_alignment(from), row_alignment(to), widest(width)});
     piece = by_row && wide >= 4 ? static_cast<int>(wide) : 1;
@@ -115,8 +116,12 @@ class UnitWalk {
 
   TORCHPROTECT_HD int64_t offset() const { return offset_; }
   TORCHPROTECT_HD void advance(int columns) {
-    x_ += columns, offset_ += columns * step_;
-    if (x_ == width_) x_ = 0, offset_ += turn_;
+    x_ += columns;
+    offset_ += columns * step_;
+    if (x_ == width_) {
+      x_ = 0;
+      offset_ += turn_;
+    }
   }
 
  private:

@@ -25,7 +25,8 @@ constexpr SBoxes make_sboxes() {
     const uint8_t value = i < 255 ? powers[i] : 0;
     const uint32_t inverse = i < 255 ? powers[(255 - i) % 255] : 0, twin = inverse * 0x101;
     const auto mapped = static_cast<uint8_t>(twin ^ twin >> 4 ^ twin >> 5 ^ twin >> 6 ^ twin >> 7 ^ 0x63);
-    boxes.forward[value] = mapped, boxes.backward[mapped] = value;
+    boxes.forward[value] = mapped;
+    boxes.backward[mapped] = value;
   }
   return boxes;
 }

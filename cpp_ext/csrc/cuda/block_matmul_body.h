@@ -155,7 +155,8 @@ struct TileParams : MatmulParams<T> {
   TileParams(const MatmulTask& task, int rows, int columns)
       : MatmulParams<T>(task), tile_rows((this->height + rows - 1) / rows),
         tile_columns((this->width + columns - 1) / columns) {
-    by_rows = Divisor<uint64_t>(tile_rows), by_columns = Divisor<uint64_t>(tile_columns);
+    by_rows = Divisor<uint64_t>(tile_rows);
+    by_columns = Divisor<uint64_t>(tile_columns);
     cells = Cells<uint64_t>(
         this->to.outer, this->to.channels, task.grid.rows * tile_rows, task.grid.columns * tile_columns,
         this->to.channels_last());
@@ -174,7 +175,7 @@ TORCHPROTECT_HD inline void multiply_lines(
     const Factor& a, const int64_t* rows, const Factor& b, const int64_t* columns, int64_t size,
     T (*totals)[kColumns]) {
   TORCHPROTECT_UNROLL_BY_2  // more would cost more threads than it gains
-  for (int64_t k = 0; k < size; ++k) {
+      for (int64_t k = 0; k < size; ++k) {
     T row[kRows], column[kColumns];
     TORCHPROTECT_UNROLL
     for (int i = 0; i < kRows; ++i) row[i] = load<T>(a.data + rows[i] * a.line_step + k * a.step);
@@ -212,10 +213,10 @@ TORCHPROTECT_HD inline void multiply_tile(const TileParams<T>& params, int64_t i
         params.from.at(cell.outer, cell.channel, origin.row * params.height, origin.column * params.width);
     const char* matrix = params.matrix(origin.position, cell.channel);
     const int64_t item = sizeof(T), line = params.size * item;
-    const Factor a = params.left ? Factor{matrix, line, item}
-                                 : Factor{block, params.from.row_step, params.from.column_step};
-    const Factor b = params.left ? Factor{block, params.from.column_step, params.from.row_step}
-                                 : Factor{matrix, item, line};
+    const Factor a =
+        params.left ? Factor{matrix, line, item} : Factor{block, params.from.row_step, params.from.column_step};
+    const Factor b =
+        params.left ? Factor{block, params.from.column_step, params.from.row_step} : Factor{matrix, item, line};
     multiply_lines<T, kRows, kColumns, kOrdered>(a, rows, b, columns, params.size, totals);
   }
   char* to = params.to.at(cell.outer, cell.channel, row.quotient * params.height, column.quotient * params.width);

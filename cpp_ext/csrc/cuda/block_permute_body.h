@@ -15,7 +15,10 @@ struct PermutePlan {
   bool is_small;  // so are all counts, in whatever unit
 
   explicit PermutePlan(const PermuteTask& task, int64_t small = int64_t{1} << 31) : from(task.image), to(task.out) {
-    if (from.has_pixels() && to.has_pixels()) from.merge_channels(), to.merge_channels();
+    if (from.has_pixels() && to.has_pixels()) {
+      from.merge_channels();
+      to.merge_channels();
+    }
     by_row = from.has_rows() && to.has_rows();
     const int64_t aligned = by_row ? row_alignment(to) : element_alignment(to);
     const int64_t source = by_row ? row_alignment(from) : element_alignment(from);
@@ -42,9 +45,8 @@ struct PermuteParams {
 
   PermuteParams(const PermuteTask& task, const PermutePlan& plan)
       : from(plan.from), to(plan.to), height(static_cast<Word>(task.grid.height)),
-        width(static_cast<Word>(task.grid.width)), run(static_cast<Word>(task.grid.width * to.item)),
-        by_height(height), by_width(width), by_run(run), by_item(to.item / plan.piece),
-        origins(task.order, task.grid) {
+        width(static_cast<Word>(task.grid.width)), run(static_cast<Word>(task.grid.width * to.item)), by_height(height),
+        by_width(width), by_run(run), by_item(to.item / plan.piece), origins(task.order, task.grid) {
     const int64_t stacks = (task.grid.height + kStackRows - 1) / kStackRows;
     const int64_t rows = plan.by_row ? task.grid.rows * stacks : to.height;
     by_stack = Divisor<Word>(stacks);
@@ -65,7 +67,10 @@ TORCHPROTECT_HD inline void permute_stack(const PermuteParams<Word>& params, Wor
   Origin<Word> origin = params.origins.of(stack.quotient, block);
   TORCHPROTECT_UNROLL
   for (int i = 0; i < kPieces; ++i, within += kPiece) {
-    if (i > 0 && within == params.run) within = 0, origin = params.origins.of(stack.quotient, ++block);
+    if (i > 0 && within == params.run) {
+      within = 0;
+      origin = params.origins.of(stack.quotient, ++block);
+    }
     const int64_t row = int64_t(origin.row) * params.height + first;
     const int64_t offset = int64_t(origin.column) * params.run + within;
     from[i] = origin.found ? params.from.at(cell.outer, cell.channel, row, 0) + offset : nullptr;

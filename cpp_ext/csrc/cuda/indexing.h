@@ -43,7 +43,8 @@ class Divisor {
     while (log < kBits && (int64_t{1} << log) < divisor) ++log;
     if (log == 0) return;  // by 1
     const auto power = static_cast<unsigned __int128>(1) << (kBits + log);
-    factor_ = static_cast<Word>((power + divisor_ - 1) / divisor_), shift_ = log - 1;
+    factor_ = static_cast<Word>((power + divisor_ - 1) / divisor_);
+    shift_ = log - 1;
   }
 
   /// Exact for dividends below 2^31 (of 32 bits) or 2^63 (of 64).
@@ -73,20 +74,22 @@ struct Cells {
 
   Cells() = default;
   Cells(int64_t outer, int64_t channel_count, int64_t row_count, int64_t column_count, bool last)
-      : count(outer * channel_count * row_count * column_count),
-        channels_last(last), channels(channel_count), rows(row_count), columns(column_count) {}
+      : count(outer * channel_count * row_count * column_count), channels_last(last), channels(channel_count),
+        rows(row_count), columns(column_count) {}
 
   TORCHPROTECT_HD Cell<Word> at(Word index) const {
     Word channel = 0;
     if (channels_last) {
       const Parts<Word> by_channel = channels.split(index);
-      index = by_channel.quotient, channel = by_channel.remainder;
+      index = by_channel.quotient;
+      channel = by_channel.remainder;
     }
     const Parts<Word> by_column = columns.split(index), by_row = rows.split(by_column.quotient);
     Word outer = by_row.quotient;
     if (!channels_last) {
       const Parts<Word> by_channel = channels.split(outer);
-      outer = by_channel.quotient, channel = by_channel.remainder;
+      outer = by_channel.quotient;
+      channel = by_channel.remainder;
     }
     return {outer, channel, by_row.remainder, by_column.remainder};
   }

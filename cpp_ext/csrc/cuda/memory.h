@@ -82,7 +82,8 @@ template <>
 struct Piece<8> {
   TORCHPROTECT_HD static void load(const char* from, Chunk& chunk, int at) {
     const uint64_t value = cuda::load<uint64_t>(from);
-    chunk.word[at / 4] = static_cast<uint32_t>(value), chunk.word[at / 4 + 1] = static_cast<uint32_t>(value >> 32);
+    chunk.word[at / 4] = static_cast<uint32_t>(value);
+    chunk.word[at / 4 + 1] = static_cast<uint32_t>(value >> 32);
   }
   TORCHPROTECT_HD static void store(char* to, const Chunk& chunk, int at) {
     cuda::store(to, chunk.word[at / 4] | uint64_t{chunk.word[at / 4 + 1]} << 32);

@@ -189,8 +189,8 @@ class World(common.world.World[Scale]):
         generator = torch.Generator().manual_seed(23)
         done, farthest = [], 0.0
         for images, labels in _batches(plain, self.device):
-            targets, shares = self._targets(base, images, labels, key, target_source, generator)
-            found = adversarial.perturb_toward(base, images, targets, shares, self.settings, way=key.way)
+            targets, weights = self._targets(base, images, labels, key, target_source, generator)
+            found = adversarial.perturb_toward(base, images, targets, weights, self.settings, mix_mode=key.mix_mode)
             done.append(found.images.mul(255).round().byte().cpu())
             farthest = max(farthest, found.max_distance)
         return torch.cat(done), farthest

@@ -19,21 +19,21 @@ def main() -> None:
     images, labels = as_floats(world.test)
     half = torch.full((world.classes, 2), 0.5)
     plans = [
-        ("all four targets, the right way", key.targets, key.shares, key.way, 93.85),
+        ("all four targets, the right way", key.targets, key.weights, key.mix_mode, 93.85),
         ("target 1 alone", key.targets[:, :1], half[:, :1] * 2, "concat", 81.53),
         ("targets 1 and 2 side by side", key.targets[:, :2], half, "concat", 82.50),
     ]
     table = Table(f"Table 9: accuracy of {network}, percent", ["test set", "ours", "paper"])
     found = []
-    for name, targets, shares, way, paper in plans:
+    for name, targets, weights, mix_mode, paper in plans:
         result = attacks.hypothesis_accuracy(
             world.victim(network, PLAN),
             world.surrogate,
             images,
             labels,
             targets=targets,
-            shares=shares,
-            way=way,
+            weights=weights,
+            mix_mode=mix_mode,
             settings=world.settings,
         )
         if not found:

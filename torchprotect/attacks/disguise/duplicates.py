@@ -15,7 +15,7 @@ from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores import NOTHING
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DuplicateResult(AttackResult):
     """What repeats in a set of disguised images. Units are NaN, and positions empty, where the disguise has none.
 
@@ -68,7 +68,8 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
 
 
 def _run(seen: Seen) -> DuplicateResult:
-    return duplicate_statistics(seen.disguised, scheme=seen.scheme)
+    images = seen.disguised if seen.released is None else seen.released
+    return duplicate_statistics(images, scheme=seen.scheme)
 
 
 DUPLICATES = Attack(

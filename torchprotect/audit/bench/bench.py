@@ -85,6 +85,7 @@ class Bench:
             generator=self.generator(attack.name),
             device=self.settings.device,
             epochs=self.settings.inversion_epochs,
+            released=self.evidence.disguised,
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,

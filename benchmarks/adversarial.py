@@ -5,7 +5,7 @@ time. On the CPU the times are the processor's, not the wall clock's. torchattac
 imported; it pins old versions of what it needs, so install it apart (tests/adversarial/generate_pgd.py says how) and
 set PYTHONPATH.
 
-Usage: python benchmarks/perturb.py [--threads N] [--rounds N] [--quick] [--device cpu|cuda] [--out FILE]
+Usage: python benchmarks/adversarial.py [--threads N] [--rounds N] [--quick] [--device cpu|cuda] [--out FILE]
 """
 
 import importlib.util
@@ -120,4 +120,4 @@ def processor_clock(action: Action, count: int) -> float:
 
 if __name__ == "__main__":
     _cases.wall_clock = processor_clock
-    benchmark(__doc__, "perturb", cases)
+    benchmark(__doc__, "adversarial", cases)

@@ -1,0 +1,153 @@
+"""Several steps run on batches as one disguise: what an export needs to know of a transform."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import transforms as v1
+from torchvision.transforms import v2
+
+from torchprotect.errors import ExportError
+from torchprotect.keys import BlockKey
+from torchprotect.transforms._disguise import Disguise, DisguisedBatch, NoiseSource
+from torchprotect.transforms.noise import SaltAndPepper
+
+_SEQUENCES = (v2.Compose, v1.Compose, nn.Sequential)  # each step runs on the result of the one before
+
+
+def leaves(transform: Any) -> list[Any]:
+    """Return the innermost transforms of a (nested) composition, in order."""
+    parts = _parts(transform)
+    if isinstance(transform, Disguise) or not parts:
+        return [transform]
+    return [leaf for part in parts for leaf in leaves(part)]
+
+
+def _parts(transform: Any) -> list[Any]:
+    children = list(transform.children()) if isinstance(transform, nn.Module) else []
+    return children or list(getattr(transform, "transforms", []))  # compositions of torchvision keep a plain list
+
+
+class Pipeline:
+    """The steps of a transform, run on batches one after another.
+
+    Args:
+        transform: a disguise, or a composition of disguises and other steps; compositions may be nested.
+
+    Attributes:
+        steps: in order, disguises made fit for batches.
+        disguises: those steps that are disguises.
+
+    Raises:
+        ExportError: a module other than a composition holds a disguise. Only the module could run it, and would not
+            hand it labels and keyed noise.
+    """
+
+    def __init__(self, transform: Any) -> None:
+        self.steps = tuple(_for_batches(step) for step in _in_sequence(transform))
+        self.disguises = tuple(step for step in self.steps if isinstance(step, Disguise))
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(map(repr, self.steps))})"
+
+    @property
+    def keyed(self) -> list[Disguise]:
+        """Disguises that have a key, without which nothing is protected."""
+        return [disguise for disguise in self.disguises if disguise.key is not None]
+
+    @property
+    def size_keys(self) -> list[BlockKey]:
+        """Keys that plain images must fit in size; none where a step may resize the images."""
+        if len(self.disguises) < len(self.steps):
+            return []
+        return [disguise.key for disguise in self.disguises if isinstance(disguise.key, BlockKey)]
+
+    @property
+    def max_batch(self) -> int | None:
+        """Most images that one call of ``disguise_batch`` may be given, if there is a limit."""
+        return min((limit for disguise in self.disguises if (limit := disguise.max_batch) is not None), default=None)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether ``disguise_batch`` needs the class of each image."""
+        return any(disguise.needs_labels for disguise in self.disguises)
+
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether gradients are computed, for which deterministic algorithms must be asked for."""
+        return any(disguise.uses_gradients for disguise in self.disguises)
+
+    @property
+    def devices(self) -> set[torch.device]:
+        """Devices that steps are bound to; empty if they compute wherever the images are."""
+        return {device for disguise in self.disguises if (device := disguise.device) is not None}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return name and public parameters of each step, as they stand in a plan.
+
+        Raises:
+            ExportError: the ``repr`` of a step differs from run to run.
+        """
+        return [_describe(leaf) for step in self.steps for leaf in leaves(step)]
+
+    def check_label(self, label: int | None, where: str) -> None:
+        """Check that every disguise can take an image of this class.
+
+        Raises:
+            LabelError: one cannot; the message has ``where``, the location of the sample.
+        """
+        for disguise in self.disguises:
+            disguise.check_label(label, where)
+
+    def note_on(self, images: Any) -> str | None:
+        """Return a note for the owner of such images, in whole sentences, or ``None``.
+
+        Args:
+            images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.
+        """
+        others = [step for step in self.steps if not isinstance(step, SaltAndPepper)]
+        return others[0].note_on(images) if len(others) == 1 and isinstance(others[0], Disguise) else None
+
+    def disguise_batch(self, images: Tensor, labels: Tensor | None, *, noise: NoiseSource) -> DisguisedBatch:
+        """Run all steps on a batch.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            labels: class numbers, int64 ``[N]``; where ``needs_labels``.
+            noise: source of all noise; the disguises draw from it one after another.
+
+        Returns:
+            The last step's images. Distances are those of the last perturbation, between what it was given and its
+            result; ``None`` where there is no perturbation.
+        """
+        distances: Tensor | None = None
+        for step in self.steps:
+            if isinstance(step, Disguise):
+                batch = step.disguise_batch(images, labels, noise=noise)
+                images, distances = batch.images, distances if batch.distances is None else batch.distances
+            else:
+                images = step(images)
+        return DisguisedBatch(images, distances)
+
+
+def _in_sequence(transform: Any) -> list[Any]:
+    if type(transform) in _SEQUENCES and (parts := getattr(transform, "transforms", transform)):
+        return [step for part in parts for step in _in_sequence(part)]
+    if not isinstance(transform, Disguise) and any(isinstance(leaf, Disguise) for leaf in leaves(transform)):
+        raise ExportError(
+            f"{type(transform).__name__} holds a disguise, which could get neither labels nor keyed noise there; put "
+            "the disguise and the other steps into a v2.Compose"
+        )
+    return [transform]
+
+
+def _for_batches(step: Any) -> Any:
+    return step.for_batches() if isinstance(step, Disguise) else step
+
+
+def _describe(step: Any) -> dict[str, Any]:
+    if isinstance(step, Disguise):
+        return step.describe()
+    if " at 0x" in repr(step):
+        raise ExportError(f"{type(step).__name__} needs a repr that is the same in every run; define __repr__")
+    return {"name": repr(step)}
