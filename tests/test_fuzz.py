@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_mutated_files_raise_protect_errors_only(tmp_path):
     fuzz = Path(__file__).with_name("fuzz.py")
