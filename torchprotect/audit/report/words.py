@@ -25,6 +25,7 @@ LEAKS = {
     "distances": "which images are alike",
     "equality": "what is equal",
     "metadata": "what stands beside",
+    "use": "use for training",
 }
 
 ATTACKS = {

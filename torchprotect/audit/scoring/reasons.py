@@ -60,6 +60,12 @@ def _order(bench: Bench) -> Reason:
     return None if bench.evidence.order is not None else "no key was given (--key): the true order is not known"
 
 
+def _correspondence(bench: Bench) -> Reason:
+    if bench.evidence.correspondence is not None:
+        return None
+    return "no key was given (--key), or labels are renamed: the true correspondence is not known"
+
+
 def _folder(bench: Bench) -> Reason:
     return "these are tensors: there is no folder to look at" if bench.evidence.folder is None else None
 
@@ -96,5 +102,6 @@ _TRUTHS: dict[str, Callable[[Bench], Reason]] = {
     "identities": _pairing,
     "known": _pairing,
     "order": _order,
+    "correspondence": _correspondence,
     "embed": _encoder,
 }
