@@ -49,7 +49,7 @@ def test_attacks_that_train_networks(perturbed, tmp_path):
         assert best.value >= last.value
         assert best.upper is not None
     report.write_html(tmp_path / "report.html")
-    assert "use for training" in (tmp_path / "report.html").read_text()
+    assert "what a network learns" in (tmp_path / "report.html").read_text()
 
 
 def test_they_are_left_out_unless_they_are_asked_for(perturbed):

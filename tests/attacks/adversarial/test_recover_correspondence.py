@@ -414,7 +414,7 @@ def test_readings_refuse(read):
     images, labels = nature(10, 0)
     with pytest.raises(InputRangeError, match="more than 5 classes"):
         read(network(0), images, labels, classes=CLASSES, targets=5)
-    with pytest.raises(InputRangeError, match="targets is a whole number"):
+    with pytest.raises(InputRangeError, match="targets must be an integer of at least 1"):
         read(network(0), images, labels, classes=CLASSES, targets=0)
     with pytest.raises(InputRangeError, match="no image of class"):
         read(network(0), images, labels * 0, classes=CLASSES)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
     generator_on,
-    require_classes,
-    require_count,
     require_direction,
     require_every_class,
     require_labelled,
@@ -93,11 +92,11 @@ def recover_correspondence(
     References:
         Hu et al., Adversarial Data Encryption, sections 3.4 and 4.3, Tables 3 and 8.
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
     require_every_class(labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     if targets not in (1, 2):
         raise InputRangeError(
             f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.attacks._inputs import (
     class_means,
     generator_on,
-    require_classes,
-    require_count,
     require_data,
     require_direction,
     require_labelled,
@@ -107,7 +106,7 @@ def hypothesis_accuracy(
     classes = _require_plan(targets, weights)
     require_labelled(images, labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     predict(surrogate, images[:1], classes=classes, batch_size=1)
     if positions is None and mix_mode in NEEDS_POSITIONS:
         positions = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
@@ -155,7 +154,7 @@ def _require_plan(targets: Tensor, weights: Tensor) -> int:
     if targets.dtype != torch.int64 or not weights.is_floating_point():
         raise InputTypeError(f"targets are int64 and weights floating point, not {targets.dtype} and {weights.dtype}")
     classes = len(targets)
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     if int(targets.min()) < 0 or int(targets.max()) >= classes:
         raise LabelError(f"targets must lie in 0..{classes - 1}")
     return classes
