@@ -58,6 +58,7 @@ def open_evidence(
         labels=written.labels,
         **found,
         order=_order(key),
+        correspondence=_correspondence(key),
         label_map=label_map,
         folder=folder,
         about={**_about(document, folder, written, found), "hmac_checked": key is not None},
@@ -78,6 +79,13 @@ def _order(key: Key | None) -> Tensor | None:
         return None
     permutation = key.transform if isinstance(key.transform, PermutationKey) else key.permutation
     return None if permutation is None else permutation.order
+
+
+def _correspondence(key: Key | None) -> Tensor | None:
+    """Return the targets of each class; nothing where released labels name other classes than the targets do."""
+    if isinstance(key, KeyBundle):
+        key = key.transform if key.labels is None else None
+    return key.targets if isinstance(key, CorrespondenceKey) else None
 
 
 def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
