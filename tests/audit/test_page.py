@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from audit_world import QUICK, World, export
 from browser import find_browser, open_browser
 
 from torchprotect import audit
 from torchprotect.audit.report.page import render
+from torchprotect.audit.report.pictures import png
+from torchprotect.demo._measure import Row
+from torchprotect.demo._page import render as render_demo
 
 SEEN = """JSON.stringify({
     wide: document.documentElement.scrollWidth, screen: innerWidth,
@@ -64,6 +68,18 @@ def test_unfolded_at_phone_width(page, browser):
     browser.open(page[0], 390)
     browser.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true }); 1")
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_demo_at_phone_width(browser, tmp_path):
+    settings = "AES-128, blocks of 4 x 4, units of 16 pixels, blocks permuted"
+    rows = [Row("plain", "", "", 0.8, 0.75, 0.85), Row("AESECBDisguise", settings, "aes-ecb", 0.5, 0.45, 0.55)]
+    facts = dict.fromkeys(("images", "source", "size", "epochs", "train", "test", "chance"), "1")
+    (tmp_path / "demo.html").write_text(render_demo(rows, png(torch.zeros(1, 8, 8)), facts))
+    for width, dark in ((390, False), (390, True), (1280, False)):
+        browser.open(tmp_path / "demo.html", width, dark=dark)
+        seen = json.loads(browser.evaluate(SEEN))
+        assert (seen["wide"] <= width, seen["outside"], seen["broken"]) == (True, [], 0)
+    assert browser.problems == []
 
 
 def test_contrast_in_both_schemes(page, browser):

@@ -5,12 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import QUICK, World, control, export
-from torchprotect.audit._bench import Bench
-from torchprotect.audit._checks import CHECKS
-from torchprotect.audit._checks._base import rebuild
+from audit_world import QUICK, World, control, export, named
 
-from torchprotect import audit, keys
+from torchprotect import attacks, audit, keys
 from torchprotect._version import __version__
 from torchprotect.attacks import Level
 from torchprotect.attacks.results import Reconstruction
@@ -66,7 +63,7 @@ def test_what_the_json_holds(done):
 def test_every_attack_ran_or_says_why_not(done):
     report = done[0]
     told = {each.attack for each in (*report.findings, *report.not_run)}
-    assert {check.name for check in CHECKS} <= told
+    assert {attack.name for attack in attacks.STANDARD_ATTACKS} <= told
     ran = {each.attack for each in report.findings}
     assert {"codebook_attack", "silhouette_attack", "linkage_attack", "reconstruction_attack"} <= ran
 
@@ -81,13 +78,16 @@ def test_curves_have_the_headline_at_each_number_of_pairs(done):
 
 def test_the_headline_is_the_best_point_with_its_own_pictures_and_facts():
     """An attack that is spoilt by more pairs."""
-    bench = Bench(control("RMTDisguise", "identity"), QUICK)
 
-    def attack(plain, disguised, target, count):
-        images = bench.truth(bench.targets()) if count == 5 else torch.zeros(60, 1, 16, 16, dtype=torch.uint8)
-        return Reconstruction(Level.KNOWN_PAIRS, {"pairs": count}, images)
+    def run(seen):
+        images = seen.target.to(torch.uint8)  # nothing is disguised
+        found = images if len(seen.pairs.plain) == 5 else torch.zeros_like(images)
+        return Reconstruction(Level.KNOWN_PAIRS, {"pairs": len(seen.pairs.plain)}, found)
 
-    found = rebuild(bench, "x", attack, [2, 5, 60])
+    (known,) = named("regression_attack")
+    settings = replace(QUICK, pairs=(2, 5, 60))
+    spoilt = replace(known, name="x", run=run, variants=({},), facts=lambda result: {})
+    (found,) = audit.run(control("RMTDisguise", "identity"), settings=settings, attacks=[spoilt]).findings
     assert (found.pairs, found.cost, found.leakage) == (5, {"pairs": 5}, 1)
     assert [point.pairs for point in found.curve] == [2, 5, 60]
     assert found.curve[1].measure == found.headline
@@ -178,7 +178,7 @@ def test_assert_leakage_below(done):
     assert lines[0] == f"leakage at L2 is {bound:.1%}, at most {bound / 2 - 1e-6:.1%} is allowed:"
     assert lines[1].startswith(f"  {bound:6.1%}  {report.at('L2')[0].attack} (L")
     assert len(lines) == 1 + len(report.at("L2"))
-    with pytest.raises(AssertionError, match="no attack was measured at L3.*\n  chosen plaintext: "):
+    with pytest.raises(AssertionError, match="no attack was measured at L3.*\n  Chosen plaintext: "):
         audit.assert_leakage_below(report, level="L3", value=1)
     with pytest.raises(InputRangeError, match="L0, L1"):
         audit.assert_leakage_below(report, level="L7", value=1)

@@ -139,18 +139,18 @@ def test_what_a_lower_level_shows_holds_at_the_next():
 
 def test_what_was_not_measured_stands_beside():
     not_run = [
-        NotRun("codebook_attack", L2, "made for AESECBDisguise; these are RMTDisguise", "not applicable"),
-        NotRun("regression_attack", L2, "no key was given (--key)", "missing input"),
-        NotRun("reconstruction_attack", L2, "no key was given (--key)", "missing input"),
+        NotRun("codebook_attack", L2, "made for AESECBDisguise; these are RMTDisguise", "not applicable", "Codebook"),
+        NotRun("regression_attack", L2, "no key was given (--key)", "missing input", "Regression"),
+        NotRun("reconstruction_attack", L2, "no key was given (--key)", "missing input", "Inversion"),
         NotRun("linkage_attack", L1, "refused these images: NaN", "refused"),
     ]
     found = verdict(classes(300, chance=0.9, upper=0.8), not_run=not_run)
     assert at(found, L2).not_run == (
-        "Regression; Learned inversion: no key was given (--key)",
+        "Regression; Inversion: no key was given (--key)",
         "Codebook: not applicable",
     )
-    assert at(found, L1).not_run[0] == "Linkage: refused these images: NaN"
-    assert "Direct re-identification: no scale: " in at(found, L1).not_run[1]
+    assert at(found, L1).not_run[0] == "linkage_attack: refused these images: NaN"
+    assert "DNNExaminer: no scale: " in at(found, L1).not_run[1]
     assert found.advice[0].startswith("Nothing is known about these images yet")
 
 
@@ -160,7 +160,7 @@ def test_remarks_on_what_is_not_about_images():
     told = verdict(
         Finding("duplicate_statistics", L0, "equality", facts=facts),
         Finding("metadata_scan", L0, "metadata", facts=topics),
-        Finding("jigsaw_attack", L0, "key", (share(15, 16, "key", chance=1 / 16),)),
+        Finding("jigsaw_attack", L0, "key", (share(15, 16, "key", chance=1 / 16),), title="Jigsaw"),
         Finding("jigsaw_attack", L0, "key", (share(1, 16, "key", chance=1 / 16),)),
         Finding("distance_correlation", L0, "distances", (Measure("x", 0.43, 0, 1, 0.05, unit="correlation"),)),
         facts={"data": {"images": 200}},
@@ -170,7 +170,7 @@ def test_remarks_on_what_is_not_about_images():
         "position.",
         "Beside the pixels, these tell something: names.",
         "Jigsaw: the right block at 15 of 16 positions (by chance: 1), which is a part of the key.",
-        "Distances: they correlate with those between the originals by 0.43 (by chance: 0.05).",
+        "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
     )
     assert at(told, L0).severity == "not measured"
 

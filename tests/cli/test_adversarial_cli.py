@@ -176,6 +176,7 @@ class TestExport:
         expected |= {"precision": "bfloat16", "reproject": True, "device": "cpu", "way": "concat", "targets": 2}
         assert step | expected == step
 
+    @pytest.mark.slow
     def test_as_a_process_of_its_own(self, tmp_path, source, key, model):
         """The current folder is looked in, and an error is one line."""
         command = [sys.executable, "-P", "-m", "torchprotect", "export", "in", "out", "--key", "key", "--steps", "2"]

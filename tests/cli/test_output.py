@@ -111,6 +111,7 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     assert "no attack was measured at any level" in result.stderr
 
 
+@pytest.mark.slow
 def test_closed_output_pipes_exit_quietly(tmp_path):
     run_export(tmp_path / "out")
     command = [sys.executable, "-m", "torchprotect", "inspect", str(tmp_path / "out")]

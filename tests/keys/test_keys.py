@@ -214,6 +214,7 @@ class TestLabelKey:
         assert type(key.map(np.int64(3))) is int
 
 
+@pytest.mark.slow
 def test_keys_ignore_every_seed():
     """The public implementations draw "secret" permutations from a fixed seed; ours cannot be seeded at all."""
     program = (

@@ -136,6 +136,7 @@ class TestPickling:
     def test_worker_processes_get_keys_silently(self, key):
         assert sent_to_worker(key) == key
 
+    @pytest.mark.slow
     def test_started_processes_get_keys_silently(self):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             assert pool.submit(_fingerprint_of, ALL[6]).result() == ALL[6].fingerprint

@@ -268,6 +268,7 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 @ONCE
 def test_an_order_changed_by_another_thread_does_not_crash():
     done = subprocess.run([sys.executable, "-c", CHANGING_ORDER], capture_output=True, text=True, timeout=60)
@@ -299,6 +300,7 @@ print(raised)
 """
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_threads_short_of_memory_raise():
@@ -374,6 +376,7 @@ def test_references_to_arguments_are_released(name):
         assert [t._use_count() for t in tensors] == before, change
 
 
+@pytest.mark.slow
 def test_without_kernels():
     """All of the above once more, in a process without compiled kernels."""
     if os.environ.get(SWITCHED_OFF, "0") != "0" or {kind["cpu"] for kind in ops.backend().values()} == {"reference"}:

@@ -372,6 +372,7 @@ def test_two_python_threads(name):
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_workers_make_the_same_bits(start):
     if start not in torch.multiprocessing.get_all_start_methods():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HERE, SOURCES = Path(__file__).parent, Path(__file__).parents[2] / "cpp_ext"
 
 

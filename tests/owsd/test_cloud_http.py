@@ -175,6 +175,7 @@ def test_timeouts(behaviour):
         assert "time" in str(error) or "takes longer" in str(error)
 
 
+@pytest.mark.slow
 def test_sending_may_take_longer_than_connecting():
     with FaultServer(reads_slowly=True) as server:
         images = make_image(16, 3, 256, 256)

@@ -108,6 +108,7 @@ def hammer(path, fingerprint, times):
         ledger.reserve(fingerprint, 1 + n % 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "count"), [("fork", 6), ("spawn", 2)])
 def test_many_processes_at_once(path, method, count):
     """The file does not exist yet, so processes also race to create it."""

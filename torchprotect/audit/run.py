@@ -150,11 +150,11 @@ class _Audit:
             hindered = _refused(attack.name, attack.level, error)
         if hindered is not None:
             self._done += 1
-            return hindered
+            return replace(hindered, title=attack.title)
         # what an attack of the user's own does may have changed since it was stored
         store = self._store if attack in ATTACKS else _NO_STORE
         part = self._part(attack.name, attack.level, partial(self._run, attack), store)
-        return part if isinstance(part, NotRun) else Finding.from_dict(part)
+        return replace(part, title=attack.title) if isinstance(part, NotRun) else Finding.from_dict(part)
 
     def _run(self, attack: Attack) -> dict[str, Any]:
         return run_attack(self._bench, attack, self._truth).with_pictures()

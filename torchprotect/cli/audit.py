@@ -158,13 +158,14 @@ def _progress() -> Iterator["Progress | None"]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from torchprotect.audit.report.words import title
+    from torchprotect.attacks import ATTACKS
 
+    titles = {each.name: each.title for each in ATTACKS}
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
         task = drawn.add_task("reading", total=None)
 
         def advance(name: str, done: int, total: int) -> None:
-            drawn.update(task, completed=done, total=total, description=title(name))
+            drawn.update(task, completed=done, total=total, description=titles.get(name, name))
 
         yield advance

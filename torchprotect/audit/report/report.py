@@ -42,7 +42,7 @@ class Report:
         """Return what counts for a level: findings about images at it and below, with the most leakage first."""
         name = level_of(level).value
         known = [each for each in self.findings if each.counted and each.level.value <= name]
-        return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks == "class"))
+        return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks not in ("identity", "picture")))
 
     def worst(self, level: Level | str) -> Finding | None:
         """Return the finding that is worst for an attacker of a level, who can do whatever lower levels can.

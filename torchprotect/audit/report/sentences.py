@@ -7,7 +7,7 @@ from torchprotect.attacks import Level
 from torchprotect.attacks.measures import About, Measure
 from torchprotect.audit.report.finding import Finding
 from torchprotect.audit.report.severity import SEVERITIES, severity, severity_of, weak_yardstick
-from torchprotect.audit.report.words import ATTACKS, number, percent, title
+from torchprotect.audit.report.words import number, percent
 
 _HOLDERS = {
     Level.CIPHERTEXT_ONLY: "Someone who has nothing but the protected images",
@@ -16,8 +16,14 @@ _HOLDERS = {
     Level.CHOSEN_PLAINTEXT: "Someone who gets images of their choice protected, but holds no key,",
     Level.PARTIAL_KEY: "Someone who holds a part of the key",
 }
+_HOLDERS_BY_ATTACK = {
+    "linkage_attack": "Someone who holds originals and looks for them, but has no key,",
+    "ridge_reidentification (embeddings)": "Someone who can load the encoder and knows {pairs} of an original and its "
+    "protected image, but no key,",
+}
 _YARDSTICKS = {"examiner": "a network", "nearest neighbours": "a comparison with public images"}
 _IDENTITY = "picked the right original for {right} protected images"
+_IDENTITY_BY_ATTACK = {"linkage_attack": "found the protected version of {right} originals"}
 _BELOW_ONE = "fewer than 1"
 _TOLERANCE = 1e-6  # of numbers of images, for shares that are no exact binary fractions
 
@@ -62,8 +68,7 @@ def whole(share: float, of: int) -> str:
 
 
 def _holder(finding: Finding) -> str:
-    known = ATTACKS.get(finding.attack)
-    holder = _HOLDERS[finding.level] if known is None or known.holder is None else known.holder
+    holder = _HOLDERS_BY_ATTACK.get(finding.attack, _HOLDERS[finding.level])
     return holder.format(pairs="some pairs" if finding.pairs is None else counted(finding.pairs, "pair"))
 
 
@@ -71,8 +76,7 @@ def _identity(finding: Finding) -> str | None:
     measure = _worst(finding, "identity")
     if measure is None:
         return None
-    known = ATTACKS.get(finding.attack)
-    clause = _IDENTITY if known is None or known.deed is None else known.deed
+    clause = _IDENTITY_BY_ATTACK.get(finding.attack, _IDENTITY)
     return f"{clause.format(right=_right(measure))} ({_chance(measure)})"
 
 
@@ -114,7 +118,7 @@ def _other(finding: Finding) -> str:
     """Tell of a measure that no sentence is made for, by its metric."""
     top = finding.headline
     if top is None:
-        return f"ran {title(finding.attack)}"
+        return f"ran {finding.called}"
     bounds = (("by chance", top.chance), ("on plain images", top.upper))
     told = "; ".join(f"{name}: {number(value, top.unit)}" for name, value in bounds if value is not None)
     return f"reached {number(top.value, top.unit)} by the measure \u201c{top.metric}\u201d" + (
@@ -127,7 +131,7 @@ def _key(finding: Finding, images: int) -> str | None:
     if measure is None or severity(measure) == "none found":
         return None
     right = _right(measure, "position")
-    return f"{title(finding.attack)}: the right block at {right} ({_chance(measure)}), which is a part of the key."
+    return f"{finding.called}: the right block at {right} ({_chance(measure)}), which is a part of the key."
 
 
 def _distances(finding: Finding, images: int) -> str | None:
@@ -135,7 +139,7 @@ def _distances(finding: Finding, images: int) -> str | None:
     if top is None:
         return None
     told = f"{number(top.value, top.unit)} (by chance: {number(top.chance, top.unit)})"
-    return f"{title(finding.attack)}: they correlate with those between the originals by {told}."
+    return f"{finding.called}: they correlate with those between the originals by {told}."
 
 
 def _equality(finding: Finding, images: int) -> str | None:

@@ -8,7 +8,7 @@ from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.sentences import deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
 from torchprotect.audit.report.utility import Utility, mean_and_deviation
-from torchprotect.audit.report.words import COULD_NOT, NO_SCALE, title
+from torchprotect.audit.report.words import COULD_NOT, NO_SCALE
 
 if TYPE_CHECKING:
     from torchprotect.audit.report.report import Report
@@ -28,8 +28,8 @@ _ADVICE = {
     "key (--key).",
 }
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
-_KINDS = ("identity", "picture", "class")
-_LACKING = "Some attacks lacked what they need: see below what to give, and audit again."
+_KINDS = ("identity", "picture", "class", "use")
+_LACKING = "Some attacks lacked what they need: see beside each level what to give, and audit again."
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _look_at(report: "Report", level: Level) -> LevelVerdict:
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and worst is not None and rank(worst)[:2] > rank(own)[:2] else None
     told, brief = _tell(own, worst, worse)
-    unscaled = [NotRun(each.attack, level, NO_SCALE, "refused") for each in here if each.without_scale]
+    unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
         level=level,
         severity=severity_of(None if own is None else worst),
@@ -139,7 +139,7 @@ def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
     grouped: dict[tuple[bool, str], list[str]] = {}
     for each in not_run:
         foreign = each.cause == "not applicable"
-        grouped.setdefault((foreign, COULD_NOT[each.cause] if foreign else each.reason), []).append(title(each.attack))
+        grouped.setdefault((foreign, COULD_NOT[each.cause] if foreign else each.reason), []).append(each.called)
     ordered = sorted(grouped.items(), key=lambda item: item[0][0])
     return tuple(f"{'; '.join(attacks)}: {reason}" for (_, reason), attacks in ordered)
 

@@ -1,7 +1,6 @@
 """What levels, attacks and numbers are called on the page and in the terminal."""
 
 import math
-from typing import NamedTuple
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure, Unit
@@ -27,82 +26,17 @@ LEAKS = {
     "distances": "which images are alike",
     "equality": "what is equal",
     "metadata": "what stands beside",
+    "use": "what a network learns",
 }
 
-
-class AttackWords(NamedTuple):
-    """What an attack is called, and what is said of it.
-
-    Attributes:
-        title: its name.
-        about: what it does, in half a sentence.
-        holder: who can do it, where its level alone does not tell; ``{pairs}`` are those it was given.
-        deed: what it did, where it did not pick the originals of ``{right}`` protected images.
-    """
-
-    title: str
-    about: str = ""
-    holder: str | None = None
-    deed: str | None = None
-
-
-ATTACKS = {
-    "duplicate_statistics": AttackWords("Duplicates", "counts images and cipher units that repeat"),
-    "metadata_scan": AttackWords(
-        "Metadata", "reads names, order, sizes, times and whatever else stands beside the pixels"
-    ),
-    "jigsaw_attack": AttackWords("Jigsaw", "puts blocks together by what fits at their edges"),
-    "DNNExaminer": AttackWords(
-        "Direct re-identification", "a network that knows plain images looks at disguised ones as they are"
-    ),
-    "recover_permutation_from_statistics": AttackWords(
-        "Order from statistics", "matches blocks with places by public images"
-    ),
-    "row_energy_attack": AttackWords(
-        "Row energies", "guesses the class from the norms of block rows, which rotations keep"
-    ),
-    "silhouette_attack": AttackWords("Silhouettes", "guesses the class from where cipher units repeat"),
-    "linkage_attack": AttackWords(
-        "Linkage",
-        "finds the disguised version of a known image",
-        holder="Someone who holds originals and looks for them, but has no key,",
-        deed="found the protected version of {right} originals",
-    ),
-    "recover_permutation": AttackWords("Order from pairs", "matches blocks with places by known pairs"),
-    "codebook_attack": AttackWords("Codebook", "looks cipher units up in a dictionary made of known pairs"),
-    "regression_attack": AttackWords("Regression", "fits a linear way back to known pairs"),
-    "ridge_reidentification": AttackWords(
-        "Ridge re-identification", "fits plain to scrambled images by known pairs, and looks known ones up"
-    ),
-    "ridge_reidentification (embeddings)": AttackWords(
-        "Ridge re-identification, with the encoder",
-        "the same with embeddings of plain images, for whoever can load the encoder",
-        holder="Someone who can load the encoder and knows {pairs} of an original and its protected image, but no key,",
-    ),
-    "distance_correlation": AttackWords("Distances", "tells how far distances between plain images survive"),
-    "distance_correlation (embeddings)": AttackWords(
-        "Distances, with the encoder", "tells how far distances between embeddings survive"
-    ),
-    "label_probe": AttackWords("Label probe", "learns classes from a few labelled scrambled images"),
-    "autoencoder_attack": AttackWords("Autoencoder", "trains a network on known pairs to draw the plain image"),
-    "reconstruction_attack": AttackWords(
-        "Learned inversion", "fits all pixels to known pairs, then a U-Net that corrects what comes out"
-    ),
-    "recover_correspondence": AttackWords("Recovery of the correspondence"),
-    "read_correspondence_from_victim": AttackWords("Correspondence from a trained network"),
-    "read_correspondence_from_data": AttackWords("Correspondence from natural confusions"),
-    "hypothesis_accuracy": AttackWords("Test of a supposed correspondence"),
-    "train_and_watch": AttackWords("Training watched for its best epoch"),
-    "squeeze_jpeg": AttackWords("Compression before training"),
-    "orthogonal_projection": AttackWords("Orthogonal projection before training"),
-    "adapt_gta": AttackWords("Domain adaptation"),
-    "small_seed_search": AttackWords("Search of small seeds"),
-    "label_probe (the cloud's answers)": AttackWords("Label probe on the cloud's answers"),
-    "unpaired learned inversion (GAN)": AttackWords("Unpaired learned inversion (GAN)"),
-    "chosen plaintext": AttackWords("Chosen plaintext"),
-    "partial key": AttackWords("Partial key"),
+COULD_NOT: dict[Cause, str] = {
+    "not applicable": "not applicable",
+    "missing input": "input missing",
+    "refused": "refused the images",
+    "not chosen": "not asked for",
+    "not included": "not part of the audit",
 }
-
+"""Why attacks were not run, by cause."""
 
 _FACTS = {
     "image_groups": "groups of equal images",
@@ -117,25 +51,6 @@ _FACTS = {
 }
 
 _LONG = 12
-
-
-def title(attack: str) -> str:
-    """Return what an attack is called."""
-    return ATTACKS[attack].title if attack in ATTACKS else attack
-
-
-def about(attack: str) -> str:
-    """Return what an attack does, in half a sentence."""
-    return ATTACKS[attack].about if attack in ATTACKS else ""
-
-
-COULD_NOT: dict[Cause, str] = {
-    "not applicable": "not applicable",
-    "missing input": "input missing",
-    "refused": "refused the images",
-    "not included": "not part of the audit",
-}
-"""Why attacks were not run, by cause."""
 
 
 def percent(value: float | None) -> str:

@@ -18,15 +18,15 @@ _SCRAMBLING = (
 )
 _NOT_CHOSEN = "not among the attacks that were asked for"
 _NOT_BUILT = (
-    NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
+    NotRun("Unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
     NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version", "not included"),
     NotRun(
-        "chosen plaintext",
+        "Chosen plaintext",
         Level.CHOSEN_PLAINTEXT,
         "needs online use of the key; what known pairs give, chosen ones give with fewer",
         "not included",
     ),
-    NotRun("partial key", Level.PARTIAL_KEY, "not in this version", "not included"),
+    NotRun("Partial key", Level.PARTIAL_KEY, "not in this version", "not included"),
 )
 
 
@@ -34,7 +34,7 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     """Return what could be tried on a disguise, beside the attacks that were chosen."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
-    found = [NotRun(each.name, each.level, each.long or _NOT_CHOSEN, "not chosen") for each in others]
+    found = [NotRun(each.name, each.level, each.long or _NOT_CHOSEN, "not chosen", each.title) for each in others]
     if scheme.name == SCRAMBLING:
         found += [NotRun(name, Level.KNOWN_PAIRS, reason, "not included") for name, reason in _SCRAMBLING]
     if scheme.readable:  # no key stands between anybody and the pictures
