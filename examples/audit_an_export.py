@@ -69,8 +69,9 @@ def show(report):
             top = finding.headline
             measured = f"{top.metric} {top.value:.1%} (chance {top.chance:.1%})"
             print(f"{finding.level.value}  {finding.leakage:6.1%}  {finding.attack}: {measured}")
-    for level in ("L0", "L1", "L2"):
-        print(report.verdict(level))
+    for level in report.verdict.levels:
+        print(level)
+    print(report.verdict.kept)
 
 
 # %%

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: unique temporary name, flush, then the final name in one step."""
+"""Atomic files: a unique temporary name, a flush, then the final name in one step."""
 
 import contextlib
 import errno
@@ -14,16 +14,16 @@ from typing import BinaryIO
 from torchprotect.errors import ExportError, ProtectError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PATH_OF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two
+_PATH_OF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib merges double slashes
 _TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
-_SAFETENSORS_HEADER = 1 << 20  # bytes; those of this package have a few thousand
+_SAFETENSORS_HEADER = 1 << 20  # bytes; this package writes a few thousand
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def require_local(name: str | os.PathLike[str]) -> None:
-    """Refuse URLs, which would otherwise name a folder such as ``s3:`` here.
+    """Refuse URLs, which would otherwise create a local folder such as ``s3:``.
 
     Raises:
         ExportError: it is a URL.
@@ -36,12 +36,12 @@ def require_local(name: str | os.PathLike[str]) -> None:
 
 
 def temporary_name() -> str:
-    """Return a file name that nobody else has. It does not grow with the final name, which may be long."""
+    """Return a unique file name; its length does not depend on the final name, which may be long."""
     return f".torchprotect-{secrets.token_hex(8)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a process that was killed while it wrote may have left a file of this name."""
+    """Return whether this may be the name of a file left by a process that was killed while writing."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -68,7 +68,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, unless it exists.
 
     Raises:
-        FileExistsError: the name belongs to something else; the message says to what.
+        FileExistsError: the name is taken by something else; the message says by what.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Never waits for a FIFO to be written, nor reads a device that has no end.
+    """Open a regular file for reading. Never waits for a FIFO, nor reads an endless device.
 
     Raises:
         OSError: it cannot be opened, or it is a folder, a FIFO, a socket or a device.
@@ -158,12 +158,12 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_regular(path: Path, limit: int, error: type[ProtectError]) -> bytes:
-    """Return the content of a regular file that a stranger may have made.
+    """Return the content of a regular file from an untrusted source.
 
     Args:
         path: of the file.
         limit: bytes that a file of its kind has at most.
-        error: raised for anything else than a regular file of that size.
+        error: raised if it is not a regular file of at most that size.
 
     Raises:
         OSError: the file does not exist or cannot be read.
@@ -185,12 +185,12 @@ def _open_for(path: Path, error: type[ProtectError]) -> BinaryIO:
 
 
 def require_safetensors(path: Path, what: str, error: type[ProtectError]) -> None:
-    """Check that a file has the size its safetensors header asks for, before all of it is read.
+    """Check that a file has the size that its safetensors header claims, before reading all of it.
 
     Args:
         path: of the file.
         what: it should be, with its article.
-        error: raised where it is something else.
+        error: raised if it does not.
 
     Raises:
         OSError: the file does not exist or cannot be read.

@@ -10,14 +10,14 @@ from torch import Tensor
 from torchprotect.errors import InputRangeError, InputTypeError
 
 _VOWELS = "AEIOaeio"
-_SPELLED_VOWELS = "AEFHILMNORSX"  # capitals read out as letters: an R, but a U
+_SPELLED_VOWELS = "AEFHILMNORSX"  # letters whose names begin with a vowel: an R, but a U
 
 
 def require_tensor(name: str, value: Any) -> None:
-    """Check for a tensor, before its dtype or shape is looked at.
+    """Check for a tensor.
 
     Raises:
-        InputTypeError: it is something else; the message says how to make a tensor of it.
+        InputTypeError: it is something else; the message says how to convert it.
     """
     if isinstance(value, Tensor):
         return
@@ -62,7 +62,7 @@ def require_number(
 
 @dataclass(frozen=True, kw_only=True)
 class _Bounds:
-    """What a number is compared with; its string follows "an integer" or "a number"."""
+    """Bounds of a number; as a string they follow "an integer" or "a finite number"."""
 
     above: float | None = None
     at_least: float | None = None

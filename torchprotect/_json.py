@@ -10,14 +10,14 @@ def canonical(value: Any) -> bytes:
 
 
 def parse(content: bytes | str) -> Any:
-    """Parse JSON, refusing what programs read in different ways.
+    """Parse JSON strictly, refusing what parsers read differently.
 
     Raises:
-        ValueError: it is no JSON, an object has a member twice, or there is a number or character that JSON has not.
+        ValueError: it is not JSON, an object has a member twice, or a number or character is not valid JSON.
     """
     try:
         value = json.loads(content, object_pairs_hook=_distinct)
-        canonical(value)  # no NaN, no half characters
+        canonical(value)  # refuses NaN and unpaired surrogates
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     return value

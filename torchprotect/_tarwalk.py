@@ -1,4 +1,4 @@
-"""The members of tar archives, whatever the file holds: bounded reads, one kind of error, no silent end."""
+"""Read the members of untrusted tar archives: bounded reads, one kind of error, no silent truncation."""
 
 import re
 import tarfile
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 _HEADER_LIMIT = 1 << 16  # bytes of one read while headers are parsed; extended headers may claim any length
-_GLOBAL_LIMIT = 100  # records that hold for all members: tarfile goes through them at each one
+_GLOBAL_LIMIT = 100  # global records: tarfile processes all of them for each member
 _LONG_NUMBER = re.compile(rb"[0-9]{64}")  # tarfile's regular expressions take quadratic time on them (CVE-2024-6232)
 _CHUNK = 1 << 16
 
@@ -38,7 +38,7 @@ def walk(file: BinaryIO, start: int, end: int) -> Iterator[tarfile.TarInfo]:
 def _checked(archive: tarfile.TarFile, end: int) -> Iterator[tarfile.TarInfo]:
     last = -1
     while (member := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]  # keeps memory flat
+        archive.members = []  # type: ignore[attr-defined]  # keeps memory constant
         holds_data = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
         if member.offset <= last or member.size < 0 or (holds_data and member.size > end - member.offset_data):
             raise tarfile.ReadError(f"member {member.name!r} does not lie within the file")
@@ -63,9 +63,9 @@ def _skip_zeros(file: BinaryIO, offset: int, end: int) -> int:
 
 
 class _Window:
-    """An open file as ``tarfile`` may read it: from ``offset`` to ``end``, a little at a time.
+    """A limited view of an open file for ``tarfile``: from ``offset`` to ``end``, a little at a time.
 
-    It keeps its own position, since whoever reads a member's content moves that of the file.
+    It keeps its own position, because reading a member's content changes that of the file.
     """
 
     def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
@@ -80,7 +80,7 @@ class _Window:
         found = self._file.read(min(size, self._end - self._offset))
         self._offset += len(found)
         if size > tarfile.BLOCKSIZE and _LONG_NUMBER.search(found):
-            raise tarfile.ReadError("an extended header holds an absurd number")
+            raise tarfile.ReadError("an extended header has a number of 64 or more digits")
         return found
 
     def seek(self, offset: int) -> None:

@@ -10,15 +10,15 @@ class ProtectError(Exception):
 
 
 class InputTypeError(ProtectError, TypeError):
-    """An image, sample or argument has a type or dtype the operation does not take."""
+    """An image, sample or argument has a type or dtype that the operation does not take."""
 
 
 class InputShapeError(ProtectError, ValueError):
-    """A tensor has a shape, dtype or device that does not fit the others."""
+    """A tensor has a shape, dtype or device that does not match the others."""
 
 
 class InputRangeError(ProtectError, ValueError):
-    """Pixel values, or a numeric argument, lie outside the range the operation takes."""
+    """Pixel values, or a numeric argument, lie outside the range that the operation takes."""
 
 
 class BlockSizeError(ProtectError, ValueError):
@@ -54,7 +54,7 @@ class LabelError(ProtectError, ValueError):
 
 
 class ModelError(ProtectError, RuntimeError):
-    """A network returns something else than the operation needs, or cannot be used for it."""
+    """A network cannot be used for the operation, or returns something other than it needs."""
 
 
 class NotInvertibleError(ProtectError, RuntimeError):
@@ -66,18 +66,18 @@ class SourceError(ProtectError, OSError):
 
 
 class ExportError(ProtectError, RuntimeError):
-    """An export cannot start, go on or be read."""
+    """An export cannot start, continue or be read."""
 
 
 class VerificationError(ProtectError, RuntimeError):
-    """An export is not what its manifest says."""
+    """An export does not match its manifest."""
 
 
 class CloudError(ProtectError, RuntimeError):
-    """A cloud service cannot be reached, refuses, or answers with something else than vectors.
+    """A cloud service cannot be reached, refuses, or answers with something other than vectors.
 
     Attributes:
-        again: whether asking again may help.
+        again: whether another attempt may help.
     """
 
     def __init__(self, message: str, *, again: bool = False) -> None:
@@ -90,7 +90,7 @@ class LedgerError(ProtectError, RuntimeError):
 
 
 class KeyPickledWarning(UserWarning):
-    """A key is being pickled, secrets included, and not to start a worker process."""
+    """A key is being pickled, including its secrets, for something other than starting a worker process."""
 
 
 class PixelScaleWarning(UserWarning):

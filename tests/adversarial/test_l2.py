@@ -124,7 +124,7 @@ class TestRound:
             assert torch.equal(together[n : n + 1], round_to_8bit(images[n : n + 1], plain[n : n + 1], eps=0.5))
 
     def test_plain_image_off_the_grid(self):
-        """Its own rounding is the nearest there is: inside eps or not."""
+        """The rounded plain image is the nearest 8-bit image, within eps or not."""
         plain = (make_image(2, 3, 16, 16, dtype=torch.float32) * 254 + 0.5) / 255
         images = project(1 - plain, plain, 0.5)
         off = float(distances(round_to_8bit(plain, plain), plain).max())
@@ -138,7 +138,7 @@ class TestRound:
 
     @pytest.mark.parametrize(("value", "seen"), [(1.5, "1.5"), (-0.25, "-0.25"), (torch.nan, "nan")])
     def test_pixels_that_no_level_stands_for(self, value, seen):
-        """They would wrap around when stored."""
+        """Values outside 0..1 would wrap around when stored."""
         images = torch.zeros(2, 3)
         images[1, 2] = value
         with pytest.raises(InputRangeError, match=seen):

@@ -98,7 +98,9 @@ class TestSearch:
         for steps in range(1, 10):
             last = pgd_l2(NET, images, targets, keep_best=False, **{**how, "steps": steps})
             assert bool((best.losses <= losses_of(NET, last.images, targets) + 1e-12).all())
-        assert bool((best.losses < losses_of(NET, last.images, targets) - 1e-3).any())  # it made a difference
+        assert bool(
+            (best.losses < losses_of(NET, last.images, targets) - 1e-3).any()
+        )  # keeping the best changed the result
         assert bool((best.losses <= losses_of(NET, images, targets)).all())
         torch.testing.assert_close(best.losses, losses_of(NET, best.images, targets), rtol=0, atol=1e-12)
 
@@ -163,7 +165,7 @@ class TestRandomStart:
         assert not torch.equal(runs[0], runs[2])
 
     def test_spread_over_the_ball(self):
-        """A network without slope shows where the search begins."""
+        """A constant network has no gradient, so the result is the starting point."""
         seen = []
         flat = Function(lambda x: seen.append(x.detach().clone()) or (x * 0).flatten(1)[:, :2])
         images = torch.full((4000, 1, 1, 2), 0.5, dtype=torch.float64)
@@ -198,7 +200,7 @@ def state_of(model):
 
 class TestModelState:
     def mixed(self):
-        """Training mode, but for one frozen layer; some parameters do not learn."""
+        """Training mode, except for one frozen layer; some parameters do not require gradients."""
         net = make_net().train()
         net[1].eval()
         net[4].weight.requires_grad_(False)
@@ -255,7 +257,7 @@ class TestModelState:
 
     def test_modules_with_a_train_of_their_own(self):
         class Frozen(nn.Sequential):
-            """Whose batch-norm never trains, as in detection backbones."""
+            """A network whose batch norm stays in eval mode, as in detection backbones."""
 
             def train(self, mode=True):
                 super().train(mode)
@@ -431,7 +433,7 @@ def test_memory_does_not_grow_with_steps(keep_best):
     assert peaks[3] > images.numel() * 8  # it does see tensors
 
 
-def test_the_meter_of_memory_sees_what_a_graph_holds():
+def test_memory_meter_counts_graph_memory():
     x, peaks = torch.rand(100, requires_grad=True), []
     for steps in (2, 8):
         with Live() as live:
@@ -501,7 +503,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("targets", "error", "message"),
         [
-            (torch.tensor([0, 1, 2, 3, CLASSES]), ModelError, "knows 4 classes, and a target is none"),
+            (torch.tensor([0, 1, 2, 3, CLASSES]), ModelError, "has 4 classes, but a target lies outside"),
             (torch.tensor([0, 1, 2, 3, -1]), InputRangeError, "negative"),
             (torch.tensor([0, 1, 2, 3]), InputShapeError, r"\[4\]"),
             (torch.zeros(5, 1, dtype=torch.int64), InputShapeError, r"\[5, 1\]"),
@@ -526,7 +528,7 @@ class TestBadInput:
             (lambda x: NET(x)[:3], r"not \[3, 4\]"),
             (lambda x: (NET(x), None), "not a tuple"),
             (lambda x: {"out": NET(x)}, "not a dict"),
-            (lambda x: NET(x)[:, :2], "knows 2 classes, and a target is none"),
+            (lambda x: NET(x)[:, :2], "has 2 classes, but a target lies outside"),
             (lambda x: NET(x) * torch.nan, "NaN or infinite"),
             (lambda x: NET(x) + torch.tensor([[0, 0, torch.inf, 0]]), "NaN or infinite"),
             (lambda x: NET(x) + torch.tensor([[1.0, 0, 0, 0], *[[0] * 4] * 4]).log(), "NaN or infinite"),

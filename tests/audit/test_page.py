@@ -1,16 +1,21 @@
 """The page, in a real browser where there is one."""
 
+import html
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from audit_world import QUICK, World, export
 from browser import find_browser, open_browser
 
 from torchprotect import audit
 from torchprotect.audit.report.page import render
+from torchprotect.audit.report.pictures import png
+from torchprotect.demo._measure import Row
+from torchprotect.demo._page import render as render_demo
 
 SEEN = """JSON.stringify({
     wide: document.documentElement.scrollWidth, screen: innerWidth,
@@ -65,6 +70,18 @@ def test_unfolded_at_phone_width(page, browser):
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_the_demo_at_phone_width(browser, tmp_path):
+    settings = "AES-128, blocks of 4 x 4, units of 16 pixels, blocks permuted"
+    rows = [Row("plain", "", "", 0.8, 0.75, 0.85), Row("AESECBDisguise", settings, "aes-ecb", 0.5, 0.45, 0.55)]
+    facts = dict.fromkeys(("images", "source", "size", "epochs", "train", "test", "chance"), "1")
+    (tmp_path / "demo.html").write_text(render_demo(rows, png(torch.zeros(1, 8, 8)), facts))
+    for width, dark in ((390, False), (390, True), (1280, False)):
+        browser.open(tmp_path / "demo.html", width, dark=dark)
+        seen = json.loads(browser.evaluate(SEEN))
+        assert (seen["wide"] <= width, seen["outside"], seen["broken"]) == (True, [], 0)
+    assert browser.problems == []
+
+
 def test_contrast_in_both_schemes(page, browser):
     """Text stands out from its ground by 4.5 to 1, as WCAG asks for."""
     luminance = (
@@ -95,6 +112,13 @@ def test_page_says_what_the_report_says(page):
         assert f'<b class="tag">{level}</b>' in text
         if report.measured(level):
             assert f"{report.leakage(level):.1%}".replace("%", " %") in text
+    plain, verdict = html.unescape(re.sub(r"</?strong>", "", text)), report.verdict
+    for each in verdict.levels:
+        assert each.sentence in plain
+        assert all(told in plain for told in (*each.remarks, *each.not_run))
+    assert all(told in plain for told in (verdict.kept, *verdict.advice))
+    parts = ('class="verdict"', "What a model keeps", "What to do", "<table")
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     for each in report.not_run:
         assert each.reason.split("&")[0].split("'")[0].split("(")[0] in text
     assert "obfuscation schemes" in text

@@ -176,6 +176,7 @@ class TestExport:
         expected |= {"precision": "bfloat16", "reproject": True, "device": "cpu", "way": "concat", "targets": 2}
         assert step | expected == step
 
+    @pytest.mark.slow
     def test_as_a_process_of_its_own(self, tmp_path, source, key, model):
         """The current folder is looked in, and an error is one line."""
         command = [sys.executable, "-P", "-m", "torchprotect", "export", "in", "out", "--key", "key", "--steps", "2"]
@@ -203,7 +204,7 @@ class TestWrongModels:
             ("nets.small:name", "module nets.small has no function name"),
             ("nets.small:nothing", "must return a torch.nn.Module, got int"),
             ("nets.small:broken", "nets.small:broken failed: KeyError: 'width'"),
-            ("nets.small:wide", "do not fit the model: .*size mismatch"),
+            ("nets.small:wide", "do not match the model: .*size mismatch"),
         ],
     )
     def test_factories(self, tmp_path, source, key, model, name, message):

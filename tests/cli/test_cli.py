@@ -125,7 +125,7 @@ def test_passphrases(tmp_path, source):
         failed = call(*verb, tmp_path / "key", "--passphrase-file", tmp_path / "wrong", code=1)
         assert "does not open this key file" in failed.stderr
         assert "open\n" not in failed.stderr
-    assert "behind a passphrase" in call("inspect", tmp_path / "key").stdout
+    assert "protected by a passphrase" in call("inspect", tmp_path / "key").stdout
     assert "orthogonal" in call("inspect", tmp_path / "key", "--passphrase-file", tmp_path / "pass").stdout
     call("keygen", "rmt", "-o", tmp_path / "asked", *sizes, "--passphrase", stdin="sesame\nsesame\n")
     assert keys.load(tmp_path / "asked", "sesame").kind == "rmt"
@@ -207,7 +207,8 @@ def test_errors_show_no_traceback_and_no_secret(tmp_path, key):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path, source, key):
+@pytest.mark.slow
+def test_progress_bar_only_on_terminals(tmp_path, source, key):
     command = [sys.executable, "-m", "torchprotect", "export", str(source), str(tmp_path / "a"), "--key", str(key)]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert all(line.startswith("note: ") for line in piped.splitlines())
@@ -233,6 +234,7 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path, source, key):
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
     """Ctrl-C reaches the whole process group, as a terminal sends it."""
     key = keys.PermutationKey.generate(image_size=(28, 28), block_size=(4, 4))
@@ -257,7 +259,7 @@ def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert stderr.splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert stderr.splitlines()[-1] == "interrupted; run the same command again to continue"
     assert "Traceback" not in stderr
     assert 0 < len(list((tmp_path / "out").glob("*.tar"))) < 2000
     call(*command[3:])

@@ -57,7 +57,7 @@ def test_page_is_one_file_with_its_pictures(result):
     assert not re.search(r"(src|href)=.(?!data:)|http|url\(|<script|@import", outside)
     assert "obfuscation" in page
     for row in result[0].rows:
-        assert f"<td>{row.name}</td><td class=n>{row.accuracy:.1%}</td>" in page
+        assert f'>{row.name}</td><td class=n data-is="test accuracy">{row.accuracy:.1%}</td>' in page
     grid = PIL.Image.open(result[0].folder / "grid.png")
     assert grid.size == (4 * 118 + 6, 22 + 6 * 118 + 6)
     assert len(grid.getcolors(1 << 20)) > 50

@@ -11,6 +11,7 @@ TABLES = {"figure6", "figure7_left", "figure7_right", "figure8", "figure8_fallba
 TABLES |= {"figure10_right", "figure10_noise", "table2", "cbc", "adaptive", "inversion"}
 
 
+@pytest.mark.slow
 def test_every_table_is_written(tmp_path):
     tables = reproduce("disguise", tmp_path / "out")
     assert tables.keys() == TABLES

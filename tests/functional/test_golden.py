@@ -80,7 +80,7 @@ def test_pillow_gives_the_vectors_of_small_units(unit):
     assert torch.equal(permute_with_loops(small, bundle.permutation.order, (4, 8)), tensors["output"])
 
 
-def test_salt_and_pepper_by_its_words():
+def test_salt_and_pepper_matches_its_definition():
     tensors, _, options = load("salt_and_pepper")
     amount = options["amount"]
     for n, y, x in np.ndindex(*tensors["uniforms"].shape):

@@ -1,4 +1,4 @@
-"""Keys of one way scrambling: drawn well, calibrated, refused when dead, saved and loaded."""
+"""Keys of one way scrambling: weights, calibration, refusal of flat images, files."""
 
 import contextlib
 import copy
@@ -81,7 +81,7 @@ def test_default_size():
     assert keys.OWSDKey.generate(embedding_size=4, width=1).image_size == (256, 256)
 
 
-def test_dead_keys_are_refused():
+def test_keys_with_flat_images_are_refused():
     with pytest.raises(InputRangeError, match="grey levels"):
         keys.OWSDKey.generate(**SIZES, embeddings=torch.ones(8, 32))
 
@@ -132,7 +132,7 @@ def test_tensors_must_be_those_of_the_generator(key):
         keys.OWSDKey.from_parts(key.params, missing)
     for name, value in (("layers.0.weight", torch.nan), ("layers.1.running_var", -1.0)):
         wrong = {**tensors, name: torch.full_like(tensors[name], value)}
-        with pytest.raises(KeyFileError, match="no generator has"):
+        with pytest.raises(KeyFileError, match="holds NaN"):
             keys.OWSDKey.from_parts(key.params, wrong)
     with pytest.raises(KeyFileError, match="must be"):
         keys.OWSDKey.from_parts(key.params, {**tensors, "layers.0.weight": torch.zeros(1)})

@@ -421,6 +421,7 @@ class TestWorkers:
         first = make()(*plain[1])[0]
         assert torch.equal(alone[0][0][1], first)
 
+    @pytest.mark.slow
     def test_many_steps_in_a_worker_warn_once(self):
         loader = DataLoader(ProtectedDataset(Counting(4), make(steps=11)), batch_size=4, num_workers=1)
         with pytest.raises(UserWarning, match=r"11 passes .* training will wait for it.*data\.export"):

@@ -56,6 +56,7 @@ class TestDeterministic:
         for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(image), transform(image))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
     def test_workers_give_the_same(self, transform, context):
         if context != "fork" and transform is not DETERMINISTIC[1]:

@@ -8,7 +8,7 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 _LEVELS = 255
 _HALVINGS = 20  # of the fraction of a perturbation that is kept: finer than any 8-bit step
-_ROUNDINGS = 4  # by how many of them a projection stays inside the ball, so that it is inside when measured
+_ROUNDINGS = 4  # roundings that a projection leaves to the radius, so that the measured distance is within it
 
 
 def distances(images: Tensor, plain: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def project(images: Tensor, plain: Tensor, eps: float) -> Tensor:
 
 
 def into_ball(difference: Tensor, plain: Tensor, eps: float) -> Tensor:
-    """Return ``plain + difference``, with differences longer than ``eps`` made that long."""
+    """Return ``plain + difference``, with differences longer than ``eps`` scaled to that length."""
     radius = eps * (1 - _ROUNDINGS * torch.finfo(difference.dtype).eps)
     length = norms(difference)
     scale = torch.where(length > radius, radius / length, torch.ones_like(length))
@@ -44,19 +44,19 @@ def into_ball(difference: Tensor, plain: Tensor, eps: float) -> Tensor:
 def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) -> Tensor:
     """Round pixels of 0..1 to the nearest of 256 levels.
 
-    Rounding moves an image of ``n`` pixel values by about ``sqrt(n / 12) / 255``: 0.063 for 3 x 32 x 32.
+    Rounding changes ``n`` pixel values by a distance of about ``sqrt(n / 12) / 255``: 0.063 for 3 x 32 x 32.
 
     Args:
         images: floating point ``[N, ...]`` in 0..1.
-        plain: what ``eps`` is measured from, of the same shape.
-        eps: keep the rounded images within it, by taking back as small a part of a perturbation as 8 bits allow. An
-            image whose plain one, rounded, is farther away than that comes back as that.
+        plain: the plain images, from which ``eps`` is measured; of the same shape.
+        eps: keep the rounded images within this distance by undoing as little of a perturbation as 8 bits allow. If
+            the rounded plain image itself is farther away, it is returned.
 
     Returns:
         Multiples of 1 / 255 in the images' shape and dtype.
 
     Raises:
-        InputRangeError: pixels lie outside 0..1; the message has the range seen.
+        InputRangeError: pixels lie outside 0..1; the message has their range.
     """
     _require_alike(images, plain)
     require_within(images, 0.0, 1.0, "8-bit pixels stand for 0..1")
@@ -72,7 +72,7 @@ def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) ->
         best = torch.where(per_image(fits, images), tried, best)
         low, high = torch.where(fits, kept, low), torch.where(fits, high, kept)
         kept = (low + high) / 2
-        if bool((low == 1).all()):  # nothing had to be taken back
+        if bool((low == 1).all()):  # nothing had to be undone
             break
     return best
 
@@ -80,13 +80,13 @@ def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) ->
 def norms(tensor: Tensor) -> Tensor:
     """Return the L2 norm of each image, ``[N]``, in any memory format.
 
-    A sum of squares, because ``vector_norm`` adds up in float32 without care: 2e-6 off at 3 x 320 x 320.
+    Uses a sum of squares, because float32 sums of ``vector_norm`` are less exact: 2e-6 off at 3 x 320 x 320.
     """
     return tensor.square().sum(tuple(range(1, tensor.ndim))).sqrt()
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """Return ``values [N]`` with dimensions added, to be used with ``like [N, ...]``."""
+    """Return ``values [N]`` with dimensions added, to broadcast with ``like [N, ...]``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
@@ -108,7 +108,9 @@ def _require_alike(images: Tensor, plain: Tensor) -> None:
     if not (images.is_floating_point() and plain.is_floating_point()):
         raise InputTypeError(f"images must be floating point, not {images.dtype} and {plain.dtype}: divide by 255")
     if images.shape != plain.shape or images.ndim < 2:
-        raise InputShapeError(f"images and plain are [N, ...] alike, not {list(images.shape)} and {list(plain.shape)}")
+        raise InputShapeError(
+            f"images and plain must have the same shape [N, ...], not {list(images.shape)} and {list(plain.shape)}"
+        )
 
 
 def _rounded(images: Tensor) -> Tensor:

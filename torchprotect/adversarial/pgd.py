@@ -1,4 +1,4 @@
-"""Projected gradient descent toward target classes, in an L2 ball."""
+"""Projected gradient descent in an L2 ball, toward target classes or away from given ones."""
 
 import contextlib
 import math
@@ -13,24 +13,24 @@ from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, 
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
 from torchprotect.training import eval_mode, require_running_statistics, scores_of
 
-_TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero moves nothing
+_TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero gives a step of zero
 
 
 @dataclass(frozen=True)
 class PGDSettings:
-    """How to search; checked when made.
+    """Settings of the search; checked on creation.
 
     Attributes:
         eps: radius of the ball around each image, L2 over the whole image, in pixel units (0..1).
         step_size: length of a step.
         steps: number of steps.
         bounds: lowest and highest pixel value.
-        keep_best: return each image's iterate of lowest loss (of highest, if not targeted); otherwise the last one.
+        keep_best: return each image's iterate of lowest loss (highest, if not targeted) instead of the last one.
         random_start: begin at a random point of the ball instead of at the image.
-        targeted: go toward the classes given; otherwise away from them, as adversarial training does.
+        targeted: go toward the given classes; otherwise away from them, as adversarial training does.
         precision: dtype that the network computes in (autocast), or ``None`` for its own. In float16 small gradients
             can vanish, since losses are not scaled; bfloat16 has no such limit.
-        channels_last: hand images to the network in that memory format.
+        channels_last: pass images to the network in that memory format.
     """
 
     eps: float
@@ -94,17 +94,17 @@ def pgd_l2(
     channels_last: bool = False,
     generator: torch.Generator | None = None,
 ) -> Perturbed:
-    """Change images within an L2 ball so that a classifier takes them for the target classes.
+    """Perturb images within an L2 ball so that a classifier predicts the target classes.
 
     Each step goes ``step_size`` along the normalised gradient of the cross-entropy, back into the ball, and into
-    ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode; its modes and what requires
-    gradients are afterwards as they were, also after an error; so one model serves one call at a time. To compile it,
-    hand over ``torch.compile(model)``.
+    ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode, without gradients for its
+    parameters; both are restored at the end, also after an error. So a model serves one call at a time. To compile it,
+    pass ``torch.compile(model)``.
 
     Args:
         model: takes images, returns scores ``[N, classes]``; normalisation belongs inside it.
         images: float32 or float64 ``[N, ...]`` within ``bounds``, on the model's device.
-        targets: int64 ``[N]``, the class that each image is to be taken for, or no longer taken for.
+        targets: int64 ``[N]``, the class to perturb each image toward, or away from.
         eps: radius of the ball, L2 over the whole image, in pixel units.
         step_size: length of a step.
         steps: number of steps.
@@ -114,17 +114,17 @@ def pgd_l2(
         random_start: begin at a random point of the ball.
         targeted: go toward ``targets``; otherwise away from them.
         precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
-        channels_last: hand images to the network in that memory format.
+        channels_last: pass images to the network in that memory format.
         generator: draws the random start, on the images' device.
 
     Returns:
-        Images, their distances and losses. Not rounded: see :func:`round_to_8bit`.
+        Images, their distances and losses. They are not rounded, see :func:`round_to_8bit`.
 
     Raises:
-        InputTypeError: images are not float32 or float64, targets not int64, or the model is no module.
-        InputRangeError: images leave ``bounds`` (the message has the range seen), or a setting makes no sense.
-        InputShapeError: images and targets do not fit.
-        ModelError: the model returns another shape or NaN, has too few classes, lets no gradient through, or normalises
+        InputTypeError: images are not float32 or float64, targets not int64, or the model is not a module.
+        InputRangeError: images lie outside ``bounds`` (the message has their range), or a setting is invalid.
+        InputShapeError: shapes or devices of images and targets do not match.
+        ModelError: the model returns another shape or NaN, has too few classes, passes no gradient on, or normalises
             over the batch.
 
     References:
@@ -142,7 +142,7 @@ def search(
     settings: PGDSettings,
     generator: torch.Generator | None = None,
 ) -> Perturbed:
-    """Do what :func:`pgd_l2` does, with its settings in one object."""
+    """Run :func:`pgd_l2` with its settings in one object."""
     if not isinstance(model, nn.Module):
         raise InputTypeError(f"the model must be an nn.Module, got {type_name(model)}")
     _check(images, targets, settings)
@@ -157,8 +157,8 @@ def search(
         reached = distances(found, plain)
         if not bool((losses.isfinite() & reached.isfinite()).all()):
             raise ModelError(
-                "the model's scores or their gradients are NaN or infinite for some images; look at its weights and "
-                "precision"
+                "the model's scores or their gradients are NaN or infinite for some images; check its weights "
+                "and precision"
             )
         return Perturbed(found, reached, losses if settings.targeted else -losses)
 
@@ -169,7 +169,7 @@ Loss = Callable[[Tensor], Tensor]
 def _descend(
     loss: Loss, plain: Tensor, settings: PGDSettings, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
-    """Return the iterates asked for and their losses."""
+    """Return the chosen iterates and their losses."""
     low, high = settings.bounds
     here = _random_start(plain, settings, generator) if settings.random_start else plain
     best, lowest = here, plain.new_full((len(plain),), math.inf, dtype=torch.promote_types(plain.dtype, torch.float32))
@@ -190,7 +190,7 @@ def _descend(
 
 
 def _better(here: Tensor, losses: Tensor, best: Tensor, lowest: Tensor) -> tuple[Tensor, Tensor]:
-    # NaN is taken too, so that it shows in the end
+    # also replaces by NaN, so that it shows in the result
     better = ~(losses >= lowest)
     return torch.where(per_image(better, here), here.detach(), best), torch.where(better, losses.detach(), lowest)
 
@@ -205,7 +205,7 @@ def _random_start(plain: Tensor, settings: PGDSettings, generator: torch.Generat
 
 
 def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
-    """Return the cross-entropy of each image toward its target, with the model's answer checked."""
+    """Return the cross-entropy of each image toward its target; checks the model's scores."""
 
     def loss(images: Tensor) -> Tensor:
         with (
@@ -213,10 +213,10 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
             torch.autocast(images.device.type, settings.precision, enabled=settings.precision is not None),
         ):
             scores = scores_of(model, images)
-        if largest >= scores.shape[1]:  # which class is not said: a target may be secret
-            raise ModelError(f"the model knows {scores.shape[1]} classes, and a target is none of them")
+        if largest >= scores.shape[1]:  # the message does not name the class: targets may be secret
+            raise ModelError(f"the model has {scores.shape[1]} classes, but a target lies outside of them")
         if torch.is_grad_enabled() and not scores.requires_grad:
-            raise ModelError("the model lets no gradient through to its images; does it detach them or use no_grad?")
+            raise ModelError("no gradient reaches the images through the model; does it detach them or use no_grad?")
         exact = scores.to(torch.promote_types(scores.dtype, torch.float32))
         losses = nn.functional.cross_entropy(exact, targets, reduction="none")
         return losses if settings.targeted else -losses
@@ -227,7 +227,7 @@ def _loss_of(model: nn.Module, targets: Tensor, settings: PGDSettings) -> Loss:
 
 @contextlib.contextmanager
 def _explained_mismatch(model: nn.Module, images: Tensor) -> Iterator[None]:
-    """Say what to do where a model fails on images of another dtype than its weights."""
+    """Explain errors of a model on images of another dtype than its weights."""
     try:
         yield
     except RuntimeError as error:
@@ -247,17 +247,19 @@ def _listed(dtypes: set[torch.dtype]) -> str:
 
 @contextlib.contextmanager
 def _own_modes(device: str) -> Iterator[None]:
-    """Compute gradients, in full precision, also where the caller does not; autocast would reach into the backward."""
+    """Enable gradients and disable the caller's autocast, which would also affect the backward pass."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
         yield
 
 
 @contextlib.contextmanager
 def _prepared(model: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode and let no parameter require gradients; undo both at the end."""
+    """Put every module into eval mode and disable gradients of all parameters; restore both on exit."""
     require_running_statistics("model", model)
     if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
-        raise ModelError("the model was made or loaded in torch.inference_mode, so it has no gradients; do so outside")
+        raise ModelError(
+            "the model was created or loaded in torch.inference_mode and supports no gradients; create it outside"
+        )
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with eval_mode(model):
         try:

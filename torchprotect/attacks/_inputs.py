@@ -8,22 +8,21 @@ from torchprotect.adversarial import PGDSettings
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError
 
 
-def require_classes(classes: int) -> None:
-    """Check a number of classes."""
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
+def require_data(name: str, value: Tensor) -> None:
+    """Check for a tensor whose numbers are there to be read.
 
-
-def require_count(name: str, value: int) -> None:
-    """Check a number of epochs, steps or images."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputRangeError(f"{name} is a whole number of at least 1, not {value!r}")
+    Raises:
+        InputTypeError: it is something else, or lies on the meta device.
+    """
+    require_tensor(name, value)
+    if value.is_meta:
+        raise InputTypeError(f"{name} must hold data, but lie on the meta device, which has none: use another device")
 
 
 def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     """Check float images ``[N, C, H, W]`` and their int64 labels ``[N]``."""
     require_pictures(images)
-    require_tensor("labels", labels)
+    require_data("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
     if labels.shape != images.shape[:1] or labels.device != images.device:
@@ -38,7 +37,7 @@ def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
 
 def require_pictures(images: Tensor) -> None:
     """Check float images ``[N, C, H, W]``, at least one."""
-    require_tensor("images", images)
+    require_data("images", images)
     if not images.is_floating_point():
         raise InputTypeError(f"images must be floating point in 0..1, not {images.dtype}: divide by 255")
     if images.ndim != 4 or not images.numel():
@@ -78,7 +77,7 @@ def require_grey_levels(name: str, images: Tensor) -> None:
 
 def require_images(name: str, images: Tensor) -> None:
     """Check finite images ``[N, C, H, W]``, at least one, of any real number type."""
-    require_tensor(name, images)
+    require_data(name, images)
     if images.is_complex():
         raise InputTypeError(f"{name} must hold real numbers, not {images.dtype}")
     if images.ndim != 4 or not images.numel():
@@ -88,11 +87,13 @@ def require_images(name: str, images: Tensor) -> None:
 
 
 def require_same_size(first: str, one: Tensor, second: str, other: Tensor) -> None:
-    """Check that two sets of images have the same channels, height and width."""
+    """Check that two sets of images have the same channels, height and width, and lie on one device."""
     if one.shape[1:] != other.shape[1:]:
         raise InputShapeError(
             f"{first} and {second} must have one size [C, H, W], not {list(one.shape[1:])} and {list(other.shape[1:])}"
         )
+    if one.device != other.device:
+        raise InputShapeError(f"{first} and {second} must be on one device, not {one.device} and {other.device}")
 
 
 def like(images: Tensor, plain: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ def like(images: Tensor, plain: Tensor) -> Tensor:
 
 def require_vectors(name: str, vectors: Tensor) -> None:
     """Check finite floating-point vectors ``[N, D]``, at least one."""
-    require_tensor(name, vectors)
+    require_data(name, vectors)
     if not vectors.is_floating_point():
         raise InputTypeError(f"{name} are floating-point numbers, not {vectors.dtype}")
     if vectors.ndim != 2 or not vectors.numel():
@@ -115,7 +116,7 @@ def require_vectors(name: str, vectors: Tensor) -> None:
 
 def require_scrambled(name: str, images: Tensor) -> None:
     """Check uint8 images ``[N, C, H, W]``, at least one."""
-    require_tensor(name, images)
+    require_data(name, images)
     if images.dtype != torch.uint8:
         raise InputTypeError(f"{name} are uint8, not {images.dtype}")
     if images.ndim != 4 or not images.numel():

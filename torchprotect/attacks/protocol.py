@@ -4,11 +4,12 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks.results import AttackResult, Level, PermutationResult
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores.truth import Score
@@ -56,7 +57,7 @@ class Seen:
         classes: number of classes; 0 without labels.
         generator: seeded for this attack; on the CPU.
         device: where to compute.
-        epochs: passes over the known pairs for attacks that train a network.
+        epochs: passes over the training images for attacks that train a network.
         released: all images of the release, those under attack among them, for attacks that count.
         released_labels: int64 ``[N]``, as they stand beside the disguised images.
         folder: of the export.
@@ -88,6 +89,17 @@ class Seen:
     recovered: Callable[[], PermutationResult] | None = None
     examiner: "DNNExaminer | None" = None
 
+    def __post_init__(self) -> None:
+        """Check for tensors, so that attacks may take parts of them.
+
+        Raises:
+            InputTypeError: one is something else.
+        """
+        pairs = {} if self.pairs is None else {f"{name} of pairs": each for name, each in self.pairs._asdict().items()}
+        for name, each in {**{name: getattr(self, name) for name in _TENSORS}, **pairs}.items():
+            if each is not None:
+                require_tensor(name, each)
+
     @property
     def target(self) -> Tensor:
         """The images to be rebuilt."""
@@ -97,6 +109,15 @@ class Seen:
     def order(self) -> Tensor | None:
         """The order of the blocks as it was recovered for all attacks, int64 ``[positions]``."""
         return None if self.recovered is None else self.recovered().guesses
+
+    @overload
+    def need(self, need: Literal[Need.PAIRS]) -> Pairs: ...
+    @overload
+    def need(self, need: Literal[Need.ENCODER]) -> Callable[[Tensor], Tensor]: ...
+    @overload
+    def need(self, need: Literal[Need.FOLDER]) -> Path: ...
+    @overload
+    def need(self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.RELEASED_LABELS]) -> Tensor: ...
 
     def need(self, need: Need) -> Any:
         """Return one of the things that attackers may have.
@@ -110,6 +131,7 @@ class Seen:
         return found
 
 
+_TENSORS = ("disguised", "released", "released_labels", "public", "public_labels", "known")
 _FIELDS = {
     Need.RELEASED_LABELS: "released_labels",
     Need.FOLDER: "folder",

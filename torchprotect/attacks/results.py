@@ -22,7 +22,7 @@ class Level(enum.Enum):
     PARTIAL_KEY = "L4"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttackResult:
     """Base of all results.
 
@@ -34,6 +34,11 @@ class AttackResult:
     level: Level
     cost: dict[str, int]
 
+    def __repr__(self) -> str:
+        """Show numbers as they are, and of tensors and lists the sizes alone."""
+        told = (f"{each.name}={_short(getattr(self, each.name))}" for each in dataclasses.fields(self))
+        return f"{type(self).__name__}({', '.join(told)})"
+
     def to_json(self) -> str:
         """Return the fields as JSON: tensors as nested lists, NaN and infinity as ``null``.
 
@@ -41,6 +46,14 @@ class AttackResult:
         """
         told = [each.name for each in dataclasses.fields(self) if each.metadata.get("json", each.name != "images")]
         return json.dumps({name: _plain(getattr(self, name)) for name in told}, allow_nan=False)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    return f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
 
 
 def _plain(value: Any) -> Any:
@@ -55,7 +68,7 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction(AttackResult):
     """Images rebuilt by an attack.
 
@@ -66,7 +79,7 @@ class Reconstruction(AttackResult):
     images: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClassGuesses(AttackResult):
     """A class guessed for each image.
 
@@ -77,7 +90,7 @@ class ClassGuesses(AttackResult):
     guesses: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinkageResult(AttackResult):
     """Known plain images looked up among disguised ones.
 
@@ -90,7 +103,7 @@ class LinkageResult(AttackResult):
     distances: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PermutationResult(AttackResult):
     """An order of blocks recovered.
 
@@ -104,7 +117,7 @@ class PermutationResult(AttackResult):
     margins: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayoutResult(PermutationResult):
     """An order of blocks, and images opened with it.
 
@@ -115,7 +128,7 @@ class LayoutResult(PermutationResult):
     images: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceResult(AttackResult):
     """A guess at the classes that the images of each class were led to.
 
@@ -133,7 +146,7 @@ class CorrespondenceResult(AttackResult):
     margins: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReadingResult(CorrespondenceResult):
     """What a reading found; ``targets`` guesses are the first ones of the ranking.
 
@@ -145,7 +158,24 @@ class ReadingResult(CorrespondenceResult):
     confusion: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkResult(AttackResult):
+    """A network trained on released images, tested on the attacker's own plain images.
+
+    Attributes:
+        accuracy: share of these that it names right, after its best epoch.
+        last: the same after its last epoch: what an attacker gets who does not know when to stop.
+        chance: share of the most frequent class among them.
+        count: how many there are.
+    """
+
+    accuracy: float
+    last: float
+    chance: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ReleasedImages(AttackResult):
     """Images as they were released, for those who compare them with each other.
 

@@ -1,5 +1,13 @@
 """All attacks of this package, in the order in which an audit runs them."""
 
+from torchprotect.attacks.adversarial.adapt_gta import GTA
+from torchprotect.attacks.adversarial.augmentation import STRONG_AUGMENTATION
+from torchprotect.attacks.adversarial.correspondence import ENUMERATION
+from torchprotect.attacks.adversarial.correspondence_reading import READING_OF_DATA, READING_OF_VICTIM
+from torchprotect.attacks.adversarial.hypothesis import HYPOTHESIS
+from torchprotect.attacks.adversarial.orthogonal_projection import ORTHOGONAL_PROJECTION
+from torchprotect.attacks.adversarial.squeezing import SQUEEZE_BITS, SQUEEZE_GREY, SQUEEZE_JPEG
+from torchprotect.attacks.adversarial.train_and_watch import TRAIN_AND_WATCH
 from torchprotect.attacks.disguise.codebook import CODEBOOK
 from torchprotect.attacks.disguise.direct import DIRECT
 from torchprotect.attacks.disguise.duplicates import DUPLICATES
@@ -36,6 +44,17 @@ ATTACKS: tuple[Attack, ...] = (
     RIDGE_OF_EMBEDDINGS,
     LABEL_PROBE,
     AUTOENCODER,
+    READING_OF_DATA,
+    READING_OF_VICTIM,
+    ENUMERATION,
+    HYPOTHESIS,
+    TRAIN_AND_WATCH,
+    STRONG_AUGMENTATION,
+    SQUEEZE_JPEG,
+    SQUEEZE_GREY,
+    SQUEEZE_BITS,
+    ORTHOGONAL_PROJECTION,
+    GTA,
 )
 
 STANDARD_ATTACKS: tuple[Attack, ...] = tuple(attack for attack in ATTACKS if not attack.long)

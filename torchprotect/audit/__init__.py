@@ -8,12 +8,14 @@ from torchprotect.audit.evidence.opening import open_evidence
 from torchprotect.audit.report.finding import Example, Finding, NotRun, Point
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.report.utility import Utility
+from torchprotect.audit.report.verdict import LevelVerdict, Verdict
 from torchprotect.audit.run import Progress, run
 
 __all__ = [
     "Evidence",
     "Example",
     "Finding",
+    "LevelVerdict",
     "Measure",
     "NotRun",
     "Point",
@@ -21,6 +23,7 @@ __all__ = [
     "Report",
     "Settings",
     "Utility",
+    "Verdict",
     "assert_leakage_below",
     "open_evidence",
     "run",

@@ -6,6 +6,7 @@ from typing import Any
 
 from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.report.report import Report, level_of
+from torchprotect.audit.report.sentences import deed
 from torchprotect.audit.run import run
 from torchprotect.errors import InputRangeError
 
@@ -25,8 +26,8 @@ def assert_leakage_below(
         The report.
 
     Raises:
-        AssertionError: more leaks, or no attack of this very level was measured; the message says which attack, and how
-            much each of the others leaks.
+        AssertionError: more leaks, or no attack of this very level was measured; the message says what each attack
+            did, and how much it leaks.
         InputRangeError: the value is no share of 0 to 1, or there is no such level.
     """
     wanted, value = level_of(level), require_share(value)
@@ -41,7 +42,9 @@ def assert_leakage_below(
         raise AssertionError("\n".join([f"no attack was measured at {level}, so nothing can be said of it:", *reasons]))
     leakage = report.leakage(wanted) or 0.0
     if leakage > value:
-        rows = [f"  {each.leakage:6.1%}  {each.attack} ({each.level.value})" for each in report.at(wanted)]
+        rows = [
+            f"  {each.leakage:6.1%}  {each.attack} ({each.level.value}): {deed(each)}" for each in report.at(wanted)
+        ]
         raise AssertionError(
             "\n".join([f"leakage at {level} is {leakage:.1%}, at most {value:.1%} is allowed:", *rows])
         )

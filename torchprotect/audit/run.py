@@ -29,7 +29,7 @@ from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.scoring.findings import run_attack
 from torchprotect.audit.scoring.missing import left_out
-from torchprotect.audit.scoring.reasons import reason_against
+from torchprotect.audit.scoring.reasons import why_not
 from torchprotect.audit.scoring.truth import truth_of
 from torchprotect.errors import InputRangeError, InputTypeError, ProtectError
 from torchprotect.keys import Key
@@ -145,16 +145,16 @@ class _Audit:
 
     def _attack(self, attack: Attack) -> Finding | NotRun:
         try:
-            reason = reason_against(self._bench, attack)
+            hindered = why_not(self._bench, attack)
         except ProtectError as error:
-            reason = _refusal(error)
-        if reason is not None:
+            hindered = _refused(attack.name, attack.level, error)
+        if hindered is not None:
             self._done += 1
-            return NotRun(attack.name, attack.level, reason)
+            return replace(hindered, title=attack.title)
         # what an attack of the user's own does may have changed since it was stored
         store = self._store if attack in ATTACKS else _NO_STORE
         part = self._part(attack.name, attack.level, partial(self._run, attack), store)
-        return part if isinstance(part, NotRun) else Finding.from_dict(part)
+        return replace(part, title=attack.title) if isinstance(part, NotRun) else Finding.from_dict(part)
 
     def _run(self, attack: Attack) -> dict[str, Any]:
         return run_attack(self._bench, attack, self._truth).with_pictures()
@@ -170,7 +170,7 @@ class _Audit:
             try:
                 found = work()
             except ProtectError as error:
-                return NotRun(name, level, _refusal(error))
+                return _refused(name, level, error)
             store.save(name, found)
         return found
 
@@ -195,8 +195,8 @@ def _require_attacks(attacks: Sequence[Attack]) -> None:
         raise InputRangeError("attacks must hold at least one attack; leave it out for all that apply")
 
 
-def _refusal(error: ProtectError) -> str:
-    return f"refused these images: {error}"
+def _refused(name: str, level: Level, error: ProtectError) -> NotRun:
+    return NotRun(name, level, f"refused these images: {error}", "refused")
 
 
 def _parts(report: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The command ``torchprotect``: one file a verb, thin over the library."""
+"""The command ``torchprotect``: a thin layer over the library, with one file per verb."""
 
 import os
 from typing import Annotated
@@ -29,7 +29,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
@@ -46,9 +46,9 @@ def main() -> None:
 
 
 def _make_idle_threads_sleep() -> None:
-    """Keep OpenMP threads from spinning while they wait, unless the environment already says how they should wait.
+    """Keep idle OpenMP threads from spinning, unless the environment already configures how they wait.
 
-    Spinning threads take the cores from every other process on the machine. OpenMP reads the setting when torch loads,
+    Spinning threads occupy cores that other processes need. OpenMP reads the setting when torch loads,
     so this must come first; worker processes inherit it.
     """
     if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):

@@ -1,4 +1,4 @@
-"""What the commands share: opening keys, drawing progress, ending on an error."""
+"""Shared by the commands: loading keys, progress bars and exit codes."""
 
 import codecs
 import os
@@ -20,7 +20,7 @@ PassphraseFile = Annotated[
     Path | None, typer.Option(help="Read the key's passphrase from the first line of this file.", dir_okay=False)
 ]
 
-_LONGEST_PASSPHRASE = 1 << 16  # bytes; the file may be a device that never ends
+_LONGEST_PASSPHRASE = 1 << 16  # bytes; the file may be an endless device
 
 
 @contextmanager
@@ -34,22 +34,22 @@ def errors_as_exit_codes() -> Iterator[None]:
         complain(f"error: {error}")
         raise typer.Exit(1) from error
     except BrokenPipeError:  # as in `torchprotect inspect OUT | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's final flush fails
         raise typer.Exit(1) from None
     except OSError as error:
         named = f"{error.strerror}: {error.filename}" if error.filename and error.strerror else str(error)
         complain(f"error: {named}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        complain("interrupted; run the same command again to go on")
+        complain("interrupted; run the same command again to continue")
         raise typer.Exit(130) from None
 
 
 def read_passphrase(file: Path) -> str:
-    """Return the passphrase in a file or pipe: all up to the first line feed, and nothing else ends it.
+    """Return the passphrase in a file or pipe: everything before the first line feed.
 
     Raises:
-        PassphraseError: it is empty, blank or very long, or the file is no plain UTF-8 with Unix line endings.
+        PassphraseError: it is empty, blank or very long, or the file is not plain UTF-8 with Unix line endings.
     """
     from torchprotect.errors import PassphraseError
 
@@ -68,12 +68,12 @@ def read_passphrase(file: Path) -> str:
     except UnicodeDecodeError:
         raise PassphraseError(f"{file} is not text in UTF-8") from None
     if not passphrase.strip():
-        raise PassphraseError(f"the first line of {file} is empty or blank; the passphrase stands there")
+        raise PassphraseError(f"the first line of {file} is empty or blank, but must hold the passphrase")
     return passphrase
 
 
 def load_key(path: Path, passphrase_file: Path | None) -> "Key":
-    """Load a key, asking for its passphrase where it needs one and a person is there to answer."""
+    """Load a key; ask for its passphrase if it needs one and standard input is a terminal."""
     from torchprotect import keys
 
     passphrase = None
@@ -86,7 +86,7 @@ def load_key(path: Path, passphrase_file: Path | None) -> "Key":
 
 @contextmanager
 def progress_bar(title: str) -> Iterator["Progress | None"]:
-    """Draw images done, rate and time left on standard error; nothing where that is no terminal."""
+    """Show images done, rate and time left on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -100,7 +100,7 @@ def progress_bar(title: str) -> Iterator["Progress | None"]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
-        auto_refresh=False,  # no drawing thread: worker processes may be forked meanwhile
+        auto_refresh=False,  # no drawing thread, because worker processes may be forked meanwhile
         transient=True,
     )
     with bar:
@@ -129,5 +129,5 @@ def counted(number: int, thing: str) -> str:
 
 
 def by_size(size: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes in MB or GB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""A network by its name: a factory to import, and weights from a safetensors file."""
+"""Load a network by the name of its factory, with weights from a safetensors file."""
 
 import importlib
 import os
@@ -14,17 +14,17 @@ _SHOWN = 3
 
 
 def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
-    """Import ``package.module``, call its ``factory()``, and load every weight of what it returns, and no other.
+    """Import ``package.module``, call its ``factory()``, and load the weights, which must match exactly.
 
-    Modules are looked for in the current folder too, after everything else. Nothing is unpickled.
+    Modules are also searched in the current folder, last. Nothing is unpickled.
 
     Args:
         spec: ``"package.module:factory"``.
-        weights: safetensors file; those that the factory gives are kept when ``None``.
+        weights: safetensors file; the factory's weights are kept when ``None``.
         device: to put the model on.
 
     Raises:
-        ModelError: any of that fails; the message says what.
+        ModelError: one of these steps fails; the message says which.
     """
     import torch
     from torch import nn
@@ -32,11 +32,13 @@ def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
     from torchprotect.errors import ModelError
 
     if device.startswith("cuda"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic products, before the first one
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # for deterministic matrix products; read at the first one
     factory = _import_factory(spec)
     try:
         model = factory()
-    except Exception as error:  # whatever a stranger's code raises
+    except Exception as error:  # user code may raise anything
         raise ModelError(f"{spec} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{spec} must return a torch.nn.Module, got {type(model).__name__}")
@@ -53,12 +55,12 @@ def _import_factory(spec: str) -> Callable[[], Any]:
 
     name, _, attribute = spec.partition(":")
     if not name or not attribute:
-        raise ModelError(f"a model is named package.module:factory, not {spec!r}")
+        raise ModelError(f"a model must be given as package.module:factory, got {spec!r}")
     if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # it stays: worker processes look the model's class up there
+        sys.path.append(here)  # it stays there: worker processes import the model's class from it
     try:
         module = importlib.import_module(name)
-    except Exception as error:  # whatever a stranger's code raises
+    except Exception as error:  # user code may raise anything
         raise ModelError(f"cannot import {name}: {type(error).__name__}: {error}") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
@@ -77,10 +79,10 @@ def _load_weights(model: "nn.Module", path: Path) -> None:
     except FileNotFoundError:
         raise ModelError(f"there are no weights at {path}") from None
     except SafetensorError as error:
-        raise ModelError(f"{path} is no safetensors file: {error}; pickled weights are not read") from error
+        raise ModelError(f"{path} is not a safetensors file: {error}; pickled weights are not read") from error
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"the weights in {path} do not fit the model: {reason}") from error
+        raise ModelError(f"the weights in {path} do not match the model: {reason}") from error
     problems = [
         f"{kind} {', '.join(sorted(names)[:_SHOWN])}"
         + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
@@ -88,4 +90,4 @@ def _load_weights(model: "nn.Module", path: Path) -> None:
         if names
     ]
     if problems:
-        raise ModelError(f"the weights in {path} do not fit the model: {'; '.join(problems)}")
+        raise ModelError(f"the weights in {path} do not match the model: {'; '.join(problems)}")

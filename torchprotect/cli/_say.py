@@ -1,10 +1,10 @@
-"""Text on a terminal. Names come from strangers' files, and may hold what a terminal takes for commands."""
+"""Print text safely. Names come from untrusted files, and may contain escape sequences of terminals."""
 
 import typer
 
 
 def clean(text: object) -> str:
-    """Return text as one line without control characters and the like, each of which becomes a question mark."""
+    """Return text as one line in which question marks replace unprintable characters."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 

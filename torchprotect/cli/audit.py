@@ -84,8 +84,7 @@ def audit(
                 settings=settings,
                 progress=progress,
             )
-        _print_verdicts(found)
-        say(f"{report}: {len(found.findings)} attacks ran, {len(found.not_run)} did not, {found.facts['seconds']} s")
+        _print_verdict(found, report)
         _compare(found, bounds)
 
 
@@ -114,16 +113,21 @@ def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.M
     return load_model(model, weights, device).eval()
 
 
-def _print_verdicts(found: "Report") -> None:
-    from torchprotect.attacks import Level
-    from torchprotect.audit.report.words import title
+def _print_verdict(found: "Report", page: Path) -> None:
+    """Print what comes first, one line for each level, and one that counts the attacks."""
+    from collections import Counter
 
-    for level in Level:
-        worst = found.worst(level)
-        if worst is not None and found.measured(level):
-            say(f"{level.value}  {worst.leakage:6.1%}  {title(worst.attack)}")
-        else:
-            say(f"{level.value}     not measured")
+    from torchprotect.audit.report.words import COULD_NOT
+
+    verdict = found.verdict
+    if verdict.warning:
+        say(verdict.warning)
+    for level in verdict.levels:
+        say(str(level))
+    causes = Counter(each.cause for each in found.not_run)
+    told = ", ".join(f"{causes[cause]} {words}" for cause, words in COULD_NOT.items() if causes[cause])
+    not_run = f"{len(found.not_run)} did not" + (f" ({told})" if told else "")
+    say(f"{page}: {len(found.findings)} attacks ran, {not_run}, {found.facts['seconds']} s")
 
 
 def _compare(found: "Report", bounds: list[tuple[str, float]]) -> None:
@@ -154,13 +158,14 @@ def _progress() -> Iterator["Progress | None"]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from torchprotect.audit.report.words import title
+    from torchprotect.attacks import ATTACKS
 
+    titles = {each.name: each.title for each in ATTACKS}
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
         task = drawn.add_task("reading", total=None)
 
         def advance(name: str, done: int, total: int) -> None:
-            drawn.update(task, completed=done, total=total, description=title(name))
+            drawn.update(task, completed=done, total=total, description=titles.get(name, name))
 
         yield advance

@@ -14,7 +14,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A key file or the folder of an export.", metavar="FILE_OR_EXPORT")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Say what a key file or an export is, without secrets. Nothing is verified; see `torchprotect verify`."""
+    """Describe a key file or an export, without secrets. Nothing is verified; see `torchprotect verify`."""
     with errors_as_exit_codes():
         facts = _of_export(path) if path.is_dir() else _of_key(path, passphrase_file)
         for name, value in facts.items():
@@ -26,8 +26,8 @@ def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
 
     header = keys.peek(path)
     if header.kind == "wrapped" and passphrase_file is None:
-        facts = {"kind": "key file behind a passphrase", "hint": "give --passphrase-file to see what is inside"}
-        return facts | header.params | facts  # parameters of a hostile file take no place of ours
+        facts = {"kind": "key file protected by a passphrase", "hint": "give --passphrase-file to see what is inside"}
+        return facts | header.params | facts  # parameters of a hostile file must not replace ours
     key = load_key(path, passphrase_file)
     return {"kind": key.kind, **_flat(key.params), "fingerprint": key.fingerprint}
 

@@ -36,8 +36,8 @@ _MAX_WIDTH = 1 << 12
 class OWSDKey(Key):
     """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
 
-    With DCGAN's usual initialisation, images are flat (0.001 of the range). He's initialisation and batch-norm statistics
-    that are measured once and kept make them span the range, and make each image independent of its batch.
+    With DCGAN's usual initialisation, images are flat (0.001 of the range). He's initialisation and batch-norm
+    statistics that are measured once and kept make them span the range, and make each image independent of its batch.
 
     Attributes:
         embedding_size: length of an embedding.

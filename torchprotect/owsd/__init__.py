@@ -1,4 +1,4 @@
-"""One way scrambling by deconvolution: what stays inside the organisation, and what it sends to a cloud."""
+"""One way scrambling by deconvolution: clients inside the organisation, and the clouds they ask."""
 
 from torchprotect.owsd._fit import InferenceSettings
 from torchprotect.owsd.answers import AnswerCache, image_ids

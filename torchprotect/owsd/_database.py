@@ -1,4 +1,4 @@
-"""A small SQLite file of one kind: opened for each use, so that threads, forks and other processes can share it."""
+"""A small SQLite file, opened for each use, so that threads, forks and other processes can share it."""
 
 import contextlib
 import os
@@ -16,19 +16,19 @@ _LONGEST = 1_000_000  # seconds; SQLite counts milliseconds in 32 bits
 
 @dataclass(frozen=True)
 class Database:
-    """One file; every use is a transaction that waits its turn and is on disk when it ends.
+    """One file. Every use is a transaction that waits for others to end, and is on disk when it ends itself.
 
     Attributes:
         path: of the file.
-        what: it is called in messages.
-        application: the number in the file's header that says what it is.
+        what: name of this kind of file, for messages.
+        application: number in the file's header that identifies this kind of file.
         version: of its tables; others are refused.
         schema: statements that make the tables.
-        error: raised for everything that is wrong with it.
-        wait: seconds to wait for others that use it.
+        error: class of all errors raised about the file.
+        wait: seconds to wait for other users of the file.
 
     Raises:
-        InputRangeError: the wait is no number of seconds from 0 to a million.
+        InputRangeError: ``wait`` is not a number of seconds from 0 to a million.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Database:
         require_number("wait, in seconds,", self.wait, at_least=0, at_most=_LONGEST)
 
     def create(self) -> None:
-        """Make the file, readable by its owner only, unless it exists; it has its tables before it has its name."""
+        """Create the file, readable by its owner only, unless it exists; it gets its name after its tables."""
         if self.path.exists():
             return
         with self._errors():
@@ -65,7 +65,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file alone for the length of the block; what was written is undone if the block raises."""
+        """Lock the file for the length of the block; roll back what was written if the block raises."""
         with self._errors(), self._connect(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -78,12 +78,12 @@ class Database:
                 raise
 
     def damaged(self, how: str) -> ProtectError:
-        """Return the error that says what is wrong with the content."""
-        return self.error(f"the {self.what} {self.path} is damaged: {how}; put back a copy of it, or begin a new one")
+        """Return the error for damaged content."""
+        return self.error(f"the {self.what} {self.path} is damaged: {how}; restore a copy of it, or start a new one")
 
     @contextlib.contextmanager
     def _connect(self, path: Path) -> Iterator[sqlite3.Connection]:
-        # mode=rw: a file that has gone is not replaced by an empty one
+        # mode=rw: do not replace a deleted file by an empty one
         uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=self.wait, isolation_level=None)
         with contextlib.closing(connection):
@@ -95,7 +95,7 @@ class Database:
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
         if kind != self.application:
-            raise self.error(f"{self.path} is no {self.what}; give another path, this file is left as it is")
+            raise self.error(f"{self.path} is not a {self.what}; give another path, this file is left unchanged")
         if version != self.version:
             advice = "update it" if version > self.version else "begin a new one"
             raise self.error(
@@ -113,7 +113,7 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise self.damaged(f"{error}") from error
         except OSError as error:
-            raise self.error(f"the {self.what} {self.path} cannot be made: {error.strerror}") from error
+            raise self.error(f"the {self.what} {self.path} cannot be created: {error.strerror}") from error
 
     def _operational(self, error: sqlite3.OperationalError) -> ProtectError:
         if "locked" in str(error):
@@ -122,7 +122,7 @@ class Database:
                 "look for a process that hangs"
             )
         if not self.path.exists():
-            return self.error(f"the {self.what} {self.path} is gone: put it back")
+            return self.error(f"the {self.what} {self.path} is missing: restore it")
         if any(sign in str(error) for sign in ("no such table", "no such column", "has no column named")):
             return self.damaged(f"{error}")
         return self.error(f"the {self.what} {self.path} cannot be used: {error}")

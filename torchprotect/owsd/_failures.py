@@ -1,4 +1,4 @@
-"""What to say where a cloud refuses or cannot be reached: no pixels, no credentials, few words of its own."""
+"""Errors for clouds that refuse or cannot be reached. Messages hold no pixels and no credentials."""
 
 import email.utils
 import json
@@ -17,10 +17,10 @@ _WORDS = re.compile(r"[\w.~+/-]{4,}")
 
 
 class CloudBusyError(CloudError):
-    """The cloud asks to be left alone for a while.
+    """The cloud asks to wait before the next request.
 
     Attributes:
-        wait: seconds, as it says itself.
+        wait: seconds, as the cloud says.
     """
 
     def __init__(self, message: str, *, wait: float) -> None:
@@ -38,11 +38,11 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
     """Return the error for an answer whose status is not 200.
 
     Args:
-        host: that answers.
+        host: the one that answered.
         status: of the answer.
         retry_after: the header of that name.
         body: of the answer.
-        secrets: what must not show even if the cloud sends it back.
+        secrets: texts to hide even if the cloud echoes them.
     """
     if 300 <= status < 400:
         return CloudError(
@@ -57,29 +57,29 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
 
 def failure(host: str, error: BaseException) -> CloudError:
-    """Return the error for a request without an answer; the cause's text may hold the request, and is left out."""
+    """Return the error for a request without an answer, without the cause's text, which may contain the request."""
     import requests
     import urllib3.exceptions
 
     if _cause(error, ssl.SSLCertVerificationError):
         return CloudError(
-            f"the certificate of {host} is not trusted; where a CA of your own signed it, give its certificate as "
+            f"the certificate of {host} is not trusted; if your own CA signed it, give the CA's certificate as "
             "ca_bundle"
         )
     if isinstance(error, requests.exceptions.SSLError) and not _cause(error, ssl.SSLEOFError):
-        return CloudError(f"no TLS connection can be made to {host}; look at its address and at ca_bundle")
+        return CloudError(f"no TLS connection can be made to {host}; check its address and ca_bundle")
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return CloudError(f"{host} does not answer in time", again=True)
     cut = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError)
     if isinstance(error, cut):
         return CloudError(f"the connection to {host} cannot be made or is cut ({type(error).__name__})", again=True)
     return CloudError(
-        f"no request can be made to {host} ({type(error).__name__}); look at its address, at headers and ca_bundle"
+        f"no request can be made to {host} ({type(error).__name__}); check its address, headers and ca_bundle"
     )
 
 
 def _cause(error: BaseException, kind: type[BaseException]) -> bool:
-    """Look for an error among those that another one wraps, as its reason, its cause or in its arguments."""
+    """Find an error of a kind that another one wraps as its reason, its cause or an argument."""
     seen = [error]
     for each in seen:
         if isinstance(each, kind):
@@ -90,7 +90,7 @@ def _cause(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 def _said(body: bytes, secrets: str) -> str:
-    """Return the start of an error's text, as the protocol has it, without numbers in a row and without secrets."""
+    """Return the start of the cloud's error message, without lists of numbers and without secrets."""
     try:
         said = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):

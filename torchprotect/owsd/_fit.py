@@ -1,4 +1,4 @@
-"""How an inference network is trained."""
+"""Training of inference networks."""
 
 import copy
 import math
@@ -15,17 +15,17 @@ from torchprotect.models import InferenceNetwork
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How an inference network is trained; the learning rate, its decay and the epochs are the paper's.
+    """Settings of the training of an inference network; learning rate, decay and epochs are the paper's.
 
     Attributes:
         hidden: width of the hidden layer.
-        dropout: share of it that is left out.
-        learning_rate: of Adam, at the start.
-        decay: what it is multiplied by after each epoch.
-        epochs: at most.
-        patience: epochs without a better validation loss after which training stops; the best epoch is kept.
-        validation: share of the images held back for that.
-        batch_size: images a step, at least 2: one alone has no statistics.
+        dropout: probability of dropping a hidden unit.
+        learning_rate: initial one, of Adam.
+        decay: factor of the learning rate after each epoch.
+        epochs: largest number of epochs.
+        patience: number of epochs without a better validation loss before training stops; the best epoch is kept.
+        validation: fraction of the images held out for validation.
+        batch_size: images per step, at least 2, as batch normalisation needs.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution, section 4.1; width, dropout, rate of decay and patience
@@ -61,7 +61,7 @@ def fit_network(
     """Train with Adam until the validation loss no longer falls, and keep the best epoch."""
     held = max(1, round(len(features) * settings.validation))
     if len(features) - held < 2:
-        raise InputRangeError(f"{len(features)} images are too few: {held} are held back, and two more are needed")
+        raise InputRangeError(f"{len(features)} images are too few: {held} are held out, and two more are needed")
     order = torch.randperm(len(features), generator=generator)
     validation, training = order[:held], order[held:]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():  # weights and dropout draw from the global generator
@@ -99,7 +99,7 @@ def _epoch(
     network.train()
     for part in torch.randperm(len(features), generator=generator).split(batch_size):
         if len(part) < 2:
-            continue  # batch normalisation has no statistics of one image
+            continue  # batch normalisation needs at least two images
         optimizer.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(network(features[part]), labels[part]).backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""One POST of JSON: certificates verified, no redirects, no retries, no more bytes back than expected."""
+"""One POST of JSON: with verified certificates, no redirects, no retries and a limit on the answer's size."""
 
 import ipaddress
 import re
@@ -21,14 +21,14 @@ _OURS = ("content-type", "content-length", "transfer-encoding", "accept-encoding
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to post to, and how; what may be a credential shows in no ``repr``.
+    """An address to post to, and how. ``repr`` hides all that may be a credential.
 
     Attributes:
         url: http or https, without user, query and fragment.
         timeout: seconds to connect, and seconds without an answer.
-        headers: sent along.
-        token: returns a bearer token, asked for each request.
-        ca_bundle: file or folder of certificates to trust instead of the usual ones.
+        headers: additional ones to send.
+        token: returns a bearer token; called for each request.
+        ca_bundle: file or folder of certificates to trust instead of the default ones.
     """
 
     url: str
@@ -41,7 +41,9 @@ class Endpoint:
         _require_url(self.url)
         names = {name.lower() for name in self.headers}
         if names & set(_OURS):
-            raise InputRangeError(f"the headers {', '.join(sorted(names & set(_OURS)))} are not yours to set")
+            raise InputRangeError(
+                f"the headers {', '.join(sorted(names & set(_OURS)))} are set by the client itself; leave them out"
+            )
         if self.token is not None and "authorization" in names:
             raise InputRangeError("give either a token or a header 'Authorization', not both")
         known = self.token is not None or "authorization" in names
@@ -68,7 +70,7 @@ class Endpoint:
 
         session = requests.Session()
         session.trust_env = not self.local
-        session.headers["Accept-Encoding"] = "identity"  # nothing to unpack, so that the limit on bytes holds
+        session.headers["Accept-Encoding"] = "identity"  # no compression, so that the limit on bytes holds
         session.headers.update(self.headers)
         return session
 
@@ -85,7 +87,7 @@ class Endpoint:
             return self._exchange(session, body, token)
         except (OSError, urllib3.exceptions.HTTPError) as error:  # the errors of requests are OSErrors
             reason = failure(self.host, error)
-        raise reason  # outside of the handler: the library's error holds the request, headers and all
+        raise reason  # outside of the handler, because the library's error holds the request and its headers
 
     def _token(self) -> str | None:
         if self.token is None:
@@ -134,7 +136,7 @@ class Endpoint:
     def _refusal(self, response: Any, token: str | None) -> CloudError:
         try:
             said = self._read(response, _MOST_BYTES_OF_ERROR)
-        except Exception:  # its text is a courtesy
+        except Exception:  # the error text is optional
             said = b""
         secrets = [*self.headers.values(), token or ""]
         return refusal(self.host, response.status_code, response.headers.get("Retry-After"), said, secrets)

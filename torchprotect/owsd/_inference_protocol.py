@@ -29,7 +29,8 @@ class InferenceProtocolCloud:
     not used. Proxies, and the CA bundle where none is given, come from the environment as ``requests`` has it, but for
     loopback addresses, which are spoken to directly. It asks once; :func:`ask` repeats. Needs the extra ``cloud``.
 
-    Over http, everybody on the way sees the images; credentials go over https only, or to loopback addresses.
+    Over http, everybody on the network path can read the images; credentials are sent over https or to loopback
+    addresses only.
 
     Args:
         url: of the server, ``https://host:port``, with a path in front of ``/v2`` where there is one.
@@ -43,14 +44,14 @@ class InferenceProtocolCloud:
         size: ``(height, width)`` images are resized to, bilinearly with antialiasing; not at all when ``None``.
         mean: subtracted per channel, on the 0..1 scale; ``"FP32"`` only.
         std: divided by per channel, on the 0..1 scale; ``"FP32"`` only.
-        batch_size: images a request.
-        timeout: seconds to connect, and seconds until an answer begins; within the latter time again it must end.
+        batch_size: images per request.
+        timeout: seconds to connect, and seconds until an answer begins; it must end within the latter time again.
         token: returns a bearer token, called before each request.
         headers: sent along, an API key for instance; shown in no ``repr`` and no error, like the token.
-        ca_bundle: file or folder of CA certificates to trust instead of the usual ones.
+        ca_bundle: file or folder of CA certificates to trust instead of the default ones.
 
     Raises:
-        InputRangeError: an argument is not of that form.
+        InputRangeError: an argument is invalid.
         ImportError: ``requests`` is not installed.
 
     References:
@@ -78,13 +79,15 @@ class InferenceProtocolCloud:
     ) -> None:
         if find_spec("requests") is None:
             raise ImportError(
-                "this cloud is spoken to by requests: run pip install requests, or, in a checkout of torchprotect, "
+                "this cloud needs the package requests: run pip install requests, or, in a checkout of torchprotect, "
                 'pip install ".[cloud]"'
             )
         for name, value in (("model", model), ("version", version), ("input_name", input_name), ("output", output)):
             _require_name(name, value, optional=name in ("version", "output"))
         if datatype not in get_args(Datatype) or layout not in get_args(Layout):
-            raise InputRangeError(f"datatype is UINT8 or FP32, layout NCHW or NHWC, not {datatype!r} and {layout!r}")
+            raise InputRangeError(
+                f"datatype must be UINT8 or FP32 and layout NCHW or NHWC, got {datatype!r} and {layout!r}"
+            )
         if datatype == "UINT8" and (mean is not None or std is not None):
             raise InputRangeError("UINT8 numbers are grey levels; normalising by mean and std needs datatype='FP32'")
         require_int("batch_size", batch_size, at_least=1)
@@ -133,12 +136,12 @@ def _require_name(name: str, value: Any, *, optional: bool) -> None:
     if optional and value is None:
         return
     if not isinstance(value, str) or not value.strip() or value in (".", ".."):
-        raise InputRangeError(f"{name} is a name, not {value!r}")
+        raise InputRangeError(f"{name} must be a name, got {value!r}")
 
 
 def _timeout(timeout: Any) -> tuple[float, float]:
     if not isinstance(timeout, tuple) or len(timeout) != 2:
-        raise InputRangeError(f"timeout is a pair (seconds to connect, seconds until an answer), not {timeout!r}")
+        raise InputRangeError(f"timeout must be a pair (seconds to connect, seconds until an answer), got {timeout!r}")
     for seconds in timeout:
         require_number("each number of timeout, in seconds,", seconds, above=0)
     return timeout
@@ -148,7 +151,7 @@ def _headers(headers: Mapping[str, str]) -> dict[str, str]:
     names = all(isinstance(name, str) and re.fullmatch(r"[\w-]+", name, re.ASCII) for name in headers)
     values = all(isinstance(value, str) and re.fullmatch(r"[!-~]([ -~]*[!-~])?", value) for value in headers.values())
     if not names or not values:
-        raise InputRangeError("headers are names and values in printable ASCII, without spaces around them")
+        raise InputRangeError("headers must be names and values in printable ASCII, without surrounding spaces")
     return dict(headers)
 
 
@@ -157,6 +160,6 @@ def _bundle(ca_bundle: Any) -> str | None:
         return None
     if not isinstance(ca_bundle, str | os.PathLike) or not Path(ca_bundle).exists():
         raise InputRangeError(
-            f"ca_bundle is an existing file or folder, not {ca_bundle!r}; verifying cannot be left out"
+            f"ca_bundle must be an existing file or folder, got {ca_bundle!r}; verification cannot be turned off"
         )
     return str(ca_bundle)

@@ -21,7 +21,7 @@ def request_body(images: Tensor, *, input_name: str, datatype: Datatype, layout:
     Args:
         images: ``[N, 3, H, W]``.
         input_name: of the model's input.
-        datatype: how the numbers are called.
+        datatype: type of the numbers.
         layout: order of the dimensions sent.
         output: name of the only output wanted; all of them when ``None``.
     """
@@ -42,7 +42,7 @@ def read_answer(body: bytes, count: int, output: str | None) -> Tensor:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise CloudError("the cloud's answer is no JSON") from None
+        raise CloudError("the cloud's answer is not JSON") from None
     tensor = _output(answer, output)
     shape, datatype = tensor.get("shape"), tensor.get("datatype")
     if datatype not in _FLOATS:
@@ -68,16 +68,16 @@ def _output(answer: Any, wanted: str | None) -> dict[str, Any]:
 
 
 def _numbers(data: Any, count: int, length: int) -> Tensor:
-    """Read a flat list, or a list of lists, of numbers and nothing but numbers."""
+    """Read a flat list, or a list of lists, of numbers only."""
     if isinstance(data, list) and len(data) == count and all(isinstance(row, list) for row in data):
         if any(len(row) != length for row in data):
-            raise CloudError(f"the cloud's vectors do not all have the {length} numbers its shape says")
+            raise CloudError(f"the cloud's vectors do not all have {length} numbers, as their shape says")
         data = [number for row in data for number in row]
     if not isinstance(data, list) or len(data) != count * length:
         came = f"{len(data)} numbers" if isinstance(data, list) else "none in JSON"
         raise CloudError(f"the cloud's answer must hold {count} x {length} numbers, but there are {came}")
     if not all(type(number) in (int, float) for number in data):
-        raise CloudError("the cloud's answer holds something that is no number, such as null")
+        raise CloudError("the cloud's answer holds values that are not numbers, such as null")
     try:
         vectors = torch.tensor(data, dtype=torch.float64).float().reshape(count, length)
     except (OverflowError, RuntimeError):  # a whole number with hundreds of digits

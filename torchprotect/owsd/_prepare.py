@@ -1,4 +1,4 @@
-"""From scrambled images to what a classifier takes."""
+"""Prepare scrambled images for a classifier."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +14,22 @@ def require_images(images: Any) -> None:
     """Check for scrambled images: uint8 ``[N, 3, H, W]``, at least one.
 
     Raises:
-        InputTypeError: something else than uint8; plain float pictures are refused that way too.
-        InputShapeError: another shape, or no image.
+        InputTypeError: they are not a uint8 tensor; this refuses plain float images too.
+        InputShapeError: they have another shape, or there is none.
     """
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         came = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise InputTypeError(f"a cloud is given uint8 images, as scrambling makes them, not {came}")
+        raise InputTypeError(f"a cloud takes uint8 images, as scrambling makes them, not {came}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
-        raise InputShapeError(f"a cloud is given images [N, 3, H, W], at least one, not {list(images.shape)}")
+        raise InputShapeError(f"a cloud takes images [N, 3, H, W], at least one, not {list(images.shape)}")
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resizes, and normalises where asked to.
+    """Resizes and normalises images.
 
     Attributes:
-        size: ``(height, width)`` the classifier takes; the images' own when ``None``.
+        size: ``(height, width)`` that the classifier takes; unchanged when ``None``.
         mean: of the three channels, on the 0..1 scale; not subtracted when ``None``.
         std: of the three channels, on the 0..1 scale; not divided by when ``None``.
     """
@@ -41,7 +41,7 @@ class Preparation:
     def __post_init__(self) -> None:
         if self.size is not None:
             if not isinstance(self.size, tuple) or len(self.size) != 2:
-                raise InputRangeError(f"size is a pair (height, width), not {self.size!r}")
+                raise InputRangeError(f"size must be a pair (height, width), got {self.size!r}")
             for side in self.size:
                 require_int("each side of size", side, at_least=1)
         for name, values in (("mean", self.mean), ("std", self.std)):

@@ -30,7 +30,7 @@ _SELECT = "SELECT image, vector, checksum FROM answers WHERE of_set = ? AND imag
 def image_ids(images: Tensor) -> list[str]:
     """Return the id of each scrambled image: the SHA-256 of its shape and its bytes, as 64 hex digits.
 
-    Equal images have equal ids, whatever their places in whatever batches.
+    Equal images have equal ids, in any batch and at any index.
 
     Args:
         images: uint8 ``[N, 3, H, W]``.
@@ -42,7 +42,7 @@ def image_ids(images: Tensor) -> list[str]:
 
 
 class AnswerCache:
-    """Vectors by key, cloud and scrambled image, in a file that threads and processes share.
+    """Cached vectors by key, cloud and scrambled image, in a file that threads and processes can share.
 
     An answer is on disk when :meth:`put` returns, so that a run that is interrupted afterwards has lost nothing it
     paid for. The file has the answers in clear: with the right inference network they tell labels.
@@ -53,8 +53,8 @@ class AnswerCache:
         wait: seconds to wait for other processes that use it.
 
     Raises:
-        InputRangeError: the wait is no number of seconds.
-        CloudError: the file cannot be made, is none, or is damaged.
+        InputRangeError: ``wait`` is not a number of seconds.
+        CloudError: the file cannot be created, is of another kind, or is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, wait: float = 30.0) -> None:
@@ -71,15 +71,15 @@ class AnswerCache:
         """Return the answers there are for some images.
 
         Args:
-            fingerprint: of the key the images were scrambled with.
+            fingerprint: of the key that the images were scrambled with.
             cloud: name of the cloud, the same as in :meth:`put`.
-            ids: from :func:`image_ids`; more than once is allowed.
+            ids: from :func:`image_ids`; duplicates are allowed.
 
         Returns:
             float32 ``[V]`` by id; ids without an answer are missing.
 
         Raises:
-            CloudError: the file is locked, gone or damaged.
+            CloudError: the file is locked, missing or damaged.
         """
         with self._database.transaction() as connection:
             found = _find(connection, fingerprint, cloud)
@@ -89,16 +89,16 @@ class AnswerCache:
         for image, blob, checksum in rows:
             fits = isinstance(blob, bytes) and len(blob) == 4 * found[1]
             if not fits or _checksum(fingerprint, cloud, image, blob) != checksum:
-                raise self._database.damaged("an answer and its checksum do not fit")
+                raise self._database.damaged("an answer does not match its checksum")
         numbers = np.frombuffer(b"".join(blob for _, blob, _ in rows), "<f4").astype(np.float32)
         vectors = torch.from_numpy(numbers).reshape(len(rows), found[1])
         return {image: vector for (image, _, _), vector in zip(rows, vectors, strict=True)}
 
     def put(self, fingerprint: str, cloud: str, ids: Sequence[str], vectors: Tensor) -> None:
-        """Keep answers, all of them or none; they are on disk when this returns. What is there already stays.
+        """Store answers, all of them or none; they are on disk when this returns. Existing answers are kept.
 
         Args:
-            fingerprint: of the key the images were scrambled with.
+            fingerprint: of the key that the images were scrambled with.
             cloud: name of the cloud and its model.
             ids: from :func:`image_ids`.
             vectors: floating point ``[N, V]``, finite, one for each id.
@@ -106,7 +106,7 @@ class AnswerCache:
         Raises:
             InputShapeError: there is not one vector for each id, or this cloud's vectors had another length before.
             InputRangeError: vectors are NaN or infinite.
-            CloudError: the file is locked, gone or damaged, or the disk is full.
+            CloudError: the file is locked, missing or damaged, or the disk is full.
         """
         if vectors.ndim != 2 or len(vectors) != len(ids) or not vectors.numel() or not vectors.is_floating_point():
             raise InputShapeError(
@@ -115,7 +115,7 @@ class AnswerCache:
             )
         kept = vectors.detach().to("cpu", torch.float32)
         if not bool(kept.isfinite().all()):
-            raise InputRangeError("answers that are NaN or infinite are not kept")
+            raise InputRangeError("answers must be finite; some are NaN or infinite")
         blobs = [row.tobytes() for row in kept.contiguous().numpy().astype("<f4")]
         with self._database.transaction() as connection:
             number = self._set(connection, fingerprint, cloud, vectors.shape[1])
@@ -126,7 +126,7 @@ class AnswerCache:
     def forget(self, fingerprint: str) -> int:
         """Delete all answers under a key, of every cloud, and return how many there were.
 
-        Their places in the file are overwritten; what the disk itself or a backup keeps is beyond this.
+        They are overwritten in the file; copies that the disk itself or a backup keeps are not.
         """
         with self._database.transaction() as connection:
             connection.execute("PRAGMA main.secure_delete = ON")

@@ -1,4 +1,4 @@
-"""Everything that stays inside the organisation, in one object."""
+"""The client of a cloud: everything that stays inside the organisation."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,8 +39,8 @@ class Client:
             another size a pixel may differ by one grey level, and the answer for that image is asked for again.
 
     Raises:
-        InputRangeError: encoders, keys or the name are missing, or ``batch_size`` is not possible.
-        ModelError, KeyKindError: an encoder is no module, a key no ``OWSDKey``.
+        InputRangeError: encoders, keys or the name are missing, or ``batch_size`` is out of range.
+        ModelError, KeyKindError: an encoder is not a module, or a key not an ``OWSDKey``.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -67,14 +67,14 @@ class Client:
         if not all(isinstance(key, OWSDKey) for key in self.keys):
             raise KeyKindError("keys must be OWSDKeys; read them with keys.load")
         if answers is not None and not name:
-            raise InputRangeError("answers are kept under the name of the cloud and its model: give name=...")
+            raise InputRangeError("answers are cached by the name of the cloud and its model: give name=...")
         self.cloud, self.ledger, self.answers, self.name, self.batch_size = cloud, ledger, answers, name, batch_size
         self._inference: Inference | None = None
-        self._length: int | None = None  # of the cloud's vectors, once there was one
+        self._length: int | None = None  # of the cloud's vectors, after the first answer
 
     @property
     def inference(self) -> Inference | None:
-        """The network that reads answers; set by :meth:`fit`, or to one that was loaded."""
+        """The network that reads answers, set by :meth:`fit`; a loaded one can be assigned."""
         return self._inference
 
     @inference.setter
@@ -98,7 +98,7 @@ class Client:
             progress: called with images done and in all.
 
         Raises:
-            InputTypeError, InputShapeError: images are no such tensor.
+            InputTypeError, InputShapeError: images are not such a tensor.
             CloudError: the cloud fails; LedgerError: a key is used up; ModelError: an encoder fails.
         """
         require_tensor("images", images)
@@ -154,7 +154,7 @@ class Client:
     def rotate(self, keys: OWSDKey | Sequence[OWSDKey]) -> "Client":
         """Return a client with other keys, to be fitted anew: cloud answers under old keys say nothing under new ones.
 
-        To replace several keys one by one, hand over the new one among those that stay.
+        To replace several keys one by one, pass each new key together with those that stay.
         """
         same = {"ledger": self.ledger, "answers": self.answers, "name": self.name, "batch_size": self.batch_size}
         return Client(self.encoders, keys, self.cloud, **same)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ class Client:
     def _observe(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings and answers of one batch."""
         filled = images
-        if self.answers is not None:  # an image must come out the same, to the bit, whatever else is in its batch
+        if self.answers is not None:  # scrambled images must be equal to the bit, whatever else is in their batch
             filled = torch.cat([images, images[:1].expand(self.batch_size - len(images), *images.shape[1:])])
         read = [F.embed(filled, encoder, batch_size=self.batch_size) for encoder in self.encoders]
         said = [self._ask(F.owsd_scramble(each, key)[: len(images)].cpu(), key) for each in read for key in self.keys]
@@ -186,12 +186,12 @@ class Client:
             return self._require_length(ask(self.cloud, scrambled, ledger=self.ledger, fingerprint=key.fingerprint))
         ids = image_ids(scrambled)
         known = self.answers.get(key.fingerprint, self.name, ids)
-        missing = list({each: place for place, each in enumerate(ids) if each not in known}.values())
+        missing = list({each: index for index, each in enumerate(ids) if each not in known}.values())
         at_once = getattr(self.cloud, "batch_size", self.batch_size)
-        for start in range(0, len(missing), at_once):  # kept as soon as they are there
-            places = missing[start : start + at_once]
-            said = ask(self.cloud, scrambled[places], ledger=self.ledger, fingerprint=key.fingerprint)
-            asked = [ids[place] for place in places]
+        for start in range(0, len(missing), at_once):  # store answers as soon as they arrive
+            chosen = missing[start : start + at_once]
+            said = ask(self.cloud, scrambled[chosen], ledger=self.ledger, fingerprint=key.fingerprint)
+            asked = [ids[index] for index in chosen]
             self.answers.put(key.fingerprint, self.name, asked, self._require_length(said))
             known |= dict(zip(asked, said, strict=True))
         return torch.cat([self._require_length(known[each][None]) for each in ids])

@@ -1,4 +1,4 @@
-"""Clouds: whatever takes scrambled images and answers with vectors."""
+"""Clouds: services or models that take scrambled images and return vectors."""
 
 import random
 import time
@@ -20,14 +20,14 @@ from torchprotect.training import device_of, eval_mode, input_dtype_of, scores_o
 __all__ = ["Cloud", "CloudBusyError", "InferenceProtocolCloud", "ModelCloud", "ask"]
 
 LONGEST_WAIT = 300.0
-"""Seconds: :func:`ask` pauses no longer than this, and gives up where the cloud asks for more."""
+"""Longest pause of :func:`ask`, in seconds; it gives up if the cloud asks for a longer one."""
 
 
 class Cloud(Protocol):
-    """A callable that is given uint8 images ``[N, 3, H, W]`` on the CPU and returns float vectors ``[N, V]``.
+    """A callable that takes uint8 images ``[N, 3, H, W]`` on the CPU and returns float vectors ``[N, V]``.
 
-    V is the same for all images. It raises :class:`~torchprotect.errors.CloudError` with ``again=True`` where asking
-    again may help; whatever else it raises ends the run.
+    V is the same for all images. It raises :class:`~torchprotect.errors.CloudError` with ``again=True`` if another
+    attempt may help; any other error ends the run.
     """
 
     def __call__(self, images: Tensor, /) -> Tensor:
@@ -37,16 +37,16 @@ class Cloud(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ModelCloud:
-    """A network of your own in the role of the cloud.
+    """A local network in the role of the cloud.
 
     Attributes:
         model: takes normalised float images, returns scores ``[N, V]``; used in eval mode on the device it is on, each
             module put back into its own mode afterwards.
-        size: ``(height, width)`` images are resized to, bilinearly with antialiasing; not at all when ``None``.
+        size: ``(height, width)`` to resize images to, bilinearly with antialiasing; no resizing when ``None``.
         mean: subtracted per channel, on the 0..1 scale.
         std: divided by per channel, on the 0..1 scale.
         softmax: whether scores become probabilities; a model that ends in a softmax needs ``False``.
-        batch_size: images through the model at once.
+        batch_size: images per forward pass.
     """
 
     model: nn.Module
@@ -73,7 +73,7 @@ class ModelCloud:
             vectors = [self._vectors(part) for part in images.split(self.batch_size)]
         lengths = sorted({part.shape[1] for part in vectors})
         if len(lengths) > 1:
-            raise ModelError(f"the model returns vectors of various lengths: {lengths}")
+            raise ModelError(f"the model returns vectors of different lengths: {lengths}")
         return torch.cat(vectors)
 
     def _vectors(self, images: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class ModelCloud:
         prepared = Preparation(self.size, self.mean, self.std).floats(images.to(device))
         scores = scores_of(self.model, prepared.to(dtype)).float()
         if not scores.numel() or not bool(scores.isfinite().all()):
-            raise ModelError("the model's scores are NaN, infinite or none at all for some images")
+            raise ModelError("the model's scores are NaN, infinite or missing for some images")
         return (scores.softmax(1) if self.softmax else scores).cpu()
 
 
@@ -95,7 +95,7 @@ def ask(
     backoff: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Tensor:
-    """Ask a cloud about one batch, again where that may help, each attempt counted in the ledger before it is made.
+    """Ask a cloud about one batch, with retries; the ledger counts each attempt before it is made.
 
     An attempt that fails has counted all the same: the cloud may have seen the images. Keep batches as small as the
     cloud's own (``InferenceProtocolCloud.batch_size``), or a failure in a later part repeats the earlier ones.
@@ -104,19 +104,19 @@ def ask(
         cloud: what to ask.
         images: uint8 ``[N, 3, H, W]``, scrambled.
         ledger: counts the images.
-        fingerprint: of the key they were scrambled with.
+        fingerprint: of the key that they were scrambled with.
         retries: attempts after the first one.
         backoff: seconds before the second attempt, doubled for each further one, times a random number in 0.5..1. The
-            cloud's own wish to wait (``Retry-After``) is granted if it is longer and at most :data:`LONGEST_WAIT`.
-        sleep: how to pause.
+            cloud's own ``Retry-After`` is respected if it is longer and at most :data:`LONGEST_WAIT`.
+        sleep: called with the seconds to pause.
 
     Returns:
         float32 ``[N, V]`` on the CPU, finite.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: images, ``retries`` or ``backoff`` are not of that form.
-        LedgerError: the key's bound would be passed, or the ledger cannot be used; nothing was sent in this attempt.
-        CloudError: asking does not help, or no attempt did; or the answer is no finite vector for each image.
+        InputTypeError, InputShapeError, InputRangeError: images, ``retries`` or ``backoff`` are invalid.
+        LedgerError: the key's bound would be exceeded, or the ledger cannot be used; nothing was sent in this attempt.
+        CloudError: all attempts failed, another cannot help, or the answer is not a finite vector for each image.
     """
     require_images(images)
     require_int("retries", retries, at_least=0)

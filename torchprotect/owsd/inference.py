@@ -1,4 +1,4 @@
-"""The internal inference network: from an embedding and the cloud's answer to the label. It stays inside."""
+"""The internal inference network, which predicts labels from embeddings and the cloud's answers."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class Inference:
         networks: by input, in eval mode, on the CPU.
         classes: number of classes.
         keys: fingerprints, in order.
-        settings: how they were trained.
+        settings: of the training.
     """
 
     networks: Mapping[str, nn.Module]
@@ -55,11 +55,11 @@ class Inference:
             classes: number of classes.
             settings: of the training.
             generator: draws validation images, batches, initial weights and dropout.
-            progress: called with epochs done and at most in all.
+            progress: called with the number of epochs done and the largest number of all.
 
         Raises:
-            InputShapeError, LabelError: observations and labels do not fit.
-            InputRangeError: there are too few images to hold some back for early stopping.
+            InputShapeError, LabelError: observations and labels do not match.
+            InputRangeError: there are too few images to hold some out for early stopping.
         """
         _require_labels(observations, labels, classes)
         networks = {}
@@ -74,7 +74,7 @@ class Inference:
         """Return all classes of each image, best first: int64 ``[N, classes]``.
 
         Raises:
-            ModelError: the images were scrambled with other keys than those of the training.
+            ModelError: the images were scrambled with keys other than those of the training.
             InputShapeError: embeddings or vectors are of another length than in training.
         """
         if observations.keys != self.keys:
@@ -90,7 +90,7 @@ class Inference:
         return ranked
 
     def evaluate(self, observations: Observations, labels: Tensor) -> Evaluation:
-        """Count right labels, also of the networks that see only the embedding or only the cloud's answer."""
+        """Return the accuracy, also of the networks that see only the embedding or only the cloud's answer."""
         _require_labels(observations, labels, self.classes)
         top1, top5 = {}, {}
         for inputs in INPUTS:
@@ -100,7 +100,7 @@ class Inference:
         return Evaluation(len(labels), self.classes, top1, top5)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the networks as safetensors of mode 0600, whole or not at all; the keys by fingerprint only."""
+        """Write the networks atomically as safetensors of mode 0600; keys by their fingerprints only."""
         tensors = {f"{name}.{k}": t for name, net in self.networks.items() for k, t in net.state_dict().items()}
         params = {"classes": self.classes, "keys": list(self.keys), "settings": vars(self.settings)}
         _inference_file.write(Path(path), params, tensors)
@@ -114,7 +114,7 @@ class Inference:
             keys: fingerprints, in order (:attr:`Client.fingerprints`).
 
         Raises:
-            ModelError: the file is something else or damaged, or its networks belong to other keys.
+            ModelError: the file is of another kind or damaged, or its networks belong to other keys.
             OSError: it cannot be read.
         """
         wanted = (keys,) if isinstance(keys, str) else tuple(keys)
@@ -124,7 +124,7 @@ class Inference:
             made = _checked_params(classes, params["keys"])
             networks = {inputs: _rebuild(tensors, inputs, classes, settings) for inputs in INPUTS}
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
-            raise ModelError(f"{path} is damaged: its parameters and tensors do not fit together") from None
+            raise ModelError(f"{path} is damaged: its parameters and tensors do not match") from None
         if made != wanted:
             raise ModelError(
                 f"{path} was trained with {_short(made)}, not with {_short(wanted)}: train it again with the new key"
@@ -139,7 +139,7 @@ def _features(network: nn.Module) -> int:
 def _rebuild(tensors: dict[str, Tensor], inputs: str, classes: int, settings: InferenceSettings) -> nn.Module:
     state = {k.removeprefix(f"{inputs}."): t for k, t in tensors.items() if k.startswith(f"{inputs}.")}
     features = state["layers.1.weight"].shape[1]
-    with torch.device("meta"):  # takes no memory: the file may claim any size
+    with torch.device("meta"):  # uses no memory, because the file may claim any size
         network = InferenceNetwork(features, classes, hidden=settings.hidden, dropout=settings.dropout)
     _require_fit(state, network.state_dict())
     network.load_state_dict(state, assign=True)
@@ -158,7 +158,7 @@ def _require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
 
 
 def _checked_params(classes: Any, keys: Any) -> tuple[str, ...]:
-    """Check parameters of a file, which messages show, and return the fingerprints."""
+    """Check the parameters of a file and return the fingerprints."""
     if type(classes) is not int or classes < 2:
         raise ValueError
     if not isinstance(keys, list) or not all(isinstance(key, str) and _FINGERPRINT.fullmatch(key) for key in keys):
@@ -183,7 +183,7 @@ def _require_labels(observations: Observations, labels: Tensor, classes: int) ->
 
 
 def _part(progress: Callable[[int, int], None] | None, turn: int, turns: int) -> Callable[[int, int], None] | None:
-    """Turn the progress of one network into that of all."""
+    """Scale the progress of one network to that of all."""
     if progress is None:
         return None
     return lambda done, total: progress(turn * total + done, turns * total)

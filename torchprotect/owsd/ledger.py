@@ -1,4 +1,4 @@
-"""How many images have been sent under each key, kept on disk."""
+"""A ledger on disk that counts the images sent under each key."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ from torchprotect.owsd._database import Database
 
 PAPER_BOUND = 9_000
 """The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images; less
-4,500 that train an inference network, 9,000 remain to be sent. Theirs is one experiment; nothing is promised by it."""
+4,500 that train an inference network, 9,000 remain to be sent. This is one experiment, not a guarantee."""
 
 _SCHEMA = (
     "CREATE TABLE used (fingerprint TEXT PRIMARY KEY NOT NULL, images INTEGER NOT NULL, checksum INTEGER NOT NULL)",
@@ -24,16 +24,16 @@ _MOST = 2**53
 
 
 class BudgetWarning(UserWarning):
-    """A key has used 80 % of its bound: make the next one ready."""
+    """A key has used 80 % of its bound: prepare the next one."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """How far a key has been used.
+    """The use of a key.
 
     Attributes:
-        used: images counted, retries and failed attempts among them.
-        bound: images at which it stops.
+        used: images counted, including retries and failed attempts.
+        bound: largest number of images.
     """
 
     used: int
@@ -41,15 +41,15 @@ class Use:
 
     @property
     def left(self) -> int:
-        """Images that may still be sent; 0 also where more was counted than this bound."""
+        """Number of images that may still be sent; 0 if more than the bound were counted."""
         return max(0, self.bound - self.used)
 
 
 class Ledger:
-    """Counts the images sent under each key, in a file that threads and processes share; each key counts for itself.
+    """Counts the images sent under each key separately, in a file that threads and processes can share.
 
     The file holds fingerprints of keys and numbers of images. A count is on disk before an image is sent, so that one
-    that was interrupted counts too. Who deletes the file, or puts back an older one, deletes the count with it.
+    that was interrupted counts too. Deleting the file, or restoring an older one, loses the count.
 
     Args:
         path: of the file, an SQLite database; made, with mode 0600, if it does not exist. On a local disk: network file
@@ -58,8 +58,8 @@ class Ledger:
         wait: seconds to wait for other processes that write to it.
 
     Raises:
-        InputRangeError: the bound is no whole number of at least 1, or the wait no number of seconds.
-        LedgerError: the file cannot be made, is none, or is damaged.
+        InputRangeError: the bound is not an integer of at least 1, or ``wait`` not a number of seconds.
+        LedgerError: the file cannot be created, is of another kind, or is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, bound: int = PAPER_BOUND, wait: float = 30.0) -> None:
@@ -74,7 +74,7 @@ class Ledger:
         return f"Ledger({str(self.path)!r}, bound={self.bound})"
 
     def reserve(self, fingerprint: str, count: int) -> Use:
-        """Count images that are about to be sent under a key: all of them, or none where the bound would be passed.
+        """Count images that are about to be sent under a key: all of them, or none if the bound would be exceeded.
 
         Args:
             fingerprint: of the key.
@@ -84,7 +84,7 @@ class Ledger:
             The use of the key, these images included.
 
         Raises:
-            InputRangeError: the count is no whole number of at least 1, or the fingerprint no name.
+            InputRangeError: the count is not an integer of at least 1, or the fingerprint is invalid.
             LedgerError: the bound would be passed, or the file is locked, gone or damaged. Nothing was counted, and
                 nothing may be sent.
 
@@ -98,26 +98,28 @@ class Ledger:
             before = self._read(connection, fingerprint)
             if before + count > self.bound:
                 raise LedgerError(
-                    f"key {fingerprint[:12]} has been used for {before:,} of {self.bound:,} images, {count:,} more do "
-                    "not fit: go on with a new key"
+                    f"key {fingerprint[:12]} has been used for {before:,} of {self.bound:,} images, {count:,} more "
+                    "would exceed its bound: continue with a new key"
                 )
             use = Use(before + count, self.bound)
             row = (fingerprint, use.used, _checksum(fingerprint, use.used))
             connection.execute("INSERT OR REPLACE INTO used (fingerprint, images, checksum) VALUES (?, ?, ?)", row)
-            if before < _WARN_AT * self.bound <= use.used:  # in here: a warning that is an error undoes the count
+            if (
+                before < _WARN_AT * self.bound <= use.used
+            ):  # inside the transaction: a warning raised as an error rolls the count back
                 warnings.warn(
-                    f"key {fingerprint[:12]} has been used for {use.used:,} of {self.bound:,} images; make the next "
-                    "key ready",
+                    f"key {fingerprint[:12]} has been used for {use.used:,} of {self.bound:,} images; prepare the "
+                    "next key",
                     BudgetWarning,
                     stacklevel=2,
                 )
         return use
 
     def use(self, fingerprint: str) -> Use:
-        """Return how far a key has been used.
+        """Return the use of a key.
 
         Raises:
-            LedgerError: the file is locked, gone or damaged.
+            LedgerError: the file is locked, missing or damaged.
         """
         _require_fingerprint(fingerprint)
         with self._database.transaction() as connection:
@@ -130,14 +132,14 @@ class Ledger:
 
 
 def _check(database: Database, connection: sqlite3.Connection) -> None:
-    """Check the whole file, which has one row for each key ever used."""
+    """Check the whole file, which has one row per key."""
     found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise database.damaged(f"{found}")
     for fingerprint, images, checksum in connection.execute("SELECT fingerprint, images, checksum FROM used"):
         counted = type(images) is int and 0 < images < _MOST
         if not counted or not isinstance(fingerprint, str) or checksum != _checksum(fingerprint, images):
-            raise database.damaged("a count and its checksum do not fit")
+            raise database.damaged("a count does not match its checksum")
 
 
 def _checksum(fingerprint: str, images: int) -> int:
@@ -146,4 +148,4 @@ def _checksum(fingerprint: str, images: int) -> int:
 
 def _require_fingerprint(fingerprint: Any) -> None:
     if not isinstance(fingerprint, str) or not fingerprint.isalnum() or not fingerprint.isascii():
-        raise InputRangeError("the fingerprint of a key is a string of letters and digits, as key.fingerprint gives it")
+        raise InputRangeError("a fingerprint must be a string of letters and digits, such as key.fingerprint")

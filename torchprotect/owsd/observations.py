@@ -1,4 +1,4 @@
-"""What the organisation has of images after asking the cloud, and how often it then names them rightly."""
+"""Embeddings and cloud answers of images, and the accuracy of predictions from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError
 
 INPUTS = ("both", "embedding", "cloud")
-"""What a network is given: embedding and cloud vector, or one of them alone, which shows what the other adds."""
+"""Inputs of a network: embedding and cloud vector, or one of them alone as an ablation."""
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """What the organisation has of some images after asking the cloud.
+    """Embeddings of some images and the cloud's answers to them.
 
     Attributes:
-        embeddings: float32 ``[N, E]``, of all encoders side by side.
-        vectors: float32 ``[N, V]``, the cloud's answers for all encoders and keys side by side.
-        keys: fingerprints of the keys the images were scrambled with, in order; none where they do not matter.
+        embeddings: float32 ``[N, E]``, those of all encoders concatenated.
+        vectors: float32 ``[N, V]``, the cloud's answers for all encoders and keys concatenated.
+        keys: fingerprints of the keys that the images were scrambled with, in order; may be empty.
     """
 
     embeddings: Tensor
@@ -38,7 +38,7 @@ class Observations:
             )
         for name, tensor in (("embeddings", self.embeddings), ("vectors", self.vectors)):
             if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-                raise InputRangeError(f"{name} must be finite floating-point numbers; some are not")
+                raise InputRangeError(f"{name} must be finite floating-point numbers")
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -47,20 +47,20 @@ class Observations:
         return Observations(self.embeddings[which], self.vectors[which], self.keys)
 
     def given(self, inputs: str) -> Tensor:
-        """Return what a network of one of :data:`INPUTS` reads, float32."""
+        """Return the input of a network for one of :data:`INPUTS`, float32."""
         parts = {"both": (self.embeddings, self.vectors), "embedding": (self.embeddings,), "cloud": (self.vectors,)}
         return torch.cat(parts[inputs], 1).float()
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares of right labels by what the network was given; the two ablations always come along.
+    """Accuracies by the input of the network, including the two ablations.
 
     Attributes:
-        images: how many were counted.
-        classes: how many labels there are; with five or fewer ``top5`` says nothing.
-        top1: share whose label is the first guess, for each of :data:`INPUTS`.
-        top5: share whose label is among the first five.
+        images: number of images.
+        classes: number of classes; with five or fewer, ``top5`` is trivial.
+        top1: fraction of images whose label is the first guess, for each of :data:`INPUTS`.
+        top5: fraction of images whose label is among the first five guesses.
     """
 
     images: int

@@ -20,8 +20,7 @@ from disguised_shapes import (
 from support import make_image
 
 from torchprotect import data, functional, keys, transforms
-from torchprotect.attacks import Level, Scheme, linkage_attack, score_linkage
-from torchprotect.attacks.disguise import _neighbours
+from torchprotect.attacks import Level, Scheme, linkage_attack, neighbours, score_linkage
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
@@ -232,7 +231,7 @@ def test_members_are_found_among_strangers():
 
 def test_progress_counts_known_images(monkeypatch):
     images, steps = make_image(9, 1, 8, 12), []
-    monkeypatch.setattr(_neighbours, "_NUMBERS_AT_ONCE", 4 * 9 * images[0].numel())
+    monkeypatch.setattr(neighbours, "_NUMBERS_AT_ONCE", 4 * 9 * images[0].numel())
     linkage_attack(images, images, scheme=permute_scheme(), k=9, progress=lambda *step: steps.append(step))
     assert steps == [(4, 9), (8, 9), (9, 9)]
 

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import require_count, require_labelled, require_pictures
-from torchprotect.attacks.adversarial.train_and_watch import peak_and_last
-from torchprotect.attacks.results import AttackResult, Level
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_labelled, require_pictures
+from torchprotect.attacks.adversarial._released import (
+    own_for_tests,
+    own_for_training,
+    released,
+)
+from torchprotect.attacks.adversarial.train_and_watch import learned, peak_and_last, training_attack
+from torchprotect.attacks.protocol import Seen
+from torchprotect.attacks.results import AttackResult, Level, NetworkResult
+from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputRangeError, InputShapeError, ModelError
 from torchprotect.models.gta import GTANetworks
 from torchprotect.training import device_of, eval_mode, evaluate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DomainAdaptationResult(AttackResult):
     """Accuracy on clean test images, with adaptation and without.
 
@@ -97,8 +105,8 @@ def adapt_gta(
             f"source, target and test images must be of one size, not {list(source.shape[1:])}, "
             f"{list(target.shape[1:])} and {list(test[0].shape[1:])}"
         )
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
+    require_int("epochs", epochs, at_least=1)
+    require_int("batch_size", batch_size, at_least=1)
     if min(batch_size, len(source)) < 2:
         raise InputRangeError("batch normalisation needs batches, and released images, of at least 2")
     _require_fitting(networks, source)
@@ -226,3 +234,28 @@ def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
         raise ModelError(f"the networks do not take images of {list(source.shape[1:])}: {error}") from error
     if made.shape[1:] != source.shape[1:]:
         raise ModelError(f"the networks make images of {list(made.shape[1:])}, not {list(source.shape[1:])}")
+
+
+def _run(seen: Seen) -> NetworkResult:
+    (images, labels), test, device = released(seen), own_for_tests(seen), torch.device(seen.device)
+    channels, height, width = images.shape[1:]
+    with seeded(device, seen.generator):
+        networks = GTANetworks(channels, seen.classes, (height, width)).to(device)
+        found = adapt_gta(
+            images,
+            labels,
+            own_for_training(seen).images,
+            (test.images, test.labels),
+            networks=networks,
+            epochs=seen.epochs,
+            generator=seen.generator,
+        )
+    return learned(found.level, found.cost, found.peak, found.last, test.labels)
+
+
+GTA = training_attack(
+    "adapt_gta",
+    "Domain adaptation",
+    "adapts a network from the release to plain images without labels, by Generate To Adapt",
+    _run,
+)

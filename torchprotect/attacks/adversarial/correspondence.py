@@ -6,22 +6,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
     generator_on,
-    require_classes,
-    require_count,
     require_direction,
     require_every_class,
     require_labelled,
 )
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    own_for_tests,
+    search_settings,
+    surrogate,
+    targets_per_class,
+    victim,
+)
+from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import CorrespondenceResult, Level
+from torchprotect.attacks.scores import CORRESPONDENCE
 from torchprotect.errors import InputRangeError
 from torchprotect.training import device_of, predict
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EnumerationResult(CorrespondenceResult):
     """What :func:`recover_correspondence` found. Its scores are the victim's accuracies over all the images.
 
@@ -43,7 +54,7 @@ def recover_correspondence(
     classes: int,
     settings: PGDSettings,
     targets: int = 1,
-    shares: Sequence[float] = (0.5, 0.5),
+    weights: Sequence[float] = (0.5, 0.5),
     to_8bit: bool = True,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -67,7 +78,7 @@ def recover_correspondence(
         classes: number of classes.
         settings: of the search; an export's manifest states those of the release.
         targets: how many targets a class is assumed to have, 1 or 2; two are set side by side.
-        shares: of two targets: the part of the width that each is assumed to have.
+        weights: of two targets: the part of the width that each is assumed to have.
         to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
         batch_size: images at once.
         generator: draws random starts.
@@ -81,18 +92,18 @@ def recover_correspondence(
     References:
         Hu et al., Adversarial Data Encryption, sections 3.4 and 4.3, Tables 3 and 8.
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
     require_every_class(labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     if targets not in (1, 2):
         raise InputRangeError(
             f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
         )
     predict(surrogate, images[:1], classes=classes, batch_size=1)
     probe = _Probe(
-        victim, surrogate, classes, settings, targets, torch.tensor([shares]), to_8bit, batch_size, generator
+        victim, surrogate, classes, settings, targets, torch.tensor([weights]), to_8bit, batch_size, generator
     )
     clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
     right = probe.count_right(images, labels, progress).double()
@@ -127,7 +138,7 @@ class _Probe:
     classes: int
     settings: PGDSettings
     targets: int
-    shares: Tensor
+    weights: Tensor
     to_8bit: bool
     batch_size: int
     generator: torch.Generator | None
@@ -159,10 +170,10 @@ class _Probe:
 
     def _pairs(self, plain: Tensor) -> Iterator[Tensor]:
         versions = [self._led_to(plain, target) for target in range(self.classes)]
-        shares = self.shares.to(plain.device).expand(len(plain), -1)
+        weights = self.weights.to(plain.device).expand(len(plain), -1)
         for first in versions:
             for second in versions:
-                yield self._stored(combine("concat", torch.stack([first, second]), shares), plain)
+                yield self._stored(combine("concat", torch.stack([first, second]), weights), plain)
 
     def _led_to(self, plain: Tensor, target: int) -> Tensor:
         device = device_of(self.surrogate, plain.device)
@@ -186,3 +197,34 @@ def margin(scores: Tensor, order: Tensor, taken: int = 1) -> Tensor:
         return scores.new_full((len(scores),), torch.nan)
     ahead, behind = scores.gather(1, order[:, taken - 1 : taken + 1]).unbind(1)
     return ahead - behind
+
+
+_MOST_IMAGES = 500  # of the attacker's own, in the attack of the table; each is perturbed toward each class
+
+
+def _run(seen: Seen) -> EnumerationResult:
+    images, labels = own_for_tests(seen)
+    return recover_correspondence(
+        victim(seen),
+        surrogate(seen),
+        images[:_MOST_IMAGES],
+        labels[:_MOST_IMAGES],
+        classes=seen.classes,
+        settings=search_settings(seen.scheme),
+        targets=targets_per_class(seen.scheme),
+        generator=seen.generator,
+    )
+
+
+ENUMERATION = Attack(
+    name="recover_correspondence",
+    title="Correspondence by enumeration",
+    about="tries every target for every class on a network trained on the release",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run,
+    score=CORRESPONDENCE,
+    needs=NEEDS,
+    reason=FOR_PERTURBED,
+    long=TRAINING,
+)

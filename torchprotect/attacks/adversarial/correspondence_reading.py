@@ -7,9 +7,22 @@ networks. A class is never taken for its own target.
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_every_class, require_labelled
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    own_for_tests,
+    released,
+    surrogate,
+    targets_per_class,
+    victim,
+)
 from torchprotect.attacks.adversarial.correspondence import margin, rank
+from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import Level, ReadingResult
+from torchprotect.attacks.scores import CORRESPONDENCE
 from torchprotect.errors import InputRangeError, InputShapeError
 from torchprotect.training import predict
 
@@ -89,11 +102,11 @@ def read_correspondence_from_data(
 
 
 def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, targets: int, batch_size: int) -> Tensor:
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
     require_every_class(labels, classes)
-    require_count("batch_size", batch_size)
-    require_count("targets", targets)
+    require_int("batch_size", batch_size, at_least=1)
+    require_int("targets", targets, at_least=1)
     if targets >= classes:
         raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
     answers = predict(model, images, classes=classes, batch_size=batch_size)
@@ -123,3 +136,45 @@ def _read(confusion: Tensor, scores: Tensor, targets: int, queries: int) -> Read
         margins=margin(scores, order, targets),
         confusion=confusion,
     )
+
+
+def _run_on_victim(seen: Seen) -> ReadingResult:
+    classes, own = seen.classes, own_for_tests(seen)
+    natural = read_correspondence_from_data(surrogate(seen), *own, classes=classes).confusion
+    targets = targets_per_class(seen.scheme)
+    return read_correspondence_from_victim(victim(seen), *own, classes=classes, targets=targets, natural=natural)
+
+
+def run_on_data(seen: Seen) -> ReadingResult:
+    """Read a release with a classifier of the attacker's own plain images."""
+    classes, classifier = seen.classes, surrogate(seen)
+    natural = read_correspondence_from_data(classifier, *own_for_tests(seen), classes=classes).confusion
+    targets = targets_per_class(seen.scheme)
+    return read_correspondence_from_data(classifier, *released(seen), classes=classes, targets=targets, natural=natural)
+
+
+READING_OF_VICTIM = Attack(
+    name="read_correspondence_from_victim",
+    title="Correspondence read from a trained network",
+    about="reads targets from what a network trained on the release mistakes plain images for",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=_run_on_victim,
+    score=CORRESPONDENCE,
+    needs=NEEDS,
+    reason=FOR_PERTURBED,
+    long=TRAINING,
+)
+
+READING_OF_DATA = Attack(
+    name="read_correspondence_from_data",
+    title="Correspondence read from the images",
+    about="reads targets from what a network trained on plain images mistakes released ones for",
+    finds="key",
+    level=Level.PUBLIC_DATA,
+    run=run_on_data,
+    score=CORRESPONDENCE,
+    needs=NEEDS,
+    reason=FOR_PERTURBED,
+    long=TRAINING,
+)

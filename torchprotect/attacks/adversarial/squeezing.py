@@ -13,7 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_data
+from torchprotect.attacks.adversarial._released import in_unit_range, released
+from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
+from torchprotect.attacks.protocol import Seen
+from torchprotect.attacks.results import NetworkResult
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
@@ -35,8 +40,7 @@ def squeeze_jpeg(images: Tensor, quality: int = 10) -> Tensor:
     _require_pictures(images)
     if images.dtype != torch.uint8:
         raise InputTypeError(f"JPEG takes uint8 images, not {images.dtype}: multiply by 255, round and convert")
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 95:
-        raise InputRangeError(f"quality is a whole number from 1 to 95, not {quality!r}")
+    require_int("quality", quality, at_least=1, at_most=95)
     done = [_through_jpeg(picture, quality) for picture in images.cpu().movedim(1, -1).numpy()]
     return torch.from_numpy(np.stack(done)).movedim(-1, 1).contiguous().to(images.device) if done else images.clone()
 
@@ -77,8 +81,7 @@ def squeeze_bits(images: Tensor, bits: int) -> Tensor:
         Squeezing.
     """
     _require_range(images)
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-        raise InputRangeError(f"bits is a whole number from 1 to 8, not {bits!r}")
+    require_int("bits", bits, at_least=1, at_most=8)
     steps = 2**bits - 1
     if images.dtype == torch.uint8:
         return images.double().mul_(steps / 255).round_().mul_(255 / steps).round_().to(torch.uint8)
@@ -93,13 +96,13 @@ def _through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]
 
 
 def _require_pictures(images: Tensor) -> None:
-    require_tensor("images", images)
+    require_data("images", images)
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise InputShapeError(f"images [N, C, H, W] of one or three channels are needed, not {list(images.shape)}")
 
 
 def _require_range(images: Tensor) -> None:
-    require_tensor("images", images)
+    require_data("images", images)
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
@@ -108,3 +111,33 @@ def _require_range(images: Tensor) -> None:
         low, high = (float(edge) for edge in images.aminmax())
         if not (low >= 0 and high <= 1):
             raise InputRangeError(f"images must lie in 0..1, but lie in {low:g}..{high:g}")
+
+
+_BITS = 2
+
+
+def _run_jpeg(seen: Seen) -> NetworkResult:
+    stored = released(seen).images.mul(255).round().to(torch.uint8)
+    return train_on(seen, in_unit_range(squeeze_jpeg(stored)))
+
+
+def _run_grey(seen: Seen) -> NetworkResult:
+    return train_on(seen, squeeze_grey(released(seen).images))
+
+
+def _run_bits(seen: Seen) -> NetworkResult:
+    return train_on(seen, squeeze_bits(released(seen).images, _BITS))
+
+
+SQUEEZE_JPEG = training_attack(
+    "squeeze_jpeg",
+    "Training after JPEG",
+    "compresses the released images as JPEG of low quality, then trains",
+    _run_jpeg,
+)
+SQUEEZE_GREY = training_attack(
+    "squeeze_grey", "Training without colours", "takes the colours out of the released images, then trains", _run_grey
+)
+SQUEEZE_BITS = training_attack(
+    "squeeze_bits", "Training on few grey levels", "rounds the released images to four levels, then trains", _run_bits
+)

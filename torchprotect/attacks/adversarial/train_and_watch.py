@@ -6,14 +6,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings
 from torchprotect.adversarial.pgd import search
-from torchprotect.attacks._inputs import generator_on, require_count, require_direction, require_labelled
-from torchprotect.attacks.results import AttackResult, Level
+from torchprotect.attacks._inputs import generator_on, require_direction, require_labelled
+from torchprotect.attacks.adversarial._released import (
+    FOR_PERTURBED,
+    NEEDS,
+    TRAINING,
+    own_for_tests,
+    released,
+)
+from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.results import AttackResult, Level, NetworkResult
+from torchprotect.attacks.scores import USE
+from torchprotect.attacks.seeding import seeded
+from torchprotect.models import SmallAlexNet
 from torchprotect.training import Batches, device_of, eval_mode, evaluate, fit, require_repeatable, scores_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingCurve(AttackResult):
     """Accuracy on clean test images after each epoch.
 
@@ -77,8 +89,8 @@ def train_and_watch(
         Adversarial training: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks; Qin et al.,
         APBench (arXiv 2308.03258).
     """
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
+    require_int("epochs", epochs, at_least=1)
+    require_int("batch_size", batch_size, at_least=1)
     for name, batches in (("data", data), ("test", test)):
         require_repeatable(name, batches, epochs)
     if adversarial is not None:
@@ -147,3 +159,58 @@ def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:
     """Return the highest accuracy, the first epoch that has it, counted from 1, and the last accuracy."""
     peak = max(accuracies)
     return peak, accuracies.index(peak) + 1, accuracies[-1]
+
+
+def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> NetworkResult:
+    """Train a small network on released images, as they are or after a countermeasure, and watch it.
+
+    Args:
+        seen: by the attacker, whose own plain images say when to stop.
+        images: float ``[N, C, H, W]``, one for each of the released labels.
+        augment: as of :func:`train_and_watch`.
+    """
+    channels, height, width = images.shape[1:]
+    test, device = own_for_tests(seen), torch.device(seen.device)
+    with seeded(device, seen.generator):
+        curve = train_and_watch(
+            SmallAlexNet(channels, seen.classes, (height, width)).to(device),
+            (images, released(seen).labels),
+            (test.images, test.labels),
+            epochs=seen.epochs,
+            augment=augment,
+            generator=seen.generator,
+        )
+    return learned(curve.level, curve.cost, curve.peak, curve.last, test.labels)
+
+
+def learned(level: Level, cost: dict[str, int], peak: float, last: float, labels: Tensor) -> NetworkResult:
+    """Return what a training came to on plain images of these labels."""
+    return NetworkResult(level, cost, peak, last, float(labels.bincount().max()) / len(labels), len(labels))
+
+
+def training_attack(name: str, title: str, about: str, run: Callable[[Seen], NetworkResult]) -> Attack:
+    """Return an attack on perturbed images that comes to a network."""
+    return Attack(
+        name=name,
+        title=title,
+        about=about,
+        finds="use",
+        level=Level.PUBLIC_DATA,
+        run=run,
+        score=USE,
+        needs=NEEDS,
+        reason=FOR_PERTURBED,
+        long=TRAINING,
+    )
+
+
+def _run(seen: Seen) -> NetworkResult:
+    return train_on(seen, released(seen).images)
+
+
+TRAIN_AND_WATCH = training_attack(
+    "train_and_watch",
+    "Training on the release",
+    "trains on the released images all the same, and stops in time",
+    _run,
+)

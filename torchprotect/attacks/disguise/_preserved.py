@@ -9,7 +9,6 @@ from torchprotect.attacks._inputs import require_images, require_plain, require_
 from torchprotect.attacks.disguise._blocks import cut, cut_units
 from torchprotect.attacks.disguise._lookup import RowBook
 from torchprotect.attacks.scheme import Scheme
-from torchprotect.errors import InputShapeError
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,6 @@ class Reading:
         require_plain(f"{name} images", plain)
         require_images("disguised images", disguised)
         require_same_size(f"{name} images", plain, "disguised images", disguised)
-        if plain.device != disguised.device:
-            raise InputShapeError(
-                f"{name} and disguised images must be on one device, not {plain.device} and {disguised.device}"
-            )
 
     def values(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the pixels of each block, in grey levels."""

@@ -23,7 +23,7 @@ Fallback = Literal["zeros", "most-likely", "random-patch"]
 _UNITS_AT_ONCE = 2**21  # bounds the memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CodebookResult(Reconstruction):
     """Images put together from known units.
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise.examiner import DNNExaminer
 from torchprotect.attacks.protocol import Attack, Need, Seen
 from torchprotect.attacks.results import ClassGuesses, Level
@@ -42,6 +43,9 @@ def direct_reidentification(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section V-B.
     """
+    require_plain("public images", public)
+    require_images("disguised images", disguised)
+    require_same_size("public images", public, "disguised images", disguised)
     if examiner is None:
         untrained = DNNExaminer(classes, (public.shape[-2], public.shape[-1]), public.shape[1])
         examiner = untrained.fit(public, labels, epochs=epochs, generator=generator)

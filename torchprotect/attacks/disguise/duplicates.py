@@ -15,7 +15,7 @@ from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores import NOTHING
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DuplicateResult(AttackResult):
     """What repeats in a set of disguised images. Units are NaN, and positions empty, where the disguise has none.
 

@@ -1,15 +1,19 @@
 """The DNN examiner: a network that stands for somebody who looks at disguised or rebuilt images."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from torchprotect import training
-from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes, require_count, require_grey_levels, require_images
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import (
+    require_data,
+    require_grey_levels,
+    require_images,
+)
 from torchprotect.attacks.results import ClassGuesses, Level
+from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import predict
@@ -49,10 +53,10 @@ class DNNExaminer:
         network: nn.Module | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        require_classes(classes)
-        require_count("channels", channels)
+        require_int("classes", classes, at_least=2)
+        require_int("channels", channels, at_least=1)
         for side in image_size:
-            require_count("a side of image_size", side)
+            require_int("a side of image_size", side, at_least=1)
         self.classes, self.image_size, self.channels = classes, tuple(image_size), channels
         self._network, self._device = network, None if device is None else torch.device(device)
         self._fitted: _Standardised | None = None
@@ -92,14 +96,14 @@ class DNNExaminer:
         require_grey_levels("images", images)
         self._require_size(images)
         self._require_labels(images, labels)
-        require_count("epochs", epochs)
-        require_count("batch_size", batch_size)
+        require_int("epochs", epochs, at_least=1)
+        require_int("batch_size", batch_size, at_least=1)
         if len(images) % batch_size == 1:
             images, labels = images[:-1], labels[:-1]  # batch normalisation takes no single image
         if not len(images):
             raise InputRangeError("an examiner needs at least two images, of any classes")
         device = images.device if self._device is None else self._device
-        with _seeded(device, generator):
+        with seeded(device, generator):
             network = self._network or SmallAlexNet(
                 self.channels, self.classes, (self.image_size[0], self.image_size[1])
             )
@@ -114,6 +118,15 @@ class DNNExaminer:
             )
         self._fitted, self._cost = reader, {"epochs": epochs, "images": epochs * len(images)}
         return self
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The trained network behind its standardisation: float images ``[N, C, H, W]`` in 0..1 to scores.
+
+        Raises:
+            ModelError: the examiner has not been trained.
+        """
+        return self._trained.with_scale(1).eval()
 
     def predict(self, images: Tensor, *, scale: int | None = None, batch_size: int = 256) -> ClassGuesses:
         """Guess the class of images, one by one.
@@ -131,14 +144,19 @@ class DNNExaminer:
             InputShapeError: images of another size.
             InputRangeError: trained on uint8 images, it is given floating-point ones within 0..1 without ``scale``.
         """
-        if self._fitted is None:
-            raise ModelError("this examiner has not been trained yet: call fit with original images first")
+        trained = self._trained
         require_images("images", images)
         self._require_size(images)
-        require_count("batch_size", batch_size)
-        reader = self._fitted.with_scale(self._scale_of(images, scale, self._fitted.scale))
+        require_int("batch_size", batch_size, at_least=1)
+        reader = trained.with_scale(self._scale_of(images, scale, trained.scale))
         guesses = predict(reader, images, classes=self.classes, batch_size=batch_size)
         return ClassGuesses(Level.PUBLIC_DATA, {**self._cost, "passes": len(images)}, guesses)
+
+    @property
+    def _trained(self) -> "_Standardised":
+        if self._fitted is None:
+            raise ModelError("this examiner has not been trained yet: call fit with original images first")
+        return self._fitted
 
     def _scale_of(self, images: Tensor, scale: int | None, trained: int) -> int:
         if scale not in (None, 1, 255):
@@ -161,7 +179,7 @@ class DNNExaminer:
             )
 
     def _require_labels(self, images: Tensor, labels: Tensor) -> None:
-        require_tensor("labels", labels)
+        require_data("labels", labels)
         if labels.dtype != torch.int64:
             raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
         if labels.shape != images.shape[:1]:
@@ -204,18 +222,3 @@ def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     mean, square = sums / (images.numel() // images.shape[1])
     deviation = (square - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
     return mean.float()[None, :, None, None], deviation.float()[None, :, None, None]
-
-
-@contextlib.contextmanager
-def _seeded(device: torch.device, generator: torch.Generator | None) -> Iterator[None]:
-    """Seed what draws by a generator, and put torch's own generators back at the end."""
-    if generator is None:
-        yield
-        return
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    accelerator = device.type != "cpu"
-    with torch.random.fork_rng([device] if accelerator else [], device_type=device.type if accelerator else "cuda"):
-        torch.default_generator.manual_seed(seed)
-        if accelerator:
-            torch.get_device_module(device).manual_seed(seed)
-        yield

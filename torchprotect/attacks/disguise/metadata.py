@@ -14,7 +14,7 @@ from torchprotect.attacks.results import AttackResult, Level, facts_of
 from torchprotect.attacks.scores import NOTHING
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MetadataResult(AttackResult):
     """What a folder gives away.
 

@@ -20,7 +20,7 @@ _TOLERANCE = 1e-5  # singular values below this part of the largest are rounding
 _PIXELS_AT_ONCE = 2**22  # bounds the memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RegressionResult(Reconstruction):
     """Images rebuilt by a linear map for each position.
 

@@ -14,7 +14,7 @@ from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores import CLASSES
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SilhouetteResult(ClassGuesses):
     """Classes, and the maps they were guessed from.
 

@@ -1,5 +1,6 @@
 """Do scrambled images lie as far apart as plain ones?"""
 
+from torchprotect.attacks._inputs import require_scrambled
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, ReleasedImages
 from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES
@@ -7,6 +8,7 @@ from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES
 
 def _run(seen: Seen) -> ReleasedImages:
     """Return the images: their distances are there for everybody to see."""
+    require_scrambled("released images", seen.target)
     return ReleasedImages(Level.CIPHERTEXT_ONLY, {"comparisons": 2 * len(seen.target) ** 2}, seen.target)
 
 

@@ -3,8 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_tensor
-from torchprotect.attacks._inputs import require_classes, require_same_count, require_vectors
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import (
+    require_data,
+    require_same_count,
+    require_same_size,
+    require_scrambled,
+    require_vectors,
+)
 from torchprotect.attacks.images import shrink
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
@@ -32,10 +38,10 @@ def label_probe(vectors: Tensor, labels: Tensor, target: Tensor, *, classes: int
     References:
         Alain and Bengio, Understanding intermediate layers using linear classifier probes.
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_vectors("vectors", vectors)
     require_vectors("targets", target)
-    require_tensor("labels", labels)
+    require_data("labels", labels)
     require_same_count("vectors", vectors, "labels", labels)
     if vectors.shape[1] != target.shape[1] or labels.dtype != torch.int64 or labels.ndim != 1:
         raise InputShapeError("vectors and targets must have one length, and labels be int64 [m]")
@@ -70,6 +76,9 @@ def _run(seen: Seen) -> ClassGuesses:
     _, disguised, labels = seen.need(Need.PAIRS)
     if labels is None:
         raise InputShapeError("a label for each known pair is needed")
+    require_scrambled("scrambled images of pairs", disguised)
+    require_scrambled("scrambled images", seen.disguised)
+    require_same_size("scrambled images of pairs", disguised, "scrambled images", seen.disguised)
     vectors, target = (shrink(each, _SIDE) for each in (disguised, seen.disguised))
     return label_probe(vectors, labels, target, classes=seen.classes)
 

@@ -8,16 +8,18 @@ from torchprotect.attacks.scores.classes import (
     score_both_ways,
     score_classes,
 )
-from torchprotect.attacks.scores.correspondence import CorrespondenceScore, score_correspondence
+from torchprotect.attacks.scores.correspondence import CORRESPONDENCE, CorrespondenceScore, score_correspondence
 from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES, DistanceResult, distance_correlation
 from torchprotect.attacks.scores.links import KNOWN_FOUND, ORIGINALS_FOUND, LinkageScore, score_linkage
 from torchprotect.attacks.scores.order import LAYOUT, ORDER, score_permutation
 from torchprotect.attacks.scores.pictures import PICTURES, ReconstructionScore, score_reconstruction
 from torchprotect.attacks.scores.shares import ShareScore
 from torchprotect.attacks.scores.truth import NOTHING, Score, Truth
+from torchprotect.attacks.scores.use import USE
 
 __all__ = [
     "CLASSES",
+    "CORRESPONDENCE",
     "DISTANCES",
     "EMBEDDED_DISTANCES",
     "KNOWN_FOUND",
@@ -26,6 +28,7 @@ __all__ = [
     "ORDER",
     "ORIGINALS_FOUND",
     "PICTURES",
+    "USE",
     "CorrespondenceScore",
     "DistanceResult",
     "ExaminerScore",

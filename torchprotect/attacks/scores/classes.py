@@ -16,7 +16,7 @@ from torchprotect.errors import InputRangeError, InputShapeError
 _SHUFFLES = 10
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExaminerScore(ShareScore):
     """What an examiner still recognises.
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.results import AttackResult, CorrespondenceResult, ReadingResult
+from torchprotect.attacks.scores.intervals import wilson
+from torchprotect.attacks.scores.shares import mean
+from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputShapeError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceScore(AttackResult):
     """How much of a correspondence was recovered, with the level and cost of the attack.
 
@@ -52,6 +56,21 @@ def score_correspondence(result: CorrespondenceResult, truth: Tensor) -> Corresp
         ordered_chance=sum(in_order) / len(truth),
         unordered_chance=sum(in_any) / len(truth),
     )
+
+
+def correspondence_measures(result: CorrespondenceResult, truth: Truth) -> tuple[Measure, ...]:
+    """Return the share of classes all of whose targets were found, in their order."""
+    if truth.correspondence is None:
+        raise InputShapeError("a correspondence is scored with the true one, which is not known")
+    found = score_correspondence(result, truth.correspondence)
+    share, count = mean(found.ordered), len(found.ordered)
+    interval = wilson(share, count)
+    name = "classes whose targets were found"
+    return (Measure(name, share, *interval, found.ordered_chance, 1.0, count=count, about="key"),)
+
+
+CORRESPONDENCE = Score(("correspondence",), correspondence_measures)
+"""For :class:`CorrespondenceResult`."""
 
 
 def _chances(targets: list[int], label: int, result: CorrespondenceResult) -> tuple[float, float]:

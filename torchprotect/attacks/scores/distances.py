@@ -18,7 +18,7 @@ from torchprotect.errors import InputRangeError, InputShapeError
 _SIDE = 16  # plain images are compared at this size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DistanceResult(AttackResult):
     """How far distances survive.
 

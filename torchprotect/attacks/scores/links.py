@@ -17,7 +17,7 @@ from torchprotect.errors import InputRangeError, InputShapeError
 _SHOWN = (1, 5, 10)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinkageScore(AttackResult):
     """Re-identification at k: shares of known images whose disguised one is among the first k guesses.
 

@@ -20,7 +20,7 @@ _EXACT = 100.0  # dB, of an image rebuilt to the last bit: infinity has no mean
 _ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whole grey levels differ by 1 at least
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionScore(AttackResult):
     """How near rebuilt images are to the true ones, with the level and cost of the attack.
 

@@ -9,7 +9,7 @@ from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputShapeError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShareScore(AttackResult):
     """A share of right guesses, with the level and cost of the attack.
 

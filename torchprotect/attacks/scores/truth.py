@@ -30,6 +30,7 @@ class Truth:
         identities: int64 ``[N]``, equal numbers for images whose plain ones are equal.
         known: int64 ``[K]``: for each image of ``seen.known`` the index of its disguised one.
         order: int64 ``[positions]``, the true order of the blocks.
+        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were led to.
         examiner: guesses the class of rebuilt images, in the place of somebody who looks at them.
         embed: returns embeddings of plain images, floating point ``[N, E]``.
     """
@@ -44,6 +45,7 @@ class Truth:
     identities: Tensor | None = None
     known: Tensor | None = None
     order: Tensor | None = None
+    correspondence: Tensor | None = None
     examiner: Callable[[Tensor], ClassGuesses] | None = None
     embed: Callable[[Tensor], Tensor] | None = None
 

@@ -49,6 +49,7 @@ def disguise_facts(evidence: Evidence) -> dict[str, Any]:
         "block_size": None if scheme.block_size is None else list(scheme.block_size),
         "blocks_permuted": scheme.permuted,
         "steps": list(scheme.steps),
+        "readable": scheme.readable,
         "composed_with": list(scheme.other),
         "classes_renamed": None if evidence.pairing is None else evidence.label_map is not None,
         "key_fingerprint": evidence.about.get("key_fingerprint"),

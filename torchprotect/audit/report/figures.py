@@ -5,7 +5,6 @@ import io
 from typing import Any
 
 from torchprotect.audit.report.finding import Finding
-from torchprotect.audit.report.words import title
 
 _INK = "#8a8f98"  # reads on white and on black
 _COLOURS = ("#d1495b", "#3d7ea6", "#c98a1b", "#6a9f58", "#8b6bb1")
@@ -35,7 +34,7 @@ def draw_curves(findings: list[Finding]) -> str:
                 linewidth=1.8,
                 markersize=5,
                 linestyle="-" if each.counted else ":",
-                label=title(each.attack),
+                label=each.called,
                 clip_on=False,
             )
         axes.set_xscale("log")

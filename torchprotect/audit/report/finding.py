@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure
@@ -56,6 +56,8 @@ class Finding:
         settings: its options.
         seconds: it took.
         note: what to know when reading it.
+        title: what people call the attack; its name if empty.
+        method: what it does, in half a sentence.
     """
 
     attack: str
@@ -70,6 +72,13 @@ class Finding:
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     note: str = ""
+    title: str = ""
+    method: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people call the attack."""
+        return self.title or self.attack
 
     @property
     def headline(self) -> Measure | None:
@@ -93,7 +102,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding for JSON, without pictures."""
-        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method")
         top = self.headline.to_dict() if self.headline else dict.fromkeys(Measure("", 0, 0, 0).to_dict())
         return {
             **{name: getattr(self, name) for name in told},
@@ -107,7 +116,7 @@ class Finding:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Finding":
         """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
-        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note")
+        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method")
         return cls(
             **{name: fields[name] for name in kept},
             level=Level(fields["level"]),
@@ -126,17 +135,42 @@ class Finding:
         return {**self.to_dict(), "examples": coded}
 
 
+Cause = Literal["not applicable", "missing input", "refused", "not chosen", "not included"]
+"""Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
+it refused the images; it was not among the attacks asked for; no audit of this version runs it."""
+
+
 @dataclass(frozen=True)
 class NotRun:
-    """An attack that was not run, and why."""
+    """An attack that was not run, and why.
+
+    Attributes:
+        attack: name of the attack.
+        level: what its attacker knows.
+        reason: in words.
+        cause: kind of the reason.
+        title: what people call the attack; its name if empty.
+    """
 
     attack: str
     level: Level
     reason: str
+    cause: Cause
+    title: str = ""
+
+    @property
+    def called(self) -> str:
+        """What people call the attack."""
+        return self.title or self.attack
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""
-        return {"attack": self.attack, "level": self.level.value, "reason": self.reason}
+        return {**vars(self), "level": self.level.value}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "NotRun":
+        """Rebuild it from :meth:`to_dict`."""
+        return cls(fields["attack"], Level(fields["level"]), fields["reason"], fields["cause"], fields["title"])
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.util
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ from torchprotect.errors import ExportError
 if TYPE_CHECKING:
     from torchprotect.audit.report.report import Report
 
+_NUMBERS = re.compile(r"(\d[\d,]* of [\d,]*\d)")
 _TEMPLATE = "report.html.j2"
+_MARKS = {"severe": "severe", "partial": "partial", "none found": "none", "not measured": "unknown"}  # names of styles
 
 
 def require_page_tools() -> None:
@@ -41,7 +44,7 @@ def render(report: "Report") -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": words.percent, "spaced": words.spaced}
+    environment.filters |= {"percent": words.percent, "spaced": words.spaced, "numbers": _stress}
     return environment.get_template(_TEMPLATE).render(_context(report))
 
 
@@ -52,7 +55,10 @@ def _context(report: "Report") -> dict[str, Any]:
     return {
         "words": words,
         "facts": report.facts,
-        "levels": [_level(report, level) for level in Level],
+        "knows": words.KNOWS,
+        "verdict": report.verdict,
+        "marks": _MARKS,
+        "leakages": [(level.value, report.leakage(level)) for level in Level if report.measured(level)],
         "attacks": attacks,
         "pictures": [(each, _rows(each)) for each in attacks if each.examples],
         "curves": _draw(curves),
@@ -67,16 +73,11 @@ def _context(report: "Report") -> dict[str, Any]:
     }
 
 
-def _level(report: "Report", level: Level) -> dict[str, Any]:
-    worst = report.worst(level)
-    return {
-        "name": level.value,
-        "knows": words.KNOWS[level],
-        "worst": worst,
-        "leakage": worst.leakage if worst is not None else None,
-        "measured": report.measured(level),
-        "verdict": report.verdict(level),
-    }
+def _stress(sentence: str) -> Any:
+    """Return a sentence as HTML, escaped, with its numbers of images in bold."""
+    from markupsafe import Markup, escape
+
+    return Markup(_NUMBERS.sub(r"<strong>\1</strong>", str(escape(sentence))))  # noqa: S704 - escaped
 
 
 def _draw(curves: list[Finding]) -> str | None:

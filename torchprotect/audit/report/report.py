@@ -11,9 +11,10 @@ from torchprotect._json import parse
 from torchprotect.attacks import Level
 from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.page import render, require_page_tools
+from torchprotect.audit.report.severity import rank
 from torchprotect.audit.report.statement import MEANING, STATEMENT
 from torchprotect.audit.report.utility import Utility
-from torchprotect.audit.report.words import percent
+from torchprotect.audit.report.verdict import Verdict, judge
 from torchprotect.errors import InputRangeError, VerificationError
 
 FORMAT, VERSION = "torchprotect-audit", 2
@@ -41,51 +42,44 @@ class Report:
         """Return what counts for a level: findings about images at it and below, with the most leakage first."""
         name = level_of(level).value
         known = [each for each in self.findings if each.counted and each.level.value <= name]
-        return sorted(known, key=lambda each: -(each.leakage or 0.0))
+        return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks not in ("identity", "picture")))
 
     def worst(self, level: Level | str) -> Finding | None:
-        """Return the finding that leaks most to an attacker of a level, who can do whatever lower levels can."""
-        return next(iter(self.at(level)), None)
+        """Return the finding that is worst for an attacker of a level, who can do whatever lower levels can.
+
+        That is the most severe; of these rather one that identifies images or rebuilds pictures than one that guesses
+        classes; of these the one that leaks most.
+        """
+        return max(self.at(level), key=rank, default=None)
 
     def leakage(self, level: Level | str) -> float | None:
-        """Return the leakage of the worst finding at a level and below, 0..1; ``None`` if no attack was measured."""
-        worst = self.worst(level)
-        return None if worst is None else worst.leakage
+        """Return the most that an attack leaks at a level and below, 0..1; ``None`` if no attack was measured."""
+        return max((each.leakage or 0.0 for each in self.at(level)), default=None)
 
     def measured(self, level: Level | str) -> bool:
         """Say whether an attack of this very level was measured."""
         return any(each.counted and each.level is level_of(level) for each in self.findings)
 
-    def verdict(self, level: Level | str) -> str:
-        """Return the one sentence that may be said of a level."""
-        level = level_of(level)
-        worst = self.worst(level)
-        if worst is None or worst.leakage is None:
-            return f"No attack in this list was measured at {level.value}."
-        below = "" if self.measured(level) else f" No attack of this very level was measured; {worst.level.value} is."
-        return f"No attack in this list exceeded {percent(worst.leakage)} at level {level.value}.{below}"
+    @property
+    def verdict(self) -> Verdict:
+        """What the findings come to, in sentences."""
+        return judge(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON: no pixels, no key material."""
         return {
             "format": FORMAT,
             "version": VERSION,
+            "verdict": self.verdict.to_dict(),
             **self.facts,
-            "levels": {level.value: self._level(level) for level in Level},
+            "levels": {
+                level.value: {"leakage": self.leakage(level), "measured": self.measured(level)} for level in Level
+            },
             "utility": None if self.utility is None else self.utility.to_dict(),
             "findings": [each.to_dict() for each in self.findings],
             "not_run": [each.to_dict() for each in self.not_run],
             "meaning": MEANING,
             "statement": STATEMENT,
-        }
-
-    def _level(self, level: Level) -> dict[str, Any]:
-        worst = self.worst(level)
-        return {
-            "leakage": None if worst is None else worst.leakage,
-            "attack": None if worst is None else worst.attack,
-            "measured": self.measured(level),
-            "verdict": self.verdict(level),
         }
 
     def to_json(self) -> str:
@@ -119,7 +113,7 @@ class Report:
             names = ("data", "disguise", "environment", "settings", "split", "started", "seconds")
             return cls(
                 tuple(map(Finding.from_dict, document["findings"])),
-                tuple(NotRun(each["attack"], Level(each["level"]), each["reason"]) for each in document["not_run"]),
+                tuple(NotRun.from_dict(each) for each in document["not_run"]),
                 None if document["utility"] is None else Utility.from_dict(document["utility"]),
                 {name: document[name] for name in names},
             )

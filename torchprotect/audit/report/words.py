@@ -4,13 +4,14 @@ import math
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure, Unit
+from torchprotect.audit.report.finding import Cause
 
 KNOWS = {
-    Level.CIPHERTEXT_ONLY: "has the disguised images alone",
-    Level.PUBLIC_DATA: "also has plain images of the same kind, with labels, and the algorithm",
-    Level.KNOWN_PAIRS: "also has known pairs of a plain and its disguised image",
-    Level.CHOSEN_PLAINTEXT: "also gets images of their choice disguised",
-    Level.PARTIAL_KEY: "also has a part of the key",
+    Level.CIPHERTEXT_ONLY: "the protected images alone",
+    Level.PUBLIC_DATA: "also public images of the same kind, and the algorithm",
+    Level.KNOWN_PAIRS: "also some originals with their protected images",
+    Level.CHOSEN_PLAINTEXT: "also images of one's choice, protected",
+    Level.PARTIAL_KEY: "also a part of the key",
 }
 
 _NOTHING = "\u2013"
@@ -25,44 +26,17 @@ LEAKS = {
     "distances": "which images are alike",
     "equality": "what is equal",
     "metadata": "what stands beside",
+    "use": "what a network learns",
 }
 
-ATTACKS = {
-    "duplicate_statistics": ("Duplicates", "counts images and cipher units that repeat"),
-    "metadata_scan": ("Metadata", "reads names, order, sizes, times and whatever else stands beside the pixels"),
-    "jigsaw_attack": ("Jigsaw", "puts blocks together by what fits at their edges"),
-    "DNNExaminer": (
-        "Direct re-identification",
-        "a network that knows plain images looks at disguised ones as they are",
-    ),
-    "recover_permutation_from_statistics": ("Order from statistics", "matches blocks with places by public images"),
-    "row_energy_attack": ("Row energies", "guesses the class from the norms of block rows, which rotations keep"),
-    "silhouette_attack": ("Silhouettes", "guesses the class from where cipher units repeat"),
-    "linkage_attack": ("Linkage", "finds the disguised version of a known image"),
-    "recover_permutation": ("Order from pairs", "matches blocks with places by known pairs"),
-    "codebook_attack": ("Codebook", "looks cipher units up in a dictionary made of known pairs"),
-    "regression_attack": ("Regression", "fits a linear way back to known pairs"),
-    "ridge_reidentification": (
-        "Ridge re-identification",
-        "fits plain to scrambled images by known pairs, and looks known ones up",
-    ),
-    "ridge_reidentification (embeddings)": (
-        "Ridge re-identification, with the encoder",
-        "the same with embeddings of plain images, for whoever can load the encoder",
-    ),
-    "distance_correlation": ("Distances", "tells how far distances between plain images survive"),
-    "distance_correlation (embeddings)": (
-        "Distances, with the encoder",
-        "tells how far distances between embeddings survive",
-    ),
-    "label_probe": ("Label probe", "learns classes from a few labelled scrambled images"),
-    "autoencoder_attack": ("Autoencoder", "trains a network on known pairs to draw the plain image"),
-    "reconstruction_attack": (
-        "Learned inversion",
-        "fits all pixels to known pairs, then a U-Net that corrects what comes out",
-    ),
+COULD_NOT: dict[Cause, str] = {
+    "not applicable": "not applicable",
+    "missing input": "input missing",
+    "refused": "refused the images",
+    "not chosen": "not asked for",
+    "not included": "not part of the audit",
 }
-
+"""Why attacks were not run, by cause."""
 
 _FACTS = {
     "image_groups": "groups of equal images",
@@ -77,16 +51,6 @@ _FACTS = {
 }
 
 _LONG = 12
-
-
-def title(attack: str) -> str:
-    """Return what an attack is called."""
-    return ATTACKS[attack][0] if attack in ATTACKS else attack
-
-
-def about(attack: str) -> str:
-    """Return what an attack does, in half a sentence."""
-    return ATTACKS[attack][1] if attack in ATTACKS else ""
 
 
 def percent(value: float | None) -> str:

@@ -43,6 +43,8 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         cost=results[best].cost,
         settings=dict(variant),
         note=attack.note,
+        title=attack.title,
+        method=attack.about,
     )
 
 

@@ -16,15 +16,17 @@ _SCRAMBLING = (
         "an export holds no answers of a cloud: run attacks.label_probe on those that yours gave",
     ),
 )
+_NOT_CHOSEN = "not among the attacks that were asked for"
 _NOT_BUILT = (
-    NotRun("unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version"),
-    NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version"),
+    NotRun("Unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
+    NotRun("ICA and PCA matching", Level.PUBLIC_DATA, "not in this version", "not included"),
     NotRun(
-        "chosen plaintext",
+        "Chosen plaintext",
         Level.CHOSEN_PLAINTEXT,
         "needs online use of the key; what known pairs give, chosen ones give with fewer",
+        "not included",
     ),
-    NotRun("partial key", Level.PARTIAL_KEY, "not in this version"),
+    NotRun("Partial key", Level.PARTIAL_KEY, "not in this version", "not included"),
 )
 
 
@@ -32,9 +34,9 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     """Return what could be tried on a disguise, beside the attacks that were chosen."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
-    found = [NotRun(each.name, each.level, each.long or "not among the attacks that were asked for") for each in others]
+    found = [NotRun(each.name, each.level, each.long or _NOT_CHOSEN, "not chosen", each.title) for each in others]
     if scheme.name == SCRAMBLING:
-        found += [NotRun(name, Level.KNOWN_PAIRS, reason) for name, reason in _SCRAMBLING]
+        found += [NotRun(name, Level.KNOWN_PAIRS, reason, "not included") for name, reason in _SCRAMBLING]
     if scheme.readable:  # no key stands between anybody and the pictures
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)

@@ -5,25 +5,24 @@ from collections.abc import Callable
 from torchprotect.attacks import Attack, Need
 from torchprotect.attacks.protocol import Reason
 from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.report.finding import NotRun
 
 _NO_PLAIN = "no plain images were given (--plain)"
 _NO_PAIRING = "no key was given (--key): which plain image belongs to which disguised one is not known"
 _OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.PAIRS}
 
 
-def reason_against(bench: Bench, attack: Attack) -> Reason:
+def why_not(bench: Bench, attack: Attack) -> NotRun | None:
     """Return why an attack does not apply, or cannot be scored; ``None`` where it runs."""
     if (found := attack.reason(bench.evidence.scheme)) is not None:
-        return found
-    if (found := _lacks_plain(bench, attack)) is not None:
-        return found
+        return NotRun(attack.name, attack.level, found, "not applicable")
+    if Need.FOLDER in attack.needs and bench.evidence.folder is None:
+        return NotRun(attack.name, attack.level, "these are tensors: there is no folder to look at", "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
     unknown = (_TRUTHS[name](bench) for name in attack.score.needs)
-    found = next((reason for reasons in (lacking, unknown) for reason in reasons if reason is not None), None)
-    if found is None and Need.PAIRS in attack.needs and len(bench.split.known) < attack.least_pairs:
-        count = len(bench.split.known)
-        return f"at least {attack.least_pairs} known pairs are needed, but only {count} images are left for them"
-    return found
+    reasons = [_lacks_plain(bench, attack), *lacking, *unknown, _lacks_pairs(bench, attack)]
+    found = next((reason for reason in reasons if reason is not None), None)
+    return None if found is None else NotRun(attack.name, attack.level, found, "missing input")
 
 
 def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
@@ -37,6 +36,13 @@ def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
         came, expected = (" x ".join(map(str, each.shape[1:])) for each in (evidence.plain, evidence.disguised))
         return f"plain images are {came}, disguised ones {expected}: give the images as they were before the disguise"
     return None
+
+
+def _lacks_pairs(bench: Bench, attack: Attack) -> Reason:
+    count = len(bench.split.known)
+    if Need.PAIRS not in attack.needs or count >= attack.least_pairs:
+        return None
+    return f"at least {attack.least_pairs} known pairs are needed, but only {count} images are left for them"
 
 
 def _pairing(bench: Bench) -> Reason:
@@ -60,10 +66,6 @@ def _order(bench: Bench) -> Reason:
     return None if bench.evidence.order is not None else "no key was given (--key): the true order is not known"
 
 
-def _folder(bench: Bench) -> Reason:
-    return "these are tensors: there is no folder to look at" if bench.evidence.folder is None else None
-
-
 def _released_labels(bench: Bench) -> Reason:
     return "the export has no labels" if bench.evidence.labels is None else None
 
@@ -83,7 +85,7 @@ def _none(bench: Bench) -> Reason:
 
 _NEEDS: dict[Need, Callable[[Bench], Reason]] = {
     Need.RELEASED_LABELS: _released_labels,
-    Need.FOLDER: _folder,
+    Need.FOLDER: _none,  # asked for before
     Need.PUBLIC: _none,  # asked for by _lacks_plain
     Need.LABELS: _plain_labels,
     Need.KNOWN: _pairing,

@@ -5,7 +5,7 @@ import torch
 from support import make_image
 
 from torchprotect.attacks import psnr, ssim
-from torchprotect.attacks.disguise.quality import rmse
+from torchprotect.attacks.quality import rmse
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
@@ -77,7 +77,7 @@ def test_batch_equals_singles_and_sets_may_have_different_types(measure, device,
     torch.testing.assert_close(together, singles)
     torch.testing.assert_close(measure(images.float() / 255, reference), together)
     torch.testing.assert_close(measure(images, reference.double() / 255), together)
-    monkeypatch.setattr("torchprotect.attacks.disguise.quality._AT_ONCE", 2 * images[0].numel())
+    monkeypatch.setattr("torchprotect.attacks.quality._AT_ONCE", 2 * images[0].numel())
     torch.testing.assert_close(measure(images, reference), together)
 
 

@@ -1,0 +1,241 @@
+"""What a data protection officer reads first: sentences with whole numbers, and how bad it is."""
+
+import math
+import re
+
+import pytest
+
+from torchprotect.attacks import Level
+from torchprotect.audit import Finding, Measure, NotRun, Report, Utility
+from torchprotect.audit.report.sentences import counted, deed, hundred, sentence, whole
+from torchprotect.audit.report.severity import rank, severity, severity_of
+
+L0, L1, L2, L3 = list(Level)[:4]
+
+
+def share(right, count, about, *, chance, upper=1.0, spread=0.05, metric="metric", by=None, **options):
+    value = right / count
+    low, high = max(0.0, value - spread), min(1.0, value + spread)
+    return Measure(metric, value, low, high, chance, upper, upper_by=by, count=count, about=about, **options)
+
+
+def identity(right=300, count=300, level=L1, attack="ridge_reidentification", **options):
+    return Finding(attack, level, "identity", (share(right, count, "identity", chance=1 / count, **options),))
+
+
+def classes(right, count=500, level=L1, *, chance=0.1, upper=0.83, by="examiner", attack="DNNExaminer", **options):
+    measure = share(right, count, "class", chance=chance, upper=upper, by=by, **options)
+    return Finding(attack, level, "class", (measure,))
+
+
+def picture(right, count=60, level=L2, pairs=100, *others, attack="regression_attack"):
+    likeness = Measure("PSNR", 21.23, 20.0, 22.0, 9.5, scaled=False, unit="dB", about="picture")
+    nearest = share(right, count, "identity", chance=1 / count)
+    return Finding(attack, level, "picture", (*others, nearest, likeness), pairs)
+
+
+def verdict(*findings, not_run=(), utility=None, facts=None):
+    return Report(findings, tuple(not_run), utility, facts or {}).verdict
+
+
+def at(found, level):
+    return {each.level: each for each in found.levels}[level]
+
+
+def test_which_image_it_is():
+    assert sentence(identity()) == (
+        "Someone who holds public images of the same kind, but no key, picked the right original for 300 of 300 "
+        "protected images (by chance: 1)."
+    )
+    assert sentence(identity(1, 20, attack="linkage_attack", spread=0)) == (
+        "Someone who holds originals and looks for them, but has no key, did no better than chance: found the "
+        "protected version of 1 of 20 originals (by chance: 1)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "nearer"), [(1, "1 of 60 was nearer to its own"), (2, "2 of 60 were nearer to their own")]
+)
+def test_a_picture(right, nearer):
+    told = sentence(picture(right, pairs=1))
+    assert f"of which {nearer} original than to any other (by chance: 1), at a PSNR of 21.2 dB" in told
+    assert told.startswith("Someone who knows 1 pair of an original and its protected image, but no key, ")
+    assert told.endswith("(the mean image: 9.5 dB).")
+
+
+def test_a_picture_tells_the_class_where_that_is_more():
+    balanced = Measure("examiner's", 0.45, 0.41, 0.49, 0.1, 0.84, upper_by="examiner", about="class")
+    told = deed(picture(3, 60, L2, 500, balanced))
+    assert "; a network recognised the right class, each class counting alike, for 45 of 100 " in told
+    assert told.endswith("(by chance: 10; on plain images: 84)")
+    assert "recognised" not in deed(picture(60, 60, L2, 500, balanced))
+
+
+def test_the_class():
+    told = "named the right class for 382 of 500 protected images (by chance: 50; on plain images: 415)"
+    assert deed(classes(382)) == told
+
+
+def test_all_that_leaks_is_not_the_only_statement_where_plain_images_say_little():
+    found = classes(35, chance=0.02, upper=0.07, spread=0.01)
+    assert found.leakage == 1
+    assert severity_of(found) == "partial"
+    told = "(by chance: 10), as many as on plain images, of which a network gets only 7 of 100 right"
+    assert deed(found).endswith(told)
+    fewer = classes(20, chance=0.02, upper=0.07, spread=0.005, by="nearest neighbours")
+    assert deed(fewer).endswith(", where even on plain images a comparison with public images gets only 7 of 100 right")
+
+
+def test_a_measure_without_words():
+    own = Finding("my_attack", L1, "class", (Measure("gender accuracy", 0.75, 0.7, 0.8, 0.5, 1.0),))
+    told = "reached 75.0 % by the measure \u201cgender accuracy\u201d (by chance: 50.0 %; on plain images: 100.0 %)"
+    assert deed(own) == told
+
+
+@pytest.mark.parametrize(
+    ("low", "chance", "upper", "expected"),
+    [
+        (0.1, 0.1, 0.9, "none found"),
+        (0.11, 0.1, 0.9, "partial"),
+        (0.49, 0.1, 0.9, "partial"),
+        (0.5, 0.1, 0.9, "severe"),
+        (0.9, 0.1, 0.1, "not measured"),
+    ],
+)
+def test_severity_is_where_the_interval_lies(low, chance, upper, expected):
+    assert severity(Measure("x", 0.9, low, 0.95, chance, upper)) == expected
+
+
+def test_severity_without_an_interval_or_a_finding():
+    assert severity(Measure("x", 0.9, math.nan, math.nan, 0.1, 1.0)) == "severe"
+    assert severity(Measure("x", 0.1, math.nan, math.nan, 0.1, 1.0)) == "none found"
+    assert severity_of(None) == severity_of(Finding("x", L1, "key", (Measure("x", 1, 1, 1, 0.1, 1),))) == "not measured"
+
+
+def test_ties_go_to_what_identifies_images():
+    found = (classes(415, upper=0.83, attack="row_energy_attack"), identity(240))
+    assert found[0].leakage == 1 > found[1].leakage
+    for findings in (found, found[::-1]):
+        told = at(verdict(*findings), L1)
+        assert told.attack == "ridge_reidentification"
+        assert told.remarks == (sentence(found[0]),)
+        assert Report(findings, (), None).leakage("L1") == 1
+
+
+def test_of_equal_findings_the_one_with_less_knowledge():
+    assert rank(identity(level=L1)) > rank(identity(level=L2)) > rank(classes(415))
+    assert Report((identity(level=L2), identity(level=L1)), (), None).worst("L3").level is L1
+
+
+def test_what_a_lower_level_shows_holds_at_the_next():
+    found = verdict(identity(300), classes(100, level=L2))
+    assert [each.severity for each in found.levels[:4]] == ["not measured", "severe", "severe", "not measured"]
+    assert at(found, L2).sentence.endswith("What was found at L1 is worse, and holds here too.")
+    assert at(found, L2).brief.startswith("as at L1; here: named the right class for 100 of 500")
+    assert at(found, L3).sentence == "No attack of this level was measured. What was found at L1 holds here too."
+    assert at(found, L0).sentence == "No attack of this level was measured."
+    assert "holds here too" not in at(verdict(identity(level=L1), identity(level=L2)), L2).sentence
+
+
+def test_what_was_not_measured_stands_beside():
+    not_run = [
+        NotRun("codebook_attack", L2, "made for AESECBDisguise; these are RMTDisguise", "not applicable", "Codebook"),
+        NotRun("regression_attack", L2, "no key was given (--key)", "missing input", "Regression"),
+        NotRun("reconstruction_attack", L2, "no key was given (--key)", "missing input", "Inversion"),
+        NotRun("linkage_attack", L1, "refused these images: NaN", "refused"),
+    ]
+    found = verdict(classes(300, chance=0.9, upper=0.8), not_run=not_run)
+    assert at(found, L2).not_run == (
+        "Regression; Inversion: no key was given (--key)",
+        "Codebook: not applicable",
+    )
+    assert at(found, L1).not_run[0] == "linkage_attack: refused these images: NaN"
+    assert "DNNExaminer: no scale: " in at(found, L1).not_run[1]
+    assert found.advice[0].startswith("Nothing is known about these images yet")
+
+
+def test_remarks_on_what_is_not_about_images():
+    facts = {"image_share": 0.02, "unit_share": 0.58}
+    topics = {"findings": [{"topic": "names", "severity": "medium"}, {"topic": "labels", "severity": "low"}]}
+    told = verdict(
+        Finding("duplicate_statistics", L0, "equality", facts=facts),
+        Finding("metadata_scan", L0, "metadata", facts=topics),
+        Finding("jigsaw_attack", L0, "key", (share(15, 16, "key", chance=1 / 16),), title="Jigsaw"),
+        Finding("jigsaw_attack", L0, "key", (share(1, 16, "key", chance=1 / 16),)),
+        Finding("distance_correlation", L0, "distances", (Measure("x", 0.43, 0, 1, 0.05, unit="correlation"),)),
+        facts={"data": {"images": 200}},
+    )
+    assert at(told, L0).remarks == (
+        "Without any attack: 4 of 200 protected images equal another one; 58.0 % of the cipher units repeat at their "
+        "position.",
+        "Beside the pixels, these tell something: names.",
+        "Jigsaw: the right block at 15 of 16 positions (by chance: 1), which is a part of the key.",
+        "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
+    )
+    assert at(told, L0).severity == "not measured"
+
+
+def test_readable_images_are_told_first():
+    told = verdict(facts={"disguise": {"readable": True}})
+    assert told.warning.startswith("These images are readable as they are")
+    assert (at(told, L0).severity, at(told, L0).brief) == ("severe", "the images are readable as they are")
+    assert told.advice[0].startswith("Treat these images like the plain ones.")
+    assert verdict().warning is None
+
+
+def test_what_a_model_keeps():
+    whole_utility = Utility((0.48,), (0.42, 0.44), (0.12,), 0.1, 100, 100)
+    assert verdict(utility=whole_utility).kept == (
+        "A network trained on the protected images is right for 43 of 100, one trained on the plain images for 48 of "
+        "100 (by guessing: 10). Shown plain images, the first is right for 12 of 100."
+    )
+    alone = Utility((), (0.43,), (), None, 100, 100)
+    assert verdict(utility=alone).kept == "A network trained on the protected images is right for 43 of 100."
+    assert "was not measured" in verdict().kept
+    assert "was not measured" in verdict(utility=Utility((0.48,), (), (), None, 100, 100)).kept
+
+
+def test_advice():
+    assert "without the key" in verdict(identity()).advice[0]
+    assert "original and its protected image together" in verdict(picture(60), classes(60, spread=0.01)).advice[0]
+    assert "disguise them more strongly" in verdict(classes(150)).advice[0]
+    assert "found nothing beyond chance" in verdict(classes(50)).advice[0]
+    missing = NotRun("linkage_attack", L1, "no key was given (--key)", "missing input")
+    assert "lacked" in verdict(classes(50), not_run=[missing]).advice[1]
+    assert all("encryption tool" in verdict(*some).advice[-1] for some in ((), (identity(),)))
+
+
+@pytest.mark.parametrize(
+    ("value", "of", "told"),
+    [
+        (1, 300, "300"),
+        (0.999, 300, "299"),
+        (0, 20, "0"),
+        (0.01, 20, "fewer than 1"),
+        (0.5, 3, "2"),
+        (0.6, 2500, "1,500"),
+    ],
+)
+def test_whole_numbers_are_neither_none_nor_all_where_that_is_not_so(value, of, told):
+    assert whole(value, of) == told
+
+
+def test_counting():
+    assert [counted(n, "pair") for n in (1, 2, 1000)] == ["1 pair", "2 pairs", "1,000 pairs"]
+    assert hundred(0.433) == "43 of 100"
+
+
+def test_no_verdict_promises_anything():
+    for right in (0, 50, 300, 500):
+        findings = classes(right), identity(right // 2), picture(right // 10)
+        found = verdict(*findings, facts={"disguise": {"readable": True}})
+        assert not re.search(r"\b(secure|private|safe)", str(found.to_dict()).lower())
+
+
+def test_the_verdict_depends_on_the_report_alone(tmp_path):
+    facts = {name: {} for name in ("data", "disguise", "environment", "settings", "split")}
+    report = Report((identity(), classes(100)), (), None, {**facts, "started": "", "seconds": 1.0})
+    report.write_json(tmp_path / "report.json")
+    assert (tmp_path / "report.json").stat().st_mode & 0o077 == 0
+    assert Report.read(tmp_path / "report.json").verdict == report.verdict
+    assert str(at(report.verdict, L1)) == f"L1  severe        {deed(identity())}"

@@ -1,0 +1,187 @@
+"""Findings in sentences that need no knowledge of the field, with whole numbers."""
+
+from collections.abc import Callable
+from math import floor
+
+from torchprotect.attacks import Level
+from torchprotect.attacks.measures import About, Measure
+from torchprotect.audit.report.finding import Finding
+from torchprotect.audit.report.severity import SEVERITIES, severity, severity_of, weak_yardstick
+from torchprotect.audit.report.words import number, percent
+
+_HOLDERS = {
+    Level.CIPHERTEXT_ONLY: "Someone who has nothing but the protected images",
+    Level.PUBLIC_DATA: "Someone who holds public images of the same kind, but no key,",
+    Level.KNOWN_PAIRS: "Someone who knows {pairs} of an original and its protected image, but no key,",
+    Level.CHOSEN_PLAINTEXT: "Someone who gets images of their choice protected, but holds no key,",
+    Level.PARTIAL_KEY: "Someone who holds a part of the key",
+}
+_HOLDERS_BY_ATTACK = {
+    "linkage_attack": "Someone who holds originals and looks for them, but has no key,",
+    "ridge_reidentification (embeddings)": "Someone who can load the encoder and knows {pairs} of an original and its "
+    "protected image, but no key,",
+}
+_YARDSTICKS = {"examiner": "a network", "nearest neighbours": "a comparison with public images"}
+_IDENTITY = "picked the right original for {right} protected images"
+_IDENTITY_BY_ATTACK = {"linkage_attack": "found the protected version of {right} originals"}
+_BELOW_ONE = "fewer than 1"
+_TOLERANCE = 1e-6  # of numbers of images, for shares that are no exact binary fractions
+
+
+def sentence(finding: Finding) -> str:
+    """Return who found what: ``Someone who has nothing but the protected images rebuilt ...``."""
+    return f"{_holder(finding)} {deed(finding)}."
+
+
+def deed(finding: Finding) -> str:
+    """Return what was found, a clause that begins with its verb."""
+    done = _DEEDS.get(finding.leaks, _other)(finding) or _other(finding)
+    return f"did no better than chance: {done}" if severity_of(finding) == "none found" else done
+
+
+def remark(finding: Finding, images: int) -> str | None:
+    """Return what is to be said of a finding that is not about images, if anything.
+
+    Args:
+        finding: a part of a key, distances, equality or metadata.
+        images: how many protected images there are.
+    """
+    return _REMARKS[finding.leaks](finding, images) if finding.leaks in _REMARKS else None
+
+
+def hundred(share: float) -> str:
+    """Return a share as a whole number of 100."""
+    return f"{whole(share, 100)} of 100"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: ``1 attack``, ``2 attacks``."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def whole(share: float, of: int) -> str:
+    """Return a share as a whole number of so many; neither none nor all where that is not the truth."""
+    exact = share * of
+    if _TOLERANCE < exact < 0.5:
+        return _BELOW_ONE
+    return f"{of - 1 if of - 0.5 <= exact < of - _TOLERANCE else floor(exact + 0.5):,}"
+
+
+def _holder(finding: Finding) -> str:
+    holder = _HOLDERS_BY_ATTACK.get(finding.attack, _HOLDERS[finding.level])
+    return holder.format(pairs="some pairs" if finding.pairs is None else counted(finding.pairs, "pair"))
+
+
+def _identity(finding: Finding) -> str | None:
+    measure = _worst(finding, "identity")
+    if measure is None:
+        return None
+    clause = _IDENTITY_BY_ATTACK.get(finding.attack, _IDENTITY)
+    return f"{clause.format(right=_right(measure))} ({_chance(measure)})"
+
+
+def _picture(finding: Finding) -> str | None:
+    measure, classes = _worst(finding, "identity"), _worst(finding, "class")
+    if measure is None:
+        return None
+    one = whole(measure.value, _of(measure)) in ("1", _BELOW_ONE)
+    nearer = "was nearer to its own original" if one else "were nearer to their own original"
+    told = f"rebuilt pictures, of which {_right(measure)} {nearer} than to any other ({_chance(measure)})"
+    likeness = next((each for each in finding.measures if each.unit == "dB"), None)
+    if likeness is not None:
+        mean = f" (the mean image: {number(likeness.chance, 'dB')})" if likeness.chance is not None else ""
+        told += f", at a PSNR of {number(likeness.value, 'dB')}{mean}"
+    if classes is not None and (classes.leakage or 0.0) > (measure.leakage or 0.0):
+        told += f"; a network recognised {_named(classes)}"
+    return told
+
+
+def _class(finding: Finding) -> str | None:
+    measure = _worst(finding, "class")
+    return None if measure is None else f"named {_named(measure, 'protected image')}"
+
+
+def _named(measure: Measure, noun: str = "") -> str:
+    """Return how many classes were right, beside chance and plain images."""
+    alike = "" if measure.count is not None else ", each class counting alike,"
+    told = f"the right class{alike} for {_right(measure, noun)}"
+    if measure.upper is None or not weak_yardstick(measure):
+        on_plain = "" if measure.upper is None else f"; on plain images: {whole(measure.upper, _of(measure))}"
+        return f"{told} ({_chance(measure)}{on_plain})"
+    who = _YARDSTICKS.get(measure.upper_by or "", "an attacker")
+    as_many = "as many as on plain images, of which" if measure.high >= measure.upper else "where even on plain images"
+    gets = f"{who} gets only {hundred(measure.upper)} right"
+    return f"{told} ({_chance(measure)}), {as_many} {gets}"
+
+
+def _other(finding: Finding) -> str:
+    """Tell of a measure that no sentence is made for, by its metric."""
+    top = finding.headline
+    if top is None:
+        return f"ran {finding.called}"
+    bounds = (("by chance", top.chance), ("on plain images", top.upper))
+    told = "; ".join(f"{name}: {number(value, top.unit)}" for name, value in bounds if value is not None)
+    return f"reached {number(top.value, top.unit)} by the measure \u201c{top.metric}\u201d" + (
+        f" ({told})" if told else ""
+    )
+
+
+def _key(finding: Finding, images: int) -> str | None:
+    measure = next((each for each in finding.measures if each.about == "key"), None)
+    if measure is None or severity(measure) == "none found":
+        return None
+    right = _right(measure, "position")
+    return f"{finding.called}: the right block at {right} ({_chance(measure)}), which is a part of the key."
+
+
+def _distances(finding: Finding, images: int) -> str | None:
+    top = finding.headline
+    if top is None:
+        return None
+    told = f"{number(top.value, top.unit)} (by chance: {number(top.chance, top.unit)})"
+    return f"{finding.called}: they correlate with those between the originals by {told}."
+
+
+def _equality(finding: Finding, images: int) -> str | None:
+    share, units = finding.facts.get("image_share"), finding.facts.get("unit_share")
+    equal = f"{whole(share, images)} of {counted(images, 'protected image')} equal another one" if share else None
+    repeated = f"{percent(units)} of the cipher units repeat at their position" if units else None
+    told = "; ".join(filter(None, (equal, repeated)))
+    return f"Without any attack: {told}." if told else None
+
+
+def _metadata(finding: Finding, images: int) -> str | None:
+    topics = [each["topic"] for each in finding.facts.get("findings", ()) if each["severity"] in ("medium", "high")]
+    return f"Beside the pixels, these tell something: {', '.join(topics)}." if topics else None
+
+
+_DEEDS: dict[str, Callable[[Finding], str | None]] = {"identity": _identity, "picture": _picture, "class": _class}
+_REMARKS: dict[str, Callable[[Finding, int], str | None]] = {
+    "key": _key,
+    "distances": _distances,
+    "equality": _equality,
+    "metadata": _metadata,
+}
+
+
+def _worst(finding: Finding, about: About) -> Measure | None:
+    some = [each for each in finding.measures if each.about == about and each.leakage is not None]
+    return max(some, key=_telling, default=None)
+
+
+def _telling(measure: Measure) -> tuple[int, bool, float]:
+    """Sort by severity; of equals one that counts images comes last."""
+    return SEVERITIES.index(severity(measure)), measure.count is not None, measure.leakage or 0.0
+
+
+def _of(measure: Measure) -> int:
+    return measure.count or 100
+
+
+def _right(measure: Measure, noun: str = "") -> str:
+    of = _of(measure)
+    return f"{whole(measure.value, of)} of " + (counted(of, noun) if noun else f"{of:,}")
+
+
+def _chance(measure: Measure) -> str:
+    return f"by chance: {whole(measure.chance or 0.0, _of(measure))}"

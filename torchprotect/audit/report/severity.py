@@ -1,0 +1,47 @@
+"""How bad a finding is, in as many steps as its interval allows."""
+
+import math
+from typing import Literal
+
+from torchprotect.attacks.measures import Measure
+from torchprotect.audit.report.finding import Finding
+
+Severity = Literal["not measured", "none found", "partial", "severe"]
+"""Ascending. ``none found``: the 95 % interval does not exceed chance. ``severe``: all of it lies nearer to what is
+reached on plain images than to chance. ``partial``: between them."""
+
+SEVERITIES: tuple[Severity, ...] = ("not measured", "none found", "partial", "severe")
+_HALFWAY = 0.5
+
+
+def severity(measure: Measure) -> Severity:
+    """Return the severity of one measure."""
+    if measure.leakage is None or measure.chance is None:
+        return "not measured"
+    surely = measure.value if math.isnan(measure.low) else measure.low
+    if surely <= measure.chance:
+        return "none found"
+    leakage = measure.leakage if measure.leakage_low is None else measure.leakage_low
+    return "partial" if leakage < _HALFWAY or weak_yardstick(measure) else "severe"
+
+
+def severity_of(finding: Finding | None) -> Severity:
+    """Return the severity of the worst measure of a finding about images; of no finding it is ``not measured``."""
+    if finding is None or not finding.counted:
+        return "not measured"
+    return max((severity(each) for each in finding.measures), key=SEVERITIES.index)
+
+
+def rank(finding: Finding) -> tuple[int, bool, float, int]:
+    """Return a sorting key: what is worse comes last.
+
+    Findings of one severity are ties, as their intervals say no more: the one that identifies images or rebuilds
+    pictures is worse than one that guesses classes, then the one that leaks more, then the one with less knowledge.
+    """
+    severity = SEVERITIES.index(severity_of(finding))
+    return severity, finding.leaks in ("identity", "picture"), finding.leakage or 0.0, -int(finding.level.value[1:])
+
+
+def weak_yardstick(measure: Measure) -> bool:
+    """Say whether a model on plain images is itself wrong more often than right, so that leakage says little."""
+    return measure.about == "class" and measure.upper is not None and measure.upper < _HALFWAY

@@ -1,0 +1,174 @@
+"""The verdict: what the findings of a report come to, in sentences for whoever has to decide."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torchprotect.attacks import Level
+from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.sentences import deed, hundred, remark, sentence, whole
+from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
+from torchprotect.audit.report.utility import Utility, mean_and_deviation
+from torchprotect.audit.report.words import COULD_NOT, NO_SCALE
+
+if TYPE_CHECKING:
+    from torchprotect.audit.report.report import Report
+
+_KEEP_OUT = "To keep images from others in storage or on the way, use an encryption tool such as age or GnuPG."
+_READABLE = "These images are readable as they are: people see the same pictures as in the plain ones."
+_ADVICE = {
+    "readable": "Treat these images like the plain ones. The disguise is meant to disturb training; it hides nothing.",
+    "severe": "Give these images only to people who may see the originals: much can be found out without the key.",
+    "pairs": "Give these images only to people who may see the originals, unless nobody can ever get hold of an "
+    "original and its protected image together.",
+    "partial": "Give these images only to people who may see the originals, or disguise them more strongly and audit "
+    "them again: some are given away.",
+    "none found": "These attacks found nothing beyond chance; others, or the same with more data, may. Give the images "
+    "only to people with whom a later find would do no harm.",
+    "not measured": "Nothing is known about these images yet: audit them again with the plain images (--plain) and the "
+    "key (--key).",
+}
+_WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
+_KINDS = ("identity", "picture", "class", "use")
+_LACKING = "Some attacks lacked what they need: see beside each level what to give, and audit again."
+
+
+@dataclass(frozen=True)
+class LevelVerdict:
+    """What is to be said of one level of knowledge.
+
+    Attributes:
+        level: what the attacker knows.
+        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was.
+        sentence: the worst finding of this very level, and whether a lower level has a worse one.
+        brief: the same for one line of a terminal.
+        attack: whose finding it is, if any.
+        remarks: further findings of this level: other kinds, parts of a key, distances, what is equal, metadata.
+        not_run: attacks of this level that were not run, with the reason, those of one reason together.
+    """
+
+    level: Level
+    severity: Severity
+    sentence: str
+    brief: str
+    attack: str | None
+    remarks: tuple[str, ...]
+    not_run: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the level, the severity and the finding in one line."""
+        return f"{self.level.value}  {self.severity:<12}  {self.brief}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a report comes to.
+
+    Attributes:
+        levels: one entry for each level, ascending.
+        kept: what a network still learns from the images.
+        advice: what to do, the most urgent first.
+        warning: what is to be said before everything else, if anything.
+    """
+
+    levels: tuple[LevelVerdict, ...]
+    kept: str
+    advice: tuple[str, ...]
+    warning: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict for JSON, the levels by name."""
+        levels = {each.level.value: {**asdict(each), "level": each.level.value} for each in self.levels}
+        return {**asdict(self), "levels": levels}
+
+
+def judge(report: "Report") -> Verdict:
+    """Return what a report comes to."""
+    readable = bool(report.facts.get("disguise", {}).get("readable"))
+    levels = tuple(_look_at(report, level) for level in Level)
+    if readable:
+        levels = (_readable(levels[0]), *levels[1:])
+    advice = _advice(levels, report.not_run, readable)
+    return Verdict(levels, _kept(report.utility), advice, _READABLE if readable else None)
+
+
+def _look_at(report: "Report", level: Level) -> LevelVerdict:
+    here = [each for each in report.findings if each.level is level]
+    own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
+    worse = worst if own is not None and worst is not None and rank(worst)[:2] > rank(own)[:2] else None
+    told, brief = _tell(own, worst, worse)
+    unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
+    return LevelVerdict(
+        level=level,
+        severity=severity_of(None if own is None else worst),
+        sentence=told,
+        brief=brief,
+        attack=None if own is None else own.attack,
+        remarks=_remarks(here, own, int(report.facts.get("data", {}).get("images", 0))),
+        not_run=_reasons([each for each in report.not_run if each.level is level] + unscaled),
+    )
+
+
+def _tell(own: Finding | None, worst: Finding | None, worse: Finding | None) -> tuple[str, str]:
+    """Return the sentence and its brief form.
+
+    Args:
+        own: the worst finding of the very level.
+        worst: that of this level and below.
+        worse: the same, if it is worse than the own one.
+    """
+    if own is None:
+        below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
+        return f"No attack of this level was measured.{below}", "no attack of this level was measured"
+    if worse is None:
+        return sentence(own), deed(own)
+    name = worse.level.value
+    return f"{sentence(own)} What was found at {name} is worse, and holds here too.", f"as at {name}; here: {deed(own)}"
+
+
+def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str, ...]:
+    """Return the worst finding of each other kind that exceeds chance, then what is not about images."""
+    found = [each for each in here if severity_of(each) in ("partial", "severe")]
+    best = (max((each for each in found if each.leaks == kind), key=rank, default=None) for kind in _KINDS)
+    told = [sentence(each) for each in best if each is not None and each is not own]
+    beside = (remark(each, images) for each in here)
+    return (*told, *(each for each in beside if each is not None))
+
+
+def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
+    """Put attacks of one reason together; those that do not apply come last."""
+    grouped: dict[tuple[bool, str], list[str]] = {}
+    for each in not_run:
+        foreign = each.cause == "not applicable"
+        grouped.setdefault((foreign, COULD_NOT[each.cause] if foreign else each.reason), []).append(each.called)
+    ordered = sorted(grouped.items(), key=lambda item: item[0][0])
+    return tuple(f"{'; '.join(attacks)}: {reason}" for (_, reason), attacks in ordered)
+
+
+def _readable(lowest: LevelVerdict) -> LevelVerdict:
+    """Return the lowest level of images that need no attack."""
+    found = "Someone who has nothing but the protected images sees what they show."
+    return replace(lowest, severity="severe", sentence=found, brief="the images are readable as they are")
+
+
+def _kept(utility: Utility | None) -> str:
+    kinds = ((), (), ()) if utility is None else (utility.plain, utility.disguised, utility.crossed)
+    plain, disguised, crossed = map(mean_and_deviation, kinds)
+    if utility is None or disguised is None:
+        return "What a network learns from the protected images was not measured: that needs labels of several classes."
+    told = f"A network trained on the protected images is right for {hundred(disguised['mean'])}"
+    if plain is not None:
+        told += f", one trained on the plain images for {hundred(plain['mean'])}"
+    if utility.chance is not None:
+        told += f" (by guessing: {whole(utility.chance, 100)})"
+    shown = "" if crossed is None else f" Shown plain images, the first is right for {hundred(crossed['mean'])}."
+    return f"{told}.{shown}"
+
+
+def _advice(levels: tuple[LevelVerdict, ...], not_run: tuple[NotRun, ...], readable: bool) -> tuple[str, ...]:
+    lacking = any(each.cause == "missing input" for each in not_run)
+    worst = max((each.severity for each in levels), key=SEVERITIES.index)
+    if worst == "severe" and all(each.severity != "severe" for each in levels if each.level in _WITHOUT_PAIRS):
+        told = _ADVICE["pairs"]
+    else:
+        told = _ADVICE["readable" if readable else worst]
+    return (told, *([_LACKING] if lacking and worst != "not measured" else []), _KEEP_OUT)
