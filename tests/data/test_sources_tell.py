@@ -74,7 +74,7 @@ class TestTarMembers:
         ("kind", "link", "message"),
         [
             (tarfile.SYMTYPE, "b.png", r"member a\.png of .*x\.tar is a symbolic link; .*--dereference"),
-            (tarfile.LNKTYPE, "b.png", r"member a\.png of .*x\.tar is a hard link to b\.png, which does not stand"),
+            (tarfile.LNKTYPE, "b.png", r"member a\.png of .*x\.tar is a hard link to b\.png, which does not precede"),
             (tarfile.CHRTYPE, "", r"member a\.png of .*x\.tar is of type '3'"),
             (b"Z", "", r"member a\.png of .*x\.tar is of type 'Z'"),
         ],

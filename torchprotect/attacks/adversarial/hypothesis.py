@@ -27,9 +27,11 @@ from torchprotect.attacks.adversarial._released import (
     victim,
 )
 from torchprotect.attacks.adversarial.correspondence_reading import run_on_data
+from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.attacks.scores import NOTHING
+from torchprotect.attacks.scores import Score, Truth
+from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 from torchprotect.training import device_of, predict
 
@@ -172,6 +174,15 @@ def _run(seen: Seen) -> HypothesisResult:
     )
 
 
+def _measures(result: HypothesisResult, truth: Truth) -> tuple[Measure, ...]:
+    """Return both accuracies of the victim; they have no scale."""
+    named = {"accuracy by the guessed plan": result.accuracy, "accuracy on plain images": result.clean_accuracy}
+    count = result.cost["queries"] // len(named)
+    return tuple(
+        Measure(name, value, *wilson(value, count), scaled=False, count=count) for name, value in named.items()
+    )
+
+
 HYPOTHESIS = Attack(
     name="hypothesis_accuracy",
     title="Test of a guessed plan",
@@ -179,10 +190,9 @@ HYPOTHESIS = Attack(
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run,
-    score=NOTHING,
+    score=Score((), _measures),
     needs=NEEDS,
     reason=FOR_PERTURBED,
     long=TRAINING,
-    facts=lambda result: {"accuracy": result.accuracy, "clean_accuracy": result.clean_accuracy},
     note="A plan that is right makes the network right more often than it is on plain images.",
 )
