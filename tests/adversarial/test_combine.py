@@ -21,7 +21,7 @@ def rows(*weights: list[float]) -> torch.Tensor:
 
 
 def exactly(weights: list[float]) -> list[Fraction]:
-    """Return what was written, such as 3/10 for 0.3, or a third."""
+    """Return the exact fractions meant, such as 3/10 for 0.3, or a third."""
     return [Fraction(weight).limit_denominator(1000) for weight in weights]
 
 
@@ -76,7 +76,7 @@ def test_concat(weights, width):
 
 @pytest.mark.parametrize("width", [100, 300, 1000, 10_000])
 @pytest.mark.parametrize("percent", [1, 7, 29, 33, 57, 58, 99])
-def test_concat_counts_columns_as_numbers_on_paper(percent, width):
+def test_concat_counts_columns_exactly(percent, width):
     """0.29 * 100 is 28.999999999999996 in floating point; 29 columns are meant."""
     images = torch.stack([torch.zeros(1, 1, 1, width), torch.ones(1, 1, 1, width)])
     weights = rows([percent / 100, 1 - percent / 100])
@@ -84,7 +84,7 @@ def test_concat_counts_columns_as_numbers_on_paper(percent, width):
 
 
 @pytest.mark.parametrize(("width", "percents"), [(5, (1, 39, 60)), (100, (1, 4, 95)), (300, (1, 4, 95))])
-def test_concat_adds_shares_up_as_numbers_on_paper(width, percents):
+def test_concat_sums_weights_exactly(width, percents):
     """In float32, 0.01 + 0.39 is less than 0.4."""
     images = torch.arange(3.0, dtype=torch.float64).reshape(3, 1, 1, 1, 1).expand(-1, -1, -1, -1, width)
     made = combine("concat", images, rows([percent / 100 for percent in percents]))
@@ -100,7 +100,7 @@ def test_mixup(weights):
 
 
 def test_mixup_of_equal_images_is_that_image():
-    """Also where weights sum to nearly 1 only: the image is not darkened."""
+    """The image is not darkened, even if weights sum to 1 only approximately."""
     image = versions(1, 2, 4, 4, dtype=torch.float32)
     weights = rows([0.33333, 0.33333, 0.33333], [0.1, 0.2, 0.7])
     assert torch.equal(combine("mixup", image.expand(3, -1, -1, -1, -1), weights), image[0])
@@ -121,7 +121,7 @@ def test_mixup_and_concat(weights, width):
 
 
 def box_of(made, images):
-    """Return rows and columns, both as half-open ranges, that are from the second image, and check that all are."""
+    """Return the half-open ranges of rows and columns from the second image; check that they form a full box."""
     second = (made == images[1]).all(1)
     assert bool((second | (made == images[0]).all(1)).all())
     found = []
@@ -149,7 +149,7 @@ def test_random_square(height, width, weight, at_row, data):
         assert left == math.floor(at_column * (width - (right - left) + 1))
 
 
-def test_random_square_falls_on_every_place_as_often():
+def test_random_square_positions_are_uniform():
     count = 9 * 500
     positions = torch.rand(count, 2, generator=torch.Generator().manual_seed(0))
     images = versions(2, 1, 4, 4).expand(-1, count, -1, -1, -1)
@@ -176,7 +176,7 @@ def test_cutmix(height, width, weight, at_row, data):
             assert abs(end - min(length, centre + half)) <= 0.5 + 1e-4
 
 
-def test_cutmix_in_the_middle_has_the_area_asked_for():
+def test_centred_cutmix_boxes_have_the_given_area():
     positions = torch.full((4, 2), 0.5)
     images = versions(2, 4, 40, 60)
     weights = rows([0.75, 0.25], [0.0, 1.0], [1.0, 0.0], [0.36, 0.64])
@@ -185,7 +185,7 @@ def test_cutmix_in_the_middle_has_the_area_asked_for():
     assert areas == [600, 2400, 0, 32 * 48]
 
 
-def test_concat_can_leave_the_ball_by_the_root_of_two_and_mixup_cannot():
+def test_concat_exceeds_the_ball_by_root_two_and_mixup_stays_inside():
     """The left half of one perturbation beside the right half of another, all of both there."""
     plain = torch.full((1, 1, 4, 8), 0.5, dtype=torch.float64)
     left, right = torch.zeros_like(plain), torch.zeros_like(plain)

@@ -20,7 +20,7 @@ def on_grid(images):
 
 
 @pytest.mark.parametrize("mix_mode", ["concat", "mixup", "mixup-and-concat", "cutmix", "random-square"])
-def test_equals_each_search_and_one_combination(mix_mode):
+def test_equals_separate_searches_and_one_mix(mix_mode):
     images, _ = make_batch(3)
     k = {"mixup-and-concat": 4}.get(mix_mode, 2)
     targets, weights = torch.tensor([[1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]])[:, :k], torch.full((3, k), 1 / k)
@@ -50,7 +50,7 @@ def test_classes_with_different_numbers_of_targets():
         assert bool(found.losses[n, used:].isnan().all())
 
 
-def test_a_target_without_share_costs_nothing():
+def test_targets_of_weight_zero_cost_no_forward_pass():
     images, _ = make_batch(4)
     seen = []
     net = make_net()
@@ -61,7 +61,7 @@ def test_a_target_without_share_costs_nothing():
 
 
 @pytest.mark.parametrize("mix_mode", ["cutmix", "random-square"])
-def test_no_plain_pixels_show_where_the_first_target_has_no_share(mix_mode):
+def test_first_targets_of_weight_zero_show_no_plain_pixels(mix_mode):
     """CutMix cuts its box off at the edges, and a square does not cover an oblong: the rest is perturbed too."""
     images, _ = make_batch(2)
     if mix_mode == "random-square":
@@ -78,7 +78,7 @@ def test_no_plain_pixels_show_where_the_first_target_has_no_share(mix_mode):
 
 
 @pytest.mark.parametrize("to_8bit", [True, False])
-def test_reproject_forbids_what_concat_adds(to_8bit):
+def test_reproject_keeps_concat_within_eps(to_8bit):
     images, _ = make_batch(4, seed=3)
     targets = torch.tensor([[1, 2]] * 4)
     weights = torch.full((4, 2), 0.5)
@@ -103,7 +103,7 @@ def test_reproject_forbids_what_concat_adds(to_8bit):
         torch.testing.assert_close(kept.images, project(free.images, images, 0.4), rtol=0, atol=1e-12)
 
 
-def test_it_works_toward_the_targets():
+def test_predictions_move_toward_the_targets():
     images, _ = make_batch(8)
     targets, weights = torch.tensor([[1, 2]] * 8), torch.full((8, 2), 0.5)
     found = toward(images, targets, weights, PGDSettings(eps=2.0, step_size=0.5, steps=8))
@@ -122,7 +122,7 @@ def test_batch_sizes(count):
         assert found.distances.shape == (count,)
 
 
-def test_gradients_and_callers_modes_stay_outside():
+def test_gradients_and_modes_of_the_caller_are_kept():
     images, _ = make_batch(3)
     expected = toward(images, [[1], [2], [3]], [[1.0]] * 3).images
     found = toward(images.clone().requires_grad_(), [[1], [2], [3]], [[1.0]] * 3)
@@ -153,7 +153,7 @@ def test_bounds_beyond_8_bits():
     assert float(found.images.min()) >= -1
 
 
-def test_a_network_that_is_wrong_is_named_before_anything_is_returned():
+def test_invalid_networks_are_reported_before_results():
     net = make_net().train()
     with pytest.raises(ModelError, match="a target lies outside of them"):
         perturb_toward(net, make_batch(2)[0], torch.tensor([[1, 7]] * 2), torch.full((2, 2), 0.5), SETTINGS)

@@ -1,4 +1,4 @@
-"""PGD as a textbook has it, for one image at a time, and images for it; see ``nets.make_net``."""
+"""Textbook PGD, one image at a time, and images for it; see ``nets.make_net``."""
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ def losses_of(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
 
 
 def pgd_one_by_one(net, images, targets, *, eps, step_size, steps, bounds=(0.0, 1.0), keep_best=True, targeted=True):
-    """Do projected gradient descent for one image after the other, as the textbook has it; the net is in eval mode."""
+    """Run textbook projected gradient descent for one image after the other; the net is in eval mode."""
     sign = 1 if targeted else -1
     results = []
     for image, target in zip(images, targets, strict=True):

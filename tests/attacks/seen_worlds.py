@@ -4,6 +4,7 @@ import functools
 from dataclasses import replace
 
 import torch
+from nets import Function
 from support import make_image
 from torch import Tensor, nn
 
@@ -34,11 +35,6 @@ def encoder(images: Tensor) -> Tensor:
     )
 
 
-class Encoder(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return encoder(images)
-
-
 NAMES = ("AESECBDisguise", "RMTDisguise", "BlockPermute", "AdversarialEncrypt", "OWSDScramble")
 
 
@@ -54,7 +50,7 @@ def disguises():
         "RMTDisguise": transforms.RMTDisguise(keys.RMTKey.generate(**SIZES), permutation=order, noise=10),
         "BlockPermute": transforms.BlockPermute(order),
         "AdversarialEncrypt": transforms.AdversarialEncrypt(network, correspondence, eps=0.5, step_size=0.2, steps=3),
-        "OWSDScramble": transforms.OWSDScramble(Encoder().eval(), scrambling),
+        "OWSDScramble": transforms.OWSDScramble(Function(encoder).eval(), scrambling),
     }
 
 

@@ -195,7 +195,7 @@ def test_without_the_encoder(scrambled, tmp_path):
     ("arguments", "message"),
     [
         (["--weights", "weights"], "--weights belong to a network: name it with --model"),
-        (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, not 'audited_nets'"),
+        (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, got 'audited_nets'"),
         (["--model", "audited_nets:none"], "has no function none"),
         (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, got int"),
         (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),

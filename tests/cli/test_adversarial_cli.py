@@ -176,6 +176,7 @@ class TestExport:
         expected |= {"precision": "bfloat16", "reproject": True, "device": "cpu", "way": "concat", "targets": 2}
         assert step | expected == step
 
+    @pytest.mark.slow
     def test_as_a_process_of_its_own(self, tmp_path, source, key, model):
         """The current folder is looked in, and an error is one line."""
         command = [sys.executable, "-P", "-m", "torchprotect", "export", "in", "out", "--key", "key", "--steps", "2"]
@@ -195,7 +196,7 @@ class TestWrongModels:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("nets.small", "package.module:factory, not 'nets.small'"),
+            ("nets.small", "package.module:factory, got 'nets.small'"),
             (":make", "package.module:factory"),
             ("nets.none:make", "cannot import nets.none: ModuleNotFoundError"),
             ("nets.bad:make", "cannot import nets.bad: ModuleNotFoundError: No module named 'no_such_package'"),

@@ -207,7 +207,8 @@ def test_errors_show_no_traceback_and_no_secret(tmp_path, key):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path, source, key):
+@pytest.mark.slow
+def test_progress_bar_only_on_terminals(tmp_path, source, key):
     command = [sys.executable, "-m", "torchprotect", "export", str(source), str(tmp_path / "a"), "--key", str(key)]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert all(line.startswith("note: ") for line in piped.splitlines())
@@ -233,6 +234,7 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path, source, key):
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_export_resumes(tmp_path):
     """Ctrl-C reaches the whole process group, as a terminal sends it."""
     key = keys.PermutationKey.generate(image_size=(28, 28), block_size=(4, 4))

@@ -86,7 +86,7 @@ def test_notes_stand_before_the_summary(tmp_path, key):
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 @pytest.mark.parametrize("verb", ["inspect", "export", "verify"])
-def test_what_never_ends_is_refused_at_once(tmp_path, make, verb):
+def test_endless_files_are_refused_at_once(tmp_path, make, verb):
     make(tmp_path / "endless")
     root = write_folder(tmp_path / "in", classes=1, each=2)
     run_export(tmp_path / "done")
@@ -111,7 +111,8 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     assert "no attack was measured at any level" in result.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+@pytest.mark.slow
+def test_closed_output_pipes_exit_quietly(tmp_path):
     run_export(tmp_path / "out")
     command = [sys.executable, "-m", "torchprotect", "inspect", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -18,7 +18,7 @@ def reading(folder, content: bytes) -> str:
 @pytest.mark.parametrize(
     "passphrase", ["open sesame", " two  blanks ", "größer", "a\u2028b", "a\x0cb", "a\rb", "a\x85b", "\r a", "a\x00b"]
 )
-def test_only_a_line_feed_ends_it(tmp_path, passphrase):
+def test_only_a_line_feed_ends_the_passphrase(tmp_path, passphrase):
     for rest in ("", "\n", "\nsecond line\n"):
         assert reading(tmp_path, (passphrase + rest).encode()) == passphrase
 

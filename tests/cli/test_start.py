@@ -59,7 +59,7 @@ def test_idle_threads_sleep_from_before_torch_loads():
 
 
 @pytest.mark.parametrize("name", WAITING)
-def test_the_users_own_setting_stands(name):
+def test_user_settings_are_kept(name):
     shown = dict.fromkeys(WAITING) | {name: "7"}
     assert python(SHOW % (WAITING,), **{name: "7"}).stdout == f"{shown} False\n"
 

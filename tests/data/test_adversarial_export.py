@@ -1,4 +1,4 @@
-"""Exports that perturb: labels, batches, the same bytes again, and what is refused before anything is written."""
+"""Exports of perturbed images: labels, batches, reproducible bytes, and refusals before anything is written."""
 
 import json
 import os
@@ -85,17 +85,17 @@ class TestContent:
             for image in transform(images, labels)[0]:
                 assert torch.equal(next(back)[0], image)
 
-    def test_images_stay_what_people_see(self, tmp_path):
+    def test_the_distance_stays_within_the_budget_and_is_reported(self, tmp_path):
         result = run(tmp_path / "out")
         order = keyed_order(KEY.subkey("order"), 20).tolist()
-        moved = [
+        expected = [
             float(((image.double() - Pictures(20)[index][0].double()) / 255).norm())
             for (image, _), index in zip(data.read(tmp_path / "out"), order)
         ]
-        assert min(moved) > 0.1
-        assert max(moved) < 0.5 * 2**0.5 + 0.05
-        assert result.max_distance == pytest.approx(max(moved), rel=1e-12)
-        assert result.mean_distance == pytest.approx(sum(moved) / 20, rel=1e-12)
+        assert min(expected) > 0.1
+        assert max(expected) < 0.5 * 2**0.5 + 0.05
+        assert result.max_distance == pytest.approx(max(expected), rel=1e-12)
+        assert result.mean_distance == pytest.approx(sum(expected) / 20, rel=1e-12)
 
     def test_predicted_targets_need_no_labels(self, tmp_path):
         plain = [Pictures(20)[i][0] for i in range(20)]
@@ -186,7 +186,7 @@ class TestSameBytes:
         assert methods == ["spawn" if local.multiprocessing.get_start_method() == "fork" else None]
         assert content(tmp_path / "a") == content(tmp_path / "b")
 
-    def test_the_settings_of_the_caller_are_theirs_again(self, tmp_path):
+    def test_settings_of_the_caller_are_restored(self, tmp_path):
         transform, getter = make(), lambda sample: sample[1]
         transform.labels_getter = getter
         torch.backends.cudnn.benchmark = True
@@ -243,7 +243,7 @@ class TestSameBytes:
         run(tmp_path / "out", BUNDLE)
         assert content(tmp_path / "out") == expected
 
-    def test_progress_moves_with_every_batch(self, tmp_path):
+    def test_progress_advances_with_every_batch(self, tmp_path):
         seen = []
         run(tmp_path / "out", progress=lambda done, total: seen.append(done))
         assert seen == [0, 3, 6, 7, 10, 13, 14, 17, 20]
@@ -267,7 +267,7 @@ class TestPlan:
         with pytest.raises(ExportError, match="another plan: .*transform"):
             run(tmp_path / "out", transform=make(model=model))
 
-    def test_another_model_behind_the_same_name_and_weights(self, tmp_path):
+    def test_another_model_with_the_same_class_name_and_weights(self, tmp_path):
         run(tmp_path / "out")
         model = Tiny()
         model.body[2] = nn.Tanh()
@@ -314,7 +314,7 @@ class TestRefusals:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(("last", "message"), [(None, "5 in .* has no label"), (b"10", "class 10 of sample 5")])
-    def test_labels_of_a_source_are_looked_at_before_anything_is_written(self, tmp_path, last, message):
+    def test_labels_of_a_source_are_checked_before_anything_is_written(self, tmp_path, last, message):
         members = {}
         for n in range(6):
             members[f"{n}.png"] = png(make_image(1, 16, 16, seed=n))
@@ -336,7 +336,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("workers", [0, 2])
     @pytest.mark.parametrize(("label", "message"), [(None, "no label"), (12, "no target class")])
-    def test_a_label_that_turns_out_wrong_is_named(self, tmp_path, workers, label, message):
+    def test_a_wrong_label_is_located(self, tmp_path, workers, label, message):
         dataset = [(make_image(1, 16, 16, seed=n), n if n != 5 else label) for n in range(8)]
         with pytest.raises(LabelError, match=f"sample 5.*{message}"):
             run(tmp_path / "out", KEY, dataset, workers=workers)
@@ -375,7 +375,7 @@ class TestRefusals:
         with pytest.raises(ModelError, match="cannot be run repeatably"):
             run(tmp_path / "out", transform=make(model=Loose()))
 
-    def test_workers_beside_a_device(self, tmp_path):
+    def test_a_model_on_an_accelerator_takes_no_workers(self, tmp_path):
         with pytest.raises(InputRangeError, match="take workers=0"):
             run(tmp_path / "out", transform=make(model=Tiny().to("meta")), workers=1)
 
@@ -404,14 +404,15 @@ def export_60(out, bundle, workers):
     data.export(Pictures(60), out, transform=transform, key=bundle, shard_size=7, workers=workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_killed_half_way_and_resumed(tmp_path):
     bundle = keys.KeyBundle(PASTE, None, BUNDLE.labels)
     keys.save(bundle, tmp_path / "key")
     (tmp_path / "program.py").write_text(PROGRAM)
-    places = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
+    folders = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "key"), str(tmp_path / "out"), "2"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(places)})
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *sys.path])})
     export_60(tmp_path / "undisturbed", bundle, 0)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out" / "shard-000002.tar").exists() and time.monotonic() < deadline:

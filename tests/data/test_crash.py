@@ -92,8 +92,9 @@ def group_members(group):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
-def test_twenty_kills_and_a_resume(tmp_path, driver):
+def test_resumed_after_twenty_kills(tmp_path, driver):
     assert driver.finish(tmp_path / "undisturbed", 0) == 0
     start = time.monotonic()
     assert driver.finish(tmp_path / "again", 2) == 0

@@ -50,10 +50,10 @@ def test_sent_to_a_worker():
 
 def test_structures():
     image = make_image(1, 16, 16)
-    for sample, place in (({"image": image, "label": 4}, "label"), ((image, 4, "id"), 1), ([image, 4], 1)):
+    for sample, position in (({"image": image, "label": 4}, "label"), ((image, 4, "id"), 1), ([image, 4], 1)):
         out = data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
         assert type(out) is type(sample)
-        assert out[place] == AES.labels.map(4)
+        assert out[position] == AES.labels.map(4)
     for sample in (image, (image,)):
         with pytest.raises(LabelError, match="no label in a"):
             data.ProtectedDataset([sample], TRANSFORM, AES.labels)[0]
@@ -138,7 +138,7 @@ def test_reading_an_export_in_workers(tmp_path):
         ({"dataset": DataLoader(Pictures(4))}, InputTypeError, r"got a DataLoader; give loader\.dataset"),
     ],
 )
-def test_parts_given_in_the_wrong_place(options, error, message):
+def test_arguments_that_are_mixed_up_are_refused(options, error, message):
     given = {"dataset": Pictures(4), "transform": transforms.from_key(AES), **options}
     for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
         with pytest.raises(error, match=message):

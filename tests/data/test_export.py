@@ -21,7 +21,7 @@ AES, RMT, ORDER = SHARED_AES, make_bundle("rmt"), make_bundle("permutation")
 class TestContent:
     @pytest.mark.parametrize("bundle", [AES, RMT, ORDER], ids=lambda bundle: bundle.transform.kind)
     @pytest.mark.parametrize("channels", [1, 3])
-    def test_what_comes_back_is_what_went_in_disguised(self, tmp_path, bundle, channels):
+    def test_exported_images_are_the_disguised_ones(self, tmp_path, bundle, channels):
         dataset = Pictures(20, channels)
         result = run(tmp_path / "out", bundle, dataset)
         assert (result.images, result.shards, result.skipped) == (20, 3, ())
@@ -37,7 +37,7 @@ class TestContent:
         for (image, _), index in zip(back, order, strict=True):
             assert float((undo(image).float() - dataset[index][0].float()).abs().max()) < 0.01
 
-    def test_without_a_label_map_labels_stay(self, tmp_path):
+    def test_labels_stay_plain_without_a_label_map(self, tmp_path):
         run(tmp_path / "out", AES.transform, transform=transforms.from_key(AES))
         order = keyed_order(AES.transform.subkey("order"), 20).tolist()
         assert [label for _, label in data.read(tmp_path / "out")] == [i % 10 for i in order]
@@ -122,6 +122,7 @@ class TestSameBytes:
             run(tmp_path / f"{bundle.transform.kind}n", bundle, transform=transform, workers=workers)
             assert content(tmp_path / f"{bundle.transform.kind}0") == content(tmp_path / f"{bundle.transform.kind}n")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["spawn", "forkserver"])
     def test_other_start_methods(self, tmp_path, method):
         write_tar(tmp_path / "in.tar.gz", {f"{n}.png": png(make_image(1, 16, 16, seed=n)) for n in range(10)}, "w:gz")
@@ -162,7 +163,7 @@ if __name__ == "__main__":
 
 
 class TestResume:
-    def test_finished_export_is_left_as_it_is(self, tmp_path):
+    def test_a_finished_export_is_not_written_again(self, tmp_path):
         first = run(tmp_path / "out")
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
         assert run(tmp_path / "out") == first
@@ -196,7 +197,7 @@ class TestResume:
         run(tmp_path / "out", workers=2)
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    def test_torn_or_forged_journal_lines_do_not_count(self, tmp_path):
+    def test_torn_or_forged_journal_lines_are_ignored(self, tmp_path):
         run(tmp_path / "out")
         expected = content(tmp_path / "out")
         (tmp_path / "out/manifest.json").unlink()
@@ -250,7 +251,7 @@ class TestNothingIsMixed:
         with pytest.raises(ExportError, match="do not give what"):
             run(tmp_path / "out", dataset=second)
 
-    def test_manifest_and_journal_of_another_plan_do_not_count(self, tmp_path):
+    def test_shards_and_manifest_of_another_plan_are_refused(self, tmp_path):
         """Shards with less noise, and their signed manifest, beside the plan of an export with more."""
         for name, noise in (("weak", 1), ("strong", 50)):
             run(tmp_path / name, RMT, transform=transforms.from_key(RMT, noise=noise))
@@ -262,13 +263,13 @@ class TestNothingIsMixed:
         with pytest.raises(ExportError, match="belongs to another plan"):
             run(tmp_path / "strong", RMT, transform=transforms.from_key(RMT, noise=50))
 
-    def test_a_strangers_plan_is_left_alone(self, tmp_path):
+    def test_a_plan_of_another_program_is_not_overwritten(self, tmp_path):
         (tmp_path / "plan.json").write_text('{"my": "plan"}')
         with pytest.raises(ExportError, match="not written by torchprotect"):
             run(tmp_path)
         assert (tmp_path / "plan.json").read_text() == '{"my": "plan"}'
 
-    def test_a_plan_by_itself_binds_nobody(self, tmp_path):
+    def test_a_plan_without_shards_is_replaced(self, tmp_path):
         """An export that failed at its first shard can be repeated with what was wrong put right."""
         dataset = [(make_image(1, 16, 16 if n != 5 else 20), 0) for n in range(8)]
         with pytest.raises(KeySizeError):
@@ -325,7 +326,7 @@ class TestNothingIsMixed:
         assert sorted(path.name for path in root.iterdir()) == ["class0", "class1", "class2"]
 
 
-def test_memory_stays_flat(tmp_path):
+def test_memory_does_not_grow_with_the_export(tmp_path):
     """3,000 large images cost at most 100 MB more than 300: they would be 590 MB held at once."""
     program = """
 import resource, sys, torch

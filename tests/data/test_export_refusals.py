@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import resource
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 import torch
 from support import SHARED_AES, Pictures, content, make_bundle, make_image, write_folder
@@ -72,13 +74,45 @@ class TestBadInput:
             with pytest.raises(ExportError, match="holds no keyed disguise"):
                 run(tmp_path / "out", transform=clear, key=AES)
 
-    @pytest.mark.parametrize("random", [v2.RandomHorizontalFlip(), v2.RandomCrop(16, padding=2), v2.ColorJitter(0.5)])
-    def test_other_random_transforms_are_refused(self, tmp_path, random):
+    @pytest.mark.parametrize(
+        "augmentation", [v2.RandomHorizontalFlip(), v2.RandomCrop(16, padding=2), v2.ColorJitter(0.5)]
+    )
+    def test_other_random_transforms_are_refused(self, tmp_path, augmentation):
         with pytest.raises(ExportError, match="drew random numbers"):
-            run(tmp_path / "out", transform=v2.Compose([random, transforms.from_key(AES)]))
+            run(tmp_path / "out", transform=v2.Compose([augmentation, transforms.from_key(AES)]))
         assert not (tmp_path / "out").exists()
 
-    def test_a_source_that_draws_is_refused(self, tmp_path):
+    @pytest.mark.parametrize(
+        "draw", [random.random, np.random.rand, lambda: torch.rand(1)], ids=["python", "numpy", "torch"]
+    )
+    def test_transforms_that_draw_from_a_global_generator_are_refused(self, tmp_path, draw):
+        class Drawing(torch.nn.Module):
+            def forward(self, images):
+                draw()
+                return images
+
+            def __repr__(self):
+                return "Drawing()"
+
+        with pytest.raises(ExportError, match="the transform drew random numbers"):
+            run(tmp_path / "out", transform=v2.Compose([Drawing(), transforms.from_key(AES)]))
+
+    def test_a_source_may_draw_where_that_does_not_change_its_images(self, tmp_path):
+        """As a network client does that waits a random time before it tries again."""
+
+        class Retrying(Pictures):
+            def __getitem__(self, index):
+                random.random()
+                np.random.rand()
+                torch.rand(1)
+                return super().__getitem__(index)
+
+        run(tmp_path / "out", dataset=Retrying(20))
+        run(tmp_path / "quiet", dataset=Pictures(20))
+        shards = [{n: b for n, b in content(tmp_path / name).items() if n.endswith("tar")} for name in ("out", "quiet")]
+        assert shards[0] == shards[1]
+
+    def test_a_source_of_random_images_is_refused(self, tmp_path):
         class Noisy(Pictures):
             def __getitem__(self, index):
                 return torch.randint(0, 256, (1, 16, 16), dtype=torch.uint8), 0
@@ -114,8 +148,6 @@ class TestBadInput:
         assert data.verify(tmp_path / "out", ORDER).images == 20
 
     def test_own_generators_are_noticed_too(self, tmp_path):
-        import numpy as np
-
         generator = np.random.default_rng(0)
         noisy = [0] * 20
 
@@ -139,7 +171,7 @@ class TestFullDisk:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # shards need 10,240 bytes or more
         try:
-            with pytest.raises(ExportError, match="Make room or mend it, then run the same export again"):
+            with pytest.raises(ExportError, match="Make room or repair the disk, then run the same export again"):
                 run(tmp_path / "out", workers=workers)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,4 +1,4 @@
-"""What an export gives away, and whether damage to it is found."""
+"""What an export reveals, and whether damage to it is found."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ def test_no_key_material_in_an_export_or_its_messages(tmp_path, bundle, capfd):
             assert spelling not in everything, name
 
 
-def test_the_sources_names_stay_out(tmp_path):
+def test_names_of_the_source_are_not_written(tmp_path):
     root = write_folder(tmp_path / "patients")
     (root / "class0" / "0.png").rename(root / "class0" / "Jane-Doe-1970.png")
     run(tmp_path / "out", dataset=data.open_source(str(root)))
@@ -73,11 +73,11 @@ class TestVerify:
         result = data.verify(out, AES)
         assert (result.images, result.shards, result.signature_checked) == (20, 3, True)
 
-    @pytest.mark.parametrize("place", [0, 600, -1])
-    def test_changed_byte(self, out, place):
+    @pytest.mark.parametrize("offset", [0, 600, -1])
+    def test_changed_byte(self, out, offset):
         path = out / "shard-000001.tar"
         body = bytearray(path.read_bytes())
-        body[place] ^= 1
+        body[offset] ^= 1
         path.write_bytes(body)
         with pytest.raises(Exception, match=r"shard-000001\.tar was changed"):
             data.verify(out)

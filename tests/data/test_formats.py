@@ -38,7 +38,7 @@ def test_png_larger_than_one_stored_block():
     assert torch.equal(torch.from_numpy(np.array(PIL.Image.open(io.BytesIO(content)))).movedim(-1, 0), image[0])
 
 
-def test_a_files_size_tells_nothing_about_its_content():
+def test_file_sizes_reveal_nothing_about_the_content():
     flat, noise = torch.zeros(1, 3, 64, 64, dtype=torch.uint8), make_image(1, 3, 64, 64)
     assert {len(content) for images in (flat, noise) for content in encode(images)} == {12420}
 

@@ -58,6 +58,6 @@ def test_another_encoder_does_not_resume(tmp_path, source, key):
     assert contents(out) == before
 
 
-def test_there_is_no_way_back(key):
+def test_there_is_no_inverse(key):
     with pytest.raises(NotInvertibleError):
         transforms.from_key(key, inverse=True, encoder=Encoder().eval())

@@ -99,7 +99,7 @@ def order_of():
 
 
 class TestFilesThatChange:
-    def test_a_replaced_picture_is_taken_up_by_its_shard_alone(self, tmp_path, pictures):
+    def test_only_the_shard_of_a_replaced_picture_is_made_again(self, tmp_path, pictures):
         with pytest.raises(StoppedError):
             export(tmp_path / "out", pictures.open(), progress=stop_after(3 * SIZE))
         before, order = inodes(tmp_path / "out"), order_of()
@@ -110,7 +110,7 @@ class TestFilesThatChange:
         export(tmp_path / "undisturbed", pictures.open())
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    def test_a_label_that_changes_in_a_tar(self, tmp_path):
+    def test_only_the_shard_of_a_changed_label_is_made_again(self, tmp_path):
         pictures = InATar(tmp_path / "in")
         with pytest.raises(StoppedError):
             export(tmp_path / "out", pictures.open(), progress=stop_after(3 * SIZE))
@@ -120,7 +120,7 @@ class TestFilesThatChange:
         export(tmp_path / "out", pictures.open())
         assert remade(before, tmp_path / "out") == ["shard-000000.tar"]
 
-    def test_mending_a_broken_picture_makes_its_shard_and_no_other(self, tmp_path, pictures):
+    def test_repairing_a_broken_picture_makes_only_its_shard_again(self, tmp_path, pictures):
         order = order_of()
         broken = next(index for index in order[2 * SIZE : 3 * SIZE] if index)  # the first would stop it at once
         whole = png_of_size(77)
@@ -135,21 +135,21 @@ class TestFilesThatChange:
         export(tmp_path / "undisturbed", pictures.open())
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    @pytest.mark.parametrize("place", [0, 7])
-    def test_mending_a_skipped_picture_makes_its_shard_and_no_other(self, tmp_path, pictures, place):
+    @pytest.mark.parametrize("position", [0, 7])
+    def test_repairing_a_skipped_picture_makes_only_its_shard_again(self, tmp_path, pictures, position):
         """Also where it was the first of the source, and where the export was finished without it."""
-        broken = order_of()[place]
+        broken = order_of()[position]
         pictures.replace(broken, b"broken")
         assert len(export(tmp_path / "out", pictures.open(), on_error="skip").skipped) == 1
         before = inodes(tmp_path / "out")
         pictures.replace(broken, png_of_size(77))
         result = export(tmp_path / "out", pictures.open(), on_error="skip")
         assert (result.images, result.skipped) == (20, ())
-        assert remade(before, tmp_path / "out") == [f"shard-{place // SIZE:06}.tar"]
+        assert remade(before, tmp_path / "out") == [f"shard-{position // SIZE:06}.tar"]
         export(tmp_path / "undisturbed", pictures.open())
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    def test_the_first_sample_may_be_mended_before_the_export_is_finished(self, tmp_path):
+    def test_the_first_sample_may_be_repaired_before_the_export_is_finished(self, tmp_path):
         pictures = InAFolder(tmp_path / "in")
         pictures.replace(0, b"broken")
         with pytest.raises(StoppedError):
@@ -190,7 +190,7 @@ class TestPlans:
         with pytest.raises(ExportError, match="another plan: source"):
             export(tmp_path / "out", pictures.open())
 
-    def test_nothing_of_times_is_in_a_finished_export(self, tmp_path):
+    def test_file_times_do_not_change_a_finished_export(self, tmp_path):
         pictures = InAFolder(tmp_path / "in")
         export(tmp_path / "a", pictures.open())
         for path in pictures.root.rglob("*.png"):
@@ -198,7 +198,7 @@ class TestPlans:
         export(tmp_path / "b", pictures.open())
         assert content(tmp_path / "a") == content(tmp_path / "b")
 
-    def test_data_sets_given_in_python_are_looked_at_here_and_there(self, tmp_path):
+    def test_data_sets_given_in_python_are_checked_at_some_samples(self, tmp_path):
         images = [(make_image(1, 16, 16, seed=n), 0) for n in range(20)]
         with pytest.raises(StoppedError):
             export(tmp_path / "out", images, progress=stop_after(3 * SIZE))
@@ -208,7 +208,7 @@ class TestPlans:
         assert remade(before, tmp_path / "out") == ["shard-000001.tar"]
         assert len(list(as_source(Pictures(1000)).content(list(range(1000))))) <= 16
 
-    def test_an_export_of_format_1_is_finished_by_who_began_it(self, tmp_path):
+    def test_an_unfinished_export_of_format_1_is_not_resumed(self, tmp_path):
         vectors = os.path.join(os.path.dirname(__file__), "..", "vectors", "exports", "v1-aes")
         for name in ("plan.json", "shard-000000.tar"):
             (tmp_path / "out").mkdir(exist_ok=True)
@@ -218,7 +218,7 @@ class TestPlans:
             run_export(tmp_path / "out", SHARED_AES, Pictures(9), shard_size=5)
 
 
-def test_a_shard_that_cannot_be_made_again_is_told(tmp_path):
+def test_a_damaged_shard_whose_source_has_changed_is_an_error(tmp_path):
     pictures = InAFolder(tmp_path / "in")
     export(tmp_path / "out", pictures.open())
     (tmp_path / "out" / "shard-000002.tar").write_bytes(b"x")
@@ -273,7 +273,7 @@ def test_shards_that_workers_finish_after_an_error_are_kept(tmp_path, error):
 
 
 class TestFinishedExports:
-    def test_a_mended_gap_does_not_join_images_of_another_state(self, tmp_path):
+    def test_a_filled_gap_is_refused_if_other_images_have_changed(self, tmp_path):
         """A finished export keeps no record of its input: all shards are compared before one of them changes."""
         pictures = InAFolder(tmp_path / "in")
         order = order_of()
@@ -286,7 +286,7 @@ class TestFinishedExports:
             export(tmp_path / "out", pictures.open(), on_error="skip")
         assert content(tmp_path / "out") == before
 
-    def test_nor_does_one_whose_shard_is_damaged_too(self, tmp_path):
+    def test_a_filled_gap_in_a_damaged_shard_is_refused_if_other_images_have_changed(self, tmp_path):
         pictures = InAFolder(tmp_path / "in")
         order = order_of()
         pictures.replace(order[7], b"broken")

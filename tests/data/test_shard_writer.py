@@ -15,7 +15,7 @@ import torch
 from support import make_image, png, tar_members
 
 from torchprotect.data import ShardWriter
-from torchprotect.data.shards import _finish_forgotten
+from torchprotect.data.shards import _finish_unclosed
 from torchprotect.errors import InputTypeError
 
 
@@ -62,7 +62,7 @@ def test_splits_where_webdataset_splits(tmp_path):
             assert tar_members(ours / name) == tar_members(theirs / name)
 
 
-def test_an_exception_leaves_no_shard_in_hand(tmp_path):
+def test_an_exception_discards_the_current_shard(tmp_path):
     with pytest.raises(RuntimeError, match="half-way"), ShardWriter(str(tmp_path / "s-%d.tar"), 2, verbose=0) as writer:
         for n in range(3):
             writer.write(sample(n))
@@ -77,7 +77,7 @@ def test_no_empty_first_shard(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_refused_first_sample_begins_no_shard(tmp_path):
+def test_a_refused_first_sample_starts_no_shard(tmp_path):
     with pytest.raises(InputTypeError), ShardWriter(str(tmp_path / "s-%d.tar"), verbose=0) as writer:
         writer.write({"__key__": "a", "jpg": b"x"})
     assert names(tmp_path) == []
@@ -187,7 +187,7 @@ def test_keys_that_readers_would_change_or_lose_are_refused(tmp_path, key, messa
     assert names(tmp_path) == []
 
 
-def test_keys_that_are_taken_come_back(tmp_path):
+def test_accepted_keys_are_read_back_unchanged(tmp_path):
     import webdataset
 
     given = ["a", "a/b", "v1.2/a", "größe", "with space", "-", "0"]
@@ -327,19 +327,19 @@ def test_post_verbose_and_opener(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options", [{"encoder": lambda s: s}, {"encoder": {"png": bytes}}, {"keep_meta": True}, {"compress": True}]
 )
-def test_options_that_would_open_a_door(tmp_path, options):
+def test_unsafe_options_are_refused(tmp_path, options):
     with pytest.raises(InputTypeError):
         ShardWriter(str(tmp_path / "s-%d.tar"), **options)
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("pipe:cat > s-%d.tar")
-    with pytest.raises(InputTypeError, match="no place for the shard's number"):
+    with pytest.raises(InputTypeError, match="no placeholder for the shard.s index"):
         ShardWriter(str(tmp_path / "s.tar"))
     with pytest.raises(InputTypeError, match="do not compress"):
         ShardWriter(str(tmp_path / "s-%d.tar.gz"))
     with pytest.raises(InputTypeError, match="local path"):
         ShardWriter("s3://bucket/s-%d.tar")
     for pattern in ("s-100%.tar", "s-%d-%d.tar", "s-%%d.tar", "s-%.0s.tar"):
-        with pytest.raises(InputTypeError, match="no place for the shard's number"):
+        with pytest.raises(InputTypeError, match="no placeholder for the shard.s index"):
             ShardWriter(pattern)
     with pytest.raises(InputTypeError, match="text or a Path"):
         ShardWriter(b"s-%d.tar")
@@ -367,7 +367,7 @@ def test_of_two_writers_of_one_shard_one_fails(tmp_path):
     assert names(tmp_path) == ["race-0.tar"]
 
 
-def test_a_failed_write_leaves_no_half_sample(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_partial_sample(tmp_path, monkeypatch):
     import webdataset
 
     real = webdataset.TarWriter.write
@@ -396,7 +396,7 @@ class TestForgottenClose:
         return subprocess.run(command, capture_output=True, text=True)
 
     @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise KeyError", 1), ("sys.exit(3)", 3), ("del writer", 0)])
-    def test_the_shard_in_hand_is_finished(self, tmp_path, end, code):
+    def test_the_current_shard_is_finished(self, tmp_path, end, code):
         done = self.run(tmp_path, end)
         assert done.returncode == code, done.stderr
         assert names(tmp_path) == ["s-0.tar", "s-1.tar"]
@@ -406,14 +406,14 @@ class TestForgottenClose:
     def test_a_warning_says_so_where_python_shows_it(self, tmp_path):
         assert "was never closed" in self.run(tmp_path, "", "-W", "default").stderr
 
-    def test_failing_to_finish_it_is_told(self, tmp_path):
+    def test_a_failure_to_finish_is_reported(self, tmp_path):
         done = self.run(tmp_path, "import shutil; shutil.rmtree(sys.argv[1])")
         assert "No such file" in done.stderr
 
     def test_a_forked_process_leaves_it_to_its_parent(self, tmp_path):
         writer = ShardWriter(tmp_path / "s-%d.tar", verbose=0)
         writer.write(sample(0))
-        _finish_forgotten(writer._open, os.getpid() + 1)  # as if another process had begun it
+        _finish_unclosed(writer._open, os.getpid() + 1)  # as if another process had begun it
         writer.write(sample(1))
         writer.close()
         assert len(tar_members(tmp_path / "s-0.tar")) == 4
@@ -445,7 +445,7 @@ HUGE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_worker_process_that_forgets_to_close_loses_nothing(tmp_path, method):
+def test_a_worker_process_that_does_not_close_loses_nothing(tmp_path, method):
     process = multiprocessing.get_context(method).Process(target=write_and_forget, args=(str(tmp_path / "s-%d.tar"),))
     process.start()
     process.join(60)

@@ -48,7 +48,7 @@ class TestFolder:
         assert data.open_source(str(tmp_path))[0].image.shape == (1 if mode in ("L", "1") else 3, 8, 8)
 
     @pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
-    def test_modes_that_would_lose_something(self, tmp_path, mode):
+    def test_modes_that_would_lose_information_are_refused(self, tmp_path, mode):
         (tmp_path / "a").mkdir()
         PIL.Image.new(mode, (8, 8)).save(tmp_path / "a" / "x.png")
         with pytest.raises(SourceError, match=r"x\.png.*transparency or more than 8 bits"):
@@ -139,7 +139,7 @@ class TestTar:
         with pytest.raises(SourceError, match=message):
             data.open_source(str(write_tar(tmp_path / "x.tar", members)))
 
-    def test_paths_in_a_tar_lead_nowhere(self, tmp_path):
+    def test_paths_in_a_tar_are_never_followed(self, tmp_path):
         (tmp_path / "passwd.png").write_bytes(png(make_image(1, 8, 8)))
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
             body = png(make_image(1, 8, 8, seed=5))
@@ -157,20 +157,20 @@ class TestTar:
         with pytest.raises(SourceError, match=r"x\.tar|a in"):
             data.open_source(str(path))[0]
 
-    @pytest.mark.parametrize("place", ["header", "boundary"])
-    def test_a_tar_that_ends_too_early_is_no_short_tar(self, tmp_path, place):
+    @pytest.mark.parametrize("cut", ["header", "boundary"])
+    def test_a_truncated_tar_is_an_error(self, tmp_path, cut):
         """tarfile takes a bad header, or the end of the file, for the end of the archive."""
         path = write_tar(tmp_path / "x.tar", {f"{n}.png": png(make_image(1, 8, 8, seed=n)) for n in range(6)})
         body = bytearray(path.read_bytes())
         middle = 3 * 1024  # each member has a header and one block
         assert body[middle : middle + 5] == b"3.png"
-        if place == "header":
+        if cut == "header":
             body[middle + 150] ^= 1
-        path.write_bytes(body if place == "header" else body[:middle])
+        path.write_bytes(body if cut == "header" else body[:middle])
         with pytest.raises(SourceError, match="truncated or damaged"):
             data.open_source(str(path))
 
-    def test_hidden_and_info_members_are_passed_over(self, tmp_path):
+    def test_hidden_and_info_members_are_skipped(self, tmp_path):
         image = png(make_image(1, 8, 8))
         members = {
             "__info__.json": b"{}",
@@ -249,7 +249,7 @@ class TestSets:
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_cifar10_goes_through_torchvision(self, tmp_path, monkeypatch, packed):
-        """Files of the original's form, whose MD5 sums take the place of the original's."""
+        """Files of the original's form, whose MD5 sums replace the original's."""
         from torchvision.datasets import CIFAR10
 
         files = {
@@ -293,14 +293,14 @@ class TestDataset:
         assert [tuple(source[i].image.shape) for i in range(3)] == [(3, 8, 8), (1, 8, 8), (1, 8, 8)]
         assert as_source(source) is source
 
-    def test_iterables_are_sent_to_the_writer(self):
+    def test_iterables_are_referred_to_the_writer(self):
         with pytest.raises(ExportError, match="ShardWriter"):
             as_source(Stream())
 
     @pytest.mark.parametrize(
         "item", [("image", 1), (make_image(8, 8), 1), (make_image(1, 8, 8), 0.5), (make_image(1, 8, 8), -1), 3]
     )
-    def test_samples_that_are_none(self, item):
+    def test_items_that_are_no_samples_are_refused(self, item):
         with pytest.raises(SourceError, match="sample"):
             as_source([item])[0]
 

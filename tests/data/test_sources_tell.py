@@ -1,4 +1,4 @@
-"""Sources follow, count or refuse everything they find; nothing is dropped or read wrongly in silence."""
+"""Sources follow, count or refuse everything they find; nothing is silently dropped or misread."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ class TestTarMembers:
         assert labels_of(source) == [3 + n % 2 for n in range(20)]
 
     @pytest.mark.parametrize("suffix", [".tar", ".tgz"])
-    def test_archives_one_after_the_other_are_all_read(self, tmp_path, suffix):
+    def test_concatenated_archives_are_all_read(self, tmp_path, suffix):
         mode = "w" if suffix == ".tar" else "w:gz"
         for n in range(3):
             write_tar(
@@ -64,7 +64,7 @@ class TestTarMembers:
         assert labels_of(source) == [0, 1, 2]
         assert torch.equal(source[2].image, make_image(1, 8, 8, seed=2))
 
-    def test_contiguous_files_are_files(self, tmp_path):
+    def test_members_of_contiguous_type_are_regular_files(self, tmp_path):
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
             add(archive, "a.png", IMAGE, tarfile.CONTTYPE)
             add(archive, "a.cls", b"4", tarfile.CONTTYPE)
@@ -74,12 +74,12 @@ class TestTarMembers:
         ("kind", "link", "message"),
         [
             (tarfile.SYMTYPE, "b.png", r"member a\.png of .*x\.tar is a symbolic link; .*--dereference"),
-            (tarfile.LNKTYPE, "b.png", r"member a\.png of .*x\.tar is a hard link to b\.png, which does not stand"),
+            (tarfile.LNKTYPE, "b.png", r"member a\.png of .*x\.tar is a hard link to b\.png, which does not precede"),
             (tarfile.CHRTYPE, "", r"member a\.png of .*x\.tar is of type '3'"),
             (b"Z", "", r"member a\.png of .*x\.tar is of type 'Z'"),
         ],
     )
-    def test_what_cannot_be_followed_is_refused(self, tmp_path, kind, link, message):
+    def test_members_that_are_not_regular_files_are_refused(self, tmp_path, kind, link, message):
         with tarfile.open(tmp_path / "x.tar", "w") as archive:
             add(archive, "a.png", kind=kind, link=link)
             add(archive, "b.png", IMAGE)
@@ -106,7 +106,7 @@ class TestTarMembers:
         source = open_tar(tmp_path / "x.tar", {"a.input.png": IMAGE, "a.label.cls": b"5"})
         assert (source.name(0), labels_of(source)) == ("a", [5])
 
-    def test_what_is_no_sample_is_counted(self, tmp_path):
+    def test_members_that_are_no_samples_are_counted(self, tmp_path):
         members = {"README.md": b"x", "LICENSE": b"x", "d/._a.png": b"x", "__info__.json": b"{}"}
         members |= {
             f"{n}.{kind}": body for n in range(3) for kind, body in (("png", IMAGE), ("cls", b"1"), ("json", b"{}"))
@@ -120,7 +120,7 @@ class TestTarMembers:
             ".json member beside an image": 3,
         }
 
-    def test_names_with_underscores_are_names(self, tmp_path):
+    def test_names_may_begin_with_underscores(self, tmp_path):
         """webdataset takes a whole name of this form for its own, with an extension it is a sample."""
         members = {
             f"{key}.{kind}": body for key in ("__a__", "d/__b__") for kind, body in (("png", IMAGE), ("cls", b"1"))
@@ -178,7 +178,7 @@ class TestAbsurdTars:
         with pytest.raises(SourceError):
             data.open_source(str(tmp_path / "x.tar"))[0]
 
-    def test_numbers_without_an_end(self, tmp_path):
+    def test_endless_numbers_in_headers(self, tmp_path):
         """tarfile searches extended headers in quadratic time."""
         info = tarfile.TarInfo("x")
         info.type, info.size = tarfile.XHDTYPE, 60_000
@@ -186,7 +186,7 @@ class TestAbsurdTars:
         with pytest.raises(SourceError, match="absurd number"):
             data.open_source(str(tmp_path / "x.tar"))
 
-    def test_global_records_without_an_end(self, tmp_path):
+    def test_endless_global_headers(self, tmp_path):
         headers = {f"k{n}": "v" for n in range(101)}
         with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT, pax_headers=headers) as archive:
             add(archive, "a.png", IMAGE)
@@ -200,7 +200,7 @@ class TestAbsurdTars:
         with pytest.raises(SourceError, match="unpacks to over 100 times its size"):
             data.open_source(str(tmp_path / "x.tgz"))
 
-    def test_a_shard_that_is_no_file(self, tmp_path):
+    def test_shards_that_are_not_regular_files(self, tmp_path):
         os.mkfifo(tmp_path / "x.tar")
         with pytest.raises(SourceError, match="not a regular file"):
             data.open_source(str(tmp_path / "x.tar"))
@@ -211,7 +211,7 @@ class TestFolders:
     def root(self, tmp_path):
         return write_folder(tmp_path / "in", classes=2, each=3)
 
-    def test_files_of_systems_and_tools_are_left_out_and_counted(self, root):
+    def test_metadata_files_of_systems_and_tools_are_left_out_and_counted(self, root):
         for folder in (".git", ".ipynb_checkpoints", "__MACOSX", "class0/.thumbs"):
             (root / folder).mkdir()
             (root / folder / "x.png").write_bytes(IMAGE)
@@ -237,7 +237,7 @@ class TestFolders:
             data.open_source(str(root))
 
     @pytest.mark.parametrize("target", ["class0", "."])
-    def test_circles_of_links(self, root, target):
+    def test_cycles_of_links(self, root, target):
         (root / "class0" / "again").symlink_to(root / target)
         with pytest.raises(SourceError, match="is reached twice, by a link"):
             data.open_source(str(root))
@@ -250,7 +250,7 @@ class TestFolders:
         with pytest.raises(SourceError, match="is reached twice, by a link"):
             data.open_source(str(root))
 
-    def test_a_link_to_nothing_in_the_place_of_a_class(self, root):
+    def test_a_broken_link_in_place_of_a_class(self, root):
         (root / "class0a").symlink_to(root / "nowhere")
         with pytest.raises(SourceError, match="class0a is a link to nothing: .*other numbers"):
             data.open_source(str(root))
@@ -264,7 +264,7 @@ class TestFolders:
         with pytest.raises(SourceError, match=r"zero\.png is a device, not a picture file"):
             data.open_source(str(root))
 
-    def test_a_file_that_becomes_a_fifo_is_not_waited_for(self, root):
+    def test_a_file_that_becomes_a_fifo_does_not_block(self, root):
         source = data.open_source(str(root))
         (root / "class0" / "0.png").unlink()
         os.mkfifo(root / "class0" / "0.png")
@@ -335,7 +335,7 @@ class TestPictures:
             ("a.webp", saved("WEBP", lossless=True), "2 frames or pages"),
         ],
     )
-    def test_what_8_bits_and_one_frame_do_not_hold_is_refused(self, tmp_path, name, body, message):
+    def test_pictures_of_more_than_8_bits_or_one_frame_are_refused(self, tmp_path, name, body, message):
         (tmp_path / "in" / "a").mkdir(parents=True)
         (tmp_path / "in" / "a" / name).write_bytes(body)
         with PIL.Image.open(io.BytesIO(body)) as picture:
@@ -352,7 +352,7 @@ class TestPictures:
             ("a.png", bytes(png_chunks(2, 1, 8, 0, bytes(3)))[:-12] + tail(b"tRNS", b"\0\7"), "transparent colour"),
         ],
     )
-    def test_what_shows_behind_the_pixels(self, tmp_path, name, body, message):
+    def test_transparency_that_is_declared_after_the_pixels(self, tmp_path, name, body, message):
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / name).write_bytes(body)
         with pytest.raises(SourceError, match=message):
@@ -427,7 +427,7 @@ class TestBeforeTheFirstShard:
 
 
 class TestNotes:
-    def test_what_was_left_out(self, tmp_path):
+    def test_notes_list_the_files_left_out(self, tmp_path):
         said = []
         source = open_tar(tmp_path / "x.tar", {"README.md": b"x", "a.png": IMAGE, "a.json": b"{}"})
         result = run_export(tmp_path / "out", ORDER.transform, source, transforms.from_key(ORDER), notify=said.append)
@@ -439,7 +439,7 @@ class TestNotes:
         [note] = run_export(tmp_path / "out", ORDER, source).notes
         assert note.startswith("the key renames 10 classes, the source has 3")
 
-    def test_labels_that_no_key_renames(self, tmp_path):
+    def test_labels_without_a_key_are_noted(self, tmp_path):
         """A transform does not know the label map of the bundle that it was made from."""
         [note] = run_export(tmp_path / "a", ORDER, key=None).notes
         assert "class numbers are written as they are" in note
@@ -452,7 +452,7 @@ class TestNotes:
         assert said == list(result.notes)
         assert said[-1].startswith("the key renames 10 classes, the source has 4")
 
-    def test_aes_whose_units_hardly_repeat(self, tmp_path):
+    def test_rarely_repeating_units_under_aes_are_noted(self, tmp_path):
         aes, rmt = make_bundle("aes").transform, make_bundle("rmt").transform
         noise = [make_image(3, 16, 16, seed=n) for n in range(50)]
         flat = [torch.full((3, 16, 16), n, dtype=torch.uint8) for n in range(50)]
@@ -461,7 +461,7 @@ class TestNotes:
         assert run_export(tmp_path / "b", aes, flat, transforms.from_key(aes)).notes == ()
         assert run_export(tmp_path / "c", rmt, noise, transforms.from_key(rmt)).notes == ()
 
-    def test_of_large_images_a_few_hundred_are_looked_at_too(self, tmp_path):
+    def test_large_images_are_sampled_too(self, tmp_path):
         bundle = make_bundle("aes", (256, 256), (64, 64))
         [note] = run_export(tmp_path / "a", bundle, Pictures(320, 3, (256, 256)), shard_size=400).notes
         assert note.startswith("in 300 images looked at")
@@ -479,16 +479,16 @@ class TestDatasets:
             ((b"\x89PNG", 1), "of type bytes, not a PIL image or a tensor"),
         ],
     )
-    def test_samples_that_need_a_change_say_which(self, item, message):
+    def test_messages_say_how_to_convert_a_sample(self, item, message):
         with pytest.raises(SourceError, match=message):
             as_source([item])[0]
 
-    def test_a_source_of_ones_own_is_whole(self):
+    def test_own_sources_must_be_complete(self):
         half = type("Half", (), {"listing": lambda self: iter(()), "__len__": lambda self: 1})
         with pytest.raises(ExportError, match=r"Half is no data\.Source: it lacks folders, left_out, name, locate"):
             as_source(half())
 
-    def test_loaders_give_their_data_set(self):
+    def test_loaders_are_referred_to_their_data_set(self):
         loader = torch.utils.data.DataLoader([(make_image(1, 16, 16), 1)])
         with pytest.raises(ExportError, match=r"give loader\.dataset"):
             as_source(loader)

@@ -1,4 +1,4 @@
-"""What is read is the whole export, or an error of this package says what is wrong. No foreign exception, no bomb."""
+"""Reading yields the whole export or raises an error of this package: no foreign exception, no decompression bomb."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def edit(out, change):
 
 
 def replace_shard(out, body, honest=True):
-    """Put other bytes in the place of a shard, with a manifest that fits them or without."""
+    """Put other bytes in place of a shard, with a manifest that fits them or without."""
     (out / SHARD).write_bytes(body)
     if honest:
         digest = documents.file_sha256(out / SHARD)
@@ -65,23 +65,23 @@ ID = "0123456789abcdef" * 2
 
 
 class TestShards:
-    def test_a_flipped_byte_in_a_header_is_no_end(self, out):
+    def test_a_flipped_byte_in_a_header_is_not_the_end_of_the_archive(self, out):
         """tarfile, and so webdataset, takes a bad header for the end of the archive."""
         body = bytearray((out / SHARD).read_bytes())
-        place = next(n for n in range(2048, len(body), 512) if body[n + 257 : n + 262] == b"ustar")
-        body[place + 150] ^= 1
+        offset = next(n for n in range(2048, len(body), 512) if body[n + 257 : n + 262] == b"ustar")
+        body[offset + 150] ^= 1
         replace_shard(out, bytes(body), honest=False)
-        with pytest.raises(VerificationError, match=f"{SHARD} is damaged.*no header of a member at byte {place:,}"):
+        with pytest.raises(VerificationError, match=f"{SHARD} is damaged.*no header of a member at byte {offset:,}"):
             list(data.read(out))
 
     def test_every_flipped_byte_is_noticed(self, out):
         body = (out / SHARD).read_bytes()
-        for place in range(0, len(body), 97):
-            replace_shard(out, body[:place] + bytes([body[place] ^ 4]) + body[place + 1 :], honest=False)
+        for offset in range(0, len(body), 97):
+            replace_shard(out, body[:offset] + bytes([body[offset] ^ 4]) + body[offset + 1 :], honest=False)
             with pytest.raises(VerificationError):
                 list(data.read(out))
 
-    def test_the_hash_may_be_left_out_and_nothing_else(self, tmp_path):
+    def test_only_the_hash_check_may_be_left_out(self, tmp_path):
         """A pixel of an npy file is the one thing that nothing but the hash covers."""
         out = tmp_path / "out"
         run_export(out, RMT)
@@ -113,7 +113,7 @@ class TestShards:
             list(data.read(out))
 
     @pytest.mark.parametrize("kind", [b"S", b"1", b"2", b"3", b"5", b"6", b"7", b"L", b"x", b"g"])
-    def test_members_that_are_no_plain_files(self, out, kind):
+    def test_members_that_are_not_regular_files(self, out, kind):
         header = bytearray(member_header(f"{ID}.png".encode(), 0))
         header[156:157] = kind
         header[148:156] = b"        "
@@ -177,7 +177,7 @@ class TestShards:
         with pytest.raises(VerificationError, match=f"{SHARD} is damaged"):
             list(data.read(out))
 
-    def test_a_shard_that_is_no_file(self, out):
+    def test_shards_that_are_not_regular_files(self, out):
         (out / SHARD).unlink()
         os.mkfifo(out / SHARD)
         with pytest.raises(VerificationError, match="not a regular file"):
@@ -252,7 +252,7 @@ class TestDocuments:
             data.verify(out)
 
     @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": NaN}', b'"\\ud800"', b"\xff", b""])
-    def test_what_is_no_json(self, out, body):
+    def test_documents_that_are_not_json(self, out, body):
         (out / "manifest.json").write_bytes(body)
         for use in (data.read, data.verify):
             with pytest.raises(ExportError, match="damaged"):
@@ -268,7 +268,7 @@ class TestDocuments:
         with pytest.raises(ExportError, match="files of this kind have at most"):
             data.verify(tmp_path / "out")
 
-    def test_a_manifest_that_is_no_file(self, out):
+    def test_a_manifest_that_is_not_a_regular_file(self, out):
         (out / "manifest.json").unlink()
         os.mkfifo(out / "manifest.json")
         with pytest.raises(ExportError, match="not a regular file"):
@@ -298,7 +298,7 @@ def test_exports_of_format_1_stay_readable(kind, tmp_path):
 class TestFormats:
     @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float16, torch.float32, torch.bool])
     @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-    def test_what_is_encoded_is_decoded(self, dtype, channels):
+    def test_decoding_inverts_encoding(self, dtype, channels):
         images = make_image(3, channels, 5, 300).to(dtype)
         kind = "png" if dtype == torch.uint8 and channels in (1, 3) else "npy"
         for image, body in zip(images, encode(images), strict=True):
@@ -319,7 +319,7 @@ class TestFormats:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             archive.addfile(tarfile.TarInfo("a.png"))
-        with pytest.raises(ValueError, match="another header"):
+        with pytest.raises(ValueError, match="not a header"):
             parse_header(buffer.getvalue()[:512])
 
 
@@ -368,7 +368,7 @@ class TestRanks:
         with pytest.raises(ExportError, match=r"fewer shards than there are ranks.*resampled=True"):
             list(data.read(tmp_path / "out"))
 
-    def test_shards_may_be_shuffled_and_drawn_without_end(self, out):
+    def test_shards_may_be_shuffled_and_resampled(self, out):
         whole = [label for _, label in data.read(out)]
         assert sorted(label for _, label in data.read(out, shardshuffle=10, seed=3)) == sorted(whole)
         drawn = list(data.read(out, resampled=True).with_epoch(50))

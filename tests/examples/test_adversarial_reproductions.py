@@ -9,6 +9,7 @@ from scripts import REPRODUCE, numbers, read_tables, reproduce
 TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"}
 
 
+@pytest.mark.slow
 def test_every_table_is_written(tmp_path):
     tables = reproduce("adversarial", tmp_path / "out")
     assert tables.keys() == TABLES

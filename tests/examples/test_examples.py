@@ -7,6 +7,7 @@ from scripts import run
 from support import make_image, png, write_tar
 
 
+@pytest.mark.slow
 def test_train_on_disguised(tmp_path):
     printed = run("train_on_disguised.py", cwd=tmp_path)
     (accuracy,) = re.findall(r"right answers: ([\d.]+)%", printed)
@@ -14,6 +15,7 @@ def test_train_on_disguised(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_encrypt_against_training(tmp_path):
     printed = run("encrypt_against_training.py", cwd=tmp_path)
     plain, perturbed, jpeg = (float(number) for number in re.findall(r"([\d.]+) ?%", printed)[:3])
@@ -35,6 +37,7 @@ def test_export_cifar10(tmp_path, workers):
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
     printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
     both, embedding, cloud = (

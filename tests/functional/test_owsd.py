@@ -28,7 +28,7 @@ def embeddings():
 
 
 def up(image, weight, stride, cut):
-    """Transposed convolution in words: each pixel stamps the kernel, scaled, onto the output."""
+    """Transposed convolution by definition: each pixel adds the kernel, scaled, to the output."""
     (count, rows, columns), (_, made, high, wide) = image.shape, weight.shape
     out = np.zeros((made, (rows - 1) * stride + high, (columns - 1) * stride + wide))
     for c, y, x in np.ndindex(count, rows, columns):
@@ -66,13 +66,15 @@ def test_golden_values():
     assert len(vector["output"].unique()) > 100
 
 
-def test_a_batch_equals_its_images(key, embeddings):
+def test_batched_and_single_results_are_equal(key, embeddings):
     out = F.owsd_scramble(embeddings, key)
     assert torch.equal(out, F.owsd_scramble(embeddings, key))
     singles = torch.cat([F.owsd_scramble(embeddings[i : i + 1], key) for i in range(6)])
     assert (out.int() - singles.int()).abs().max() <= 1
     others = torch.cat([embeddings[:1], torch.zeros(5, 8)])
-    assert (F.owsd_scramble(others, key)[0].int() - out[0].int()).abs().max() <= 1  # nothing of its neighbours
+    assert (
+        F.owsd_scramble(others, key)[0].int() - out[0].int()
+    ).abs().max() <= 1  # independent of the other embeddings
 
 
 def test_threads_share_a_key(key, embeddings):
@@ -83,7 +85,7 @@ def test_threads_share_a_key(key, embeddings):
     assert all(tensor.is_meta for tensor in key.network.state_dict().values())
 
 
-def test_autocast_and_cudnn_settings_change_nothing(key, embeddings):
+def test_autocast_and_cudnn_settings_have_no_effect(key, embeddings):
     expected = F.owsd_scramble(embeddings, key)
     before = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
     with torch.autocast("cpu", torch.bfloat16):
@@ -92,7 +94,7 @@ def test_autocast_and_cudnn_settings_change_nothing(key, embeddings):
     assert before == after
 
 
-def test_flags_of_the_process_survive_threads():
+def test_cudnn_flags_are_restored_after_concurrent_scrambling():
     def flags():
         cudnn = torch.backends.cudnn
         return cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
@@ -113,7 +115,7 @@ def test_keys_differ(key, embeddings):
     assert (F.owsd_scramble(embeddings, other).int() - F.owsd_scramble(embeddings, key).int()).abs().float().mean() > 10
 
 
-def test_no_images(key):
+def test_empty_batch(key):
     assert F.owsd_scramble(torch.zeros(0, 8), key).shape == (0, 3, 16, 24)
 
 

@@ -73,7 +73,7 @@ class TestGenerate:
         assert torch.equal(key.weights, torch.tensor([[0.3, 0.7], [1.0, 0.0], [0.2, 0.8]]))
 
     def test_derangements_are_uniform(self):
-        """Each of the nine derangements of four classes as often."""
+        """The nine derangements of four classes are equally frequent."""
         counts: dict[tuple[int, ...], int] = {}
         for _ in range(1800):
             drawn = tuple(CorrespondenceKey.generate(classes=4).targets[:, 0].tolist())
@@ -148,7 +148,7 @@ class TestGenerate:
 
 class TestFromMap:
     def test_any_map(self):
-        """Fixed points, repeated targets, classes nobody leads to: the attacker does not know, so all are allowed."""
+        """Fixed points, repeated targets and unused classes are allowed: an attacker cannot know."""
         key = CorrespondenceKey.from_map([[0], [0, 0], [2, 1, 0]])
         assert key.targets.tolist() == [[0, 0, 0], [0, 0, 0], [2, 1, 0]]
         third = torch.tensor(1 / 3).item()
@@ -302,7 +302,7 @@ class TestFile:
                 keys.load(path)
 
     def test_independent_reading(self):
-        """Targets and shares by nothing but the specification."""
+        """Targets and shares as the specification alone gives them."""
         for name in ("correspondence", "correspondence-uneven", "correspondence-bundle"):
             path = VECTORS / "keys" / f"{name}.safetensors"
             header, tensors = verify_keys.read(str(path))
@@ -321,7 +321,7 @@ class TestFile:
 
 
 def forge(path: Path, params: dict | None = None, **changes) -> None:
-    """Write a file that is right in all but its values: the fingerprint fits."""
+    """Write a file with other values and a matching fingerprint."""
     key = CorrespondenceKey.from_map([[1, 2], [2, 0], [0, 1]])
     changed = {**key.tensors(), **changes}
     tensors = {name: tensor.contiguous() for name, tensor in changed.items() if tensor is not None}

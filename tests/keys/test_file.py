@@ -196,7 +196,7 @@ class TestPassphrase:
         safetensors.torch.save_file(wrapped, tmp_path / "key", header)
         assert keys.load(tmp_path / "key", " ") == key
 
-    def test_it_is_text(self, tmp_path):
+    def test_passphrases_must_be_text(self, tmp_path):
         with pytest.raises(PassphraseError, match="must be a str, got bytes"):
             keys.save(make_bundle(), tmp_path / "key", b"secret")
 
@@ -247,7 +247,7 @@ def test_peek_shows_the_fingerprint_without_checking():
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither")
 def test_pipes_and_devices_are_refused_at_once(tmp_path):
-    """Reading them would block, or fill the memory."""
+    """Reading them would block or exhaust memory."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         for read in (keys.load, keys.peek):
@@ -268,8 +268,8 @@ HOSTILE["bundle"] = {"transform": {"kind": "rmt", "params": HOSTILE["rmt"]}}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
-def test_small_files_that_claim_much_cost_little(tmp_path):
-    """Loaded by a process that may take little more memory than importing the package took."""
+def test_small_files_that_claim_huge_sizes_are_refused_cheaply(tmp_path):
+    """Load in a process limited to little more memory than importing the package needs."""
     for kind, params in HOSTILE.items():
         prefix = "transform." if kind == "bundle" else ""
         tensors = {name: torch.zeros(32, dtype=torch.uint8) for name in ("root", f"{prefix}root")}
@@ -292,7 +292,7 @@ def test_small_files_that_claim_much_cost_little(tmp_path):
 
 
 def test_a_huge_file_is_refused_by_its_header(tmp_path):
-    """Four gigabytes of nothing, which take no room on the disk."""
+    """A sparse file of four gigabytes, which uses no disk space."""
     for start in (b"", (1 << 30).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"{}"):
         with (tmp_path / "key").open("wb") as file:
             file.write(start)

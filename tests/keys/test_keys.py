@@ -214,6 +214,7 @@ class TestLabelKey:
         assert type(key.map(np.int64(3))) is int
 
 
+@pytest.mark.slow
 def test_keys_ignore_every_seed():
     """The public implementations draw "secret" permutations from a fixed seed; ours cannot be seeded at all."""
     program = (
@@ -225,7 +226,7 @@ def test_keys_ignore_every_seed():
     assert runs[0] != runs[1]
 
 
-def test_no_prng_was_moved(monkeypatch):
+def test_no_prng_state_changes(monkeypatch):
     drawn = []
     real = os.urandom
     monkeypatch.setattr(os, "urandom", lambda n: drawn.append(n) or real(n))

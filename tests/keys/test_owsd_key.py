@@ -1,4 +1,4 @@
-"""Keys of one way scrambling: drawn well, calibrated, refused when dead, saved and loaded."""
+"""Keys of one way scrambling: weights, calibration, refusal of flat images, files."""
 
 import contextlib
 import copy
@@ -81,7 +81,7 @@ def test_default_size():
     assert keys.OWSDKey.generate(embedding_size=4, width=1).image_size == (256, 256)
 
 
-def test_dead_keys_are_refused():
+def test_keys_with_flat_images_are_refused():
     with pytest.raises(InputRangeError, match="grey levels"):
         keys.OWSDKey.generate(**SIZES, embeddings=torch.ones(8, 32))
 

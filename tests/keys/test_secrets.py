@@ -1,4 +1,4 @@
-"""Secrets are shown nowhere by accident, and leave the process only where somebody means them to."""
+"""Secrets are not shown by accident, and leave the process only on purpose."""
 
 import copy
 import dataclasses
@@ -136,6 +136,7 @@ class TestPickling:
     def test_worker_processes_get_keys_silently(self, key):
         assert sent_to_worker(key) == key
 
+    @pytest.mark.slow
     def test_started_processes_get_keys_silently(self):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             assert pool.submit(_fingerprint_of, ALL[6]).result() == ALL[6].fingerprint
@@ -154,7 +155,7 @@ class TestPickling:
         assert type(again) is type(key)
 
     def test_arrays_that_share_read_only_memory_are_copied(self):
-        """As an engine with shared memory hands them over."""
+        """As an engine with shared memory passes them."""
         rebuild, (kind, params, arrays) = reduce_key(ALL[1])
         for array in arrays.values():
             array.flags.writeable = False
@@ -234,7 +235,7 @@ def test_a_label_outside_the_map_shows_no_map():
             assert ", ".join(map(str, key.labels.tolist()[:3])) not in shown
 
 
-def test_a_part_of_a_secret_is_a_secret():
+def test_slices_of_secrets_are_secret():
     assert repr(keys.SecretBytes(b"secret")[:3]) == "<3 secret bytes>"
     assert keys.SecretBytes(b"secret")[0] == ord("s")
 

@@ -55,6 +55,7 @@ def test_declarations_are_those_of_pytorch(compile_header):
     assert compiles, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant",
     [r"double \2(\3\4);", r"\1 \2(double, \3\4);", r"\1 \2(\3\4, ...);"],

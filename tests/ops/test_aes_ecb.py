@@ -83,6 +83,7 @@ def test_layouts():
     assert ops.aes_ecb(image[:0], keys, (4, 4)).shape == (0, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_opcheck_compile_vmap():
     image, keys, order = make_image(2, 3, 8, 8), make_image(4, 1, 16), torch.randperm(4)
     op = torch.ops.torchprotect.aes_ecb

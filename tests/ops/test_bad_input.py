@@ -268,8 +268,9 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 @ONCE
-def test_an_order_that_another_thread_changes_is_no_crash():
+def test_an_order_changed_by_another_thread_does_not_crash():
     done = subprocess.run([sys.executable, "-c", CHANGING_ORDER], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -299,6 +300,7 @@ print(raised)
 """
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
 def test_threads_short_of_memory_raise():
@@ -349,7 +351,7 @@ def test_arguments_that_are_no_tensors(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_arguments_are_given_back(name):
+def test_references_to_arguments_are_released(name):
     good = with_out(make(name))
     bad = [{}, {"block": (3, 4)}, {"block": (4, 4, 4)}, {"block": (4,)}]
     bad += [{"order": good.order + 1}, {"order": good.order.int()}]
@@ -374,6 +376,7 @@ def test_arguments_are_given_back(name):
         assert [t._use_count() for t in tensors] == before, change
 
 
+@pytest.mark.slow
 def test_without_kernels():
     """All of the above once more, in a process without compiled kernels."""
     if os.environ.get(SWITCHED_OFF, "0") != "0" or {kind["cpu"] for kind in ops.backend().values()} == {"reference"}:

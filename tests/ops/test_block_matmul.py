@@ -72,6 +72,7 @@ def test_gradients(left, sharing, order):
     assert torch.autograd.gradcheck(lambda r: ops.block_matmul(image[0].detach(), r, (2, 4), left=left), (table,))
 
 
+@pytest.mark.slow
 def test_opcheck_compile_vmap():
     image, table = make_image(2, 3, 8, 8, dtype=torch.float32).requires_grad_(), matrices(4, 1, 4).requires_grad_()
     order = torch.randperm(4)

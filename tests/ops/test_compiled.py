@@ -342,7 +342,7 @@ def test_results_inside_modes_and_transforms(name):
 
 
 @pytest.mark.parametrize("name", ["block_permute", "block_matmul"])
-def test_autograd_notices_what_is_written(name):
+def test_autograd_detects_writes_to_out(name):
     """A tensor that a gradient needs and that is overwritten must not give a wrong gradient in silence."""
     call = make_call(name, (2, 3, 8, 12), (4, 4), dtype=torch.float32)
     weight, target = torch.rand(call.image.shape, requires_grad=True), torch.ones_like(call.image)
@@ -372,6 +372,7 @@ def test_two_python_threads(name):
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_workers_make_the_same_bits(start):
     if start not in torch.multiprocessing.get_all_start_methods():

@@ -177,7 +177,7 @@ def test_permute_any(bodies, data):
         ((2, 3, 28, 28), torch.uint8, (7, 7), "channels_last", (1, 4)),
     ],
 )
-def test_permute_takes_the_widest_way(bodies, shape, dtype, block, layout, expected):
+def test_permute_uses_the_widest_copies(bodies, shape, dtype, block, layout, expected):
     image = lay_out(make_image(*shape, dtype=dtype), layout)
     order = torch.randperm(shape[2] * shape[3] // (block[0] * block[1]))
     out = bodies.permute(image, order, block)

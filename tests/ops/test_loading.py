@@ -72,12 +72,12 @@ def switched_off():
     return run(TORCHPROTECT_DISABLE_EXT="1")
 
 
-def test_switched_off_is_silent(switched_off):
+def test_disabled_kernels_are_silent(switched_off):
     assert backends(switched_off) == backends(switched_off, "cuda") == {"reference"}
     assert switched_off["warnings"] == []
 
 
-def test_missing_is_silent(copied, switched_off):
+def test_missing_kernels_are_silent(copied, switched_off):
     result = run(copied)
     assert backends(result) == backends(result, "cuda") == {"reference"}
     assert result["warnings"] == []
@@ -95,7 +95,7 @@ def test_found_inside_the_package(copied, switched_off):
     assert result["sums"] == switched_off["sums"]
 
 
-def test_broken_gives_one_warning_and_works(copied, switched_off):
+def test_broken_kernels_give_one_warning_and_fall_back(copied, switched_off):
     (copied / "torchprotect" / "lib" / "libtorchprotect_cpu.so").write_text("this is no library\n")
     result = run(copied)
     ((category, message),) = result["warnings"]

@@ -58,7 +58,7 @@ def test_put_and_get(path):
     assert cache.get(KEY, "other cloud", ids)[ids[1]].shape == (7,)
 
 
-def test_what_is_there_stays(path):
+def test_existing_answers_are_kept(path):
     cache, ids = AnswerCache(path), image_ids(IMAGES)
     cache.put(KEY, "cloud", ids[:3], vectors()[:3])
     cache.put(KEY, "cloud", [ids[0], ids[4], ids[4]], vectors(3, seed=1).double())
@@ -102,7 +102,7 @@ def names_of(n):
 
 
 def test_killed_at_any_moment(path):
-    """What was said to be kept is kept, and a batch is there as a whole or not at all."""
+    """Acknowledged answers survive, and a batch is stored as a whole or not at all."""
     begin = 0
 
     def work():
@@ -164,12 +164,12 @@ def test_damaged_files(path, tmp_path):
     with pytest.raises(CloudError, match="damaged"):
         AnswerCache(path)
     path.unlink()
-    with pytest.raises(CloudError, match="is gone"):
+    with pytest.raises(CloudError, match="is missing"):
         cache.put(KEY, "cloud", ids, said)
     Ledger(tmp_path / "ledger")
-    with pytest.raises(CloudError, match="is no cache of answers"):
+    with pytest.raises(CloudError, match="is not a cache of answers"):
         AnswerCache(tmp_path / "ledger")
-    with pytest.raises(CloudError, match="cannot be made"):
+    with pytest.raises(CloudError, match="cannot be created"):
         AnswerCache(tmp_path / "missing" / "answers")
     for wait in ("5", -1, None):
         with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number"):
@@ -205,7 +205,7 @@ def test_an_answer_belongs_to_its_image_key_and_cloud(path, statements, asked):
 
 
 def test_names_do_not_run_together(path):
-    """What is an answer to "a" by "bc" is none to "ab" by "c"."""
+    """Keys and cloud names are not simply concatenated: ("a", "bc") differs from ("ab", "c")."""
     cache = AnswerCache(path)
     cache.put(KEY, "bc", ["a"], vectors(1))
     change(path, "UPDATE sets SET cloud = 'c'", "UPDATE answers SET image = 'ab'")
@@ -221,7 +221,7 @@ def test_a_file_of_an_earlier_version_is_refused(path):
 
 
 @pytest.mark.parametrize("table", ["answers", "sets"])
-def test_a_dropped_table_is_damage(path, table):
+def test_dropped_tables_are_reported_as_damage(path, table):
     cache = AnswerCache(path)
     cache.put(KEY, "cloud", ["a"], vectors(1))
     change(path, f"DROP TABLE {table}")

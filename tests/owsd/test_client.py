@@ -20,7 +20,7 @@ SETTINGS = owsd.InferenceSettings(hidden=32, learning_rate=1e-2, epochs=10)
 
 
 class RecordingCloud:
-    """Keeps what it was sent; answers with colour means and a few pixels."""
+    """Records what it was sent; answers with colour means and a few pixels."""
 
     def __init__(self, fail_at=None):
         self.sent, self.fail_at = [], fail_at
@@ -99,7 +99,7 @@ def test_several_encoders_and_keys(tmp_path, images):
     assert [client.ledger.use(key.fingerprint).used for key in pair] == [30, 20]
 
 
-def test_answers_are_paid_for_once(tmp_path, images):
+def test_answers_are_requested_once(tmp_path, images):
     cloud, cache = RecordingCloud(), owsd.AnswerCache(tmp_path / "answers")
     client = make_client(tmp_path, cloud, answers=cache)
     twice = torch.cat([images[0][:8], images[0][:8]])
@@ -114,13 +114,13 @@ def test_answers_are_paid_for_once(tmp_path, images):
 
 
 class OfItsBatch(LinearEncoder):
-    """Rounds otherwise in batches of another size, as networks do."""
+    """Rounds differently in batches of another size, as networks do."""
 
     def forward(self, images):
         return super().forward(images) * (1 + len(images) / 50)
 
 
-def test_an_image_is_paid_for_once_whatever_its_batch(tmp_path, images):
+def test_each_image_is_sent_once_in_any_batch(tmp_path, images):
     cloud, pictures = RecordingCloud(), images[0][:20]
     client = make_client(tmp_path, cloud, OfItsBatch().eval(), answers=owsd.AnswerCache(tmp_path / "answers"))
     first = client.observe(pictures)
@@ -154,7 +154,9 @@ def test_interrupted_runs_lose_nothing(tmp_path, images):
     again = make_client(tmp_path, cloud, key=client.keys, answers=owsd.AnswerCache(tmp_path / "answers"), batch_size=20)
     observed = again.observe(images[0])
     assert cloud.count == 120
-    assert again.ledger.use(again.keys[0].fingerprint).used == 140  # what was in hand counts: it may have been seen
+    assert (
+        again.ledger.use(again.keys[0].fingerprint).used == 140
+    )  # images being sent count too: the cloud may have seen them
     undisturbed = make_client(tmp_path, RecordingCloud(), key=client.keys, batch_size=20).observe(images[0])
     assert torch.equal(observed.vectors, undisturbed.vectors)
 

@@ -92,7 +92,7 @@ def test_model_cloud_bad_input():
 
 
 class Unreliable:
-    """A callable cloud that fails as told, then answers; it keeps what the ledger said when it was called."""
+    """A callable cloud that fails as configured, then answers; it records the ledger's count at each call."""
 
     def __init__(self, ledger, *failures):
         self.ledger, self.failures, self.counts = ledger, list(failures), []
@@ -201,7 +201,7 @@ def test_ask_takes_only_finite_vectors_from_any_cloud(answer, ledger):
     with pytest.raises(CloudError) as caught:
         ask(lambda _: answer, IMAGES, ledger=ledger, fingerprint=KEY)
     assert not caught.value.again
-    assert ledger.use(KEY).used == 7  # asked once: the same would come again
+    assert ledger.use(KEY).used == 7  # asked once: another attempt would give the same
 
 
 def test_ask_bad_input(ledger):

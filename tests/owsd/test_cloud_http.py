@@ -45,7 +45,7 @@ def failing(server, images=IMAGES, **options):
     return caught.value
 
 
-def test_what_is_sent_is_the_images_and_nothing_else():
+def test_requests_hold_the_images_only():
     with FaultServer() as server:
         vectors = client(server, batch_size=2)(IMAGES)
         assert torch.equal(vectors, torch.from_numpy(vectors_of(IMAGES.numpy())))
@@ -145,7 +145,7 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", NOT_AGAIN)
-def test_wrong_answers_end_it(name):
+def test_wrong_answers_are_not_retried(name):
     behaviour, text = NOT_AGAIN[name]
     with FaultServer(behaviour) as server:
         error = failing(server)
@@ -156,7 +156,7 @@ def test_wrong_answers_end_it(name):
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_failures_that_may_pass_say_so_and_are_not_repeated_here(name):
+def test_transient_failures_are_marked_and_not_retried(name):
     behaviour, text = AGAIN[name]
     with FaultServer(behaviour, right) as server:
         cloud = client(server)
@@ -168,13 +168,14 @@ def test_failures_that_may_pass_say_so_and_are_not_repeated_here(name):
 
 
 @pytest.mark.parametrize("behaviour", [slow, drip])
-def test_time_outs(behaviour):
+def test_timeouts(behaviour):
     with FaultServer(behaviour) as server:
         error = failing(server, timeout=(2.0, 0.2))
         assert error.again
         assert "time" in str(error) or "takes longer" in str(error)
 
 
+@pytest.mark.slow
 def test_sending_may_take_longer_than_connecting():
     with FaultServer(reads_slowly=True) as server:
         images = make_image(16, 3, 256, 256)
@@ -198,7 +199,7 @@ def test_a_connection_cut_in_the_tls_handshake():
     assert "cut" in str(error)
 
 
-def test_nobody_there():
+def test_connection_refused():
     with FaultServer() as server:
         pass
     error = failing(server)
@@ -278,13 +279,13 @@ def test_no_secrets_and_no_pixels_in_errors(behaviour):
             cloud(torch.full((2, 3, 4, 4), 211, dtype=torch.uint8))
     assert dict(server.requests[0].headers)["Authorization"] == f"Bearer {TOKEN}"
     assert dict(server.requests[0].headers)["X-Api-Key"] == API_KEY
-    assert caught.value.__context__ is None  # nothing that holds the request is carried along
+    assert caught.value.__context__ is None  # no chained error, which would hold the request
     for text in (str(caught.value), repr(cloud), *traceback.format_exception_only(caught.value)):
         for word in (TOKEN, "3N.c0", API_KEY, "8c1f99ab", "211"):
             assert word not in text.replace(server.url.rpartition(":")[2], "port")
 
 
-def test_the_token_is_asked_for_each_time():
+def test_token_is_called_for_each_request():
     tokens = iter(["first", "second", "third"])
     with FaultServer() as server:
         client(server, batch_size=2, token=lambda: next(tokens))(IMAGES)

@@ -85,7 +85,7 @@ def test_asking_through_the_ledger(server, tmp_path):
     assert ledger.use(KEY).used == 7
 
 
-def test_what_the_server_refuses(server):
+def test_server_errors(server):
     with pytest.raises(CloudError, match="2 outputs: seen, vectors"):
         client(server[1], output=None)(IMAGES)
     with pytest.raises(CloudError, match="HTTP 404") as caught:
@@ -97,7 +97,7 @@ def test_what_the_server_refuses(server):
 
 
 def test_a_server_that_hangs_and_then_dies(server):
-    """The last test: the server does not come back."""
+    """Must be the last test: the server is not restarted."""
     process, url = server
     process.send_signal(signal.SIGSTOP)
     with pytest.raises(CloudError, match="not answer in time") as caught:

@@ -18,7 +18,7 @@ QUICK = InferenceSettings(hidden=32, learning_rate=1e-2, epochs=15)
 
 
 def world(count, seed=0):
-    """Labels of which the embedding tells the first bit and the cloud's vector the second."""
+    """Labels whose first bit is in the embedding and whose second is in the cloud's vector."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 4, (count,), generator=generator)
     embeddings, vectors = torch.randn(count, 6, generator=generator), torch.randn(count, 5, generator=generator)
@@ -32,7 +32,7 @@ def trained():
     return Inference.fit(*world(400), classes=4, settings=QUICK, generator=torch.Generator().manual_seed(0))
 
 
-def test_learns_and_ablations_learn_their_half(trained):
+def test_ablations_learn_from_their_input_alone(trained):
     told = trained.evaluate(*world(400, seed=1))
     assert told.top1["both"] > 0.9
     assert 0.35 < told.top1["embedding"] < 0.65
@@ -76,7 +76,7 @@ def test_seeds_no_other_device(monkeypatch):
     assert not seeded
 
 
-def test_defaults_are_the_paper_s():
+def test_defaults_are_those_of_the_paper():
     settings = InferenceSettings()
     assert (settings.learning_rate, settings.epochs) == (1e-4, 40)
 
@@ -127,7 +127,7 @@ def test_the_best_epoch_is_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_trains_whatever_the_surroundings(dtype):
+def test_training_ignores_the_callers_modes(dtype):
     torch.set_default_dtype(dtype)
     try:
         with torch.no_grad():
@@ -138,7 +138,7 @@ def test_trains_whatever_the_surroundings(dtype):
 
 
 def test_stops_early_and_keeps_the_best_epoch():
-    """Labels that nothing tells: the validation loss soon rises."""
+    """Random labels, which inputs do not predict: the validation loss soon rises."""
     observations, _ = world(200)
     labels = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(9))
     steps = []
@@ -184,12 +184,12 @@ def test_foreign_files(trained, tmp_path):
 
 
 def craft(path, tensors, **params):
-    """Write a file whose digest is right, as anyone can."""
+    """Write a file with a correct digest, as anyone can."""
     settings = {**vars(QUICK), **params.pop("settings", {})}
     _inference_file.write(path, {"classes": 4, "keys": [*KEYS], "settings": settings, **params}, tensors)
 
 
-def test_small_files_that_claim_much_cost_little(tmp_path, monkeypatch):
+def test_small_files_that_claim_huge_sizes_are_refused_cheaply(tmp_path, monkeypatch):
     """A file of under 1 kB made a network of 3.2 GB."""
     empty = {f"{inputs}.layers.1.weight": torch.zeros(0, 1000) for inputs in INPUTS}
     craft(tmp_path / "network", empty, settings={"hidden": 800})
@@ -253,7 +253,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path):
             Inference.load(path, KEYS)
 
 
-def test_damage_is_seen(trained, tmp_path):
+def test_damage_is_detected(trained, tmp_path):
     path = tmp_path / "network"
     trained.save(path)
     whole = path.read_bytes()

@@ -72,8 +72,8 @@ def test_warns_once_at_80_percent(path):
     assert issubclass(BudgetWarning, UserWarning)
 
 
-def test_a_warning_that_is_an_error_leaves_nothing_counted(path):
-    """What is counted may be sent, and what raises is not sent."""
+def test_warnings_raised_as_errors_roll_the_count_back(path):
+    """Counted images may be sent; images whose count raises must not be."""
     ledger = Ledger(path, bound=10)
     ledger.reserve(KEY, 7)
     for _ in range(2):
@@ -108,9 +108,10 @@ def hammer(path, fingerprint, times):
         ledger.reserve(fingerprint, 1 + n % 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "count"), [("fork", 6), ("spawn", 2)])
 def test_many_processes_at_once(path, method, count):
-    """None has made the file before; they race for that too."""
+    """The file does not exist yet, so processes also race to create it."""
     context = multiprocessing.get_context(method)
     workers = [context.Process(target=hammer, args=(path, KEY if n % 2 else OTHER, 30)) for n in range(count)]
     start_all(workers)
@@ -138,7 +139,7 @@ def test_many_threads_at_once_take_the_bound_exactly(path):
 
 
 def test_killed_at_any_moment(path):
-    """What was said to be counted is counted; at most one more, in the making when the process was killed."""
+    """Acknowledged counts survive; at most one more, not yet acknowledged when the process was killed."""
 
     def work():
         ledger = Ledger(path, bound=10**9)
@@ -152,7 +153,7 @@ def test_killed_at_any_moment(path):
         assert used % 7 == 0
 
 
-def test_what_a_killed_process_left_half_done_is_undone(path):
+def test_transactions_of_killed_processes_are_rolled_back(path):
     """A journal that is still there, as after a kill in the midst of a commit."""
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
@@ -258,7 +259,7 @@ def test_a_count_of_another_kind_is_noticed(path, count):
 @pytest.mark.parametrize(
     "change", ["DROP TABLE used", "ALTER TABLE used RENAME TO unused", "ALTER TABLE used RENAME images TO pictures"]
 )
-def test_a_changed_table_is_damage(path, change):
+def test_changed_tables_are_reported_as_damage(path, change):
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -273,7 +274,7 @@ def test_a_changed_table_is_damage(path, change):
     assert path.read_bytes() == before
 
 
-def test_a_file_that_goes_is_not_begun_anew(path):
+def test_deleted_ledgers_are_not_recreated(path):
     ledger = Ledger(path)
     ledger.reserve(KEY, 5)
     path.unlink()

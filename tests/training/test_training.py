@@ -45,7 +45,7 @@ def test_iterators_give_one_epoch(kind):
 
 
 class Once:
-    """An iterable that is no iterator, and gives its batches once all the same."""
+    """An iterable that is not an iterator, but gives its batches only once."""
 
     def __init__(self):
         self.batches = [two_classes()]
@@ -103,7 +103,7 @@ def test_prepare_changes_what_is_learned():
     def prepare(part, its_labels):
         assert part.shape[0] == its_labels.shape[0]
         seen.append(len(part))
-        return part + 1 - 2 * its_labels.reshape(-1, 1, 1, 1)  # the brighter class is made the darker one
+        return part + 1 - 2 * its_labels.reshape(-1, 1, 1, 1)  # swaps the brightness of the classes
 
     model = fit(SmallAlexNet(1, 2, (16, 16)), (images, labels), epochs=6, batch_size=16, prepare=prepare)
     assert sum(seen) == 6 * len(images)

@@ -92,7 +92,7 @@ class TestResult:
         assert torch.equal(done, (expected.images * 255).round().to(torch.uint8))
         assert not torch.equal(done, plain)
 
-    def test_the_model_takes_the_results_for_the_targets(self):
+    def test_the_model_predicts_the_targets_for_the_results(self):
         model = Tiny().eval()
         done = make(model=model, eps=3, steps=20)(images(), LABELS)[0]
         targets = KEY.of(LABELS)[0][:, 0]
@@ -119,12 +119,12 @@ class TestResult:
         torch.testing.assert_close(done.float(), single, rtol=0, atol=1e-3)
         assert make(model=model)(images(), LABELS)[0].dtype == torch.uint8
 
-    def test_distances_are_those_of_what_is_returned(self):
+    def test_distances_are_those_of_the_returned_images(self):
         for plain in (images(), images(dtype=torch.float32)):
             found = make(KEYS["concat"]).perturb(plain, LABELS)
             scale = 255 if plain.dtype == torch.uint8 else 1
-            moved = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
-            torch.testing.assert_close(found.distances.double(), moved, rtol=0, atol=1e-5)
+            expected = ((found.images.double() - plain.double()) / scale).flatten(1).norm(dim=1)
+            torch.testing.assert_close(found.distances.double(), expected, rtol=0, atol=1e-5)
             assert found.images.dtype == plain.dtype
             assert found.losses.shape == (6, 3)
 
@@ -134,7 +134,7 @@ class TestResult:
         kept = make(KEYS["concat"], steps=10, reproject=True).perturb(plain, LABELS).max_distance
         assert kept <= 0.5 + 1e-6 < free
 
-    def test_so_many_at_once_as_allowed(self):
+    def test_at_most_batch_size_images_at_once(self):
         model = Tiny()
         done = make(model=model, batch_size=4).perturb(images(), LABELS)
         assert max(model.handed) == 4
@@ -155,7 +155,7 @@ class TestResult:
             done = make(KEYS["mixup"], channels_last=option)(plain, LABELS)[0]
             assert done.is_contiguous(memory_format=torch.channels_last)
 
-    def test_precision_has_its_effect(self):
+    def test_precision_changes_the_result(self):
         plain, full = images(dtype=torch.float32), make().perturb
         half = make(precision=torch.bfloat16).perturb(plain, LABELS)
         assert not torch.equal(half.losses, full(plain, LABELS).losses)
@@ -242,7 +242,7 @@ class TestTargets:
 
 
 class TestSamples:
-    def test_what_default_labels_are(self, aims):
+    def test_default_labels(self, aims):
         plain = images()
         samples = [
             (plain, LABELS),
@@ -338,13 +338,13 @@ class TestSamples:
         [tv_tensors.Mask(torch.zeros(8, 8)), torch.zeros(2, 2), b"\x89PNG", np.zeros((8, 8))],
         ids=lambda value: type(value).__name__,
     )
-    def test_what_would_pass_untouched_raises(self, other):
+    def test_pictures_that_would_be_left_unprotected_raise(self, other):
         with pytest.raises(InputTypeError):
             make()((images(), LABELS, other))
 
 
 class TestModel:
-    def test_is_left_as_it_was(self):
+    def test_is_unchanged(self):
         model = Tiny().train()
         model.body[1].eval()
         model.body[0].weight.requires_grad_(False)
@@ -359,7 +359,7 @@ class TestModel:
         assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
 
     @pytest.mark.parametrize("source", ["label", "predicted"])
-    def test_is_left_as_it_was_after_an_error(self, source):
+    def test_is_unchanged_after_an_error(self, source):
         class Broken(Tiny):
             def forward(self, images):
                 raise RuntimeError("broken")
@@ -370,7 +370,7 @@ class TestModel:
         assert all(module.training for module in model.modules())
         assert all(parameter.requires_grad for parameter in model.parameters())
 
-    def test_answers_that_are_no_scores(self):
+    def test_outputs_that_are_not_scores(self):
         class Nothing(Tiny):
             def forward(self, images):
                 return images
@@ -385,7 +385,7 @@ class TestModel:
         with pytest.raises(ModelError, match="NaN"):
             make(model=Unsure())(images(), LABELS)
 
-    def test_is_no_part_of_the_transform(self):
+    def test_is_no_submodule_of_the_transform(self):
         model = Tiny().train()
         transform = make(model=model)
         transform.eval().double()
@@ -421,6 +421,7 @@ class TestWorkers:
         first = make()(*plain[1])[0]
         assert torch.equal(alone[0][0][1], first)
 
+    @pytest.mark.slow
     def test_many_steps_in_a_worker_warn_once(self):
         loader = DataLoader(ProtectedDataset(Counting(4), make(steps=11)), batch_size=4, num_workers=1)
         with pytest.raises(UserWarning, match=r"11 passes .* training will wait for it.*data\.export"):
@@ -430,7 +431,7 @@ class TestWorkers:
         fewer = DataLoader(Counting(4, make(steps=10)), batch_size=4, num_workers=1)
         assert next(iter(fewer)).tolist() == [0, 0, 0, 0]
 
-    def test_outside_of_workers_nothing_is_said(self):
+    def test_no_warning_outside_of_workers(self):
         make(steps=11)(images(), LABELS)
 
 
@@ -454,7 +455,7 @@ class Counting(Pictures):
 
 
 class TestDescription:
-    def test_says_all_that_decides_the_bytes_and_no_secret(self):
+    def test_holds_all_that_determines_the_bytes_and_no_secret(self):
         described = json.loads(json.dumps(make(KEYS["cutmix"], precision=torch.bfloat16).describe()))
         assert described["name"] == "AdversarialEncrypt"
         assert described["key"] == KEYS["cutmix"].fingerprint
@@ -487,7 +488,7 @@ class TestDescription:
     def test_differs_with_every_setting(self, change):
         assert make(**change).describe() != make().describe()
 
-    def test_names_the_model_to_key_holders_only(self):
+    def test_identifies_the_model_to_key_holders_only(self):
         class Other(Tiny):
             pass
 
@@ -511,7 +512,7 @@ class TestDescription:
 class TestFromKey:
     OPTIONS = {"eps": 0.5, "step_size": 0.2, "steps": 4}
 
-    def test_makes_it(self):
+    def test_makes_the_transform(self):
         model = Tiny()
         bundle = keys.KeyBundle(KEY, None, keys.LabelKey.generate(classes=CLASSES))
         for key in (KEY, bundle):

@@ -1,4 +1,4 @@
-"""The transform around an encoder and a key."""
+"""``OWSDScramble``: an encoder and a key as one transform."""
 
 import PIL.Image
 import pytest
@@ -35,7 +35,7 @@ def key():
     return keys.OWSDKey.generate(embedding_size=8, image_size=(16, 16), width=4)
 
 
-def test_scrambles_as_its_parts_do(encoder, key):
+def test_equals_embedding_and_generator(encoder, key):
     images = make_image(5, 3, 20, 24)
     out = transforms.OWSDScramble(encoder, key)(images)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_training_mode_is_refused(key):
         transforms.OWSDScramble(encoder, key)(make_image(3, 20, 24))
 
 
-def test_key_in_train_mode_is_not_possible(encoder, key):
+def test_train_mode_does_not_change_the_result(encoder, key):
     """A transform in training mode, as a child of a model may be, scrambles as in eval mode."""
     scramble, image = transforms.OWSDScramble(encoder, key), make_image(3, 20, 24)
     expected = scramble(image)
@@ -124,7 +124,7 @@ class Picky(nn.Module):
         (nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), Encoder()).eval(), "running statistics"),
     ],
 )
-def test_encoders_that_fail_in_their_own_way(key, model, said):
+def test_exceptions_of_encoders_are_reported(key, model, said):
     with pytest.raises(ModelError, match=said):
         transforms.OWSDScramble(model, key)(make_image(2, 3, 20, 24))
 

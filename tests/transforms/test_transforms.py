@@ -56,6 +56,7 @@ class TestDeterministic:
         for other in (sent_to_worker(transform), copy.deepcopy(transform)):
             assert torch.equal(other(image), transform(image))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
     def test_workers_give_the_same(self, transform, context):
         if context != "fork" and transform is not DETERMINISTIC[1]:
@@ -127,7 +128,7 @@ class TestSamples:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_what_would_pass_in_clear_raises(self, transform, other):
+    def test_values_that_would_be_left_unprotected_raise(self, transform, other):
         for picture in (tv_tensors.Image(make_image(3, 16, 16)), make_image(3, 16, 16)):
             with pytest.raises(InputTypeError):
                 transform((picture, other))

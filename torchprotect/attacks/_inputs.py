@@ -19,18 +19,6 @@ def require_data(name: str, value: Tensor) -> None:
         raise InputTypeError(f"{name} must hold data, but lie on the meta device, which has none: use another device")
 
 
-def require_classes(classes: int) -> None:
-    """Check a number of classes."""
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputRangeError(f"classes is a whole number of at least 2, not {classes!r}")
-
-
-def require_count(name: str, value: int) -> None:
-    """Check a number of epochs, steps or images."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputRangeError(f"{name} is a whole number of at least 1, not {value!r}")
-
-
 def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     """Check float images ``[N, C, H, W]`` and their int64 labels ``[N]``."""
     require_pictures(images)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_classes, require_count, require_data
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_data
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 
 _NUMBERS_AT_ONCE = 2**24
@@ -63,8 +64,8 @@ def joined(features: Tensor) -> Tensor:
 
 def require_voters(images: Tensor, labels: Tensor, classes: int, k: int) -> None:
     """Check labels of public images, and how many of them vote."""
-    require_classes(classes)
-    require_count("k", k)
+    require_int("classes", classes, at_least=2)
+    require_int("k", k, at_least=1)
     require_data("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -109,6 +109,15 @@ class Seen:
     def order(self) -> Tensor | None:
         """The order of the blocks as it was recovered for all attacks, int64 ``[positions]``."""
         return None if self.recovered is None else self.recovered().guesses
+
+    @overload
+    def need(self, need: Literal[Need.PAIRS]) -> Pairs: ...
+    @overload
+    def need(self, need: Literal[Need.ENCODER]) -> Callable[[Tensor], Tensor]: ...
+    @overload
+    def need(self, need: Literal[Need.FOLDER]) -> Path: ...
+    @overload
+    def need(self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.RELEASED_LABELS]) -> Tensor: ...
 
     def need(self, need: Need) -> Any:
         """Return one of the things that attackers may have.

@@ -1,4 +1,4 @@
-"""The way back from :mod:`torchprotect.data._encode`: only what an export writes is read, and nothing else."""
+"""Inverse of :mod:`torchprotect.data._encode`: reads only files that an export writes."""
 
 import io
 import re
@@ -15,12 +15,12 @@ _HEADER_LIMIT = 256
 
 
 def decode(kind: str, content: bytes) -> Tensor:
-    """Return the image ``[C, H, W]`` that was kept as ``png`` or ``npy``.
+    """Return the image ``[C, H, W]`` that was stored as ``png`` or ``npy``.
 
     Sizes are checked before anything is allocated: a file cannot claim a larger image than it holds.
 
     Raises:
-        ValueError: an export does not write such a file.
+        ValueError: no export writes such a file.
     """
     if kind == "png":
         return torch.from_numpy(decode_png(content))

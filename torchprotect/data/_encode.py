@@ -13,7 +13,7 @@ from torchprotect.errors import InputTypeError
 
 
 def extension(image: Tensor) -> str:
-    """Return the extension that images like this one, ``[..., C, H, W]``, are kept under: ``png`` or ``npy``."""
+    """Return the extension that images like this one, ``[..., C, H, W]``, are stored under: ``png`` or ``npy``."""
     return "png" if image.dtype == torch.uint8 and has_png(image.shape[-3]) else "npy"
 
 

@@ -1,4 +1,4 @@
-"""From a sample to the members of a tar file that any WebDataset reader turns back into that sample."""
+"""Encoding of a sample as members of a tar file, which any WebDataset reader decodes to the same sample."""
 
 import io
 import json
@@ -45,9 +45,9 @@ def encode_sample(sample: Any, encoded: bool, tar_format: Any) -> dict[str, Any]
         if kind is not None:
             members[name] = _encode(kind, value, encoded)
     if not members:
-        raise InputTypeError(f"the sample {key!r} has nothing to write beside its '__key__'")
+        raise InputTypeError(f"the sample {key!r} has nothing to write besides its '__key__'")
     if len({name.lower() for name in members}) != len(members):
-        raise InputTypeError(f"the sample {key!r} has one extension twice: readers do not tell upper from lower case")
+        raise InputTypeError(f"the sample {key!r} has one extension twice: readers ignore case")
     for name, content in members.items():
         _require_header(f"{key}.{name}", len(content), tar_format)
     return {"__key__": key, **members}
@@ -72,7 +72,7 @@ def _checked_key(key: Any) -> str:
 
 
 def _kind_of(name: Any) -> str | None:
-    """Return the format that a name's extension says, ``None`` for metadata."""
+    """Return the format that a name's extension stands for, ``None`` for metadata."""
     if not isinstance(name, str):
         raise InputTypeError(f"names in a sample must be text, got {type(name).__name__}")
     if name.startswith("__"):
@@ -164,7 +164,7 @@ def _encode_cls(value: Any) -> bytes:
     if isinstance(value, str):
         return _check_cls(value.encode())
     if not _is_whole(value):
-        raise InputTypeError(f"'cls' takes one whole number, got {_described(value)}")
+        raise InputTypeError(f"'cls' takes one whole number, got {_what_came(value)}")
     return str(operator.index(value)).encode()
 
 
@@ -178,7 +178,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _described(value: Any) -> str:
+def _what_came(value: Any) -> str:
     """Return the type of a value, of tensors and arrays also dtype and shape."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"

@@ -1,6 +1,6 @@
 """PNG without compression, and back.
 
-Disguised pixels do not compress, and a file's size must tell nothing about its content. Pixels go into stored deflate
+Disguised pixels do not compress, and a file's size must reveal nothing about its content. Pixels go into stored deflate
 blocks, so the bytes depend on no zlib version, and all images of a shape have the same size.
 """
 
@@ -18,7 +18,7 @@ _STORED_LIMIT = 0xFFFF
 
 
 def has_png(channels: int) -> bool:
-    """Say whether uint8 images of so many channels are kept as PNG: grey and RGB are."""
+    """Return whether uint8 images with this number of channels are stored as PNG: grey and RGB are."""
     return channels in _COLOUR_TYPES
 
 
@@ -76,7 +76,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")
     try:
         stream = zlib.decompressobj()
-        pixels = stream.decompress(body, size + 1)  # a compressed stream could hold a thousand times as much
+        pixels = stream.decompress(body, size + 1)  # a compressed stream could expand a thousandfold
         if len(pixels) != size or not stream.eof or stream.unused_data:
             raise ValueError("the PNG's pixels are damaged")
     except zlib.error:

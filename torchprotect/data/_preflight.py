@@ -10,12 +10,12 @@ from torchprotect.data._job import DisguiseJob
 from torchprotect.errors import KeySizeError, SourceError
 from torchprotect.keys import BlockKey
 
-_LOOKED_AT = 300  # images
-_MOST_BYTES = 1 << 27  # of these images together
+_MOST_IMAGES = 300
+_MOST_BYTES = 1 << 27  # of their pixels
 
 
 def check_labels(job: DisguiseJob) -> None:
-    """Check the labels that the source knows, one sample for each class.
+    """Check the labels that the source knows in advance, one sample for each class.
 
     Raises:
         LabelError: a label cannot be written; the message says where the sample is.
@@ -29,7 +29,7 @@ def check_labels(job: DisguiseJob) -> None:
 
 
 def check_shapes(job: DisguiseJob, tasks: list[tuple[int, Any]]) -> None:
-    """Check the shapes of the images that are left to do, from their headers, unless a step resizes them.
+    """Check the shapes of the images that are left to do, from their headers, unless a step may resize them.
 
     Raises:
         KeySizeError: an image does not fit the key; the message says where it is.
@@ -55,7 +55,7 @@ def _require_fit(keys: list[BlockKey], shape: tuple[int, int, int], where: str) 
 
 
 def make_notes(job: DisguiseJob, key_given: bool) -> tuple[str, ...]:
-    """Return what the owner of the images should know, in whole sentences."""
+    """Return notes for the owner of the images, in whole sentences."""
     found = (
         _note_left_out(job),
         None if key_given else _note_plain_labels(job),
@@ -98,7 +98,7 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
 def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
     total, shape, size = len(job.source), None, 0
-    count = min(_LOOKED_AT, total)
+    count = min(_MOST_IMAGES, total)
     for position in range(count):
         try:
             image = job.source[position * total // count].image

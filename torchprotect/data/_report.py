@@ -80,14 +80,14 @@ def distance_member(most: float | None, mean: float | None) -> dict[str, Any]:
 class Journal:
     """Reports of finished shards while an export runs, one line each. Removed at the end.
 
-    It is not flushed to disk: a shard whose line a power cut takes is made again.
+    It is not flushed to disk: if a power cut takes a line, its shard is made again.
     """
 
     def __init__(self, folder: Path, subkey: bytes, plan: str) -> None:
         self._path, self._subkey, self._plan = folder / JOURNAL, subkey, plan
 
     def read(self) -> dict[int, ShardReport]:
-        """Return the reports that are whole and signed; a line torn by a crash is passed over."""
+        """Return the reports that are whole and signed; a line torn by a crash is skipped."""
         if not self._path.exists():
             return {}
         with open_regular(self._path) as file:

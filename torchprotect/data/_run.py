@@ -83,7 +83,7 @@ def run(
             raise
         raise ExportError(
             f"cannot write to {folder.path}: {error.strerror}; nothing half-written was left behind. Make room or "
-            "mend it, then run the same export again to resume"
+            "repair the disk, then run the same export again to resume"
         ) from error
     return ExportResult(
         folder.path,

@@ -1,4 +1,4 @@
-"""The samples of one shard, as they were written. Every byte is accounted for, to the end of the file."""
+"""Reading the samples of one shard. Every byte is checked, to the end of the file."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
 _CLASS_DIGITS = 18  # int64
 _CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")
 _MOST_CHANNELS, _HEADERS = 1 << 10, 1 << 16  # of an image, and bytes beside its pixels
-_LARGEST = 1 << 30  # bytes of an image where the manifest tells no size
+_LARGEST = 1 << 30  # bytes of an image, if the manifest states no size
 _CHUNK = 1 << 20
 
 
@@ -33,16 +33,16 @@ class Stored(NamedTuple):
 def read_shard(
     path: Path, entry: dict[str, Any], image_size: tuple[int, int] | None, *, verify: bool = True
 ) -> Iterator[Stored]:
-    """Yield the samples of a shard, and check what the manifest says of it.
+    """Yield the samples of a shard, and compare it with its entry in the manifest.
 
     Args:
         path: of the shard.
-        entry: what the manifest says of it.
-        image_size: that the images must have, where the manifest tells it.
+        entry: of the shard, in the manifest.
+        image_size: of all images, if the manifest states it.
         verify: compare the SHA-256 of the file too, after its last sample.
 
     Raises:
-        VerificationError: the shard is damaged, or another one than the manifest's.
+        VerificationError: the shard is damaged, or is not the one in the manifest.
     """
     try:
         with open_regular(path) as file:
@@ -99,7 +99,7 @@ class _Reading:
             yield name, content
 
     def _most_bytes(self, name: str) -> int:
-        """Return how large a member may be: nothing is read that the manifest leaves no room for."""
+        """Return the largest size a member may have: nothing larger than the manifest allows is read."""
         if name.endswith(".cls"):
             return _CLASS_DIGITS
         if self._image_size is None:

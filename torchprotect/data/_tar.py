@@ -1,4 +1,4 @@
-"""USTAR files with nothing in them but names and bytes, no owner, no time: a lean writer and a strict reader."""
+"""USTAR files of names and contents alone, without owner or time: a minimal writer and a strict reader."""
 
 import hashlib
 from functools import cache
@@ -34,7 +34,7 @@ def parse_header(block: bytes) -> tuple[str, int]:
     name = block[:_NAME_LIMIT].rstrip(b"\0")
     size = int(block[124:135], 8)
     if size < 0 or member_header(name, size) != block:
-        raise ValueError("another header than an export writes")
+        raise ValueError("not a header that an export writes")
     return name.decode("ascii"), size
 
 

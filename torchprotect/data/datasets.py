@@ -1,4 +1,4 @@
-"""Datasets whose pictures come out disguised and whose labels come out renamed."""
+"""Wrappers that disguise the pictures of a data set and rename its labels."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -17,21 +17,21 @@ Labels = TypeVar("Labels", int, Tensor)
 
 
 class _Protection:
-    """What both wrappers do to a sample: the transform on all of it, the label map on its label."""
+    """Protection of a sample, shared by both wrappers: the transform on all of it, the label map on its label."""
 
     dataset: Any
     transform: Callable[[Any], Any]
     labels: LabelKey | None
 
     def _require_parts(self) -> None:
-        """Refuse what is often given in the place of another thing."""
+        """Refuse arguments that are often mixed up."""
         if isinstance(self.dataset, DataLoader):
             raise InputTypeError("dataset must be a data set, got a DataLoader; give loader.dataset")
         if isinstance(self.transform, Key):
             raise KeyKindError(
                 f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
             )
-        if _covers_nothing(self.transform):
+        if _protects_nothing(self.transform):
             raise InputTypeError(
                 "transform holds no disguise, so every picture would be left unprotected; add transforms.from_key(key)"
             )
@@ -54,7 +54,7 @@ class _Protection:
 
 
 class ProtectedDataset(_Protection, Dataset[Any]):
-    """A map-style dataset seen through a disguise.
+    """A map-style dataset whose samples are protected as they are read.
 
     Args:
         dataset: map-style dataset.
@@ -80,7 +80,7 @@ class ProtectedDataset(_Protection, Dataset[Any]):
 
 
 class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
-    """An iterable dataset seen through a disguise.
+    """An iterable dataset whose samples are protected as they are read.
 
     Args:
         dataset: iterable of samples; it divides itself among workers, as every iterable dataset must.
@@ -97,8 +97,8 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
         return map(self.protect, self.dataset)
 
 
-def _covers_nothing(transform: Any) -> bool:
-    """Return whether a pipeline runs nothing but torchvision's own transforms. What a function does is unknown."""
+def _protects_nothing(transform: Any) -> bool:
+    """Return whether a pipeline runs nothing but torchvision's own transforms. Functions are trusted."""
     kinds = [type(step) for step in leaves(transform)]
     return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 

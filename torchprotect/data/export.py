@@ -40,10 +40,9 @@ def export(
 
     An interrupted export is finished by the same call; its bytes equal those of an undisturbed run.
 
-    To perturb a data set, export it with :class:`torchprotect.transforms.AdversarialEncrypt`, images go through
-    the model ``batch_size`` at a time, with their plain labels, by deterministic algorithms. The bytes are then the
-    same on one machine with one version of torch. Device, precision, batch size and a digest of the model are part
-    of the plan.
+    To perturb a data set, export it with :class:`torchprotect.transforms.AdversarialEncrypt`. Images go through the
+    model ``batch_size`` at a time, with their plain labels, by deterministic algorithms. The bytes are then the same on
+    one machine with one version of torch. Device, precision, batch size and a digest of the model are part of the plan.
 
     Args:
         dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`.

@@ -75,7 +75,7 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
 
 
 def _largest(folder: Path) -> int:
-    """Return how many bytes a document may have: a hostile one is no larger than its folder has shards for."""
+    """Return the most bytes a document may have: a hostile one is bounded by the number of files in its folder."""
     files = sum(1 for _ in os.scandir(folder)) if folder.is_dir() else 0
     return _LARGEST + _LARGEST_ENTRY * files
 
@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
-    """Return the size of all images, where the last step of the transform tells it."""
+    """Return the size of all images, if the last step of the transform states it."""
     size = manifest["transform"][-1].get("image_size") if manifest["transform"] else None
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_count, size)):
         return None

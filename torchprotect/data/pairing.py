@@ -60,7 +60,7 @@ def find_plain_images(folder: Path, source: Source, key: Key, exported: Exported
 
 
 def _read_until_found(source: Source, key: Key, indices: Iterable[int], wanted: set[str]) -> dict[str, Sample]:
-    """Read samples in order until all that are wanted are found; those that cannot be read are passed over.
+    """Read samples in order until all that are wanted are found; those that cannot be read are skipped.
 
     A data set that was exported from Python has its indices for names.
     """

@@ -1,4 +1,4 @@
-"""Shards by hand: a writer that leaves no half shard."""
+"""Writing shards by hand: a writer that leaves no partial shard."""
 
 import contextlib
 import os
@@ -17,19 +17,19 @@ from torchprotect.errors import InputTypeError
 
 
 class ShardWriter:
-    """Writes WebDataset shards as ``webdataset.ShardWriter`` does, but never half of one.
+    """Writes WebDataset shards as ``webdataset.ShardWriter`` does, but never a partial one.
 
-    A shard is written under a temporary name and renamed when it is whole; an exception inside ``with`` leaves the
-    shard in hand under no name at all, and no shard is begun before its first sample. A writer that is never closed
+    A shard is written under a temporary name and renamed when it is complete; an exception inside ``with`` discards
+    the current shard, and no shard is begun before its first sample. A writer that is never closed
     finishes its shard when it is garbage-collected or the interpreter exits, with a ``ResourceWarning``, whether or not
     there was an error. Existing shards are not overwritten. Pickle, lossy and unknown extensions are refused. Owner and
     time of the members are constant. It does not resume; :func:`torchprotect.data.export` does.
 
     Args:
-        pattern: file name with a number in it, such as ``"train-%06d.tar"``; a local path. Processes that write at the
-            same time, such as the ranks of a distributed run, need a pattern each.
-        maxcount: samples in a shard at most.
-        maxsize: bytes in a shard at most, counted as ``webdataset`` does.
+        pattern: local path with a placeholder for the shard's index, such as ``"train-%06d.tar"``. Processes that write
+            at the same time, such as the ranks of a distributed run, need a pattern each.
+        maxcount: most samples in a shard.
+        maxsize: most bytes in a shard, counted as ``webdataset`` does.
         post: called with the name of each finished shard.
         start_shard: number of the first shard.
         verbose: print the name of each shard begun.
@@ -67,7 +67,7 @@ class ShardWriter:
         self.shard, self.total, self.count, self.size = start_shard, 0, 0, 0
         self.fname: str | None = None
         self._open: _OpenShard | None = None
-        self._forgotten: Any = None
+        self._finalizer: Any = None
 
     def write(self, obj: dict[str, Any]) -> None:
         """Add a sample, beginning a new shard where the last one is full.
@@ -86,13 +86,13 @@ class ShardWriter:
         try:
             self.size += self._open.write(sample)
         except BaseException as error:
-            self._take_shard().discard(error)  # it may hold half a sample
+            self._take_shard().discard(error)  # it may hold a partial sample
             raise
         self.count += 1
         self.total += 1
 
     def next_stream(self) -> None:
-        """Finish the shard in hand and begin the next.
+        """Finish the current shard and begin the next.
 
         Raises:
             FileExistsError: the next shard exists.
@@ -109,11 +109,11 @@ class ShardWriter:
             print("# writing", name, self.count, f"{self.size / 1e9:.1f} GB", self.total)
         self._open = _OpenShard(name, self.opener, self.post, self.kw)
         # runs at the end of forked worker processes too, unlike weakref.finalize
-        self._forgotten = Finalize(self, _finish_forgotten, (self._open, os.getpid()), exitpriority=0)
+        self._finalizer = Finalize(self, _finish_unclosed, (self._open, os.getpid()), exitpriority=0)
         self.shard, self.count, self.size = self.shard + 1, 0, 0
 
     def finish(self) -> None:
-        """Give the shard in hand its name."""
+        """Finish the current shard: give it its final name."""
         if self._open is not None:
             self._take_shard().finish()
 
@@ -133,12 +133,12 @@ class ShardWriter:
     def _take_shard(self) -> "_OpenShard":
         assert self._open is not None  # noqa: S101 - asked by the callers; tells the type checker
         shard, self._open = self._open, None
-        self._forgotten.cancel()
+        self._finalizer.cancel()
         return shard
 
 
 class _OpenShard:
-    """A shard in hand. It refers to no writer, so that it can outlive a forgotten one."""
+    """The current shard. It holds no reference to its writer, so that it can outlive a writer that was never closed."""
 
     def __init__(
         self, name: str, opener: Callable[[str], Any] | None, post: Callable[[str], Any] | None, options: dict[str, Any]
@@ -179,7 +179,7 @@ class _OpenShard:
         self._stack.__exit__(type(error), error, error.__traceback__)
 
 
-def _finish_forgotten(shard: _OpenShard, process: int) -> None:
+def _finish_unclosed(shard: _OpenShard, process: int) -> None:
     if os.getpid() != process:  # a forked process has a copy of the writer, but the shard is its parent's
         return
     shard.finish()
@@ -196,4 +196,4 @@ def _require_pattern(pattern: str, start_shard: int, opener: Callable[[str], Any
     except (TypeError, ValueError):
         distinct = False
     if not distinct:
-        raise InputTypeError(f"{pattern!r} has no place for the shard's number; write it as in 'train-%06d.tar'")
+        raise InputTypeError(f"{pattern!r} has no placeholder for the shard's index; write it as in 'train-%06d.tar'")

@@ -34,7 +34,7 @@ class VerifyResult:
 def verify(export: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
     """Hash every shard again and compare with the manifest, and the plan too; with the key, check the HMACs.
 
-    Without the key this finds damage, but not plan and manifest that were replaced on purpose.
+    Without the key this finds damage, but not a plan and manifest that were replaced on purpose.
 
     Raises:
         ExportError: it is no finished export.
@@ -60,7 +60,7 @@ def verify(export: str | os.PathLike[str], key: Key | None = None) -> VerifyResu
 
 
 def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
-    """Return what is wrong with a shard, or ``None``."""
+    """Return the problem with a shard, or ``None``."""
     try:
         if path.exists() and not path.is_file():
             return f"{path.name} is not a regular file"

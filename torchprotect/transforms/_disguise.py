@@ -52,7 +52,8 @@ class Disguise(v2.Transform):
     (it may be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
 
     A subclass has ``transform`` (one picture), ``describe``, and ``draw`` if it needs noise. An export calls
-    ``disguise_batch``, and reads the attributes below to plan its batches and workers.
+    ``disguise_batch``, and reads the attributes below to plan its batches and workers. So a subclass with its own
+    ``forward`` must have its own ``disguise_batch``.
 
     Attributes:
         security_claim: always ``"obfuscation"``.
@@ -60,11 +61,8 @@ class Disguise(v2.Transform):
         key: its secret; ``None`` if it has none and so protects nothing by itself.
         permutation: key of the block order, if the disguise also permutes blocks.
         inverse: whether it turns disguised pictures back into plain ones.
-        max_batch: most images that one call of ``disguise_batch`` may be given, if there is a limit. The result may
-            depend on which images share a batch.
         needs_labels: whether ``disguise_batch`` needs the class of each image.
         uses_gradients: whether it computes gradients, for which deterministic algorithms must be asked for.
-        device: the only device that it computes on; ``None`` if it computes wherever the picture is.
     """
 
     security_claim = "obfuscation"
@@ -75,9 +73,17 @@ class Disguise(v2.Transform):
     needs_labels: bool = False
     uses_gradients: bool = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "disguise_batch" not in vars(cls):
+            raise TypeError(f"{cls.__name__} has its own forward, which exports do not call: write disguise_batch too")
+
     @property
     def max_batch(self) -> int | None:
-        """Most images that one call of ``disguise_batch`` may be given, if there is a limit."""
+        """Most images that one call of ``disguise_batch`` may be given, if there is a limit.
+
+        Where there is one, the last bits of the result may depend on which images share a batch.
+        """
         return None
 
     @property
@@ -122,7 +128,7 @@ class Disguise(v2.Transform):
         """
 
     def note_on(self, images: Iterable[Tensor]) -> str | None:
-        """Return what an owner of such images should know before disguising them, in one sentence; or ``None``.
+        """Return a note for the owner of such images, in whole sentences, or ``None``.
 
         Args:
             images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.

@@ -1,4 +1,4 @@
-"""From a key to the transform it is for."""
+"""``from_key``: the transform that belongs to a key."""
 
 import inspect
 from typing import Any
@@ -12,7 +12,7 @@ from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.owsd import OWSDScramble
 from torchprotect.transforms.rmt import RMTDisguise
 
-_MADE_FOR: dict[type[Key], type[Any]] = {
+_TRANSFORMS: dict[type[Key], type[Any]] = {
     PermutationKey: BlockPermute,
     AESKey: AESECBDisguise,
     RMTKey: RMTDisguise,
@@ -23,33 +23,33 @@ _ONE_WAY = (AdversarialEncrypt, OWSDScramble)
 
 
 def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
-    """Make the transform that a key or bundle is for.
+    """Make the transform that belongs to a key or bundle.
 
     Args:
-        key: a block key or a correspondence, or a bundle of one with an optional permutation; a label map in it is left
-            to the data set. Or the key of a one way scrambling.
+        key: a block key, a correspondence or an OWSD key, or a bundle of one with an optional permutation. A label map
+            in the bundle is used by the data set, not by the transform.
         inverse: make the inverse transform, for the key holder.
         **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``; a correspondence
-            needs ``model``, ``eps``, ``step_size`` and ``steps``, a one way scrambling ``encoder``.
+            needs ``model``, ``eps``, ``step_size`` and ``steps``, an OWSD key ``encoder``.
 
     Returns:
         :class:`BlockPermute`, :class:`AESECBDisguise`, :class:`RMTDisguise`, :class:`AdversarialEncrypt` or
         :class:`OWSDScramble`.
 
     Raises:
-        KeyKindError: no transform goes with this kind of key.
-        InputTypeError: an option the transform does not have, or one it cannot do without.
-        NotInvertibleError: the inverse of a perturbation or of a one way scrambling.
+        KeyKindError: there is no transform for this kind of key.
+        InputTypeError: an option that the transform does not have, or one missing that it needs.
+        NotInvertibleError: ``AdversarialEncrypt`` and ``OWSDScramble`` have no inverse.
     """
     if not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, got {type_name(key)}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
-    if type(inner) not in _MADE_FOR:
+    if type(inner) not in _TRANSFORMS:
         raise KeyKindError(
-            f"no transform goes with {with_article(type(inner).__name__)}; use a permutation, AES, RMT, correspondence "
-            "or OWSD key"
+            f"there is no transform for {with_article(type(inner).__name__)}; use a permutation, AES, RMT, "
+            "correspondence or OWSD key"
         )
-    made = _MADE_FOR[type(inner)]
+    made = _TRANSFORMS[type(inner)]
     options = {"key": inner, **options}
     if isinstance(key, KeyBundle) and key.permutation is not None:
         options = {"permutation": key.permutation, **options}

@@ -1,4 +1,4 @@
-"""Keys that transforms take."""
+"""Checks and public descriptions of the keys that transforms use."""
 
 from typing import Any
 
@@ -19,6 +19,6 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
 
 
 def describe_key(key: BlockKey) -> dict[str, Any]:
-    """Return what is public of a key: an attacker is taken to know the sizes, whether they are told or not."""
+    """Return the public parameters of a key: an attacker is assumed to know the sizes."""
     sizes = {"image_size": list(key.image_size), "block_size": list(key.block_size)}
     return {"key": key.fingerprint, **sizes, "channels": getattr(key, "channels", None)}

@@ -39,28 +39,28 @@ class AdversarialEncrypt(Disguise):
     It hides nothing: people and other models see the same picture, and adversarial training, augmentation or coarse
     rounding undo much of what it does to a model. The name is the paper's; nothing is encrypted.
 
-    It takes batches with their labels, such as a ``DataLoader`` gives, or single samples. To perturb a data set, use
-    :func:`torchprotect.data.export`, which goes through it in batches: ``steps`` passes forward and backward for each
+    It takes batches with their labels, as a ``DataLoader`` returns them, or single samples. To perturb a data set, use
+    :func:`torchprotect.data.export`, which runs in batches: ``steps`` passes forward and backward for each
     picture are too slow for the worker processes of a training run, and there a warning says so.
 
     Args:
         model: takes float images ``[N, C, H, W]`` in 0..1 and returns scores ``[N, classes]``; normalisation belongs
-            inside it. It stays on its device and as it is, also its mode; pictures go there and come back. It is no
-            submodule: ``to``, ``train`` and ``state_dict`` of this transform leave it alone.
+            inside it. Its device, weights and train/eval mode stay as they are; pictures are moved to its device and
+            back. It is no submodule: ``to``, ``train`` and ``state_dict`` of this transform do not affect it.
         key: map from classes to target classes, and how the versions of a picture are combined.
         eps: radius of the ball, L2 over the whole picture, in pixel units (0..1). The paper takes 0.5 for 32 x 32
             pixels, 2 for 320 x 320. Pictures of K targets set side by side can be farther away, by up to sqrt(K),
-            and rounding moves them too, see ``reproject``.
+            and rounding adds to the distance, see ``reproject``.
         step_size: length of a step; 0.1 in the paper.
         steps: number of steps; 100 in the paper.
         target_source: ``"label"``: the targets of the picture's class. ``"predicted"``: those of the class that the
-            model takes it for; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
+            model predicts; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
             picture; of the key only the number of classes counts. That is the paper's control experiment, from which
             models learn well.
         labels_getter: takes a sample, returns its labels. ``"default"``: the second item of a tuple or list; in a dict,
             there or alone, the value under "label", another name with "label" in it, or "cls". ``None``: no labels.
-        batch_size: most pictures that the model is handed at once; it has a part in the last bits of a result.
-        keep_best: of all iterates take the one of lowest loss, as the paper's authors do, otherwise the last one.
+        batch_size: most pictures in one call of the model; the last bits of a result depend on it.
+        keep_best: return the iterate of lowest loss, as the paper's authors do, instead of the last one.
         reproject: keep every result within ``eps``, after combining and after rounding (as far as a plain picture whose
             pixels are no multiples of 1 / 255 allows).
         to_8bit: round floating-point pictures to 256 levels too.
@@ -154,9 +154,9 @@ class AdversarialEncrypt(Disguise):
             raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
 
     def describe(self) -> dict[str, Any]:
-        """Return name and public parameters: all that decides the bytes, on one machine, but the secret map.
+        """Return name and public parameters: all that determines the bytes on one machine, except the secret map.
 
-        The model stands for itself by a keyed digest of its class and weights.
+        The model is identified by a keyed digest of its class and weights.
         """
         chosen = self.settings
         return {
@@ -176,7 +176,7 @@ class AdversarialEncrypt(Disguise):
             "to_8bit": self.to_8bit,
             "precision": chosen.precision and str(chosen.precision).removeprefix("torch."),
             "channels_last": chosen.channels_last,
-            "device": device_of(self.model).type,
+            "device": self.device.type,
             "torch": str(torch.__version__),
         }
 
@@ -252,7 +252,7 @@ class AdversarialEncrypt(Disguise):
         return None if getter is None else getter(sample)
 
     def _perturb(self, images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor]) -> Perturbed:
-        """Perturb ``images [N, C, H, W]``, so many at once as the model may be handed."""
+        """Perturb ``images [N, C, H, W]``, at most ``batch_size`` at once."""
         if get_worker_info() is not None and self.settings.steps > _MANY_STEPS:
             _warn_of_worker(self.settings.steps)
         require_uint8_or_unit_float(images)
@@ -298,7 +298,7 @@ class AdversarialEncrypt(Disguise):
         return Perturbed(pixels.to(home).to(images.dtype), found.distances.to(home), found.losses.to(home))
 
     def _wrong_classes(self, labels: Tensor, uniforms: Tensor) -> Tensor:
-        """Return for each label one of the other classes ``[N, 1]``, each as likely."""
+        """Return for each label one of the other classes ``[N, 1]``, uniformly drawn."""
         others = self.key.classes - 1
         return ((labels + 1 + (uniforms.double() * others).long()) % self.key.classes)[:, None]
 

@@ -11,7 +11,7 @@ from torchprotect.transforms._keys import describe_key, require_kind
 class BlockPermute(Disguise):
     """Permute the blocks of a picture in a secret order.
 
-    This hides layout, not content: each block stays readable, and a few known images give the order away. It is
+    This hides layout, not content: each block stays readable, and a few known images reveal the order. It is
     obfuscation, not cryptographic confidentiality.
 
     Args:

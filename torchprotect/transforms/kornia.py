@@ -1,8 +1,9 @@
 """The disguises as kornia augmentations, for use alone or inside ``kornia.augmentation.AugmentationSequential``.
 
 Images are float ``[B, C, H, W]`` in 0..1 whose values are n/255 within 1e-4, as 8-bit pictures give them. They are
-always disguised: there is no ``p``. Masks, boxes and key points raise, since they would pass in clear. kornia's own
-``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead. Needs kornia 0.9.
+always disguised: there is no ``p``. Masks, boxes and key points raise, since they would be left unprotected. kornia's
+own ``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead. It needs
+kornia 0.9.
 
 What a container does is beyond these modules: ``random_apply`` may leave them out, and class data and dict entries that
 kornia does not know pass without being shown to them. Give it no pictures there.
@@ -24,7 +25,7 @@ from torchprotect.transforms._disguise import Disguise
 if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
     raise ImportError(
         f"torchprotect.transforms.kornia needs kornia 0.9, not {version('kornia')}: earlier ones let boxes pass by an "
-        "intensity augmentation in clear, without asking it; update kornia (and Python to 3.11)"
+        "intensity augmentation unprotected, without asking it; update kornia (and Python to 3.11)"
     )
 
 _TOLERANCE = 1e-4
@@ -36,7 +37,7 @@ def _to_grey_levels(image: Tensor) -> Tensor:
     Raises:
         InputRangeError: a value is no n/255, or lies outside 0..1.
     """
-    exact = image if image.dtype == torch.float64 else image.float()  # half precision would be near to itself
+    exact = image if image.dtype == torch.float64 else image.float()  # half precision rounds too coarsely to compare
     levels = (exact * 255).round()
     near = ((exact - levels / 255).abs() <= _TOLERANCE) & (levels >= 0) & (levels <= 255)
     if not bool(near.all()):
@@ -67,18 +68,18 @@ class _KorniaDisguise(IntensityAugmentationBase2D):
         return f"{type(self).__name__}({self.disguise.extra_repr()})"
 
     def _refuse(self, what: str) -> InputTypeError:
-        return InputTypeError(f"{type(self).__name__} would pass {what} on in clear; take them out of the data keys")
+        return InputTypeError(f"{type(self).__name__} would leave {what} unprotected; take them out of the data keys")
 
     def transform_masks(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Raise: a mask would pass in clear."""
+        """Raise: masks would be left unprotected."""
         raise self._refuse("masks")
 
     def transform_boxes(self, *args: Any, **kwargs: Any) -> Any:
-        """Raise: boxes would pass in clear."""
+        """Raise: boxes would be left unprotected."""
         raise self._refuse("boxes")
 
     def transform_keypoints(self, *args: Any, **kwargs: Any) -> Any:
-        """Raise: key points would pass in clear."""
+        """Raise: key points would be left unprotected."""
         raise self._refuse("key points")
 
 
@@ -88,7 +89,7 @@ class BlockPermute(_KorniaDisguise):
     Args:
         key: order of the blocks.
         inverse: undo it.
-        keepdim: give back the rank that came in.
+        keepdim: return a tensor of the same rank as the input.
 
     Shape: float ``[B, C, H, W]`` of n/255 to the same.
     """
@@ -111,7 +112,7 @@ class AESECBDisguise(_KorniaDisguise):
         permutation: secret order of the disguised blocks.
         unit_pixels: 16, 8, 4 or 2.
         inverse: decrypt; for units of 16 pixels only.
-        keepdim: give back the rank that came in.
+        keepdim: return a tensor of the same rank as the input.
 
     Shape: float ``[B, C, H, W]`` of n/255 to the same.
     """
@@ -144,7 +145,7 @@ class RMTDisguise(_KorniaDisguise):
         permutation: secret order of the disguised blocks.
         noise: upper end of the uniform noise in grey levels of the 0..255 scale.
         inverse: multiply by the inverse matrices; takes any float images.
-        keepdim: give back the rank that came in.
+        keepdim: return a tensor of the same rank as the input.
 
     Shape: float ``[B, C, H, W]`` of n/255 to float32 of the same shape, on the 0..1 scale.
     """

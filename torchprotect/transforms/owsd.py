@@ -18,7 +18,7 @@ from torchprotect.transforms._keys import require_kind
 
 
 class OWSDScramble(Disguise):
-    """Turn a picture into another that means nothing to people: an embedding of it, run through a random generator.
+    """Turn a picture into one that people cannot recognise: its embedding, run through a random generator.
 
     A cloud classifier's answer to the scrambled picture still says something about the plain one to whoever has its
     embedding; see :class:`torchprotect.owsd.Client`. Equal pictures give equal pictures, and pairs of plain and

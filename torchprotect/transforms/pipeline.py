@@ -100,7 +100,7 @@ class Pipeline:
             disguise.check_label(label, where)
 
     def note_on(self, images: Any) -> str | None:
-        """Return what an owner of such images should know before disguising them, in one sentence; or ``None``.
+        """Return a note for the owner of such images, in whole sentences, or ``None``.
 
         Args:
             images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.

@@ -34,7 +34,7 @@ class RMTDisguise(Disguise):
     on the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
 
     Warns:
-        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest tells the scale, and
+        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest states the scale, and
             :func:`torchprotect.functional.rmt_disguise` do not warn.
     """
 

@@ -28,7 +28,7 @@ def main() -> None:
     for left, paper in PAPER.items():
         shares = torch.tensor([[left, 1 - left]]).expand(world.classes, 2)
         result = attacks.hypothesis_accuracy(
-            victim, world.surrogate, images, labels, targets=targets, shares=shares, settings=world.settings
+            victim, world.surrogate, images, labels, targets=targets, weights=shares, settings=world.settings
         )
         if not found:
             table.row("clean", 100 * result.clean_accuracy, 31.70)

@@ -25,15 +25,15 @@ def main() -> None:
     ]
     table = Table(f"Table 9: accuracy of {network}, percent", ["test set", "ours", "paper"])
     found = []
-    for name, targets, shares, way, paper in plans:
+    for name, targets, weights, mix_mode, paper in plans:
         result = attacks.hypothesis_accuracy(
             world.victim(network, PLAN),
             world.surrogate,
             images,
             labels,
             targets=targets,
-            shares=shares,
-            way=way,
+            weights=weights,
+            mix_mode=mix_mode,
             settings=world.settings,
         )
         if not found:

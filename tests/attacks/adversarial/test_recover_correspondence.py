@@ -103,8 +103,8 @@ def test_what_the_victim_is_shown():
 
 def test_pairs():
     images, labels = own_images()
-    shares = (0.25, 0.75)
-    result = enumerate_(2, shares=shares)
+    weights = (0.25, 0.75)
+    result = enumerate_(2, weights=weights)
     assert result.cost == {"trials": CLASSES**3, "passes": 200 * 10 * CLASSES, "queries": 200 * (CLASSES**2 + 1)}
     assert result.scores.shape == result.ranking.shape == (CLASSES, CLASSES**2)
     assert result.guesses.tolist() == [list(divmod(row[0], CLASSES)) for row in result.ranking.tolist()]
@@ -224,21 +224,21 @@ def test_a_true_target_that_a_reading_cannot_name_has_no_chance():
     assert score_correspondence(result, MAP).ordered_chance == pytest.approx(1 / 4)
 
 
-def hypothesis(plan, shares, **options):
+def hypothesis(plan, weights, **options):
     images, labels = own_images()
-    shares = torch.tensor(shares).expand(CLASSES, -1)
-    given = {"targets": plan, "shares": shares, "settings": SETTINGS, **options}
+    weights = torch.tensor(weights).expand(CLASSES, -1)
+    given = {"targets": plan, "weights": weights, "settings": SETTINGS, **options}
     return hypothesis_accuracy(victim(True), surrogate(), images, labels, **given)
 
 
-def test_wrong_shares_and_partial_targets_fit_worse():
+def test_wrong_weights_and_partial_targets_fit_worse():
     exact = hypothesis(PAIRS, [0.5, 0.5])
     only_second = hypothesis(PAIRS[:, 1:], [1.0])
     assert exact.accuracy > only_second.accuracy > exact.clean_accuracy
     assert exact.cost == {"trials": 1, "passes": 2 * 10 * 200, "queries": 400}
-    share_of_nothing = hypothesis(PAIRS, [0.0, 1.0])
-    assert share_of_nothing.accuracy == only_second.accuracy
-    assert share_of_nothing.cost["passes"] == only_second.cost["passes"] == 10 * 200
+    weight_of_nothing = hypothesis(PAIRS, [0.0, 1.0])
+    assert weight_of_nothing.accuracy == only_second.accuracy
+    assert weight_of_nothing.cost["passes"] == only_second.cost["passes"] == 10 * 200
     assert exact.class_accuracy.mean() == pytest.approx(exact.accuracy)  # as many images in each class
     assert exact.clean_accuracy == pytest.approx(evaluate(victim(True), own_images()))
 
@@ -247,25 +247,34 @@ def test_hypothesis_of_one_class_is_a_trial_of_the_enumeration():
     images, labels = own_images()
     mine = labels == 1
     enumerated = enumerate_()
-    plan, shares = torch.full((CLASSES, 1), 4), torch.ones(CLASSES, 1)
+    plan, weights = torch.full((CLASSES, 1), 4), torch.ones(CLASSES, 1)
     result = hypothesis_accuracy(
-        victim(), surrogate(), images[mine], labels[mine], targets=plan, shares=shares, settings=SETTINGS, batch_size=9
+        victim(),
+        surrogate(),
+        images[mine],
+        labels[mine],
+        targets=plan,
+        weights=weights,
+        settings=SETTINGS,
+        batch_size=9,
     )
     assert result.accuracy == pytest.approx(float(enumerated.class_scores[1, 4]))
     assert result.class_accuracy.isnan().tolist() == [True, False, True, True, True]
 
 
-@pytest.mark.parametrize("way", ["mixup", "cutmix", "random-square", "mixup-and-concat"])
-def test_ways(way):
-    plan, shares = (PAIRS, [0.5, 0.5]) if way != "mixup-and-concat" else (PAIRS.repeat(1, 2), [0.2, 0.3, 0.3, 0.2])
+@pytest.mark.parametrize("mix_mode", ["mixup", "cutmix", "random-square", "mixup-and-concat"])
+def test_mix_modes(mix_mode):
+    plan, weights = (
+        (PAIRS, [0.5, 0.5]) if mix_mode != "mixup-and-concat" else (PAIRS.repeat(1, 2), [0.2, 0.3, 0.3, 0.2])
+    )
     seen = []
 
     def run(batch_size):
         generator = torch.Generator().manual_seed(0)
         return hypothesis(
             plan,
-            shares,
-            way=way,
+            weights,
+            mix_mode=mix_mode,
             generator=generator,
             batch_size=batch_size,
             progress=lambda done, total: seen.append((done, total)),
@@ -274,7 +283,7 @@ def test_ways(way):
     first, again = run(64), run(64)
     assert first.to_json() == again.to_json()
     assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)] * 2
-    assert run(200).accuracy == pytest.approx(first.accuracy, abs=0.011)  # the same places, whatever the batch
+    assert run(200).accuracy == pytest.approx(first.accuracy, abs=0.011)  # the same positions, whatever the batch
     assert first.accuracy > first.clean_accuracy
 
 
@@ -300,7 +309,7 @@ def test_networks_on_a_device(device, with_images):
     assert score_correspondence(result, MAP).ordered.all()
     assert recover_correspondence(*models, images, labels, targets=2, **given).scores.device.type == "cpu"
     assert read_correspondence_from_victim(models[0], images, labels, classes=CLASSES).guesses.tolist() == MAP.tolist()
-    plan = {"targets": PAIRS, "shares": torch.full((CLASSES, 2), 0.5), "settings": settings, "way": "cutmix"}
+    plan = {"targets": PAIRS, "weights": torch.full((CLASSES, 2), 0.5), "settings": settings, "mix_mode": "cutmix"}
     assert hypothesis_accuracy(*models, images, labels, generator=generator, **plan).accuracy >= 0
 
 
@@ -336,7 +345,7 @@ def test_modes_and_gradients_are_left_as_they_were():
     images, labels = own_images()
     recover_correspondence(*models, images, labels, classes=CLASSES, settings=SETTINGS)
     read_correspondence_from_victim(models[0], images, labels, classes=CLASSES)
-    hypothesis_accuracy(*models, images, labels, targets=MAP, shares=torch.ones(CLASSES, 1), settings=SETTINGS)
+    hypothesis_accuracy(*models, images, labels, targets=MAP, weights=torch.ones(CLASSES, 1), settings=SETTINGS)
     for model in models:
         assert model.training
         assert not model[2].training
@@ -364,8 +373,8 @@ class Broken(nn.Module):
         ({"victim": network(0, 7)}, ModelError, r"\[200, 5\], not \[200, 7\]"),
         ({"surrogate": network(0, 7)}, ModelError, r"\[1, 5\], not \[1, 7\]"),
         ({"victim": Broken()}, ModelError, "NaN"),
-        ({"targets": 2, "shares": (0.9, 0.9)}, InputRangeError, "sum to 1"),
-        ({"targets": 2, "shares": (1.0,)}, InputShapeError, "weights"),
+        ({"targets": 2, "weights": (0.9, 0.9)}, InputRangeError, "sum to 1"),
+        ({"targets": 2, "weights": (1.0,)}, InputShapeError, "weights"),
         ({"batch_size": 0}, InputRangeError, "batch_size"),
     ],
 )
@@ -383,19 +392,19 @@ def test_enumeration_refuses(change, error, message):
         ({"targets": MAP + 3}, LabelError, r"0\.\.4"),
         ({"targets": MAP.float()}, InputTypeError, "int64"),
         ({"targets": MAP[:, 0]}, InputShapeError, r"\[classes, K\]"),
-        ({"shares": torch.ones(CLASSES, 2)}, InputShapeError, r"\[classes, K\]"),
-        ({"shares": torch.ones(CLASSES, 1) / 2}, InputRangeError, "sum to 1"),
-        ({"way": "beside"}, InputRangeError, "mix_mode"),
-        ({"targets": MAP[:3] * 0, "shares": torch.ones(3, 1)}, LabelError, r"0\.\.2"),
+        ({"weights": torch.ones(CLASSES, 2)}, InputShapeError, r"\[classes, K\]"),
+        ({"weights": torch.ones(CLASSES, 1) / 2}, InputRangeError, "sum to 1"),
+        ({"mix_mode": "beside"}, InputRangeError, "mix_mode"),
+        ({"targets": MAP[:3] * 0, "weights": torch.ones(3, 1)}, LabelError, r"0\.\.2"),
         ({"victim": network(0, 6)}, ModelError, r"\[200, 5\], not \[200, 6\]"),
     ],
 )
 def test_hypothesis_refuses(change, error, message):
     images, labels = own_images()
-    if change.get("way"):
-        change = {**change, "targets": PAIRS, "shares": torch.full((CLASSES, 2), 0.5)}
+    if change.get("mix_mode"):
+        change = {**change, "targets": PAIRS, "weights": torch.full((CLASSES, 2), 0.5)}
     given = {"victim": network(0), "surrogate": network(1), "images": images, "labels": labels}
-    given |= {"targets": MAP, "shares": torch.ones(CLASSES, 1), "settings": SETTINGS, **change}
+    given |= {"targets": MAP, "weights": torch.ones(CLASSES, 1), "settings": SETTINGS, **change}
     with pytest.raises(error, match=message):
         hypothesis_accuracy(given.pop("victim"), given.pop("surrogate"), **given)
 
@@ -405,7 +414,7 @@ def test_readings_refuse(read):
     images, labels = nature(10, 0)
     with pytest.raises(InputRangeError, match="more than 5 classes"):
         read(network(0), images, labels, classes=CLASSES, targets=5)
-    with pytest.raises(InputRangeError, match="targets is a whole number"):
+    with pytest.raises(InputRangeError, match="targets must be an integer of at least 1"):
         read(network(0), images, labels, classes=CLASSES, targets=0)
     with pytest.raises(InputRangeError, match="no image of class"):
         read(network(0), images, labels * 0, classes=CLASSES)

@@ -72,7 +72,7 @@ def targets_per_class(scheme: Scheme) -> int:
     return count
 
 
-def mix_mode(scheme: Scheme) -> str:
+def mix_mode_of(scheme: Scheme) -> str:
     """Return how versions for several targets were mixed into one image."""
     mode: str = _described(scheme)["way"]
     return mode

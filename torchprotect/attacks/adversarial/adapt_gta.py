@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import require_count, require_labelled, require_pictures
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_labelled, require_pictures
 from torchprotect.attacks.adversarial._released import (
     own_for_tests,
     own_for_training,
@@ -104,8 +105,8 @@ def adapt_gta(
             f"source, target and test images must be of one size, not {list(source.shape[1:])}, "
             f"{list(target.shape[1:])} and {list(test[0].shape[1:])}"
         )
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
+    require_int("epochs", epochs, at_least=1)
+    require_int("batch_size", batch_size, at_least=1)
     if min(batch_size, len(source)) < 2:
         raise InputRangeError("batch normalisation needs batches, and released images, of at least 2")
     _require_fitting(networks, source)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from torchprotect._inputs import require_int, require_number
 from torchprotect.attacks._inputs import require_pictures
 from torchprotect.attacks.adversarial._released import released
 from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
 from torchprotect.attacks.protocol import Seen
 from torchprotect.attacks.results import NetworkResult
-from torchprotect.errors import InputRangeError
 
 
 def strong_augmentation(
@@ -39,11 +39,9 @@ def strong_augmentation(
         DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout; on augmentation
         against perturbed data: Qin et al., Learning the Unlearnable (arXiv 2303.15127), which uses others.
     """
-    if isinstance(padding, bool) or not isinstance(padding, int) or padding < 0:
-        raise InputRangeError(f"padding is a whole number from 0 up, not {padding!r}")
+    require_int("padding", padding, at_least=0)
     for name, value in (("jitter", jitter), ("hole", hole)):
-        if not 0 <= value <= 1:
-            raise InputRangeError(f"{name} is a number in 0..1, not {value!r}")
+        require_number(name, value, at_least=0, at_most=1)
     return _Strong(padding, jitter, hole, generator)
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, combine, round_to_8bit
 from torchprotect.adversarial.pgd import search
 from torchprotect.attacks._inputs import (
     generator_on,
-    require_classes,
-    require_count,
     require_direction,
     require_every_class,
     require_labelled,
@@ -55,7 +54,7 @@ def recover_correspondence(
     classes: int,
     settings: PGDSettings,
     targets: int = 1,
-    shares: Sequence[float] = (0.5, 0.5),
+    weights: Sequence[float] = (0.5, 0.5),
     to_8bit: bool = True,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -79,7 +78,7 @@ def recover_correspondence(
         classes: number of classes.
         settings: of the search; an export's manifest states those of the release.
         targets: how many targets a class is assumed to have, 1 or 2; two are set side by side.
-        shares: of two targets: the part of the width that each is assumed to have.
+        weights: of two targets: the part of the width that each is assumed to have.
         to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
         batch_size: images at once.
         generator: draws random starts.
@@ -93,18 +92,18 @@ def recover_correspondence(
     References:
         Hu et al., Adversarial Data Encryption, sections 3.4 and 4.3, Tables 3 and 8.
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
     require_every_class(labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     if targets not in (1, 2):
         raise InputRangeError(
             f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
         )
     predict(surrogate, images[:1], classes=classes, batch_size=1)
     probe = _Probe(
-        victim, surrogate, classes, settings, targets, torch.tensor([shares]), to_8bit, batch_size, generator
+        victim, surrogate, classes, settings, targets, torch.tensor([weights]), to_8bit, batch_size, generator
     )
     clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
     right = probe.count_right(images, labels, progress).double()
@@ -139,7 +138,7 @@ class _Probe:
     classes: int
     settings: PGDSettings
     targets: int
-    shares: Tensor
+    weights: Tensor
     to_8bit: bool
     batch_size: int
     generator: torch.Generator | None
@@ -171,10 +170,10 @@ class _Probe:
 
     def _pairs(self, plain: Tensor) -> Iterator[Tensor]:
         versions = [self._led_to(plain, target) for target in range(self.classes)]
-        shares = self.shares.to(plain.device).expand(len(plain), -1)
+        weights = self.weights.to(plain.device).expand(len(plain), -1)
         for first in versions:
             for second in versions:
-                yield self._stored(combine("concat", torch.stack([first, second]), shares), plain)
+                yield self._stored(combine("concat", torch.stack([first, second]), weights), plain)
 
     def _led_to(self, plain: Tensor, target: int) -> Tensor:
         device = device_of(self.surrogate, plain.device)

@@ -7,7 +7,8 @@ networks. A class is never taken for its own target.
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import require_classes, require_count, require_every_class, require_labelled
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_every_class, require_labelled
 from torchprotect.attacks.adversarial._released import (
     FOR_PERTURBED,
     NEEDS,
@@ -101,11 +102,11 @@ def read_correspondence_from_data(
 
 
 def _confusion(model: nn.Module, images: Tensor, labels: Tensor, classes: int, targets: int, batch_size: int) -> Tensor:
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
     require_every_class(labels, classes)
-    require_count("batch_size", batch_size)
-    require_count("targets", targets)
+    require_int("batch_size", batch_size, at_least=1)
+    require_int("targets", targets, at_least=1)
     if targets >= classes:
         raise InputRangeError(f"{targets} targets other than the class itself need more than {classes} classes")
     answers = predict(model, images, classes=classes, batch_size=batch_size)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings, perturb_toward
 from torchprotect.adversarial.combine import NEEDS_POSITIONS
 from torchprotect.attacks._inputs import (
     class_means,
     generator_on,
-    require_classes,
-    require_count,
     require_data,
     require_direction,
     require_labelled,
@@ -21,16 +20,18 @@ from torchprotect.attacks.adversarial._released import (
     FOR_PERTURBED,
     NEEDS,
     TRAINING,
-    mix_mode,
+    mix_mode_of,
     own_for_tests,
     search_settings,
     surrogate,
     victim,
 )
 from torchprotect.attacks.adversarial.correspondence_reading import run_on_data
+from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.attacks.scores import NOTHING
+from torchprotect.attacks.scores import Score, Truth
+from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 from torchprotect.training import device_of, predict
 
@@ -61,10 +62,10 @@ def hypothesis_accuracy(
     labels: Tensor,
     *,
     targets: Tensor,
-    shares: Tensor,
+    weights: Tensor,
     settings: PGDSettings,
-    way: str = "concat",
-    places: Tensor | None = None,
+    mix_mode: str = "concat",
+    positions: Tensor | None = None,
     to_8bit: bool = True,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -73,7 +74,7 @@ def hypothesis_accuracy(
     """Test a supposed plan of perturbation on a victim: an attacker with public data and the algorithm (level L1).
 
     All images are perturbed as the plan says, also a class that the plan leads to itself. This probes plans with wrong
-    shares, or with some of the targets only: how near to the release's own plan must an attacker come?
+    weights, or with some of the targets only: how near to the release's own plan must an attacker come?
 
     Cost: ``trials`` (one), ``passes`` (gradients of one image by the surrogate), ``queries`` (images shown to the
     victim).
@@ -84,31 +85,31 @@ def hypothesis_accuracy(
         images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
         labels: int64 ``[N]``.
         targets: int64 ``[classes, K]``, the supposed targets of each class.
-        shares: ``[classes, K]``, the supposed part of each; rows sum to 1, a target with share 0 costs nothing.
+        weights: ``[classes, K]``, the supposed part of each; rows sum to 1, a target with weight 0 costs nothing.
         settings: of the search.
-        way: how versions are supposed to be combined, see :func:`torchprotect.adversarial.combine`.
-        places: ``[N, 2]`` uniform numbers for the ways that paste somewhere; drawn if ``None``.
+        mix_mode: how versions are supposed to be mixed, see :func:`torchprotect.adversarial.combine`.
+        positions: ``[N, 2]`` uniform numbers for the mix modes that paste somewhere; drawn if ``None``.
         to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
         batch_size: images at once.
-        generator: draws random starts and places.
+        generator: draws random starts and positions.
         progress: called with images done and in all.
 
     Raises:
         InputShapeError: the plan is no ``[classes, K]``.
-        InputRangeError: shares that do not sum to 1, or settings that are not targeted.
+        InputRangeError: weights that do not sum to 1, or settings that are not targeted.
         LabelError: a label or a target is no class.
         ModelError: a model returns something else than scores ``[N, classes]``.
 
     References:
         Hu et al., Adversarial Data Encryption, sections 4.2 and 4.3, Tables 5 and 9.
     """
-    classes = _require_plan(targets, shares)
+    classes = _require_plan(targets, weights)
     require_labelled(images, labels, classes)
     require_direction(settings, targeted=True)
-    require_count("batch_size", batch_size)
+    require_int("batch_size", batch_size, at_least=1)
     predict(surrogate, images[:1], classes=classes, batch_size=1)
-    if places is None and way in NEEDS_POSITIONS:
-        places = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
+    if positions is None and mix_mode in NEEDS_POSITIONS:
+        positions = torch.rand(len(images), 2, generator=generator, device=generator.device if generator else None)
     device = device_of(surrogate, images.device)
     draws, answers, distances = generator_on(device, generator), [], []
     clean = predict(victim, images, classes=classes, batch_size=batch_size) == labels
@@ -118,10 +119,10 @@ def hypothesis_accuracy(
             surrogate,
             images[part.to(images.device)].to(device),
             targets[kind].to(device),
-            shares[kind].to(device),
+            weights[kind].to(device),
             settings,
-            mix_mode=way,
-            positions=None if places is None else places[part.to(places.device)].to(device),
+            mix_mode=mix_mode,
+            positions=None if positions is None else positions[part.to(positions.device)].to(device),
             to_8bit=to_8bit,
             generator=draws,
         )
@@ -130,7 +131,7 @@ def hypothesis_accuracy(
         if progress is not None:
             progress(int(part[-1]) + 1, len(images))
     right, far = torch.cat(answers) == labels, torch.cat(distances)
-    wanted = int((shares.to(labels.device)[labels] > 0).sum())
+    wanted = int((weights.to(labels.device)[labels] > 0).sum())
     return HypothesisResult(
         Level.PUBLIC_DATA,
         {"trials": 1, "passes": settings.steps * wanted, "queries": 2 * len(images)},
@@ -142,18 +143,18 @@ def hypothesis_accuracy(
     )
 
 
-def _require_plan(targets: Tensor, shares: Tensor) -> int:
+def _require_plan(targets: Tensor, weights: Tensor) -> int:
     """Check a plan and return its number of classes."""
     require_data("targets", targets)
-    require_data("shares", shares)
-    if targets.ndim != 2 or not targets.numel() or shares.shape != targets.shape:
+    require_data("weights", weights)
+    if targets.ndim != 2 or not targets.numel() or weights.shape != targets.shape:
         raise InputShapeError(
-            f"a plan is targets [classes, K] and shares [classes, K], not {list(targets.shape)}, {list(shares.shape)}"
+            f"a plan is targets [classes, K] and weights [classes, K], not {list(targets.shape)}, {list(weights.shape)}"
         )
-    if targets.dtype != torch.int64 or not shares.is_floating_point():
-        raise InputTypeError(f"targets are int64 and shares floating point, not {targets.dtype} and {shares.dtype}")
+    if targets.dtype != torch.int64 or not weights.is_floating_point():
+        raise InputTypeError(f"targets are int64 and weights floating point, not {targets.dtype} and {weights.dtype}")
     classes = len(targets)
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     if int(targets.min()) < 0 or int(targets.max()) >= classes:
         raise LabelError(f"targets must lie in 0..{classes - 1}")
     return classes
@@ -166,10 +167,19 @@ def _run(seen: Seen) -> HypothesisResult:
         surrogate(seen),
         *own_for_tests(seen),
         targets=targets,
-        shares=torch.full(targets.shape, 1 / targets.shape[1]),
+        weights=torch.full(targets.shape, 1 / targets.shape[1]),
         settings=search_settings(seen.scheme),
-        way=mix_mode(seen.scheme),
+        mix_mode=mix_mode_of(seen.scheme),
         generator=seen.generator,
+    )
+
+
+def _measures(result: HypothesisResult, truth: Truth) -> tuple[Measure, ...]:
+    """Return both accuracies of the victim; they have no scale."""
+    named = {"accuracy by the guessed plan": result.accuracy, "accuracy on plain images": result.clean_accuracy}
+    count = result.cost["queries"] // len(named)
+    return tuple(
+        Measure(name, value, *wilson(value, count), scaled=False, count=count) for name, value in named.items()
     )
 
 
@@ -180,10 +190,9 @@ HYPOTHESIS = Attack(
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run,
-    score=NOTHING,
+    score=Score((), _measures),
     needs=NEEDS,
     reason=FOR_PERTURBED,
     long=TRAINING,
-    facts=lambda result: {"accuracy": result.accuracy, "clean_accuracy": result.clean_accuracy},
     note="A plan that is right makes the network right more often than it is on plain images.",
 )

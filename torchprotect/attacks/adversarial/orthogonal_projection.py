@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_classes, require_count, require_labelled, require_pictures
+from torchprotect._inputs import require_int, require_number
+from torchprotect.attacks._inputs import require_labelled, require_pictures
 from torchprotect.attacks.adversarial._released import released
 from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
 from torchprotect.attacks.protocol import Seen
 from torchprotect.attacks.results import AttackResult, Level, NetworkResult
-from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.errors import InputShapeError
 
 _RANK = 1e-5  # directions with less than this part of the largest singular value are rounding errors
 
@@ -68,11 +69,10 @@ def orthogonal_projection(
     References:
         Sandoval-Segura et al., What Can We Learn from Unlearnable Datasets? (arXiv 2305.19254).
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_labelled(images, labels, classes)
-    require_count("steps", steps)
-    if not weight_decay >= 0:
-        raise InputRangeError(f"weight_decay is a number from 0 up, not {weight_decay!r}")
+    require_int("steps", steps, at_least=1)
+    require_number("weight_decay", weight_decay, at_least=0)
     pixels = images.detach().flatten(1).to(torch.promote_types(images.dtype, torch.float32))
     weights, bias, passes = _fit(pixels, labels, classes, steps, weight_decay)
     # of the columns' differences alone: a direction that all scores share decides nothing

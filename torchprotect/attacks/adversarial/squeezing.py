@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import require_data
 from torchprotect.attacks.adversarial._released import in_unit_range, released
 from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
@@ -39,8 +40,7 @@ def squeeze_jpeg(images: Tensor, quality: int = 10) -> Tensor:
     _require_pictures(images)
     if images.dtype != torch.uint8:
         raise InputTypeError(f"JPEG takes uint8 images, not {images.dtype}: multiply by 255, round and convert")
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 95:
-        raise InputRangeError(f"quality is a whole number from 1 to 95, not {quality!r}")
+    require_int("quality", quality, at_least=1, at_most=95)
     done = [_through_jpeg(picture, quality) for picture in images.cpu().movedim(1, -1).numpy()]
     return torch.from_numpy(np.stack(done)).movedim(-1, 1).contiguous().to(images.device) if done else images.clone()
 
@@ -81,8 +81,7 @@ def squeeze_bits(images: Tensor, bits: int) -> Tensor:
         Squeezing.
     """
     _require_range(images)
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
-        raise InputRangeError(f"bits is a whole number from 1 to 8, not {bits!r}")
+    require_int("bits", bits, at_least=1, at_most=8)
     steps = 2**bits - 1
     if images.dtype == torch.uint8:
         return images.double().mul_(steps / 255).round_().mul_(255 / steps).round_().to(torch.uint8)

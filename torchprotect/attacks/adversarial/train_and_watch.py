@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.adversarial import PGDSettings
 from torchprotect.adversarial.pgd import search
-from torchprotect.attacks._inputs import generator_on, require_count, require_direction, require_labelled
+from torchprotect.attacks._inputs import generator_on, require_direction, require_labelled
 from torchprotect.attacks.adversarial._released import (
     FOR_PERTURBED,
     NEEDS,
@@ -88,8 +89,8 @@ def train_and_watch(
         Adversarial training: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks; Qin et al.,
         APBench (arXiv 2308.03258).
     """
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
+    require_int("epochs", epochs, at_least=1)
+    require_int("batch_size", batch_size, at_least=1)
     for name, batches in (("data", data), ("test", test)):
         require_repeatable(name, batches, epochs)
     if adversarial is not None:

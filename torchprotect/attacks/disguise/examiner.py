@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import training
+from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import (
-    require_classes,
-    require_count,
     require_data,
     require_grey_levels,
     require_images,
@@ -54,10 +53,10 @@ class DNNExaminer:
         network: nn.Module | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        require_classes(classes)
-        require_count("channels", channels)
+        require_int("classes", classes, at_least=2)
+        require_int("channels", channels, at_least=1)
         for side in image_size:
-            require_count("a side of image_size", side)
+            require_int("a side of image_size", side, at_least=1)
         self.classes, self.image_size, self.channels = classes, tuple(image_size), channels
         self._network, self._device = network, None if device is None else torch.device(device)
         self._fitted: _Standardised | None = None
@@ -97,8 +96,8 @@ class DNNExaminer:
         require_grey_levels("images", images)
         self._require_size(images)
         self._require_labels(images, labels)
-        require_count("epochs", epochs)
-        require_count("batch_size", batch_size)
+        require_int("epochs", epochs, at_least=1)
+        require_int("batch_size", batch_size, at_least=1)
         if len(images) % batch_size == 1:
             images, labels = images[:-1], labels[:-1]  # batch normalisation takes no single image
         if not len(images):
@@ -148,7 +147,7 @@ class DNNExaminer:
         trained = self._trained
         require_images("images", images)
         self._require_size(images)
-        require_count("batch_size", batch_size)
+        require_int("batch_size", batch_size, at_least=1)
         reader = trained.with_scale(self._scale_of(images, scale, trained.scale))
         guesses = predict(reader, images, classes=self.classes, batch_size=batch_size)
         return ClassGuesses(Level.PUBLIC_DATA, {**self._cost, "passes": len(images)}, guesses)

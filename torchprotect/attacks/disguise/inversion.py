@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import like, require_count
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import like
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._corrector import Corrector, device_of_draws
 from torchprotect.attacks.disguise._inputs import require_pairs
@@ -67,8 +68,8 @@ def reconstruction_attack(
         here.
     """
     require_pairs(plain, disguised, target)
-    require_count("epochs", epochs)
-    require_count("batch_size", batch_size)
+    require_int("epochs", epochs, at_least=1)
+    require_int("batch_size", batch_size, at_least=1)
     home = disguised.device if device is None else torch.device(device)
     known, seen, wanted = (images.detach().to(home) for images in (plain, disguised, target))
     count = len(known)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchprotect.attacks._inputs import require_count, require_plain, require_same_size
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_plain, require_same_size
 from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
@@ -15,7 +16,6 @@ from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, o
 from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores import KNOWN_FOUND
-from torchprotect.errors import InputRangeError
 
 _MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
 _SOFT = 2.0  # products in learned coordinates count by their logarithm beyond this: rare pixels give huge ones
@@ -71,11 +71,8 @@ def linkage_attack(
     scheme.require_preserved("linkage_attack", "values", "energies", "equality")
     reading = Reading(scheme)
     reading.require("known", known, disguised)
-    require_count("k", k)
-    if k > len(disguised):
-        raise InputRangeError(f"there are {len(disguised)} disguised images, so k is at most that, not {k}")
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
-        raise InputRangeError(f"rounds is a whole number from 0 up, not {rounds!r}")
+    require_int("k", k, at_least=1, at_most=len(disguised))
+    require_int("rounds", rounds, at_least=0)
     mine, theirs = _features(reading, known, disguised)
     learners = mine[:, :: -(-len(known) // _MOST_LEARNERS)]
     order = None

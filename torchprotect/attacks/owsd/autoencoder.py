@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from torchprotect.attacks._inputs import like, require_count, require_plain, require_same_count, require_scrambled
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import like, require_plain, require_same_count, require_scrambled
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scores import PICTURES
@@ -58,7 +59,7 @@ def autoencoder_attack(
     require_scrambled("scrambled images", scrambled)
     require_scrambled("targets", target)
     require_same_count("plain images", plain, "scrambled images", scrambled)
-    require_count("epochs", epochs)
+    require_int("epochs", epochs, at_least=1)
     if scrambled.shape[1:] != target.shape[1:]:
         raise InputShapeError("scrambled images and targets must have one size")
     wanted = plain.float() / (255 if plain.dtype == torch.uint8 else 1)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import (
-    require_classes,
     require_data,
     require_same_count,
     require_same_size,
@@ -38,7 +38,7 @@ def label_probe(vectors: Tensor, labels: Tensor, target: Tensor, *, classes: int
     References:
         Alain and Bengio, Understanding intermediate layers using linear classifier probes.
     """
-    require_classes(classes)
+    require_int("classes", classes, at_least=2)
     require_vectors("vectors", vectors)
     require_vectors("targets", target)
     require_data("labels", labels)

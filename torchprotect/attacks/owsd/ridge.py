@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import (
     require_plain,
     require_same_count,
@@ -57,8 +58,7 @@ def ridge_reidentification(
         raise InputShapeError("embeddings and candidates, scrambled images and targets must each have one size")
     if len(embeddings) < 3:
         raise InputRangeError(f"this attack needs at least 3 known pairs, not {len(embeddings)}")
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(candidates):
-        raise InputRangeError(f"k is a whole number from 1 to the {len(candidates)} candidates, not {k!r}")
+    require_int("k", k, at_least=1, at_most=len(candidates))
     predicted = _predict(flat_pixels(scrambled).double(), embeddings.double(), flat_pixels(target).double())
     centre = embeddings.double().mean(0)
     cosines = _unit(predicted - centre) @ _unit(candidates.double() - centre).T

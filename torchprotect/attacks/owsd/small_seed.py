@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_number
 from torchprotect.attacks._inputs import require_scrambled
 from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.errors import InputShapeError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,8 +52,7 @@ def small_seed_search(
     require_scrambled("the scrambled image", scrambled)
     if len(scrambled) != 1 or not len(seeds):
         raise InputShapeError("one scrambled image [1, C, H, W] and at least one seed are needed")
-    if not tolerance >= 0:
-        raise InputRangeError(f"tolerance is a number of grey levels from 0 up, not {tolerance!r}")
+    require_number("tolerance", tolerance, at_least=0)
     best, nearest, tried = float("inf"), seeds[0], 0
     for tried, seed in enumerate(seeds, 1):
         made = generate(seed)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from torchprotect._inputs import require_int
 from torchprotect.errors import InputRangeError
 
 _LEAST = {
@@ -52,10 +53,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            if not _is_count(value := getattr(self, name), least):
-                raise InputRangeError(f"{name} is a whole number of at least {least}, not {value!r}")
-        if self.seed >= _SEEDS:
-            raise InputRangeError("seed is a whole number below 2**63")
+            require_int(name, getattr(self, name), at_least=least)
+        require_int("seed", self.seed, at_most=_SEEDS - 1)
         if not _rises(self.pairs):
             raise InputRangeError(
                 f"pairs are whole numbers of at least 1 in a tuple, each larger than the one before, such as (5, 100), "
@@ -78,11 +77,7 @@ class Settings:
         )
 
 
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _rises(pairs: Any) -> bool:
     if not isinstance(pairs, tuple) or not pairs:
         return False
-    return all(_is_count(each, 1) for each in pairs) and all(less < more for less, more in pairwise(pairs))
+    return all(type(each) is int and each >= 1 for each in pairs) and all(less < more for less, more in pairwise(pairs))

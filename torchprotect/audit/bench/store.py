@@ -45,7 +45,7 @@ class Store:
         if self._folder is None:
             return None
         try:
-            document = json.loads(self._path(name).read_bytes())
+            document = json.loads((self._folder / _file_name(name)).read_bytes())
         except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(document, dict) or document.get("digest") != self._digest or document.get("name") != name:
@@ -57,7 +57,7 @@ class Store:
         """Keep a finished part."""
         if self._folder is not None:
             document = {"format": _FORMAT, "digest": self._digest, "name": name, "part": part}
-            with atomic_file(self._path(name), mode=0o600) as file:
+            with atomic_file(self._folder / _file_name(name), mode=0o600) as file:
                 file.write(json.dumps(document).encode())
 
     def clear(self) -> None:
@@ -72,9 +72,9 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self._folder)
 
-    def _path(self, name: str) -> Path:
-        assert self._folder is not None  # noqa: S101 - asked for by the callers
-        return self._folder / f"{name.replace(' ', '-')}.json"
+
+def _file_name(part: str) -> str:
+    return f"{part.replace(' ', '-')}.json"
 
 
 def _make_and_lock(folder: Path) -> SharedDescriptor:

@@ -32,6 +32,8 @@ class Evidence:
         plain_labels: int64 ``[M]``; ``None`` without.
         pairing: int64 ``[N]``: the plain image of each disguised one; ``None`` where that is not known.
         order: int64 ``[positions]``, the true order of the blocks, for scores; ``None`` where that is not known.
+        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were led to, for scores;
+            ``None`` where that is not known.
         label_map: int64 ``[classes]``, the number written for each plain class; ``None`` where they are not renamed, or
             that is not known.
         folder: of the export; ``None`` without one.
@@ -45,6 +47,7 @@ class Evidence:
     plain_labels: Tensor | None = None
     pairing: Tensor | None = None
     order: Tensor | None = None
+    correspondence: Tensor | None = None
     label_map: Tensor | None = None
     folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +112,7 @@ class Evidence:
             self.plain_labels,
             self.pairing,
             self.order,
+            self.correspondence,
             self.label_map,
         ):
             found.update(b"-" if each is None else tensor_digest(each).encode())

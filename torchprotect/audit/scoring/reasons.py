@@ -66,6 +66,12 @@ def _order(bench: Bench) -> Reason:
     return None if bench.evidence.order is not None else "no key was given (--key): the true order is not known"
 
 
+def _correspondence(bench: Bench) -> Reason:
+    if bench.evidence.correspondence is not None:
+        return None
+    return "no key was given (--key), or labels are renamed: the true correspondence is not known"
+
+
 def _released_labels(bench: Bench) -> Reason:
     return "the export has no labels" if bench.evidence.labels is None else None
 
@@ -98,5 +104,6 @@ _TRUTHS: dict[str, Callable[[Bench], Reason]] = {
     "identities": _pairing,
     "known": _pairing,
     "order": _order,
+    "correspondence": _correspondence,
     "embed": _encoder,
 }

@@ -17,16 +17,22 @@ def truth_of(bench: Bench) -> Truth:
     Where pairs are not known, labels are those that were written, which may be renamed.
     """
     evidence, attacked = bench.evidence, bench.split.attacked
-    truth = Truth(bench.generator, classes=evidence.classes, order=evidence.order, embed=bench.embed)
+    truth = Truth(
+        bench.generator,
+        classes=evidence.classes,
+        order=evidence.order,
+        correspondence=evidence.correspondence,
+        embed=bench.embed,
+    )
     if evidence.pairing is None:
         written = None if evidence.labels is None else evidence.labels[attacked.to(evidence.labels.device)]
         truth = replace(truth, labels=written, renamed=True)
     else:
-        places = evidence.pairing.cpu()[attacked]
-        identities = evidence.identities[places]
+        plain = evidence.pairing.cpu()[attacked]
+        identities = evidence.identities[plain]
         truth = replace(
             truth,
-            labels=None if evidence.plain_labels is None else bench.plain_labels(places),
+            labels=None if evidence.plain_labels is None else bench.plain_labels(plain),
             images=bench.truth(bench.targets),
             identities=identities,
             known=bench.known_order,

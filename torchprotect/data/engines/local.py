@@ -36,13 +36,13 @@ class Job(Protocol):
 def run(
     job: Job, tasks: list[tuple[int, Any]], *, workers: int, lock: SharedDescriptor, advance: Advance
 ) -> Iterator[ShardReport]:
-    """Yield a report for each task, in the order in which they end.
+    """Yield a report for each task, in order of completion.
 
     Args:
         job: makes the shards.
-        tasks: number of each shard and the indices of its samples.
+        tasks: index of each shard and the source indices of its samples.
         workers: number of processes; 0 runs in this one.
-        lock: the folder's lock; workers hold it too, and end when this process ends.
+        lock: the folder's lock; workers hold it too, and exit when this process does.
         advance: called with each number of images done.
     """
     if workers == 0:
@@ -79,7 +79,7 @@ def _run_in_workers(
         ) from None
     except GeneratorExit:
         raise
-    except BaseException:  # a shard that failed, or Ctrl-C: the others in hand end, and are not made again next time
+    except BaseException:  # a failed shard, or Ctrl-C: shards in progress are still finished and reported
         executor.shutdown(wait=True, cancel_futures=True)
         yield from (future.result() for future in unreported if _succeeded(future))
         raise
@@ -105,7 +105,7 @@ def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[Proc
 
 
 def _context(job: Job) -> multiprocessing.context.BaseContext:
-    """Return the default way to start processes, but where torch cannot compute gradients in a forked one, "spawn"."""
+    """Return the default start method, or "spawn" where torch cannot compute gradients in a forked process."""
     forked = multiprocessing.get_start_method() == "fork"
     return multiprocessing.get_context("spawn" if forked and job.uses_gradients and _has_accelerator() else None)
 
@@ -120,7 +120,7 @@ _worker: tuple[Job, SharedDescriptor, Any]
 def _start_worker(job: Job, lock: SharedDescriptor, counter: Any) -> None:
     global _worker
     _worker = (job, lock, counter)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and lets the shards in hand end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and lets shards in progress finish
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
 

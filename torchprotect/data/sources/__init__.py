@@ -1,4 +1,4 @@
-"""Where plain images come from."""
+"""Sources of plain images: folders, tar files, well-known data sets, and data sets given in Python."""
 
 import os
 from pathlib import Path
@@ -66,7 +66,7 @@ def as_source(dataset: Any) -> Source:
     """Return ``dataset`` if it is a source, else wrap a map-style dataset of ``(image, label)``.
 
     Raises:
-        ExportError: it has no length, or it is a source that lacks something.
+        ExportError: it has no length, or it is a source that lacks a member.
     """
     if isinstance(dataset, str | Path):
         raise ExportError(f"{str(dataset)!r} is a name; open it with data.open_source first")

@@ -1,4 +1,4 @@
-"""What a source of plain images is."""
+"""The interface of a source of plain images, and the decoding of image files."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ class Source(Protocol):
 
     Attributes:
         folders: folders that are searched or read as a whole; an export refuses to write in there.
-        left_out: what the source found and does not give, and how many of each.
+        left_out: kinds of files that were found but are not part of the source, and how many of each.
     """
 
     folders: tuple[Path, ...]
@@ -48,24 +48,24 @@ class Source(Protocol):
         """Read one sample; raise :class:`SourceError` with its name if it cannot be read."""
 
     def name(self, index: int) -> str:
-        """Return what the source calls a sample; it stays out of the export."""
+        """Return the sample's name within the source; it is not written into the export."""
 
     def locate(self, index: int) -> str:
-        """Return where a person finds a sample: its name, and the file that holds it."""
+        """Return a location that helps a person find the sample: its name, and the file that holds it."""
 
     def listing(self) -> Iterator[bytes]:
-        """Yield what tells this source from another one, whatever its files hold: the names of the samples."""
+        """Yield what identifies this source, whatever its files contain: the names of the samples."""
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
-        """Yield what changes when one of these samples is replaced, as far as it is known without decoding them."""
+        """Yield values that change when one of these samples is replaced, as far as they are known without decoding."""
 
 
 def to_tensor(picture: PIL.Image.Image) -> Tensor:
-    """Turn a PIL image into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` where that would lose something."""
+    """Turn a PIL image into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` if information would be lost."""
     channels = require_lossless(picture)
     _require_one_raster(picture)
     tensor: Tensor = pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
-    require_lossless(picture)  # a PNG may tell of transparency behind its pixels
+    require_lossless(picture)  # a PNG may declare transparency after its pixels
     return tensor
 
 
@@ -73,12 +73,12 @@ def require_lossless(picture: PIL.Image.Image) -> int:
     """Return the number of channels a picture has as a tensor, 1 or 3; nothing is decoded for it.
 
     Raises:
-        ValueError: 8 bits a channel, without transparency, and a single frame do not hold all of it.
+        ValueError: the picture has more than 8 bits a channel, transparency, or several frames.
     """
     if picture.mode not in _CHANNELS:
         raise ValueError(f"mode {picture.mode} is not taken: it may have transparency or more than 8 bits")
     if _bits(picture) > 8:
-        raise ValueError(f"mode {picture.mode} of {_bits(picture)} bits a channel would lose half of them")
+        raise ValueError(f"mode {picture.mode} of {_bits(picture)} bits a channel would lose precision")
     fourth = picture.format == "BMP" and any("X" in str(args) for args in _readings(picture))
     if "transparency" in picture.info or fourth:
         raise ValueError(f"mode {picture.mode} with a transparent colour or a fourth channel would lose it")
@@ -89,7 +89,7 @@ def require_lossless(picture: PIL.Image.Image) -> int:
 
 
 def _bits(picture: PIL.Image.Image) -> int:
-    """Return the bits a channel has in the file. Pillow reduces 16-bit RGB to 8 bits without a word."""
+    """Return the bits a channel has in the file. Pillow silently reduces 16-bit RGB to 8 bits."""
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]  # BitsPerSample
     if picture.format == "PPM":
@@ -98,12 +98,12 @@ def _bits(picture: PIL.Image.Image) -> int:
 
 
 def _readings(picture: PIL.Image.Image) -> list[Any]:
-    """Return how Pillow will decode the file: names of layouts, such as ``RGB;16B``."""
+    """Return the raw modes that Pillow will decode the file with, such as ``RGB;16B``."""
     return [tile[3] for tile in getattr(picture, "tile", ())]
 
 
 def _require_one_raster(picture: PIL.Image.Image) -> None:
-    """Refuse a PPM file that goes on: the format allows several pictures, of which Pillow reads the first."""
+    """Refuse a PPM file with several pictures, of which Pillow would read the first only."""
     stream, tiles = getattr(picture, "fp", None), getattr(picture, "tile", ())
     if picture.format != "PPM" or stream is None or not tiles or tiles[0][0] != "raw":
         return
@@ -119,7 +119,7 @@ def decode(content: bytes, name: str) -> Tensor:
         SourceError: it cannot be decoded; the message has its name.
     """
     try:
-        with _refusing_bombs(), PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with _refuse_decompression_bombs(), PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             return to_tensor(picture)
     except Exception as error:  # a decoder fails in many ways on a broken file
         raise _unreadable(name, error) from error
@@ -132,15 +132,15 @@ def decode_shape(file: BinaryIO, name: str) -> tuple[int, int, int]:
         SourceError: the header cannot be read, or the picture would be refused.
     """
     try:
-        with _refusing_bombs(), PIL.Image.open(file, formats=_FORMATS) as picture:
+        with _refuse_decompression_bombs(), PIL.Image.open(file, formats=_FORMATS) as picture:
             return require_lossless(picture), picture.height, picture.width
     except Exception as error:  # a decoder fails in many ways on a broken file
         raise _unreadable(name, error) from error
 
 
 @contextlib.contextmanager
-def _refusing_bombs() -> Iterator[None]:
-    """Refuse pictures of more pixels than Pillow thinks harmless; it warns first, at 89 million."""
+def _refuse_decompression_bombs() -> Iterator[None]:
+    """Raise where Pillow would only warn: at pictures of more than 89 million pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         yield
@@ -148,7 +148,7 @@ def _refusing_bombs() -> Iterator[None]:
 
 def _unreadable(name: str, error: Exception) -> SourceError:
     reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
-    return SourceError(f"cannot read image {name}: {reason}; convert or mend it, or skip such images")
+    return SourceError(f"cannot read image {name}: {reason}; convert or repair it, or skip such images")
 
 
 def require_image(image: Tensor, name: str) -> Tensor:

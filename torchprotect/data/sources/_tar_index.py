@@ -1,4 +1,4 @@
-"""Which members of a tar file are samples. Every member is followed, counted or refused; none is dropped."""
+"""Finding the samples in a tar file. Every member is used, counted or refused; none is dropped silently."""
 
 import posixpath
 import re
@@ -18,7 +18,7 @@ _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
 class ImageMember(NamedTuple):
-    """Where an image's file begins, its size in bytes, and the label of its sample, or -1."""
+    """Offset and size of an image's file in bytes, and the label of its sample, or -1."""
 
     offset: int
     size: int
@@ -42,10 +42,10 @@ def index_archives(
 
     Args:
         file: open for reading.
-        start: where the first archive begins.
-        end: where the last one ends.
+        start: offset of the first archive.
+        end: offset behind the last one.
         path: of the file, for messages.
-        left_out: counts what is not given.
+        left_out: counts members that are not used.
 
     Raises:
         SourceError: a member breaks a rule; the message names both.
@@ -78,7 +78,7 @@ def index_archives(
 
 
 def _is_hidden(name: str) -> bool:
-    """Return whether a system or a tool has made a member for itself, as in folders."""
+    """Return whether a member is metadata of an operating system or a tool, as in folders."""
     return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
@@ -91,7 +91,7 @@ def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: 
         if target in regular:
             return regular[target]
         raise SourceError(
-            f"member {member.name} of {path} is a hard link to {member.linkname}, which does not stand before it in "
+            f"member {member.name} of {path} is a hard link to {member.linkname}, which does not precede it in "
             "the archive; pack the files again with tar --hard-dereference"
         )
     if member.issym():

@@ -19,7 +19,7 @@ from torchprotect.data.sources._base import Sample
 from torchprotect.errors import SourceError
 
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
-_LARGEST = 1 << 28  # bytes of a file's pixels
+_LARGEST = 1 << 28  # bytes of pixels in a file
 
 
 class ArraySource:
@@ -37,11 +37,11 @@ class ArraySource:
         return Sample(torch.from_numpy(self._images[index].copy()), int(self._labels[index]))
 
     def name(self, index: int) -> str:
-        """Return the set and the number of the sample in it."""
+        """Return the name of the data set and the index in it."""
         return f"{self._name}/{index}"
 
     def known_labels(self) -> list[int]:
-        """Return all labels; no image is read for it."""
+        """Return all labels."""
         labels: list[int] = self._labels.tolist()
         return labels
 
@@ -50,12 +50,12 @@ class ArraySource:
         return self.name(index)
 
     def shape(self, index: int) -> tuple[int, int, int]:
-        """Return the shape that all images have."""
+        """Return the shape, which is the same for all images."""
         _, channels, height, width = self._images.shape
         return channels, height, width
 
     def listing(self) -> Iterator[bytes]:
-        """Yield the name of the set, and how many images it has."""
+        """Yield name and length of the data set."""
         yield f"{self._name}\0{len(self)}".encode()
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
@@ -84,7 +84,7 @@ def _idx_source(name: str, folder: Path, split: str) -> ArraySource:
 
 
 def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, or the ``.gz`` beside it; no more than its header asks for."""
+    """Read an IDX file of unsigned bytes, or the ``.gz`` beside it; never more than its header declares."""
     packed = path.with_name(path.name + ".gz")
     dimensions = magic & 0xFF
     try:

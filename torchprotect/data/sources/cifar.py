@@ -45,9 +45,9 @@ def _missing(root: Path, folder: str, archive: str) -> str:
 
 @contextmanager
 def _unpacked(path: Path, original: Any) -> Iterator[Any]:
-    """Give torchvision's class with its files in memory; they are gone when the block ends.
+    """Yield torchvision's class with its files in memory, where they stay until the block ends.
 
-    A crafted archive could write outside a folder it is unpacked into, or fill the disk: only the original is opened.
+    A crafted archive could write outside the folder it is unpacked into, or fill the disk: only the original is opened.
     """
     if not hasattr(os, "memfd_create"):
         raise SourceError(f"this system has no files in memory (memfd): unpack {path} beside it, then open it again")
@@ -71,7 +71,7 @@ def _unpacked(path: Path, original: Any) -> Iterator[Any]:
 
 
 def _relocated(original: Any, paths: dict[str, str]) -> dict[str, Any]:
-    """Return the lists of files of torchvision's class with absolute paths, which its root does not change."""
+    """Return the file lists of torchvision's class with absolute paths, which override its root."""
     lists = {
         name: [[paths.get(file, file), digest] for file, digest in getattr(original, name)]
         for name in ("train_list", "test_list")

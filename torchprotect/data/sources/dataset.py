@@ -19,7 +19,7 @@ _LISTED = 16
 
 
 class DatasetSource:
-    """Reads a dataset by index. Its own transforms must not draw random numbers."""
+    """Reads a dataset by index. The same index must give the same image each time."""
 
     def __init__(self, dataset: Any) -> None:
         if isinstance(dataset, DataLoader):
@@ -78,7 +78,7 @@ def _take_apart(item: Any) -> tuple[Any, Any]:
     """Return image and label of an item: a pair, or an image alone.
 
     Raises:
-        TypeError: it is something else, of which a part could be lost.
+        TypeError: it is something else, part of which could be lost.
     """
     if isinstance(item, Mapping):
         names = ", ".join(repr(name) for name in item)

@@ -18,7 +18,7 @@ class ImageFolderSource:
 
     Names that begin with a dot, such as ``._a.png`` or ``.git``, and ``__MACOSX`` are left out and counted, as are
     files that are no pictures and files outside the class folders. Links are followed; a folder that is reached twice
-    within a class is refused, since its images would come again.
+    within a class is refused, since its images would be duplicated.
     """
 
     def __init__(self, root: Path) -> None:
@@ -60,11 +60,11 @@ class ImageFolderSource:
         return str(self.root / self._files[index])
 
     def known_labels(self) -> list[int]:
-        """Return all labels; no image is read for it."""
+        """Return all labels without reading an image."""
         return self._labels
 
     def shape(self, index: int) -> tuple[int, int, int]:
-        """Return the shape of an image; its header is read for it."""
+        """Return the shape of an image from its header."""
         path = self.root / self._files[index]
         try:
             with open_regular(path) as file:
@@ -99,19 +99,19 @@ class ImageFolderSource:
             elif entry.is_symlink() and not (self.root / entry.name).exists():
                 raise SourceError(
                     f"{self.root / entry.name} is a link to nothing: if it was a class, all later ones would have "
-                    "other numbers; mend or remove it"
+                    "other numbers; repair or remove it"
                 )
             else:
                 self.left_out["file outside the class folders"] += 1
         return sorted(classes)
 
     def _pictures(self, top: Path) -> Iterator[Path]:
-        """Yield pictures at any depth; what cannot be opened shows when it is read."""
+        """Yield pictures at any depth; files that cannot be opened raise when they are read."""
         waiting, seen = [top], {_identity(self.root)}
         while waiting:
             folder = waiting.pop()
             if (identity := _identity(folder)) in seen:
-                raise SourceError(f"{folder} is reached twice, by a link: its images would come again; remove the link")
+                raise SourceError(f"{folder} is reached twice, by a link, so its images would be duplicated; remove it")
             seen.add(identity)
             for entry in _entries(folder):
                 path = folder / entry.name
@@ -147,7 +147,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _require_file(path: Path, entry: os.DirEntry[str]) -> None:
-    """Refuse a FIFO, a socket or a device: reading it could wait for ever. A broken link shows when it is read."""
+    """Refuse a FIFO, a socket or a device: reading it could block forever. A broken link raises when it is read."""
     if not entry.is_file() and path.exists():
         kind = _KINDS[stat.filemode(path.stat().st_mode)[0]]
         raise SourceError(f"{path} is a {kind}, not a picture file; remove it from the folder")

@@ -23,11 +23,11 @@ from torchprotect.errors import SourceError
 
 _OPEN_FILES = 64
 _CHUNK = 1 << 20
-_SPARE, _MOST_RATIO = 64 << 20, 100  # bytes, and times: images hardly compress, so more is a bomb
+_SPARE, _MOST_RATIO = 64 << 20, 100  # bytes, and a factor: images hardly compress, so more is a decompression bomb
 
 
 class _Row(NamedTuple):
-    """Where a sample is: number of the file, the image's offset and size, the label or -1."""
+    """Location of a sample: index of the file, the image's offset and size, the label or -1."""
 
     file: int
     offset: int
@@ -82,7 +82,7 @@ class TarSource:
         return Sample(decode(content, name), label)
 
     def name(self, index: int) -> str:
-        """Return the sample's key, as webdataset calls it."""
+        """Return the sample's key, in webdataset's sense."""
         return self._keys[index]
 
     def locate(self, index: int) -> str:
@@ -90,11 +90,11 @@ class TarSource:
         return f"{self._keys[index]} in {self._paths[self._row(index).file]}"
 
     def known_labels(self) -> list[int | None]:
-        """Return all labels; no image is read for it."""
+        """Return all labels without reading an image."""
         return [None if label < 0 else label for label in self._rows[:, -1].tolist()]
 
     def shape(self, index: int) -> tuple[int, int, int]:
-        """Return the shape of an image; its header is read for it."""
+        """Return the shape of an image from its header."""
         row = self._row(index)
         window: Any = io.BufferedReader(_Window(self._descriptor(row.file), row.offset, row.size))
         return decode_shape(window, self.locate(index))
@@ -114,7 +114,7 @@ class TarSource:
                 yield hashlib.sha256(body).digest() + str(label).encode()
 
     def _index(self, path: Path, store: Any) -> Iterator[tuple[str, Any]]:
-        """Yield key and place of each image in a file; images of gzipped files lie in ``store``."""
+        """Yield key and location of each image in a file; gzipped files are unpacked into ``store``."""
         with open_regular(path) as file:
             if not _is_gzipped(path):
                 yield from index_archives(file, 0, os.fstat(file.fileno()).st_size, path, self.left_out)
@@ -165,7 +165,7 @@ class _Window(io.RawIOBase):
     """A part of an open file as a file of its own."""
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
-        self._descriptor, self._offset, self._size, self._place = descriptor, offset, size, 0
+        self._descriptor, self._offset, self._size, self._position = descriptor, offset, size, 0
 
     def readable(self) -> bool:
         return True
@@ -174,12 +174,12 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._place = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence])
-        return self._place
+        self._position = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence])
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        count = max(0, min(len(buffer), self._size - self._place))
-        found = os.pread(self._descriptor, count, self._offset + self._place)
+        count = max(0, min(len(buffer), self._size - self._position))
+        found = os.pread(self._descriptor, count, self._offset + self._position)
         buffer[: len(found)] = found
-        self._place += len(found)
+        self._position += len(found)
         return len(found)
