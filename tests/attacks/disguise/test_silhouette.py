@@ -66,7 +66,7 @@ def classes_with_loops(public, labels, disguised):
 def test_classes_as_with_loops():
     public, labels = shapes(50, 1)
     disguised = aes(shapes(40, 2)[0])
-    result = silhouette_attack(public, labels, disguised, **GIVEN, k=50)
+    result = silhouette_attack(public, labels, disguised, **GIVEN, voters=50)
     assert result.guesses.tolist() == classes_with_loops(public, labels, disguised)
 
 
