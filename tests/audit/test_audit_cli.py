@@ -48,7 +48,7 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     assert [line[:2] for line in lines[:5]] == ["L0", "L1", "L2", "L3", "L4"]
     assert re.fullmatch(r"L2  severe +\w.* \d+ of \d+ .*\(by chance: .*", lines[2])
     assert lines[3] == "L3  not measured  no attack of this level was measured"
-    counts = r"\(\d+ not for this disguise, \d+ not part of the audit\)"
+    counts = r"\(\d+ not applicable, \d+ not part of the audit\)"
     assert re.fullmatch(rf".*report\.html: \d+ attacks ran, \d+ did not {counts}, [\d.]+ s", lines[5])
     assert len(lines) == 6
     document = json.loads((tmp_path / "report.json").read_text())
