@@ -17,6 +17,8 @@ from torchprotect import data, keys, transforms
 from torchprotect.cli import app
 from torchprotect.demo import SAMPLE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
