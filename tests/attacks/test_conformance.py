@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import get_args
 
+import attack_table
 import pytest
 import torch
 from seen_worlds import NAMES, exported, seen_by, world
@@ -199,3 +200,10 @@ def test_what_an_attacker_lacks_is_named(attack):
         lacking = replace(seen_by(attack), **{"pairs" if need is Need.PAIRS else name: None})
         with pytest.raises(ProtectError, match=need.value):
             attack.run(lacking, **attack.variants[0])
+
+
+# what the page says
+
+
+def test_the_page_has_the_table():
+    assert attack_table.table() in attack_table.PAGE.read_text(), "python tests/attacks/attack_table.py writes it anew"
