@@ -198,7 +198,7 @@ def table_problems(text):
 
 
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in PAGES])
-def test_a_page_shows_what_there_is(page):
+def test_code_on_pages_names_existing_functions_and_options(page):
     problems = problems_of((ROOT / page).read_text())
     assert not problems, "\n".join(f"{page}, {each}" for each in problems)
 
@@ -247,7 +247,7 @@ CLIENT = "client = owsd.Client(encoder, key, cloud, ledger=owsd.Ledger('use.ledg
         (CLIENT + "client.evaluate(images, labels).nothing", "line 6: Evaluation has no public nothing"),
     ],
 )
-def test_the_test_reads_python(code, problem):
+def test_python_problems_are_found(code, problem):
     found = problems_of(f"```python\n{IMPORTS}{code}\n```\n")
     assert found == [] if problem is None else len(found) == 1 and problem in found[0]
 
@@ -262,12 +262,12 @@ def test_the_test_reads_python(code, problem):
         ("torchprotect audit OUT [--no-pictures] --report a.html [OPTIONS]  # --later\ntorchprotect VERB --help", []),
     ],
 )
-def test_the_test_reads_commands(code, problems, language):
+def test_command_problems_are_found(code, problems, language):
     assert problems_of(f"```{language}\n{code}\n```\n") == problems
 
 
 @pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in TABLES])
-def test_tables_are_whole(page):
+def test_tables_are_well_formed(page):
     problems = list(table_problems((ROOT / page).read_text()))
     assert not problems, "\n".join(f"{page}, {each}" for each in problems)
 
@@ -288,7 +288,7 @@ HEADING = "| a | b |\n|---|:-:|\n"
         (HEADING + "| 1 | 2 |\ntext\n", "line 4: text directly below"),
     ],
 )
-def test_the_test_reads_tables(text, problem):
+def test_table_problems_are_found(text, problem):
     found = list(table_problems(text))
     assert found == [] if problem is None else len(found) == 1 and found[0].startswith(problem)
 
@@ -318,7 +318,7 @@ def run_page(page, commands=True):
                 run_command(each)
 
 
-def test_readme_runs_as_it_stands(tmp_path, monkeypatch):
+def test_readme_runs(tmp_path, monkeypatch):
     """Each block in turn, in one folder that holds nothing but photos/."""
     write_photos(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
@@ -326,7 +326,7 @@ def test_readme_runs_as_it_stands(tmp_path, monkeypatch):
     assert {"my.key", "protected", "report.html", "report.json"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_python_of_the_quickstart_runs_as_it_stands(tmp_path, monkeypatch):
+def test_python_of_the_quickstart_runs(tmp_path, monkeypatch):
     """Its commands have tests of their own; the demo takes a minute."""
     pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
     monkeypatch.chdir(tmp_path)

@@ -35,7 +35,7 @@ def check_one_winner(folder, results):
     assert sorted(content(folder)) == sorted(f"{turn}.key" for turn in range(ROUNDS))
 
 
-def test_of_several_processes_that_save_one_key_exactly_one_succeeds(tmp_path):
+def test_one_of_several_concurrent_saves_succeeds(tmp_path):
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(WRITERS), context.Queue()
     processes = [context.Process(target=save_own_key, args=(tmp_path, barrier, results)) for _ in range(WRITERS)]
@@ -49,7 +49,7 @@ def test_of_several_processes_that_save_one_key_exactly_one_succeeds(tmp_path):
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS])
-def test_the_same_without_hard_links(tmp_path, monkeypatch, error):
+def test_one_of_several_concurrent_saves_succeeds_without_hard_links(tmp_path, monkeypatch, error):
     """As on exFAT, SMB and FUSE."""
     monkeypatch.setattr(os, "link", refuse(error))
     results = []
@@ -71,7 +71,7 @@ def refuse(number):
     return call
 
 
-def test_a_rename_that_fails_leaves_the_name_free(tmp_path, monkeypatch):
+def test_failed_rename_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse(errno.EPERM))
     monkeypatch.setattr(_files.Path, "replace", refuse(errno.EIO))
     with pytest.raises(OSError, match="Input/output"), atomic_file(tmp_path / "a", overwrite=False) as file:
@@ -79,7 +79,7 @@ def test_a_rename_that_fails_leaves_the_name_free(tmp_path, monkeypatch):
     assert content(tmp_path) == {}
 
 
-def test_files_of_others_stay(tmp_path):
+def test_temporary_files_of_other_processes_are_kept(tmp_path):
     (tmp_path / "my.key.tmp").write_bytes(b"mine")
     keys.save(SHARED_AES, tmp_path / "my.key")
     with atomic_file(tmp_path / "report.json") as file:
@@ -89,7 +89,7 @@ def test_files_of_others_stay(tmp_path):
     assert (tmp_path / "report.json.tmp").read_bytes() == b"also mine"
 
 
-def test_a_forked_process_leaves_the_files_of_its_parent(tmp_path):
+def test_forked_processes_keep_the_temporary_files_of_their_parent(tmp_path):
     block = atomic_file(tmp_path / "a")
     file = block.__enter__()
     if (child := os.fork()) == 0:
@@ -113,21 +113,21 @@ def test_temporary_files_are_unguessable_and_private_from_the_start(tmp_path):
     assert len(set(seen)) == 2
 
 
-def test_names_as_long_as_a_file_system_allows(tmp_path):
+def test_longest_possible_names(tmp_path):
     keys.save(SHARED_AES, tmp_path / ("k" * 255))
     assert keys.load(tmp_path / ("k" * 255)) == SHARED_AES
 
 
-class TestFoldersThatCannotBeFlushed:
+class TestFileSystemsWithoutFolderFlush:
     @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
-    def test_are_used_all_the_same(self, tmp_path, monkeypatch, error):
+    def test_files_are_written_anyway(self, tmp_path, monkeypatch, error):
         monkeypatch.setattr(os, "fsync", self.fail_on_folders(error))
         keys.save(SHARED_AES, tmp_path / "my.key")
         assert keys.load(tmp_path / "my.key") == SHARED_AES
         run_export(tmp_path / "out")
         assert data.verify(tmp_path / "out", SHARED_AES).images == 20
 
-    def test_other_errors_are_told(self, tmp_path, monkeypatch):
+    def test_other_errors_are_raised(self, tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", self.fail_on_folders(errno.EIO))
         with pytest.raises(OSError, match="Input/output"):
             keys.save(SHARED_AES, tmp_path / "my.key")
@@ -144,12 +144,12 @@ class TestFoldersThatCannotBeFlushed:
 
 class TestLocks:
     @pytest.mark.parametrize("error", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
-    def test_a_file_system_without_locks_is_not_called_in_use(self, tmp_path, monkeypatch, error):
+    def test_file_systems_without_locks_are_named(self, tmp_path, monkeypatch, error):
         monkeypatch.setattr("fcntl.flock", refuse(error))
         with pytest.raises(ExportError, match=r"flock: .*no locks that keep two processes apart"):
             run_export(tmp_path / "out")
 
-    def test_only_a_lock_that_is_held_is_in_use(self, tmp_path):
+    def test_in_use_means_that_a_lock_is_held(self, tmp_path):
         held = _lock.lock_folder(tmp_path, "")
         with pytest.raises(ExportError, match="in use by another export"):
             run_export(tmp_path)
@@ -163,19 +163,19 @@ class TestLocks:
         assert run_export(tmp_path / "out").images == 20
 
 
-class TestLinksToNothing:
+class TestDanglingLinks:
     @pytest.fixture
     def link(self, tmp_path):
         (tmp_path / "link").symlink_to(tmp_path / "nowhere")
         return tmp_path / "link"
 
-    def test_as_an_export(self, link):
+    def test_as_an_export_folder(self, link):
         with pytest.raises(FileExistsError, match="link is a symbolic link to .*nowhere, which does not exist"):
             run_export(link)
         with pytest.raises(FileExistsError, match="symbolic link to"):
             run_export(link / "deeper")
 
-    def test_as_a_key(self, link):
+    def test_as_a_key_file(self, link):
         with pytest.raises(FileExistsError, match="symbolic link to"):
             keys.save(make_bundle(), link)
         assert link.is_symlink()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
-def test_mutated_files_meet_errors_of_this_package_only(tmp_path):
+def test_mutated_files_raise_protect_errors_only(tmp_path):
     fuzz = Path(__file__).with_name("fuzz.py")
     command = [sys.executable, str(fuzz), "--mutations", "400", "--seed", "7", "--keep", str(tmp_path / "kept")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

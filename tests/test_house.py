@@ -27,7 +27,7 @@ def python(program: str) -> str:
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_public_names_are_the_ones_checked_in(module):
+def test_public_names_match_the_checked_in_list(module):
     assert sorted(importlib.import_module(module).__all__) == NAMES[module]
     for name in NAMES[module]:
         value = getattr(importlib.import_module(module), name)
@@ -61,14 +61,14 @@ def test_pinned_names():
 HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "ray", "multiprocessing"}
 
 
-def test_import_loads_no_room():
+def test_import_is_lazy():
     program = "import sys; before = set(sys.modules); import torchprotect; print(*sorted(set(sys.modules) - before))"
     loaded = python(program).split()
     assert [name for name in loaded if name.startswith("torchprotect")] == ["torchprotect", "torchprotect._version"]
     assert not {name.partition(".")[0] for name in loaded} & {"torch", "torchvision", "numpy", "PIL", "scipy", *HEAVY}
 
 
-def test_rooms_for_training_are_light():
+def test_training_imports_no_heavy_package():
     """No optional or heavy package, no GPU, before it is used."""
     program = (
         "import sys, torch, torchvision.transforms.v2; before = set(sys.modules);"
@@ -136,7 +136,7 @@ def test_transforms_touch_no_files():
 WORDS = ("secure", "private", "safe up to", "military", "gdpr", "hipaa", "unbreakable")
 
 
-def test_wording():
+def test_disguises_are_never_called_secure():
     """Disguises are never called what they are not. The statement itself, and names from outside, may use the words."""
     allowed = (
         "private advisor",
@@ -160,11 +160,11 @@ def plain_text(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/threat-model.md"])
-def test_the_statement_is_the_same_everywhere(name):
+def test_security_statement_is_identical_everywhere(name):
     assert STATEMENT in plain_text(ROOT / name)
 
 
-def test_commands_to_install_need_no_index():
+def test_install_commands_use_no_package_index():
     """The package is on no index: ``pip install torchprotect[audit]`` would fetch nothing, or something else."""
     folders = (
         PACKAGE.rglob("*.py"),

@@ -15,7 +15,7 @@ from torchprotect.errors import BlockSizeError, InputTypeError
 SIZES = {"image_size": (16, 16), "block_size": (4, 4)}
 
 
-def test_noise_is_not_computed_and_then_dropped():
+def test_noise_is_applied():
     """One builds a list of noisy images and returns the clean one."""
     transform = transforms.RMTDisguise(keys.RMTKey.generate(**SIZES), noise=50)
     image = make_image(1, 16, 16)
@@ -24,7 +24,7 @@ def test_noise_is_not_computed_and_then_dropped():
     assert 10 < float(back.std()) < 20
 
 
-def test_the_permutation_is_not_the_same_for_everyone():
+def test_permutations_differ_between_keys():
     """One shuffles with a fixed seed; the caller's seed is never passed on."""
     program = (
         "from torchprotect import keys;"
@@ -43,7 +43,7 @@ def test_rgb_gets_noise_in_every_channel():
     assert not torch.allclose(back[0], back[1], atol=1)
 
 
-def test_positions_have_keys_of_their_own():
+def test_each_position_has_its_own_key():
     """One uses a single AES key everywhere unless told otherwise."""
     out = F.aes_ecb_disguise(torch.zeros(1, 16, 16, dtype=torch.uint8), keys.AESKey.generate(**SIZES))
     blocks = out.unfold(1, 4, 4).unfold(2, 4, 4).reshape(16, 16)
@@ -57,13 +57,13 @@ def test_small_units_are_scaled_back_down(unit):
     assert F.aes_ecb_disguise(image, keys.AESKey.generate(**SIZES), None, unit).shape == image.shape
 
 
-def test_aes_takes_no_noise_argument_that_it_ignores():
+def test_aes_accepts_no_noise_argument():
     """One accepts noise settings for AES and does nothing with them."""
     with pytest.raises(InputTypeError, match="does not take these options"):
         transforms.from_key(keys.AESKey.generate(**SIZES), noise=10)
 
 
-def test_disguised_data_is_written_without_loss(tmp_path):
+def test_disguised_data_is_written_losslessly(tmp_path):
     """One saves disguised samples as JPEG."""
     bundle = make_bundle("aes")
     data.export(Pictures(4), tmp_path / "out", transform=transforms.from_key(bundle), key=bundle)
@@ -73,7 +73,7 @@ def test_disguised_data_is_written_without_loss(tmp_path):
     assert b"JFIF" not in b"".join(content(tmp_path / "out").values())
 
 
-def test_pixels_are_never_signed():
+def test_pixels_are_unsigned():
     """One keeps cipher bytes as signed 8-bit numbers."""
     out = F.aes_ecb_disguise(make_image(1, 16, 16), keys.AESKey.generate(**SIZES))
     assert out.dtype == torch.uint8
@@ -101,13 +101,13 @@ def test_no_device_is_hard_coded():
     assert F.aes_ecb_disguise(image.to("meta"), keys.AESKey.generate(**SIZES)).device.type == "meta"
 
 
-def test_bytes_of_no_whole_unit_are_refused_not_passed():
+def test_incomplete_cipher_units_are_refused():
     """Blocks of 7 x 7 leave one byte over: it must neither pass in clear nor grow the image."""
     with pytest.raises(BlockSizeError):
         keys.AESKey.generate(image_size=(28, 28), block_size=(7, 7))
 
 
-def test_row_of_bytes_is_not_taken_for_labels():
+def test_byte_vectors_are_not_taken_for_labels():
     encoded = torch.frombuffer(bytearray(b"\xff\xd8\xff\xe0" * 10), dtype=torch.uint8)
     with pytest.raises(InputTypeError, match="unprotected; decode the file first"):
         transforms.from_key(keys.AESKey.generate(**SIZES))((tv_tensors.Image(make_image(1, 16, 16)), encoded))

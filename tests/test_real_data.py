@@ -51,7 +51,7 @@ def test_photographs(real, tmp_path):
     assert {tuple(image.shape) for image, _ in data.read(tmp_path / "out")} == {(3, 224, 224)}
 
 
-def test_grep_finds_no_key(real, tmp_path):
+def test_no_key_material_in_any_output(real, tmp_path):
     bundle = make_bundle("aes", (28, 28), (4, 4))
     source = Subset(data.open_source(f"fashion-mnist:{real}:test"), range(2000))
     data.export(source, tmp_path / "out", transform=transforms.from_key(bundle), key=bundle)

@@ -185,7 +185,7 @@ def test_centred_cutmix_boxes_have_the_given_area():
     assert areas == [600, 2400, 0, 32 * 48]
 
 
-def test_concat_can_leave_the_ball_by_the_root_of_two_and_mixup_cannot():
+def test_concat_exceeds_the_ball_by_root_two_and_mixup_stays_inside():
     """The left half of one perturbation beside the right half of another, all of both there."""
     plain = torch.full((1, 1, 4, 8), 0.5, dtype=torch.float64)
     left, right = torch.zeros_like(plain), torch.zeros_like(plain)

@@ -55,7 +55,7 @@ class TestProject:
             wanted = before[n] * min(1, eps / float(before[n].norm()))
             assert float((away[n] - wanted).norm()) < 3e-6 * max(1, spread)
 
-    def test_what_is_inside_stays_and_what_is_not_moved_too(self):
+    def test_points_inside_the_ball_are_unchanged(self):
         plain = draw(2, 3, 4, 4)
         images = plain + 0.001
         torch.testing.assert_close(project(images, plain, 1.0), images, rtol=0, atol=1e-7)
@@ -84,7 +84,7 @@ class TestRound:
         assert torch.equal(round_to_8bit(images, images, eps=1e-3), images)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    def test_uint8_survives_both_ways_to_float(self, dtype):
+    def test_uint8_survives_conversion_to_float(self, dtype):
         """torchvision multiplies by 1 / 255, which is off by a bit of the last place for some levels."""
         levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
         for images in (levels.to(dtype) / 255, tvf.to_dtype(levels, dtype, scale=True)):
@@ -95,7 +95,7 @@ class TestRound:
 
     @settings(max_examples=30, deadline=None, derandomize=True)
     @given(st.floats(0.02, 3), st.integers(0, 99))
-    def test_eps_is_kept_and_little_taken_back(self, eps, seed):
+    def test_distance_stays_within_eps_after_rounding(self, eps, seed):
         plain = make_image(4, 3, 16, 16, dtype=torch.float32, seed=seed) * 0.5
         plain = round_to_8bit(plain, plain)
         images = project(plain + draw(4, 3, 16, 16, seed=seed), plain, eps).clamp(0, 1)
@@ -111,12 +111,12 @@ class TestRound:
             if not torch.equal(rounded[n], whole[n]):
                 assert float(distances(whole[n : n + 1], plain[n : n + 1])) > eps
 
-    def test_nothing_is_taken_back_where_it_fits(self):
+    def test_plain_rounding_where_it_stays_within_eps(self):
         plain = make_image(3, 3, 16, 16, dtype=torch.float32)
         images = project(1 - plain, plain, 0.5)
         assert torch.equal(round_to_8bit(images, plain, eps=0.6), round_to_8bit(images, plain))
 
-    def test_images_are_judged_one_by_one(self):
+    def test_each_image_is_rounded_on_its_own(self):
         plain = make_image(6, 3, 16, 16, dtype=torch.float32)
         images = torch.cat([project(1 - plain[:3], plain[:3], 0.1), project(1 - plain[3:], plain[3:], 2.0)])
         together = round_to_8bit(images, plain, eps=0.5)
@@ -132,7 +132,7 @@ class TestRound:
         assert torch.equal(rounded, round_to_8bit(plain, plain))
         assert float(distances(round_to_8bit(images, plain, eps=1.1 * off), plain).max()) <= 1.1 * off
 
-    def test_rounding_moves_as_far_as_the_manual_says(self):
+    def test_rounding_distance_is_as_documented(self):
         images = draw(8, 3, 32, 32)
         assert float(distances(round_to_8bit(images, images), images).mean()) == pytest.approx(0.063, abs=0.002)
 

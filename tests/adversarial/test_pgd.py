@@ -91,7 +91,7 @@ class TestSearch:
                 single = pgd_l2(NET, images[n : n + 1], targets[n : n + 1], keep_best=keep_best, **HOW)
                 torch.testing.assert_close(single.images[0], batch.images[n], rtol=0, atol=1e-9)
 
-    def test_best_is_no_worse_than_any_iterate(self):
+    def test_best_iterate_has_the_lowest_loss(self):
         images, targets = make_batch(8)
         how = {"eps": 0.5, "step_size": 0.9, "steps": 9}  # steps so long that the loss goes up and down
         best = pgd_l2(NET, images, targets, **how)
@@ -104,7 +104,7 @@ class TestSearch:
         assert bool((best.losses <= losses_of(NET, images, targets)).all())
         torch.testing.assert_close(best.losses, losses_of(NET, best.images, targets), rtol=0, atol=1e-12)
 
-    def test_image_that_nothing_improves_comes_back_unchanged(self):
+    def test_image_without_improvement_is_returned_unchanged(self):
         rising = Function(lambda x: torch.stack([-(x - 0.5).square().sum((1, 2, 3)), 0 * x.sum((1, 2, 3))], 1))
         images = torch.full((2, *SIZE), 0.5)  # already the best for class 0: the gradient is 0
         found = pgd_l2(rising, images, torch.zeros(2, dtype=torch.int64), **HOW)
@@ -218,7 +218,7 @@ class TestModelState:
         pgd_l2(net, *make_batch(), keep_best=keep_best, **HOW)
         self.same(before, state_of(net))
 
-    def test_gradients_in_store_are_left_alone(self):
+    def test_stored_gradients_are_left_alone(self):
         net, (images, targets) = make_net().train(), make_batch()
         nn.functional.cross_entropy(net(images), targets).backward()
         before = [parameter.grad.clone() for parameter in net.parameters()]
@@ -241,7 +241,7 @@ class TestModelState:
             pgd_l2(net, *make_batch(), **HOW)
         self.same(before, state_of(net))
 
-    def test_restored_after_a_refused_answer(self):
+    def test_restored_after_invalid_output(self):
         net = self.mixed()
         net.append(Function(lambda x: x * torch.nan))
         before = state_of(net)
@@ -255,7 +255,7 @@ class TestModelState:
         expected = pgd_l2(NET, images, targets, **HOW).images
         assert torch.equal(pgd_l2(make_net().train(), images, targets, **HOW).images, expected)
 
-    def test_modules_with_a_train_of_their_own(self):
+    def test_modules_that_override_train(self):
         class Frozen(nn.Sequential):
             """A network whose batch norm stays in eval mode, as in detection backbones."""
 
@@ -271,7 +271,7 @@ class TestModelState:
         assert True in before
         assert False in before
 
-    def test_no_global_generator_is_moved(self):
+    def test_global_generators_are_left_alone(self):
         states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
         pgd_l2(make_net().train(), *make_batch(), **HOW)
         assert torch.equal(states[0], torch.get_rng_state())
@@ -308,7 +308,7 @@ class TestCallers:
         assert not found.images.requires_grad
         assert torch.equal(found.images, pgd_l2(NET, images.detach(), targets, **HOW).images)
 
-    def test_nothing_given_is_changed(self):
+    def test_arguments_are_not_modified(self):
         images, targets = make_batch()
         kept = images.clone(), targets.clone()
         pgd_l2(NET, images, targets, **HOW)
@@ -541,11 +541,11 @@ class TestBadInput:
         ],
     )
     @pytest.mark.parametrize("keep_best", [True, False])
-    def test_answers_of_the_model(self, answer, message, keep_best):
+    def test_invalid_model_outputs(self, answer, message, keep_best):
         with pytest.raises(ModelError, match=message):
             pgd_l2(Function(answer), *make_batch(), keep_best=keep_best, **HOW)
 
-    def test_nan_that_comes_late_is_seen(self):
+    def test_late_nan_is_detected(self):
         """NaN in the last forward pass, or in one in the middle that later ones do not repeat."""
         for at in range(1, 8):
             calls = []
@@ -568,7 +568,7 @@ class TestBadInput:
             pgd_l2(net, torch.rand(2, *SIZE), torch.tensor([0, 1]), **HOW)
         assert net.training
 
-    def test_what_is_no_module(self):
+    def test_functions_are_not_modules(self):
         with pytest.raises(InputTypeError, match=r"nn\.Module, got function"):
             pgd_l2(lambda x: x, *make_batch(), **HOW)
 
@@ -579,7 +579,7 @@ class TestBadInput:
         assert found.distances.shape == found.losses.shape == (0,)
         assert found.max_distance == found.mean_distance == 0
 
-    def test_numbers_of_a_result(self):
+    def test_summary_distances_of_a_result(self):
         images, targets = make_batch()
         found = pgd_l2(NET, images, targets, **HOW)
         assert found.max_distance == float(distances(found.images, images).max())

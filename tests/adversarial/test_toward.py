@@ -103,7 +103,7 @@ def test_reproject_keeps_concat_within_eps(to_8bit):
         torch.testing.assert_close(kept.images, project(free.images, images, 0.4), rtol=0, atol=1e-12)
 
 
-def test_it_works_toward_the_targets():
+def test_predictions_move_toward_the_targets():
     images, _ = make_batch(8)
     targets, weights = torch.tensor([[1, 2]] * 8), torch.full((8, 2), 0.5)
     found = toward(images, targets, weights, PGDSettings(eps=2.0, step_size=0.5, steps=8))
@@ -122,7 +122,7 @@ def test_batch_sizes(count):
         assert found.distances.shape == (count,)
 
 
-def test_gradients_and_callers_modes_stay_outside():
+def test_gradients_and_modes_of_the_caller_are_kept():
     images, _ = make_batch(3)
     expected = toward(images, [[1], [2], [3]], [[1.0]] * 3).images
     found = toward(images.clone().requires_grad_(), [[1], [2], [3]], [[1.0]] * 3)

@@ -19,3 +19,11 @@ def test_audit_an_export(tmp_path):
     assert re.search(r"^L1  severe +\w.* \d+ of \d+ .*\(by chance: \d+", printed, re.MULTILINE)
     assert "a bound of 20 % does not hold: leakage at L2 is" in printed
     assert {"report.html", "report.json", "rmt.key"} <= set(content(tmp_path / "out"))
+
+
+def test_audit_with_your_own_attack(tmp_path):
+    example = EXAMPLE.with_name("audit_with_your_own_attack.py")
+    command = [sys.executable, str(example), str(tmp_path / "out"), "--images", "120"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Brightness" in done.stdout
+    assert "Brightness" in (tmp_path / "out" / "report.html").read_text()

@@ -404,6 +404,7 @@ def export_60(out, bundle, workers):
     data.export(Pictures(60), out, transform=transform, key=bundle, shard_size=7, workers=workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_killed_half_way_and_resumed(tmp_path):
     bundle = keys.KeyBundle(PASTE, None, BUNDLE.labels)

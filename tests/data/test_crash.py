@@ -92,6 +92,7 @@ def group_members(group):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_resumed_after_twenty_kills(tmp_path, driver):
     assert driver.finish(tmp_path / "undisturbed", 0) == 0

@@ -122,6 +122,7 @@ class TestSameBytes:
             run(tmp_path / f"{bundle.transform.kind}n", bundle, transform=transform, workers=workers)
             assert content(tmp_path / f"{bundle.transform.kind}0") == content(tmp_path / f"{bundle.transform.kind}n")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["spawn", "forkserver"])
     def test_other_start_methods(self, tmp_path, method):
         write_tar(tmp_path / "in.tar.gz", {f"{n}.png": png(make_image(1, 16, 16, seed=n)) for n in range(10)}, "w:gz")

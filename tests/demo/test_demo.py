@@ -70,7 +70,7 @@ def test_folder_is_new_or_empty(result, tmp_path):
     assert content(tmp_path) == {"x": b"x"}
 
 
-def test_unfit_sources(tmp_path):
+def test_unsuitable_sources_are_refused(tmp_path):
     write_folder(tmp_path / "few", classes=2, each=2)
     with pytest.raises(ExportError, match="at least ten images"):
         demo.run(tmp_path / "out", str(tmp_path / "few"))

@@ -52,7 +52,7 @@ def test_cbc_chains_the_units_of_a_block(owner, blocks):
 
 
 @pytest.mark.parametrize("kind", ["rmt", "aes", "cbc", "permute", "none"])
-def test_owners_have_keys_of_their_own_and_keep_them(owner, kind):
+def test_each_owner_draws_and_keeps_own_keys(owner, kind):
     images = torch.randint(1, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     side = 4 if kind in ("aes", "cbc") else 7
     first, other = (owner.Owner(owner.Disguise(kind, side)) for _ in range(2))
@@ -61,7 +61,7 @@ def test_owners_have_keys_of_their_own_and_keep_them(owner, kind):
     assert first(images).shape[-1] == (32 if side == 4 else 28)
 
 
-def test_folds_are_different_samples_and_known_pairs_are_training_images(world, owner, tmp_path):
+def test_folds_differ_and_known_pairs_are_training_images(world, owner, tmp_path):
     made = world.World(world.SCALES["check"], (), tmp_path, "cpu")
     first, other = made.train("mnist", 0).images, made.train("mnist", 1).images
     assert not torch.equal(first, other)

@@ -64,7 +64,7 @@ class TestAES:
         with pytest.raises(NotInvertibleError, match="have no inverse"):
             F.aes_ecb_disguise(make_image(3, 16, 16), wide, None, unit, inverse=True)
 
-    def test_a_small_unit_is_seen_only_by_its_neighbourhood(self):
+    def test_a_small_unit_affects_its_neighbourhood_only(self):
         """Two-pixel units: changing one pixel changes the disguise nearby, and nothing three pixels further."""
         key = make_bundle("aes", (16, 16), (8, 8)).transform
         image = make_image(1, 16, 16)
@@ -190,7 +190,7 @@ class TestSaltAndPepper:
         white = float((pixels[:, 0] == 255).float().mean())
         assert 0.4 < white < 0.6
 
-    def test_ends(self):
+    def test_amounts_zero_and_one(self):
         image, chance = make_image(1, 8, 8).clamp(1, 254), torch.rand(8, 8)
         assert torch.equal(F.salt_and_pepper(image, chance, 0.0), image)
         assert set(F.salt_and_pepper(image, chance, 1.0).unique().tolist()) <= {0, 255}

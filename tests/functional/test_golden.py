@@ -42,7 +42,7 @@ def disguise(name, tensors, key, options):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_package_gives_the_vectors(name):
+def test_package_matches_the_vectors(name):
     tensors, key, options = load(name)
     out = disguise(name, tensors, key, options)
     assert out.dtype == tensors["output"].dtype
@@ -50,7 +50,7 @@ def test_package_gives_the_vectors(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "unit" not in name and name != "salt_and_pepper"])
-def test_slow_references_give_the_vectors(name):
+def test_slow_references_match_the_vectors(name):
     tensors, key, _ = load(name)
     image, order = tensors["input"], None
     if isinstance(key, keys.KeyBundle):
@@ -67,7 +67,7 @@ def test_slow_references_give_the_vectors(name):
 
 
 @pytest.mark.parametrize("unit", [8, 4, 2])
-def test_pillow_gives_the_vectors_of_small_units(unit):
+def test_pillow_matches_the_vectors_of_small_units(unit):
     """Scale up both ways, run the cipher over whole blocks, let Pillow scale down, permute."""
     tensors, bundle, _ = load(f"aes_ecb-unit-{unit}")
     factor = 16 // unit

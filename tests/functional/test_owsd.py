@@ -85,7 +85,7 @@ def test_threads_share_a_key(key, embeddings):
     assert all(tensor.is_meta for tensor in key.network.state_dict().values())
 
 
-def test_autocast_and_cudnn_settings_change_nothing(key, embeddings):
+def test_autocast_and_cudnn_settings_have_no_effect(key, embeddings):
     expected = F.owsd_scramble(embeddings, key)
     before = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32
     with torch.autocast("cpu", torch.bfloat16):
@@ -115,7 +115,7 @@ def test_keys_differ(key, embeddings):
     assert (F.owsd_scramble(embeddings, other).int() - F.owsd_scramble(embeddings, key).int()).abs().float().mean() > 10
 
 
-def test_no_images(key):
+def test_empty_batch(key):
     assert F.owsd_scramble(torch.zeros(0, 8), key).shape == (0, 3, 16, 24)
 
 

@@ -9,7 +9,8 @@ from torchprotect.audit.report.finding import Example, Finding, NotRun, Point
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.report.utility import Utility
 from torchprotect.audit.report.verdict import LevelVerdict, Verdict
-from torchprotect.audit.run import Progress, run
+from torchprotect.audit.run import run
+from torchprotect.audit.session import Progress
 
 __all__ = [
     "Evidence",

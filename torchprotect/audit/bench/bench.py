@@ -59,8 +59,8 @@ class Bench:
         self._orders: dict[int, PermutationResult] = {}
         device = usable_device(settings.device)
         names = ("disguised", "labels", "plain", "plain_labels", "pairing", "order", "correspondence", "label_map")
-        moved = {name: each.to(device) for name in names if (each := getattr(evidence, name)) is not None}
-        self.evidence = replace(evidence, **moved)
+        on_device = {name: each.to(device) for name in names if (each := getattr(evidence, name)) is not None}
+        self.evidence = replace(evidence, **on_device)
         self.split = split(self.evidence, settings.seed)
 
     def generator(self, purpose: str) -> torch.Generator:

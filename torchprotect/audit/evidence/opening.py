@@ -21,25 +21,25 @@ from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
 
 def open_evidence(
-    out: str | os.PathLike[str], plain: Any = None, key: Key | None = None, *, limit: int = 10_000
+    export: str | os.PathLike[str], plain: Any = None, key: Key | None = None, *, limit: int = 10_000
 ) -> Evidence:
     """Verify an export, read it, and find the plain image of each disguised one.
 
     Args:
-        out: folder of a finished export.
+        export: folder of a finished export.
         plain: the source it was made from, by name or opened; ``None`` leaves attacks out that need plain images.
         key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
             get it. ``None`` leaves attacks out that need pairs.
         limit: images to read at most. An export is written in a keyed order, so the first ones are a fair sample.
 
     Raises:
-        ExportError: ``out`` is no finished export, or holds images of several sizes.
+        ExportError: ``export`` is no finished export, or holds images of several sizes.
         VerificationError: it is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
     require_int("limit", limit, at_least=1)
-    data.verify(out, key)
-    folder = Path(out)
+    data.verify(export, key)
+    folder = Path(export)
     document = manifest.read_manifest(folder)
     written = read_images(folder, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))

@@ -26,7 +26,7 @@ def examples(bench: Bench, images: Tensor) -> tuple[Example, ...]:
     middle = (len(ranked) - each) // 2
     chosen = (ranked[:each], ranked[middle : middle + each], ranked[-each:])
     return tuple(
-        Example(rank, *(png(each[place]) for each in (truth, disguised, images)))
-        for rank, places in zip(_RANKS, chosen, strict=True)
-        for place in places
+        Example(rank, *(png(each[number]) for each in (truth, disguised, images)))
+        for rank, numbers in zip(_RANKS, chosen, strict=True)
+        for number in numbers
     )

@@ -28,11 +28,11 @@ def truth_of(bench: Bench) -> Truth:
         written = None if evidence.labels is None else evidence.labels[attacked.to(evidence.labels.device)]
         truth = replace(truth, labels=written, renamed=True)
     else:
-        places = evidence.pairing.cpu()[attacked]
-        identities = evidence.identities[places]
+        plain = evidence.pairing.cpu()[attacked]
+        identities = evidence.identities[plain]
         truth = replace(
             truth,
-            labels=None if evidence.plain_labels is None else bench.plain_labels(places),
+            labels=None if evidence.plain_labels is None else bench.plain_labels(plain),
             images=bench.truth(bench.targets),
             identities=identities,
             known=bench.known_order,
