@@ -70,7 +70,7 @@ def test_nothing_secret_is_in_it(name):
     assert not any({"key", "permutation", "model"} & set(step) for step in scheme.steps)
 
 
-def test_what_each_keeps():
+def test_what_each_disguise_preserves():
     kept = {name: Scheme.of(made().describe()) for name, (made, _) in DISGUISES.items()}
     assert {name: scheme.preserved for name, scheme in kept.items()} == {
         "BlockPermute": "values",
@@ -182,7 +182,7 @@ def test_a_malformed_manifest_is_refused(entry):
         Scheme.of(described)
 
 
-def test_attacks_say_what_they_are_for():
+def test_attacks_refuse_schemes_of_other_disguises():
     images = make_image(3, 1, 16, 16)
     for_aes, for_rmt = Scheme("AESECBDisguise", block_size=(4, 4)), Scheme("RMTDisguise", block_size=(4, 4))
     labels = torch.arange(3)

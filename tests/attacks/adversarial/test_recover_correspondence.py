@@ -83,7 +83,7 @@ class Witness(nn.Module):
         return torch.zeros(len(images), CLASSES)
 
 
-def test_what_the_victim_is_shown():
+def test_images_that_the_victim_is_shown():
     images, labels = own_images()
     witness = Witness().train()
     recover_correspondence(witness, surrogate(), images, labels, classes=CLASSES, settings=SETTINGS)

@@ -120,7 +120,7 @@ def test_nearer_neighbours_count_more():
     [
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
-        ({"k": 0}, InputRangeError, "k is"),
+        ({"k": 0}, InputRangeError, "k must be"),
         ({"scheme": rmt_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"order": torch.zeros(16, dtype=torch.int64)}, BlockSizeError, "each once"),
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),

@@ -107,7 +107,7 @@ def test_controls():
     [
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
-        ({"k": 0}, InputRangeError, "k is"),
+        ({"k": 0}, InputRangeError, "k must be"),
         ({"scheme": aes_scheme(unit_pixels=5)}, BlockSizeError, "units of 5"),
         ({"scheme": aes_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),

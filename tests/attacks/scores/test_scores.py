@@ -207,8 +207,8 @@ def test_linkage_to_any_image_that_is_the_same():
 
 
 @pytest.mark.parametrize("k", [0, 4, (1, 4), (), True, (1, -1)])
-def test_linkage_at_what_there_is_not(k):
-    with pytest.raises(InputRangeError, match="k must be|k is|number"):
+def test_linkage_at_impossible_k(k):
+    with pytest.raises(InputRangeError, match="k must be"):
         attacks.score_linkage(linked(torch.zeros(2, 3, dtype=torch.int64)), torch.tensor([0, 1]), k)
 
 

@@ -46,17 +46,17 @@ def assemble_units(units: Tensor, block_size: tuple[int, int], image_size: tuple
 
 
 def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Tensor:
-    """Lay blocks back: the block at place ``i`` goes to ``order[i]``.
+    """Undo a permutation of blocks: the block at position ``i`` goes to ``order[i]``.
 
     Args:
         images: ``[N, C, H, W]`` whose blocks lie in ``order``.
         order: int64 ``[positions]``, a permutation.
         block_size: ``(h, w)`` in pixels.
     """
-    placed = cut(images, block_size)
-    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(placed)).to(order.device)):
-        raise BlockSizeError(f"an int64 order of the {len(placed)} blocks of these images is needed, each once")
-    return assemble(placed[order.argsort().to(placed.device)], (images.shape[-2], images.shape[-1]))
+    blocks = cut(images, block_size)
+    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(blocks)).to(order.device)):
+        raise BlockSizeError(f"an int64 order of the {len(blocks)} blocks of these images is needed, each once")
+    return assemble(blocks[order.argsort().to(blocks.device)], (images.shape[-2], images.shape[-1]))
 
 
 def grouped(blocks: Tensor, scheme: Scheme) -> Tensor:

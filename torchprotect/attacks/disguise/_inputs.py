@@ -1,4 +1,4 @@
-"""What the attacks on disguised images ask of their input."""
+"""Checks of known pairs and channels."""
 
 from torch import Tensor
 

@@ -132,8 +132,8 @@ class _Codebook:
         self._scheme = scheme
         self._known = self._rows(plain)
         self._book = RowBook(self._rows(disguised))
-        place, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
-        self._table = self._known.flatten(0, 1)[place]
+        first, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
+        self._table = self._known.flatten(0, 1)[first]
         self._constant = (self._table == self._table[:, :1]).all(1)
         self._one_to_one = different == 1
         self.entries = self._book.count
