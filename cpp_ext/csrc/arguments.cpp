@@ -26,7 +26,7 @@ void require_device(const char* name, const Tensor& tensor, const Tensor& image)
   if (!tensor.strided) fail(std::string(name) + " must be a strided tensor");
 }
 
-/// First and last byte that a tensor's elements touch; nothing for an empty one.
+/// Begin and end of the memory that the elements of a tensor with at least one element occupy.
 std::pair<const char*, const char*> extent(const Tensor& tensor) {
   int64_t reach = 1;
   for (int64_t i = 0; i < tensor.dim; ++i) reach += (tensor.sizes[i] - 1) * tensor.strides[i];
@@ -55,7 +55,7 @@ bool overlaps_itself(const Tensor& tensor) {
   return false;
 }
 
-/// Fold dimensions [0, count) into one; false where memory does not allow it.
+/// Fold dimensions [0, count) into one; false if the strides do not allow it.
 bool fold(const Tensor& tensor, int64_t count, int64_t* size, int64_t* stride) {
   *size = 1;
   *stride = 0;

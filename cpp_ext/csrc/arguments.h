@@ -1,4 +1,4 @@
-// Checks of what a kernel is handed: all that memory safety needs, before any memory is touched.
+// Checks of a kernel's arguments: everything that memory safety needs, before memory is accessed.
 #pragma once
 
 #include <initializer_list>
@@ -15,7 +15,7 @@ Grid check_block(const Tensor& image, const Pair& block);
 /// Check for int64 `[positions]` on the image's device.
 void check_order(const Tensor& order, const Grid& grid, const Tensor& image);
 
-/// Check that every block stands in the order once.
+/// Check that the order has every block once.
 void check_permutation(const int64_t* order, int64_t positions);
 
 /// Check for uint8 `[positions, channels or 1, 16 | 24 | 32]` on the image's device.
@@ -27,10 +27,10 @@ void check_matrices(const Tensor& matrices, const Grid& grid, const Tensor& imag
 /// Check that `out` is like the image, and that no two of its elements share memory with each other or an input.
 void check_out(const Tensor& out, const Tensor& image, std::initializer_list<const Tensor*> inputs);
 
-/// Can the tensor be seen as `[outer, channels, height, width]` without a copy?
+/// Whether the tensor can be viewed as `[outer, channels, height, width]` without a copy.
 bool is_image(const Tensor& tensor);
 
-/// See a tensor for which `is_image` holds so.
+/// View a tensor for which `is_image` holds as an image.
 Image as_image(const Tensor& tensor, bool for_writing);
 
 }  // namespace torchprotect

@@ -5,13 +5,13 @@
 
 namespace torchprotect {
 
-/// `[outer, channels, height, width]`, strides in elements. Nothing is owned.
+/// `[outer, channels, height, width]`, strides in elements; does not own its memory.
 struct Image {
   void* data;
-  int64_t item;  // bytes an element
+  int64_t item;  // bytes per element
   int64_t outer, channels, height, width;
   int64_t outer_stride, channel_stride, row_stride, column_stride;
-  bool fresh;  // memory that nobody has touched yet: the system hands it over as it is written
+  bool fresh;  // newly allocated memory, whose pages are mapped when they are first written
 
   int64_t bytes() const { return outer * channels * height * width * item; }
 };
@@ -30,7 +30,7 @@ struct Table {
   int64_t size;      // bytes of a key, or rows of a square matrix
 };
 
-/// What a kernel does once arguments are checked: read `image`, write `out` of the same sizes, no memory shared.
+/// Tasks of kernels, with checked arguments: read `image`, write `out` of the same sizes, which shares no memory.
 /// Block `i` of the result comes from block `order[i]` of the image; without an order from block `i`.
 struct PermuteTask {
   Image image, out;

@@ -123,7 +123,7 @@ Tensor run_block_matmul(
   });
 }
 
-// Boxed kernels: every argument is taken off the stack first, so that an error leaks none.
+// Boxed kernels: every argument is taken off the stack first, so that errors leak no references.
 
 template <bool kInto>
 void block_permute(StableIValue* values, uint64_t, uint64_t) {
@@ -162,7 +162,7 @@ void register_kernels(const Kernels& given) {
   add("aes_ecb.out", with_table<true, run_aes_ecb>);
   add("block_matmul", with_table<false, run_block_matmul>);
   add("block_matmul.out", with_table<true, run_block_matmul>);
-  // `library` is kept for the life of the process: deleting it would take the kernels away
+  // `library` is kept for the life of the process, because deleting it would unregister the kernels
 }
 
 }  // namespace torchprotect

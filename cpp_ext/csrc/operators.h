@@ -1,14 +1,14 @@
-// The operators of one device: PyTorch's calls taken apart, arguments checked, kernels started.
+// The operators of one device: unpack PyTorch's calls, check arguments, run kernels.
 #pragma once
 
 #include "image.h"
 
 namespace torchprotect {
 
-/// Where one device's kernels are.
+/// The kernels of one device.
 struct Kernels {
   const char* dispatch_key;
-  bool on_host;  // the order can be read, and so checked, by the host
+  bool on_host;  // the host can read, and so check, the order
   void (*block_permute)(const PermuteTask&, int device_index);
   void (*aes_ecb)(const AesTask&, int device_index);
   void (*block_matmul)(const MatmulTask&, int device_index);

@@ -48,7 +48,7 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     assert [line[:2] for line in lines[:5]] == ["L0", "L1", "L2", "L3", "L4"]
     assert re.fullmatch(r"L2  severe +\w.* \d+ of \d+ .*\(by chance: .*", lines[2])
     assert lines[3] == "L3  not measured  no attack of this level was measured"
-    counts = r"\(\d+ not for this disguise, \d+ not part of the audit\)"
+    counts = r"\(\d+ not applicable, \d+ not part of the audit\)"
     assert re.fullmatch(rf".*report\.html: \d+ attacks ran, \d+ did not {counts}, [\d.]+ s", lines[5])
     assert len(lines) == 6
     document = json.loads((tmp_path / "report.json").read_text())
@@ -195,7 +195,7 @@ def test_without_the_encoder(scrambled, tmp_path):
     ("arguments", "message"),
     [
         (["--weights", "weights"], "--weights belong to a network: name it with --model"),
-        (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, not 'audited_nets'"),
+        (["--model", "audited_nets", "--weights", "weights"], "package.module:factory, got 'audited_nets'"),
         (["--model", "audited_nets:none"], "has no function none"),
         (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, got int"),
         (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),

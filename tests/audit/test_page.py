@@ -89,7 +89,7 @@ def test_contrast_in_both_schemes(page, browser):
         "return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4 }); return .2126*v[0] + .7152*v[1]"
         "+ .0722*v[2] };"
         "const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;"
-        "if (!/, 0\\)|transparent/.test(c)) return c } return 'rgb(255,255,255)' };"
+        "if (!/rgba.*, 0\\)|transparent/.test(c)) return c } return 'rgb(255,255,255)' };"
         "Math.min(...[...document.querySelectorAll('p, td, th, dd, dt, h1, h2, figcaption, span, summary')].filter("
         "e => e.innerText).map(e => { const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];"
         "return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) }))"

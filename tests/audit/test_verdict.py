@@ -86,6 +86,13 @@ def test_all_that_leaks_is_not_the_only_statement_where_plain_images_say_little(
     assert deed(fewer).endswith(", where even on plain images a comparison with public images gets only 7 of 100 right")
 
 
+def test_a_network_trained_on_the_release():
+    measure = Measure("accuracy", 0.43, 0.4, 0.46, 0.1, 0.48, count=1000)
+    told = deed(Finding("train_and_watch", L1, "use", (measure,)))
+    assert told.startswith("trained a network that is right for 430 of 1,000 plain images (by chance: 100; ")
+    assert told.endswith("; if trained on plain images: 480)")
+
+
 def test_a_measure_without_words():
     own = Finding("my_attack", L1, "class", (Measure("gender accuracy", 0.75, 0.7, 0.8, 0.5, 1.0),))
     told = "reached 75.0 % by the measure \u201cgender accuracy\u201d (by chance: 50.0 %; on plain images: 100.0 %)"
@@ -160,7 +167,13 @@ def test_remarks_on_what_is_not_about_images():
     told = verdict(
         Finding("duplicate_statistics", L0, "equality", facts=facts),
         Finding("metadata_scan", L0, "metadata", facts=topics),
-        Finding("jigsaw_attack", L0, "key", (share(15, 16, "key", chance=1 / 16),), title="Jigsaw"),
+        Finding(
+            "jigsaw_attack",
+            L0,
+            "key",
+            (share(15, 16, "key", chance=1 / 16, metric="blocks at their right place"),),
+            title="Jigsaw",
+        ),
         Finding("jigsaw_attack", L0, "key", (share(1, 16, "key", chance=1 / 16),)),
         Finding("distance_correlation", L0, "distances", (Measure("x", 0.43, 0, 1, 0.05, unit="correlation"),)),
         facts={"data": {"images": 200}},
@@ -169,7 +182,7 @@ def test_remarks_on_what_is_not_about_images():
         "Without any attack: 4 of 200 protected images equal another one; 58.0 % of the cipher units repeat at their "
         "position.",
         "Beside the pixels, these tell something: names.",
-        "Jigsaw: the right block at 15 of 16 positions (by chance: 1), which is a part of the key.",
+        "Jigsaw: blocks at their right place, 15 of 16 (by chance: 1); that is a part of the key.",
         "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
     )
     assert at(told, L0).severity == "not measured"

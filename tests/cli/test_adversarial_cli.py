@@ -196,7 +196,7 @@ class TestWrongModels:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("nets.small", "package.module:factory, not 'nets.small'"),
+            ("nets.small", "package.module:factory, got 'nets.small'"),
             (":make", "package.module:factory"),
             ("nets.none:make", "cannot import nets.none: ModuleNotFoundError"),
             ("nets.bad:make", "cannot import nets.bad: ModuleNotFoundError: No module named 'no_such_package'"),

@@ -169,7 +169,7 @@ def test_damaged_files(path, tmp_path):
     Ledger(tmp_path / "ledger")
     with pytest.raises(CloudError, match="is not a cache of answers"):
         AnswerCache(tmp_path / "ledger")
-    with pytest.raises(CloudError, match="cannot be made"):
+    with pytest.raises(CloudError, match="cannot be created"):
         AnswerCache(tmp_path / "missing" / "answers")
     for wait in ("5", -1, None):
         with pytest.raises(InputRangeError, match="wait, in seconds, must be a finite number"):

@@ -41,17 +41,17 @@ def nearest(
     return indices[:, :k], distances[:, :k]
 
 
-def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, k: int) -> Tensor:
-    """Return the class that the ``k`` nearest labelled images vote for, int64 ``[M]``; nearer ones count more.
+def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, voters: int) -> Tensor:
+    """Return the class that the nearest labelled images vote for, int64 ``[M]``; nearer ones count more.
 
     Args:
         mine: features of the labelled images, float32 ``[positions, N, features]``.
         labels: int64 ``[N]``.
         theirs: features of the images to be told, ``[positions, M, features]``.
         classes: number of classes.
-        k: neighbours that vote; all if there are fewer.
+        voters: nearest labelled images that vote; all if there are fewer.
     """
-    near, distances = nearest(joined(theirs), joined(mine), min(k, len(labels)))
+    near, distances = nearest(joined(theirs), joined(mine), min(voters, len(labels)))
     weights = 1 / distances.double().clamp(min=1e-9)
     votes = weights.new_zeros(len(near), classes).scatter_add_(1, labels[near], weights)
     return votes.argmax(1)
@@ -62,10 +62,10 @@ def joined(features: Tensor) -> Tensor:
     return features.movedim(0, 1).flatten(1)
 
 
-def require_voters(images: Tensor, labels: Tensor, classes: int, k: int) -> None:
+def require_voters(images: Tensor, labels: Tensor, classes: int, voters: int) -> None:
     """Check labels of public images, and how many of them vote."""
     require_int("classes", classes, at_least=2)
-    require_int("k", k, at_least=1)
+    require_int("voters", voters, at_least=1)
     require_data("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")

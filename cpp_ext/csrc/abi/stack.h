@@ -1,4 +1,4 @@
-// A boxed call's stack: reading arguments off it, putting a result on it, and calling back.
+// The stack of a boxed call: read arguments, return a result, call operators of PyTorch.
 #pragma once
 
 #include <array>
@@ -10,7 +10,7 @@ namespace torchprotect {
 
 using Pair = std::array<int64_t, 2>;
 
-/// Arguments in the order of the schema. The stack owns what lies on it; reading takes the ownership over.
+/// Arguments in the order of the schema. The stack owns its values; reading one transfers the ownership.
 class Stack {
  public:
   explicit Stack(StableIValue* values) : first_(values), next_(values) {}
@@ -28,7 +28,7 @@ class Stack {
     succeed(torch_list_size(list, &size));
     for (size_t i = 0; i < 2 && i < size; ++i) succeed(torch_list_get_item(list, i, &elements[i]));
     succeed(torch_delete_list(list));
-    if (size != 2) return {0, 0};  // which `check_block` refuses, once every argument on the stack has an owner
+    if (size != 2) return {0, 0};  // `check_block` refuses it later, when every argument on the stack has an owner
     return {static_cast<int64_t>(elements[0]), static_cast<int64_t>(elements[1])};
   }
   Tensor optional_tensor() {
@@ -52,7 +52,7 @@ inline Tensor call(const char* name, const char* overload, StableIValue* stack) 
 /// `torch.empty_like(tensor)`: the memory format is kept.
 inline Tensor empty_like(const Tensor& tensor) {
   if (tensor.numel > 0 && is_contiguous(tensor)) return new_tensor(tensor, tensor.strides);
-  StableIValue stack[6] = {reinterpret_cast<StableIValue>(tensor.share())};  // and five options left out
+  StableIValue stack[6] = {reinterpret_cast<StableIValue>(tensor.share())};  // and five omitted options
   return call("aten::empty_like", "", stack);
 }
 

@@ -1,4 +1,4 @@
-// Owners of the handles that cross PyTorch's C ABI.
+// RAII owners of handles of PyTorch's C ABI.
 #pragma once
 
 #include <stdexcept>
@@ -10,7 +10,7 @@
 
 namespace torchprotect {
 
-/// Release of PyTorch whose ABI the kernels speak: 2.11, the floor, whatever is found at run time.
+/// Release of PyTorch whose ABI the kernels speak: 2.11, the oldest supported one, even if a newer one is loaded.
 constexpr uint64_t kAbiVersion = (2ULL << 56) | (11ULL << 48);
 
 /// Raise `RuntimeError` in Python.
@@ -22,7 +22,7 @@ inline void require(bool condition, const char* message) {
 
 inline void succeed(AOTITorchError error) { require(error == 0, "a call into PyTorch failed"); }
 
-/// A tensor that this side owns one reference to. Sizes and strides are borrowed from it.
+/// Owns one reference to a tensor. Sizes and strides are borrowed from it.
 class Tensor {
  public:
   Tensor() = default;
@@ -59,7 +59,7 @@ class Tensor {
 
   explicit operator bool() const { return handle_ != nullptr; }
   AtenTensorHandle handle() const { return handle_; }
-  /// Give the reference away, to the dispatcher's stack.
+  /// Release the reference, to the dispatcher's stack.
   AtenTensorHandle release() {
     AtenTensorHandle given = handle_;
     handle_ = nullptr;

@@ -21,7 +21,7 @@ using DeviceGuardHandle = DeviceGuardOpaque*;
 using StableIValue = uint64_t;
 using AOTITorchError = int32_t;
 
-// Constants: their values are no part of the ABI
+// Constants: their values are not part of the ABI
 int32_t aoti_torch_device_type_cuda();
 int32_t aoti_torch_dtype_uint8();
 int32_t aoti_torch_dtype_int64();

@@ -1,5 +1,5 @@
-// AES by look-up tables, for machines without AES instructions. Look-ups take a time that depends on what they look up,
-// so another process on the same core may learn about keys: it is never used where AES instructions exist.
+// AES by look-up tables, for machines without AES instructions. The time of a look-up depends on its
+// address, so another process on the same core may learn about keys. It is never used where AES instructions exist.
 #include "aes.h"
 
 namespace torchprotect::cpu {

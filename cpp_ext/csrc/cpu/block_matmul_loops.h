@@ -1,5 +1,5 @@
-// Loops that the compiler turns into vector code, for whichever level the file that includes them is compiled.
-// All is in an unnamed namespace: code for one level must never be linked into another.
+// Loops that the compiler vectorises, for the instruction level of the file that includes them.
+// All is in an unnamed namespace, so that code for one level is never linked into another.
 #pragma once
 
 #include <algorithm>

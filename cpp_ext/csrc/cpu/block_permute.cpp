@@ -1,9 +1,9 @@
-// Moving blocks, by element size: no arithmetic, so every type is bytes here.
+// Permuting blocks. Types do not matter, so it copies elements by their size in bytes.
 //
-// The result is made band by band, block after block, and so written front to back. Reading jumps about in one plane:
+// The result is written front to back, band by band and block by block. Reads are scattered over one plane:
 // while one is worked on, the next is fetched, or also cut into blocks where their rows are short. A large result is
-// put together in a scratch of a few kilobytes and streamed from there, so that no line of it is read before it is
-// overwritten.
+// put together in a scratch of a few kilobytes and streamed from there, so that no cache line of it is read before it
+// is overwritten.
 #include "blocks.h"
 #include "cut.h"
 #include "kernels.h"
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kStepBytes = 256;  // result bytes between two rounds of fetching and streaming
 
-/// Images whose pixels hold all channels side by side have no channels left: a pixel is one larger element.
+/// If the channels of each pixel are contiguous, treat a pixel as one larger element, without channels.
 void merge_channels(Image& image) {
   image.item *= image.channels;
   image.outer_stride /= image.channels;
@@ -30,7 +30,7 @@ bool is_channels_last(const Image& image) {
          image.outer_stride % c == 0;
 }
 
-/// Make one band from blocks of the plane `source`; `ahead` is fetched meanwhile, unless null.
+/// Write one band from blocks of the plane `source`; prefetch `ahead` meanwhile, unless it is null.
 template <int kRun, bool kLoose>
 TORCHPROTECT_ALONE void make_band(
     const Plan& plan, const char* source, int64_t row, char* band, const char* ahead, Writer& writer) {
@@ -54,7 +54,7 @@ TORCHPROTECT_ALONE void make_band(
   step();
 }
 
-/// Make bands [begin, end), counted through all planes.
+/// Write bands [begin, end), counted over all planes.
 template <int kRun>
 void make_bands(const Plan& plan, int64_t begin, int64_t end) {
   const int64_t rows = plan.grid.rows;
@@ -78,7 +78,7 @@ void make_bands(const Plan& plan, int64_t begin, int64_t end) {
   writer.finish();
 }
 
-/// Make blocks [begin, end), counted through all planes, of images of any strides.
+/// Write blocks [begin, end), counted over all planes, of images of any strides.
 void make_blocks(const Plan& plan, int64_t begin, int64_t end) {
   const Grid& grid = plan.grid;
   for (int64_t i = begin; i < end; ++i) {
@@ -91,7 +91,7 @@ void make_blocks(const Plan& plan, int64_t begin, int64_t end) {
   }
 }
 
-/// How to cut planes into tiles first; null where one pass is as good, or tiles of this size cannot be turned.
+/// How to cut planes into tiles first; null if one pass is as fast, or no turner exists for tiles of this size.
 const Turner* find_turner(const Plan& plan) {
 #if defined(__x86_64__)
   if (!plan.streamed || !plan.fetchable() || plan.grid.rows * plan.band_bytes <= kNearBytes) return nullptr;

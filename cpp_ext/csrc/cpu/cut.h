@@ -1,7 +1,7 @@
-// Planes cut into blocks before they are laid out anew.
+// Planes that are cut into contiguous blocks before these are permuted.
 //
-// On a plane larger than the first cache, every short row of a block comes from another line, of which the rest is not
-// used. Cut first, each block is one piece: both passes then read and write whole lines.
+// On a plane larger than the first cache, every short row of a block is in another cache line, most of which is not
+// used. Cut first, each block is contiguous: both passes then read and write whole lines.
 #pragma once
 
 #include "plan.h"
@@ -39,7 +39,7 @@ class CutPlanes {
         writer.begin(bytes);
         char* target = writer.place(plan_.target(plane) + first * plan_.band_bytes, bytes);
         for (int64_t row = first; row < last; ++row, target += plan_.band_bytes) {
-          if (plane + 1 < end) fetch(plane + 1, row);  // before the lay: fetching needs the time
+          if (plane + 1 < end) fetch(plane + 1, row);  // before laying, because fetching takes time
           lay(tiles_of(plane), row, target);
           if (plane + 1 < end) cut(plane + 1, row, tiles_of(plane + 1));
         }

@@ -1,4 +1,4 @@
-// Which instructions the kernels may use.
+// The instructions that the kernels may use.
 #pragma once
 
 namespace torchprotect::cpu {

@@ -1,4 +1,4 @@
-// AES-ECB: keys are expanded by one kernel, units are run through the cipher by another.
+// AES-ECB: one kernel expands keys, another encrypts or decrypts units.
 #include "aes_ecb_body.h"
 #include "kernels.h"
 #include "launch.cuh"
@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kThreads, 2) crypt_all(AesParams params) {
   }
 }
 
-/// As many thread blocks as the device holds at once: each has a table to fill first.
+/// As many thread blocks as the device runs at once, because each fills a table first.
 template <bool kDecrypt, int kImages>
 void start(const AesParams& params, int device_index, cudaStream_t stream) {
   const auto kernel = crypt_all<kDecrypt, kImages>;

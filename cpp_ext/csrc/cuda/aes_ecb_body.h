@@ -1,7 +1,7 @@
-// AES-ECB on blocks of an image: what one thread does.
+// AES-ECB on blocks of an image: the work of one thread.
 //
-// Rounds are table look-ups, and which word is looked up depends on the data. Nothing here takes constant time in the
-// eyes of somebody who runs on the same GPU.
+// Rounds are table look-ups at addresses that depend on the data. So this is not constant-time: another process on the
+// same GPU may learn about keys.
 #pragma once
 
 #include "aes_tables.h"
@@ -74,7 +74,7 @@ TORCHPROTECT_HD inline void expand_key(const KeyParams& params, const SBoxes& bo
 
 // Units
 
-/// How the work is cut into threads: each takes the same unit of up to `kUnits` images, all under one key.
+/// How the work is divided among threads: each takes the same unit of up to `kUnits` images, all under one key.
 constexpr int kUnits = 4;
 
 struct AesParams {
@@ -86,7 +86,7 @@ struct AesParams {
   int64_t key_channels, key_count;
   const Quad* round_keys;
   int rounds, images;  // images: of a thread
-  int piece;           // bytes that can be moved at once
+  int piece;           // bytes that can be copied at once
 
   /// With fewer threads than `enough`, none takes more than one image.
   AesParams(const AesTask& task, const void* expanded, int64_t enough = int64_t{1} << 17)
@@ -94,7 +94,7 @@ struct AesParams {
         width(task.grid.width), key_channels(task.keys.channels), key_count(task.grid.positions() * key_channels),
         round_keys(static_cast<const Quad*>(expanded)), rounds(static_cast<int>(task.keys.size / 4) + 6) {
     const int64_t units = height * width / 16, groups = (to.outer + kUnits - 1) / kUnits;
-    const bool is_full = 5 * to.outer >= 4 * groups * kUnits;  // few threads lack images
+    const bool is_full = 5 * to.outer >= 4 * groups * kUnits;  // few threads have fewer images
     images = is_full && groups * to.channels * task.grid.positions() * units >= enough ? kUnits : 1;
     cells = Cells<uint64_t>(
         images == 1 ? to.outer : groups, to.channels, task.grid.rows, task.grid.columns * units, to.channels_last());

@@ -1,4 +1,4 @@
-// Multiplying blocks by matrices: what one thread does.
+// Multiplying blocks by matrices: the work of one thread.
 //
 // Up to kOrderedSumLimit, sums start from the first product and run in order, and every product and sum is rounded: the
 // bits of the reference. Above it, products and sums are fused.
@@ -45,16 +45,16 @@ struct MatmulParams {
 
 // Small matrices of floats
 //
-// A thread keeps one column in registers, of its matrix or, from the left, of an image's block, and lets rows run past
-// it: rows of blocks, or of its matrix. Each row against the column is one number of the result. Lanes share rows, and
-// write neighbours.
+// A thread keeps one column in registers, of its matrix or, from the left, of an image's block, and
+// multiplies it by rows: of blocks, or of its matrix. Each product of row and column is one number of the result. Lanes
+// share rows, and write neighbouring numbers.
 
 struct ColumnParams : MatmulParams<float> {
   Cells<uint64_t> cells;  // rows: of blocks; columns: of the image; outer: groups of images
   Divisor<uint64_t> by_width;
   int64_t images;  // of a group
 
-  /// `enough` threads fill any device: with more at hand, they take groups of images.
+  /// `enough` threads fill any device; with more work, threads take groups of images.
   explicit ColumnParams(const MatmulTask& task, int64_t enough = int64_t{1} << 19)
       : MatmulParams(task), by_width(width) {
     const int64_t threads = to.outer * to.channels * task.grid.rows * to.width;
@@ -65,7 +65,7 @@ struct ColumnParams : MatmulParams<float> {
   /// Bytes of a load from rows of this many numbers.
   TORCHPROTECT_HD static constexpr int row_piece(int size) { return size % 4 == 0 ? 16 : size % 2 == 0 ? 8 : 4; }
 
-  /// Can this way be gone? Otherwise `TileParams` is for all.
+  /// Whether this way is possible; `TileParams` always is.
   static bool fits(const MatmulTask& task) {
     const View from(task.image), to(task.out);
     const int64_t size = task.matrices.size, aligned = task.left ? address(task.matrices.data) : row_alignment(from);
@@ -77,7 +77,7 @@ struct ColumnParams : MatmulParams<float> {
   static int64_t address(const void* data) { return static_cast<int64_t>(reinterpret_cast<uintptr_t>(data)); }
 };
 
-/// Read `kSize` floats that follow each other.
+/// Read `kSize` contiguous floats.
 template <int kSize>
 TORCHPROTECT_HD inline void load_row(const char* from, float* row) {
   constexpr int kPiece = ColumnParams::row_piece(kSize);
@@ -143,8 +143,8 @@ TORCHPROTECT_HD inline void multiply_column(const ColumnParams& params, int64_t 
 
 // Any matrices, any strides
 //
-// A thread makes a tile of a block of the result. Its rows, and its columns, are spread over the block, so that lanes
-// read and write neighbours.
+// A thread computes a tile of a block of the result. Rows and columns of the tile are spread over the block, so that
+// lanes read and write neighbouring numbers.
 
 template <class T>
 struct TileParams : MatmulParams<T> {
@@ -174,7 +174,7 @@ template <class T, int kRows, int kColumns, bool kOrdered>
 TORCHPROTECT_HD inline void multiply_lines(
     const Factor& a, const int64_t* rows, const Factor& b, const int64_t* columns, int64_t size,
     T (*totals)[kColumns]) {
-  TORCHPROTECT_UNROLL_BY_2  // more would cost more threads than it gains
+  TORCHPROTECT_UNROLL_BY_2  // more would reduce the number of threads too much
       for (int64_t k = 0; k < size; ++k) {
     T row[kRows], column[kColumns];
     TORCHPROTECT_UNROLL
@@ -196,7 +196,7 @@ TORCHPROTECT_HD inline void multiply_lines(
   }
 }
 
-/// Make tile `index` of the result.
+/// Compute tile `index` of the result.
 template <class T, int kRows, int kColumns, bool kOrdered>
 TORCHPROTECT_HD inline void multiply_tile(const TileParams<T>& params, int64_t index) {
   const Cell<uint64_t> cell = params.cells.at(index);
@@ -245,7 +245,7 @@ struct TileWay {
   }
 };
 
-/// Call `start(way, params)`: find the way for a matrix size by counting down to it.
+/// Call `start(way, params)`: finds the way for a matrix size by counting down.
 template <int kSize, class Start>
 void choose_columns(const ColumnParams& params, const Start& start) {
   if constexpr (kSize > 1) {
@@ -257,7 +257,7 @@ void choose_columns(const ColumnParams& params, const Start& start) {
 
 template <class T, class Start>
 void choose_tiles(const MatmulTask& task, const Start& start) {
-  constexpr int kRows = 4, kColumns = 16 / sizeof(T);  // more of doubles would take too many registers
+  constexpr int kRows = 4, kColumns = 16 / sizeof(T);  // more doubles would take too many registers
   if (task.matrices.size <= kOrderedSumLimit) {
     start(TileWay<T, kRows, 1, true>(), TileParams<T>(task, kRows, 1));
   } else {

@@ -1,4 +1,4 @@
-// Moving blocks.
+// Permuting blocks.
 #include "block_permute_body.h"
 #include "kernels.h"
 #include "launch.cuh"

@@ -1,4 +1,4 @@
-// Moving blocks: what one thread does. No arithmetic, so every type is bytes here.
+// Permuting blocks: the work of one thread. Types do not matter, so it copies bytes.
 #pragma once
 
 #include "indexing.h"
@@ -6,13 +6,13 @@
 
 namespace torchprotect::cuda {
 
-/// How a permutation is cut into threads. Counts below `small` take 32 bits.
+/// How a permutation is divided among threads. Counts below `small` use 32 bits.
 struct PermutePlan {
   View from, to;
-  bool by_row;    // pixels of a row are neighbours: a thread makes some bytes of rows, otherwise of an element
+  bool by_row;    // pixels of a row are contiguous: a thread writes some bytes of rows, otherwise of an element
   int64_t piece;  // bytes of a load: within one block, and aligned everywhere
   int64_t chunk;  // bytes of a store
-  bool is_small;  // so are all counts, in whatever unit
+  bool is_small;  // all counts are below `small`, in every unit
 
   explicit PermutePlan(const PermuteTask& task, int64_t small = int64_t{1} << 31) : from(task.image), to(task.out) {
     if (from.has_pixels() && to.has_pixels()) {
@@ -23,7 +23,7 @@ struct PermutePlan {
     const int64_t aligned = by_row ? row_alignment(to) : element_alignment(to);
     const int64_t source = by_row ? row_alignment(from) : element_alignment(from);
     piece = std::min({aligned, source, widest(by_row ? task.grid.width * to.item : to.item)});
-    // four loads a store at most: beyond that the lanes of a warp read too far from each other
+    // at most four loads per store: with more, the lanes of a warp read too far apart
     const int64_t wide = std::min<int64_t>(4 * piece, 16);
     is_small = bytes() / piece < small && to.row_bytes() < small && task.grid.positions() < small;
     chunk = by_row && is_small && aligned >= wide && to.row_bytes() % wide == 0 ? wide : piece;
@@ -32,7 +32,7 @@ struct PermutePlan {
   int64_t bytes() const { return to.outer * to.channels * to.height * to.row_bytes(); }
 };
 
-/// Rows of a block that one thread moves: finding out where they come from costs more than moving one.
+/// Rows of a block that one thread copies: computing their source costs more than copying one.
 constexpr int kStackRows = 4;
 
 template <class Word>
@@ -62,7 +62,7 @@ TORCHPROTECT_HD inline void permute_stack(const PermuteParams<Word>& params, Wor
   const Parts<Word> stack = params.by_stack.split(cell.row), x = params.by_run.split(cell.column * kChunk);
   const Word first = stack.remainder * kStackRows;
   const int rows = static_cast<int>(lesser(params.height - first, kStackRows));
-  const char* from[kPieces];  // null: from nowhere
+  const char* from[kPieces];  // null: no source, write zeros
   Word block = x.quotient, within = x.remainder;
   Origin<Word> origin = params.origins.of(stack.quotient, block);
   TORCHPROTECT_UNROLL
@@ -119,7 +119,7 @@ struct PermuteWay {
   }
 };
 
-/// Call `start(way, params)` with the way to go by a plan.
+/// Call `start(way, params)` with the way that a plan chooses.
 template <int kPiece, class Start>
 void choose_chunk(const PermuteTask& task, const PermutePlan& plan, const Start& start) {
   constexpr int kWide = kPiece < 4 ? 4 * kPiece : 16;

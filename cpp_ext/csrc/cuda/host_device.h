@@ -1,4 +1,4 @@
-// What lets the bodies of the kernels compile with and without nvcc, so that tests run them on a CPU.
+// Lets the bodies of the kernels compile with and without nvcc, so that tests can run them on a CPU.
 #pragma once
 
 #if defined(__CUDACC__)

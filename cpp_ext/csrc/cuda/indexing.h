@@ -1,4 +1,4 @@
-// From a thread's number to a place in the result, and on to the block of the image that belongs there.
+// From a thread's index to an index in the result, and to the block of the image that belongs there.
 #pragma once
 
 #include <algorithm>
@@ -95,7 +95,7 @@ struct Cells {
   }
 };
 
-/// Where a block of the result comes from. Nowhere, if the order's entry is no block's number.
+/// Where a block of the result comes from; nowhere if the order's entry is out of range.
 template <class Word>
 struct Origin {
   bool found;
@@ -104,7 +104,7 @@ struct Origin {
 
 template <class Word>
 struct Origins {
-  const int64_t* order = nullptr;  // or null: every block stays where it is
+  const int64_t* order = nullptr;  // or null: blocks are not permuted
   int64_t positions = 0;
   Word column_count = 0;
   Divisor<Word> columns;
@@ -142,15 +142,15 @@ struct View {
   }
 
   int64_t row_bytes() const { return width * item; }
-  /// Are the pixels of a row neighbours in memory?
+  /// Whether the pixels of a row are contiguous.
   bool has_rows() const { return width == 1 || column_step == item; }
-  /// Do the channels lie closer together than the columns?
+  /// Whether channels have a smaller stride than columns.
   bool channels_last() const { return channels > 1 && width > 1 && channel_step < column_step; }
-  /// Do the channels of a pixel lie side by side, and the pixels of a row too?
+  /// Whether the channels of a pixel are contiguous, and the pixels of a row too.
   bool has_pixels() const {
     return channels > 1 && channel_step == item && (width == 1 || column_step == channels * item);
   }
-  /// See all channels of a pixel as one larger element.
+  /// Treat all channels of a pixel as one larger element.
   void merge_channels() { item *= channels, column_step = item, channels = 1, channel_step = 0; }
 };
 
@@ -160,7 +160,7 @@ inline int64_t widest(int64_t bytes) {
   return low == 0 || low > 16 ? 16 : low;
 }
 
-/// How many bytes can be moved at once from the start of every row.
+/// Number of bytes that can be copied at once from the start of every row.
 inline int64_t row_alignment(const View& view) {
   auto steps = static_cast<int64_t>(reinterpret_cast<uintptr_t>(view.data));
   if (view.outer > 1) steps |= view.outer_step;
@@ -169,7 +169,7 @@ inline int64_t row_alignment(const View& view) {
   return widest(steps);
 }
 
-/// How many bytes can be moved at once from the start of every element, and lie in one.
+/// Number of bytes that can be copied at once from the start of every element, all of one element.
 inline int64_t element_alignment(const View& view) {
   return std::min({row_alignment(view), widest(view.width > 1 ? view.column_step : 0), widest(view.item)});
 }

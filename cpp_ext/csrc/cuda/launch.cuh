@@ -1,4 +1,4 @@
-// Starting kernels: on the image's device, on PyTorch's current stream, without ever waiting for them.
+// Launch kernels on the image's device and PyTorch's current stream, without waiting for them.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,7 +11,7 @@
 
 namespace torchprotect::cuda {
 
-/// Makes a device the current one; the one before comes back at the end.
+/// Makes a device the current one, and restores the previous one at the end.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device_index) { succeed(aoti_torch_create_device_guard(device_index, &guard_)); }
@@ -42,7 +42,7 @@ inline void check(cudaError_t error, const char* what) {
   if (error != cudaSuccess) fail(std::string(what) + ": " + cudaGetErrorString(error));
 }
 
-/// Thread blocks for `count` steps of work, `each` of them a block. Kernels loop, so fewer blocks than asked for do.
+/// Thread blocks for `count` steps of work, `each` of them per block. Kernels loop, so fewer blocks are enough.
 inline unsigned blocks_for(int64_t count, int64_t each, int64_t most = int64_t{1} << 24) {
   return static_cast<unsigned>(std::min(count / each + (count % each != 0), most));
 }
@@ -57,7 +57,7 @@ void launch(
   check(cudaGetLastError(), name);
 }
 
-/// This thread's number in the grid, and how many there are.
+/// Index of this thread in the grid, and number of threads.
 __device__ inline int64_t thread_number() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline int64_t thread_count() { return int64_t{gridDim.x} * blockDim.x; }
 

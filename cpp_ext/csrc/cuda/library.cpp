@@ -1,10 +1,10 @@
-// What Python calls after loading the library.
+// The entry point that Python calls after loading the library.
 #include <exception>
 
 #include "../operators.h"
 #include "kernels.h"
 
-/// Register the kernels; 0 when all went well. Errors are PyTorch's and printed by it.
+/// Register the kernels; returns 0 on success. PyTorch prints errors.
 extern "C" __attribute__((visibility("default"))) int torchprotect_register() {
   try {
     torchprotect::register_kernels(

@@ -15,7 +15,7 @@ struct alignas(16) Quad {
   uint32_t word[4];
 };
 
-/// Read from memory that nothing writes during the kernel.
+/// Read memory that is not written during the kernel.
 template <class T>
 TORCHPROTECT_HD inline T load(const void* from) {
 #if defined(__CUDA_ARCH__)

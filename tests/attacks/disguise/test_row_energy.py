@@ -37,7 +37,7 @@ def test_classes_as_with_loops(side, device):
     public, labels = shapes(40, 1, 2)
     order = random_order()
     disguised = rmt(shapes(30, 2, 2)[0], order=order, side=side)
-    given = {"classes": CLASSES, "scheme": rmt_scheme(side=side), "order": order.order, "k": 7}
+    given = {"classes": CLASSES, "scheme": rmt_scheme(side=side), "order": order.order, "voters": 7}
     result = row_energy_attack(*(each.to(device) for each in (public, labels, disguised)), **given)
     assert result.guesses.tolist() == classes_with_loops(public, labels, disguised, order.order, 7, side)
     assert result.level is Level.PUBLIC_DATA
@@ -120,7 +120,7 @@ def test_nearer_neighbours_count_more():
     [
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
-        ({"k": 0}, InputRangeError, "k must be"),
+        ({"voters": 0}, InputRangeError, "voters must"),
         ({"scheme": rmt_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"order": torch.zeros(16, dtype=torch.int64)}, BlockSizeError, "each once"),
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),

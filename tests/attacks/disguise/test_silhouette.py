@@ -66,7 +66,7 @@ def classes_with_loops(public, labels, disguised):
 def test_classes_as_with_loops():
     public, labels = shapes(50, 1)
     disguised = aes(shapes(40, 2)[0])
-    result = silhouette_attack(public, labels, disguised, **GIVEN, k=50)
+    result = silhouette_attack(public, labels, disguised, **GIVEN, voters=50)
     assert result.guesses.tolist() == classes_with_loops(public, labels, disguised)
 
 
@@ -107,7 +107,7 @@ def test_controls():
     [
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
-        ({"k": 0}, InputRangeError, "k must be"),
+        ({"voters": 0}, InputRangeError, "voters must"),
         ({"scheme": aes_scheme(unit_pixels=5)}, BlockSizeError, "units of 5"),
         ({"scheme": aes_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),

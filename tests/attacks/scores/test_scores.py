@@ -150,7 +150,7 @@ def test_truth_of_another_length(length):
     truth = torch.zeros(length, dtype=torch.int64)
     with pytest.raises(InputShapeError, match="4 labels"):
         attacks.score_classes(guessed(torch.zeros(4, dtype=torch.int64)), truth)
-    with pytest.raises(InputShapeError, match="4 places"):
+    with pytest.raises(InputShapeError, match="4 positions"):
         attacks.score_permutation(ordered(torch.arange(4)), truth)
     with pytest.raises(InputShapeError, match="4 known images"):
         attacks.score_linkage(linked(torch.zeros(4, 3, dtype=torch.int64)), truth)

@@ -20,7 +20,7 @@ def row_energy_attack(
     classes: int,
     scheme: Scheme,
     order: Tensor | None = None,
-    k: int = 5,
+    voters: int = 5,
 ) -> ClassGuesses:
     """Guess classes by the norms of block rows, which an orthogonal matrix keeps: only public data (level L1).
 
@@ -37,7 +37,7 @@ def row_energy_attack(
         scheme: of ``RMTDisguise``.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it by :func:`recover_permutation_from_statistics`.
-        k: neighbours that vote, nearer ones with more weight.
+        voters: nearest public images that vote, nearer ones with more weight.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
@@ -53,13 +53,13 @@ def row_energy_attack(
     scheme.require_preserved("row_energy_attack", "energies")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
-    require_voters(public, labels, classes, k)
+    require_voters(public, labels, classes, voters)
     order = order_or_statistics(public, disguised, scheme, order)
     mine, theirs = reading.norms(public, undo_order(disguised, order, scheme.blocks))
     if not scheme.keeps_lengths:
         theirs = theirs * (levels(mine, public.shape[1]) / levels(theirs, public.shape[1]))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
-    return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, k))
+    return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, voters))
 
 
 def _run(seen: Seen) -> ClassGuesses:

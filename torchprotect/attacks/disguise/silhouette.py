@@ -38,7 +38,7 @@ def silhouette_attack(
     classes: int,
     scheme: Scheme,
     order: Tensor | None = None,
-    k: int = 10,
+    voters: int = 10,
 ) -> SilhouetteResult:
     """Guess classes by where units are not background, which a cipher without state shows: public data (level L1).
 
@@ -57,7 +57,7 @@ def silhouette_attack(
         scheme: of ``AESECBDisguise``.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it by :func:`recover_permutation_from_statistics`.
-        k: neighbours that vote, nearer ones with more weight.
+        voters: nearest public images that vote, nearer ones with more weight.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
@@ -73,14 +73,14 @@ def silhouette_attack(
     scheme.require_preserved("silhouette_attack", "equality")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
-    require_voters(public, labels, classes, k)
+    require_voters(public, labels, classes, voters)
     order = order_or_statistics(public, disguised, scheme, order)
     mine, theirs = reading.silhouettes(public, undo_order(disguised, order, scheme.blocks))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return SilhouetteResult(
         Level.PUBLIC_DATA,
         cost,
-        vote(mine, labels, theirs, classes, k),
+        vote(mine, labels, theirs, classes, voters),
         _maps(theirs, disguised, scheme),
         float((theirs == 0).float().mean()),
     )

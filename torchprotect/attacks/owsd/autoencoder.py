@@ -27,7 +27,7 @@ def autoencoder_attack(
     learning_rate: float = 1e-3,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Reconstruction:
     """Train a network on known pairs to rebuild plain images from scrambled ones (level L2).
 
@@ -47,7 +47,7 @@ def autoencoder_attack(
         learning_rate: of Adam.
         generator: draws initial weights and batches.
         progress: called with epochs done and in all.
-        device: where to train.
+        device: where to train; that of the scrambled images when ``None``.
 
     Raises:
         InputTypeError, InputShapeError, InputRangeError: the inputs do not go together.
@@ -63,23 +63,24 @@ def autoencoder_attack(
     if scrambled.shape[1:] != target.shape[1:]:
         raise InputShapeError("scrambled images and targets must have one size")
     wanted = plain.float() / (255 if plain.dtype == torch.uint8 else 1)
+    home = scrambled.device if device is None else torch.device(device)
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
         # torch.manual_seed would seed accelerators too, whose generators nothing restores
         torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = nn.Sequential(
             ResidualEncoder(_CODE, _size(scrambled), channels=scrambled.shape[1], width=width),
             DCGANGenerator(_CODE, _size(plain), channels=plain.shape[1], width=width),
-        ).to(device)
+        ).to(home)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     for epoch in range(epochs):
         for part in torch.randperm(len(plain), generator=generator).split(batch_size):
             optimizer.zero_grad(set_to_none=True)
-            made = network(scrambled[part].to(device).float() / 255)
-            nn.functional.mse_loss(made, wanted[part].to(device)).backward()
+            made = network(scrambled[part].to(home).float() / 255)
+            nn.functional.mse_loss(made, wanted[part].to(home)).backward()
             optimizer.step()
         if progress is not None:
             progress(epoch + 1, epochs)
-    rebuilt = _rebuild(network.eval(), target, batch_size, torch.device(device))
+    rebuilt = _rebuild(network.eval(), target, batch_size, home)
     scale = 255 if plain.dtype == torch.uint8 else 1
     cost = {"pairs": len(plain), "epochs": epochs}
     return Reconstruction(Level.KNOWN_PAIRS, cost, images=like(rebuilt * scale, plain))

@@ -101,6 +101,14 @@ def _class(finding: Finding) -> str | None:
     return None if measure is None else f"named {_named(measure, 'protected image')}"
 
 
+def _use(finding: Finding) -> str | None:
+    top = finding.headline
+    if top is None or top.count is None:
+        return None
+    on_plain = "" if top.upper is None else f"; if trained on plain images: {whole(top.upper, top.count)}"
+    return f"trained a network that is right for {_right(top, 'plain image')} ({_chance(top)}{on_plain})"
+
+
 def _named(measure: Measure, noun: str = "") -> str:
     """Return how many classes were right, beside chance and plain images."""
     alike = "" if measure.count is not None else ", each class counting alike,"
@@ -130,8 +138,7 @@ def _key(finding: Finding, images: int) -> str | None:
     measure = next((each for each in finding.measures if each.about == "key"), None)
     if measure is None or severity(measure) == "none found":
         return None
-    right = _right(measure, "position")
-    return f"{finding.called}: the right block at {right} ({_chance(measure)}), which is a part of the key."
+    return f"{finding.called}: {measure.metric}, {_right(measure)} ({_chance(measure)}); that is a part of the key."
 
 
 def _distances(finding: Finding, images: int) -> str | None:
@@ -155,7 +162,12 @@ def _metadata(finding: Finding, images: int) -> str | None:
     return f"Beside the pixels, these tell something: {', '.join(topics)}." if topics else None
 
 
-_DEEDS: dict[str, Callable[[Finding], str | None]] = {"identity": _identity, "picture": _picture, "class": _class}
+_DEEDS: dict[str, Callable[[Finding], str | None]] = {
+    "identity": _identity,
+    "picture": _picture,
+    "class": _class,
+    "use": _use,
+}
 _REMARKS: dict[str, Callable[[Finding, int], str | None]] = {
     "key": _key,
     "distances": _distances,
