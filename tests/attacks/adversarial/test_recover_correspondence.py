@@ -360,7 +360,7 @@ class Broken(nn.Module):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"targets": 3}, InputRangeError, "1 or 2 targets"),
+        ({"targets": 3}, InputRangeError, "targets must be 1 or 2"),
         ({"classes": 4}, LabelError, r"labels must lie in 0\.\.3, but lie in 0\.\.4"),
         ({"classes": 6}, InputRangeError, r"no image of class \[5\]"),
         ({"classes": 1}, InputRangeError, "at least 2"),

@@ -14,8 +14,6 @@ def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
     Raises:
         BlockSizeError: the blocks do not divide the images.
     """
-    if not isinstance(block_size, tuple | list) or not all(_whole(side) for side in block_size):
-        raise BlockSizeError(f"block_size is a pair of whole numbers (height, width), not {block_size!r}")
     count_blocks(images, block_size)
     return to_blocks(images, block_size).movedim(2, 0)
 
@@ -33,7 +31,7 @@ def cut_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> 
     """
     blocks = cut(images, block_size)
     pixels = blocks.shape[-2] * blocks.shape[-1]
-    if not _whole(unit_pixels) or unit_pixels < 1 or pixels % unit_pixels:
+    if pixels % unit_pixels:
         raise BlockSizeError(
             f"units of {unit_pixels} pixels do not divide a block of {block_size[0]} x {block_size[1]} pixels"
         )
@@ -78,7 +76,3 @@ def ungrouped(rows: Tensor, scheme: Scheme, sizes: tuple[int, ...]) -> Tensor:
         return rows.reshape(sizes)
     positions, channels = sizes[:2]
     return rows.reshape(channels, positions, *sizes[2:]).movedim(0, 1)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -91,7 +91,7 @@ def codebook_attack(
             "regression_attack"
         )
     if fallback not in get_args(Fallback):
-        raise InputRangeError(f"fallback is one of {get_args(Fallback)}, not {fallback!r}")
+        raise InputRangeError(f"fallback must be one of {', '.join(get_args(Fallback))}, got {fallback!r}")
     order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
         disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
