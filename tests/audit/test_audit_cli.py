@@ -57,6 +57,17 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     assert sorted(content(tmp_path)) == ["report.html", "report.json"]
 
 
+def test_attacks_are_chosen_by_name(exported, tmp_path):
+    chosen = ["--attack", "linkage_attack", "--attack", "duplicate_statistics"]
+    done = audit(exported, tmp_path / "report.html", *chosen)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert [each["attack"] for each in found["findings"]] == ["linkage_attack", "duplicate_statistics"]
+    refused = audit(exported, tmp_path / "other.html", "--attack", "brute_force")
+    assert refused.exit_code == 1
+    assert "--attack takes the name of an attack, got 'brute_force'; there are: duplicate_statistics," in refused.stderr
+
+
 def test_exit_codes_of_max_leakage(exported, tmp_path):
     allowed = audit(exported, tmp_path / "a.html", "--max-leakage", "L2=1", "--max-leakage", "L1=1")
     assert allowed.exit_code == 0

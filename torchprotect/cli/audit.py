@@ -1,6 +1,6 @@
 """``torchprotect audit``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ from torchprotect.cli._say import complain, say
 if TYPE_CHECKING:
     from torch import nn
 
+    from torchprotect.attacks import Attack
     from torchprotect.audit import Progress, Report
 
 _EXCEEDED = 3
@@ -21,7 +22,9 @@ _SCRAMBLING = "One way scrambling"
 
 
 def audit(
-    out: Annotated[Path, typer.Argument(help="Folder of a finished export.", exists=True, file_okay=False)],
+    export: Annotated[
+        Path, typer.Argument(help="Folder of a finished export.", metavar="EXPORT", exists=True, file_okay=False)
+    ],
     report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
     plain: Annotated[
         str | None, typer.Option(help="The source it was made from, as for `torchprotect export`.", metavar="SOURCE")
@@ -31,6 +34,14 @@ def audit(
         typer.Option(help="Key file: tells which plain image is which; attacks never see it.", dir_okay=False),
     ] = None,
     passphrase_file: PassphraseFile = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run this attack and no others, by its name on the page; may be repeated. Attacks that take long run "
+            "only so.",
+            metavar="NAME",
+        ),
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="A fifth of the work.")] = False,
     limit: Annotated[int, typer.Option(help="Images to read at most.", min=20)] = 10_000,
     max_leakage: Annotated[
@@ -75,10 +86,11 @@ def audit(
         encoder = _load_encoder(model, weights, device)
         with _progress() as progress:
             found = room.run(
-                out,
+                export,
                 plain=plain,
                 key=secret,
                 encoder=encoder,
+                attacks=_choose(attack),
                 report=report,
                 limit=limit,
                 settings=settings,
@@ -101,6 +113,21 @@ def _bound(text: str) -> tuple[str, float]:
             f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}"
         ) from None
     return level_of(level).value, bound
+
+
+def _choose(names: list[str] | None) -> "Sequence[Attack] | None":
+    """Return attacks by their names; ``None`` without names, for all that are usually run."""
+    from torchprotect.attacks import ATTACKS
+    from torchprotect.errors import InputRangeError
+
+    if not names:
+        return None
+    known = {each.name: each for each in ATTACKS}
+    if unknown := [name for name in names if name not in known]:
+        raise InputRangeError(
+            f"--attack takes the name of an attack, got {unknown[0]!r}; there are: {', '.join(known)}"
+        )
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Module | None":

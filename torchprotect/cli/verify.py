@@ -10,7 +10,9 @@ from torchprotect.cli._say import say
 
 
 def verify(
-    out: Annotated[Path, typer.Argument(help="Folder of a finished export.", exists=True, file_okay=False)],
+    export: Annotated[
+        Path, typer.Argument(help="Folder of a finished export.", metavar="EXPORT", exists=True, file_okay=False)
+    ],
     key: Annotated[Path | None, typer.Option(help="Key file: also check the signatures.", dir_okay=False)] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -18,7 +20,7 @@ def verify(
     with errors_as_exit_codes():
         from torchprotect import data
 
-        result = data.verify(out, load_key(key, passphrase_file) if key is not None else None)
+        result = data.verify(export, load_key(key, passphrase_file) if key is not None else None)
         signatures = "signatures right" if result.signature_checked else "signatures not checked (no --key)"
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{out}: {done}, all as the manifest says; {signatures}")
+        say(f"{export}: {done}, all as the manifest says; {signatures}")
