@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import get_args
 
+import attack_table
 import pytest
 import torch
 from seen_worlds import NAMES, exported, seen_by, world
@@ -33,7 +34,7 @@ def test_names_are_those_of_public_functions_each_once():
 
 
 @every_attack
-def test_it_says_what_it_is(attack):
+def test_its_description(attack):
     assert attack.title[0].isupper()
     assert attack.about[0].islower()
     assert not attack.about.endswith(".")
@@ -168,7 +169,13 @@ ANY_SIZE = {"distance_correlation", "distance_correlation (embeddings)"}  # they
 
 def cases(fields, changes):
     return [
-        pytest.param(attack, name, change, id=f"{attack.name}-{name}-{kind}")
+        pytest.param(
+            attack,
+            name,
+            change,
+            id=f"{attack.name}-{name}-{kind}",
+            marks=[pytest.mark.slow] if attack.long else [],
+        )
         for attack in ATTACKS
         for name, need in fields.items()
         for kind, change in changes.items()
@@ -192,10 +199,17 @@ def test_odd_input_is_refused_or_understood(attack, name, change):
 
 
 @every_attack
-def test_what_an_attacker_lacks_is_named(attack):
+def test_a_missing_need_is_named(attack):
     for need, name in (*((need, name) for name, need in {**IMAGES, **LABELS}.items() if need), (Need.FOLDER, "folder")):
         if need not in attack.needs or (attack.name, name) in UNUSED - {("label_probe", "plain")}:
             continue
         lacking = replace(seen_by(attack), **{"pairs" if need is Need.PAIRS else name: None})
         with pytest.raises(ProtectError, match=need.value):
             attack.run(lacking, **attack.variants[0])
+
+
+# what the page says
+
+
+def test_the_page_has_the_table():
+    assert attack_table.table() in attack_table.PAGE.read_text(), "python tests/attacks/attack_table.py writes it anew"

@@ -70,7 +70,7 @@ def test_nothing_secret_is_in_it(name):
     assert not any({"key", "permutation", "model"} & set(step) for step in scheme.steps)
 
 
-def test_what_each_keeps():
+def test_what_each_disguise_preserves():
     kept = {name: Scheme.of(made().describe()) for name, (made, _) in DISGUISES.items()}
     assert {name: scheme.preserved for name, scheme in kept.items()} == {
         "BlockPermute": "values",
@@ -138,12 +138,12 @@ def test_frozen_and_hashable():
     ("change", "error", "message"),
     [
         ({"block_size": None}, BlockSizeError, "RMTDisguise works on blocks: give its block_size"),
-        ({"block_size": 4}, BlockSizeError, "pair of whole numbers"),
+        ({"block_size": 4}, BlockSizeError, "pair of integers"),
         ({"block_size": (4.0, 4)}, BlockSizeError, r"\(4.0, 4\)"),
         ({"block_size": (4, 0)}, BlockSizeError, r"\(4, 0\)"),
         ({"block_size": (True, 4)}, BlockSizeError, r"\(True, 4\)"),
         ({"image_size": (16,)}, InputRangeError, r"image_size must be \(height, width\) in pixels, got \(16,\)"),
-        ({"channels": 0}, InputRangeError, "channels must be a whole number from 1 up, or None, got 0"),
+        ({"channels": 0}, InputRangeError, "channels must be an integer from 1 up, or None, got 0"),
         ({"unit_pixels": 2.0}, InputRangeError, "unit_pixels"),
         ({"matrix": "diagonal"}, InputRangeError, "one of orthogonal, uniform, gaussian, got 'diagonal'"),
         ({"side": "top"}, InputRangeError, "'right' or 'left', got 'top'"),
@@ -182,7 +182,7 @@ def test_a_malformed_manifest_is_refused(entry):
         Scheme.of(described)
 
 
-def test_attacks_say_what_they_are_for():
+def test_attacks_refuse_schemes_of_other_disguises():
     images = make_image(3, 1, 16, 16)
     for_aes, for_rmt = Scheme("AESECBDisguise", block_size=(4, 4)), Scheme("RMTDisguise", block_size=(4, 4))
     labels = torch.arange(3)

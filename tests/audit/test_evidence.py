@@ -190,7 +190,7 @@ def test_scheme_of_a_composition():
         [steps[0], {**steps[1], "block_size": [4]}],
         [{**steps[1], "block_size": 4}],
     ):
-        with pytest.raises(ProtectError, match="must be a list of named steps|block_size is a pair"):
+        with pytest.raises(ProtectError, match="must be a list of named steps|block_size must be a pair"):
             attacks.Scheme.of(broken)
     with pytest.raises(BlockSizeError):
         attacks.Scheme("RMTDisguise")

@@ -32,6 +32,7 @@ def perturbed(tmp_path_factory):
     return out, key
 
 
+@pytest.mark.slow
 def test_attacks_that_train_networks(perturbed, tmp_path):
     out, key = perturbed
     settings = replace(QUICK, inversion_epochs=6)

@@ -107,7 +107,7 @@ def require_vectors(name: str, vectors: Tensor) -> None:
     """Check finite floating-point vectors ``[N, D]``, at least one."""
     require_data(name, vectors)
     if not vectors.is_floating_point():
-        raise InputTypeError(f"{name} are floating-point numbers, not {vectors.dtype}")
+        raise InputTypeError(f"{name} must be floating point, got {vectors.dtype}")
     if vectors.ndim != 2 or not vectors.numel():
         raise InputShapeError(f"{name} must be [N, D], at least one, not {list(vectors.shape)}")
     if not bool(vectors.isfinite().all()):
@@ -118,7 +118,7 @@ def require_scrambled(name: str, images: Tensor) -> None:
     """Check uint8 images ``[N, C, H, W]``, at least one."""
     require_data(name, images)
     if images.dtype != torch.uint8:
-        raise InputTypeError(f"{name} are uint8, not {images.dtype}")
+        raise InputTypeError(f"{name} must be uint8, got {images.dtype}")
     if images.ndim != 4 or not images.numel():
         raise InputShapeError(f"{name} must be [N, C, H, W], at least one, not {list(images.shape)}")
 

@@ -32,7 +32,7 @@ class Need(enum.Enum):
     RELEASED_LABELS = "labels as released"
     FOLDER = "the export's folder"
     PUBLIC = "plain images of the same kind"
-    LABELS = "their labels"
+    LABELS = "labels of plain images"
     KNOWN = "plain images that may be among the disguised ones"
     PAIRS = "known pairs"
     ENCODER = "the encoder"

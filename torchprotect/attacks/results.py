@@ -1,4 +1,4 @@
-"""What every attack returns: at which knowledge, at what cost, and a form that can be written down."""
+"""What every attack returns: at which knowledge, at what cost, and a JSON form."""
 
 import dataclasses
 import enum
@@ -108,8 +108,8 @@ class PermutationResult(AttackResult):
     """An order of blocks recovered.
 
     Attributes:
-        guesses: int64 ``[positions]``: the original block that lies at each place, as a permutation key's ``order``.
-        margins: float32 ``[positions]``: by how much each guess is better than the best other block at that place;
+        guesses: int64 ``[positions]``: the original block that lies at each position, as a permutation key's ``order``.
+        margins: float32 ``[positions]``: by how much each guess is better than the best other block at that position;
             0 is a tie.
     """
 

@@ -65,7 +65,7 @@ class Scheme:
                 raise BlockSizeError(f"{self.name} works on blocks: give its block_size, (h, w) in pixels")
         elif not _is_size(self.block_size):
             raise BlockSizeError(
-                f"block_size is a pair of whole numbers (height, width) from 1 up, not {self.block_size!r}"
+                f"block_size must be a pair of integers (height, width) from 1 up, got {self.block_size!r}"
             )
         for name, (fits, expected) in _FITS.items():
             if not fits(value := getattr(self, name)):
@@ -171,8 +171,8 @@ def _is_noise(value: Any) -> bool:
 
 _FITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_size": (lambda value: value is None or _is_size(value), "(height, width) in pixels"),
-    "channels": (lambda value: value is None or _is_side(value), "a whole number from 1 up, or None"),
-    "unit_pixels": (_is_side, "a whole number from 1 up"),
+    "channels": (lambda value: value is None or _is_side(value), "an integer from 1 up, or None"),
+    "unit_pixels": (_is_side, "an integer from 1 up"),
     "matrix": (lambda value: value in get_args(Matrix), f"one of {', '.join(get_args(Matrix))}"),
     "side": (lambda value: value in get_args(Side), "'right' or 'left'"),
     "noise": (_is_noise, "a number of grey levels from 0 up"),

@@ -189,7 +189,7 @@ def test_networks(size):
     assert kind.shape == (2, 4)
 
 
-def test_label_and_noise_change_what_is_made():
+def test_label_and_noise_change_the_generated_image():
     nets = networks().eval()
     embedded = torch.ones(1, 16)
     made = [

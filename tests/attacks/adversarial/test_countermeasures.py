@@ -32,7 +32,7 @@ def pictures(count=4, channels=3, height=24, width=20):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("quality", [10, 75])
-def test_jpeg_is_what_a_file_would_hold(channels, quality, tmp_path):
+def test_jpeg_equals_a_written_file(channels, quality, tmp_path):
     images = pictures(channels=channels)
     done = squeeze_jpeg(images, quality)
     assert done.shape == images.shape

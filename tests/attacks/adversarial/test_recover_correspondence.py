@@ -85,7 +85,7 @@ class Witness(nn.Module):
         return torch.zeros(len(images), CLASSES)
 
 
-def test_what_the_victim_is_shown():
+def test_images_that_the_victim_is_shown():
     images, labels = own_images()
     witness = Witness().train()
     recover_correspondence(witness, surrogate(), images, labels, classes=CLASSES, settings=SETTINGS)
@@ -362,7 +362,7 @@ class Broken(nn.Module):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"targets": 3}, InputRangeError, "1 or 2 targets"),
+        ({"targets": 3}, InputRangeError, "targets must be 1 or 2"),
         ({"classes": 4}, LabelError, r"labels must lie in 0\.\.3, but lie in 0\.\.4"),
         ({"classes": 6}, InputRangeError, r"no image of class \[5\]"),
         ({"classes": 1}, InputRangeError, "at least 2"),

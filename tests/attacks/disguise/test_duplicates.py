@@ -55,9 +55,9 @@ def test_a_cipher_shows_the_same_as_the_plain_images():
     images = repeated_set()
     plain, disguised = (duplicate_statistics(each, scheme=aes_scheme()) for each in (images, aes(images)))
     assert plain.to_json() == disguised.to_json()
-    moved = duplicate_statistics(aes(images, order=random_order()), scheme=aes_scheme(permuted=True))
-    assert moved.unit_share == pytest.approx(plain.unit_share)
-    assert moved.background_share == pytest.approx(plain.background_share)
+    permuted = duplicate_statistics(aes(images, order=random_order()), scheme=aes_scheme(permuted=True))
+    assert permuted.unit_share == pytest.approx(plain.unit_share)
+    assert permuted.background_share == pytest.approx(plain.background_share)
 
 
 def test_noise_leaves_nothing_equal():

@@ -106,7 +106,7 @@ def test_scales():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_takes_what_rmt_gives(dtype):
+def test_takes_the_output_of_rmt(dtype):
     key = keys.RMTKey.generate(image_size=SIZE, block_size=(8, 8))
     images, labels = bars(60, 5, dtype)
     disguised = transforms.RMTDisguise(key, noise=50)(images)

@@ -37,7 +37,7 @@ def chance(plain, target):
     return rmse(plain.double().mean(0), target)
 
 
-def moved(kind, **options):
+def made_keys(kind, **options):
     made = {"rmt": keys.RMTKey, "aes": keys.AESKey}[kind]
     return (
         made.generate(image_size=SIZE, block_size=BLOCK, **options),
@@ -46,8 +46,8 @@ def moved(kind, **options):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_moved_blocks_and_secret_matrices_are_learned(channels, device):
-    key, permutation = moved("rmt")
+def test_permuted_blocks_and_secret_matrices_are_learned(channels, device):
+    key, permutation = made_keys("rmt")
     plain, target = (make_image(n, channels, *SIZE, seed=n) for n in (400, 30))
     given = [plain, *(functional.rmt_disguise(images, key, None, permutation) for images in (plain, target))]
     result = reconstruction_attack(*(x.to(device) for x in given), epochs=1, generator=draws())
@@ -60,7 +60,7 @@ def test_moved_blocks_and_secret_matrices_are_learned(channels, device):
 
 @pytest.mark.parametrize("unit", [16, 4])
 def test_cipher_units_are_learned_in_part(unit):
-    key, permutation = moved("aes")
+    key, permutation = made_keys("aes")
     plain, target = scenes(300, 0), scenes(100, 1)
     given = plain, *(functional.aes_ecb_disguise(x, key, permutation, unit) for x in (plain, target))
     result = reconstruction_attack(*given, epochs=2, generator=draws())
@@ -68,7 +68,7 @@ def test_cipher_units_are_learned_in_part(unit):
 
 
 def test_the_network_makes_noisy_guesses_better():
-    key, permutation = moved("rmt")
+    key, permutation = made_keys("rmt")
     plain, target = scenes(400, 0), scenes(100, 1)
     known, wanted = (
         functional.rmt_disguise(x, key, torch.rand(x.shape, generator=draws(n)) * 150, permutation)

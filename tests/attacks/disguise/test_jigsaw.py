@@ -26,7 +26,7 @@ def smooth(count, size=SIZE, channels=1, seed=0):
     return ((noise - low) / (high - low) * 255).byte()
 
 
-def moved(images, block=BLOCK, seed=0):
+def permuted(images, block=BLOCK, seed=0):
     positions = (images.shape[-2] // block[0]) * (images.shape[-1] // block[1])
     order = torch.randperm(positions, generator=torch.Generator().manual_seed(seed))
     return permute_with_loops(images, order, block), order
@@ -36,7 +36,7 @@ def moved(images, block=BLOCK, seed=0):
 @pytest.mark.parametrize("block", [(4, 8), (8, 4), (6, 8), (24, 8), (4, 32), (12, 16)])
 def test_smooth_images_are_put_back(channels, block, device):
     images = smooth(40, channels=channels)
-    disguised, order = moved(images, block)
+    disguised, order = permuted(images, block)
     result = jigsaw_attack(disguised.to(device), scheme=permute_scheme(block))
     assert torch.equal(result.guesses.cpu(), order)
     assert torch.equal(result.images.cpu(), images)
@@ -49,7 +49,7 @@ def test_smooth_images_are_put_back(channels, block, device):
     assert set(json.loads(result.to_json())) == {"level", "cost", "guesses", "margins"}
 
 
-def test_what_a_key_moves():
+def test_blocks_permuted_by_a_key():
     key, images = keys.PermutationKey.generate(image_size=SIZE, block_size=BLOCK), smooth(40)
     result = jigsaw_attack(functional.block_permute(images, key), scheme=permute_scheme(BLOCK))
     assert torch.equal(result.guesses, key.order)
@@ -57,7 +57,7 @@ def test_what_a_key_moves():
 
 def test_every_image_is_evidence():
     images = smooth(60)
-    disguised, order = moved(images, (4, 2))
+    disguised, order = permuted(images, (4, 2))
     rights = [
         score_permutation(jigsaw_attack(disguised[:count], scheme=permute_scheme((4, 2))), order).accuracy
         for count in (1, 60)
@@ -67,7 +67,7 @@ def test_every_image_is_evidence():
 
 
 def test_scale_type_and_repetition_make_no_difference(monkeypatch):
-    disguised, _ = moved(smooth(10))
+    disguised, _ = permuted(smooth(10))
     result = jigsaw_attack(disguised, scheme=permute_scheme(BLOCK))
     for same in (disguised / 255, disguised.double() * -3 + 7, disguised.int(), torch.cat([disguised, disguised])):
         other = jigsaw_attack(same, scheme=permute_scheme(BLOCK))
@@ -80,7 +80,7 @@ def test_scale_type_and_repetition_make_no_difference(monkeypatch):
 
 def test_blocks_one_pixel_wide():
     images = smooth(200, (4, 16))
-    disguised, order = moved(images, (4, 1))
+    disguised, order = permuted(images, (4, 1))
     found = jigsaw_attack(disguised, scheme=permute_scheme((4, 1))).guesses
     assert torch.equal(found, order) or torch.equal(found, 15 - order)  # such blocks cannot tell left from right
 
@@ -118,7 +118,7 @@ def test_evidence_is_as_the_loops_say(block):
 
 
 def test_margins_compare_with_the_best_other_block():
-    disguised, _ = moved(smooth(5))
+    disguised, _ = permuted(smooth(5))
     result = jigsaw_attack(disguised, scheme=permute_scheme(BLOCK))
     right, below = jigsaw._evidence(disguised, BLOCK)
     grid = result.guesses.argsort().reshape(6, 4).tolist()
@@ -154,14 +154,14 @@ def test_the_search_finds_the_best_of_all_layouts():
 # controls
 
 
-def test_blocks_that_were_not_moved():
+def test_blocks_that_were_not_permuted():
     assert jigsaw_attack(smooth(40), scheme=permute_scheme(BLOCK)).guesses.tolist() == list(range(24))
 
 
 def test_noise_tells_nothing():
     shares = []
     for seed in range(8):
-        disguised, order = moved(make_image(20, 1, *SIZE, seed=seed), seed=seed)
+        disguised, order = permuted(make_image(20, 1, *SIZE, seed=seed), seed=seed)
         shares.append(score_permutation(jigsaw_attack(disguised, scheme=permute_scheme(BLOCK)), order).accuracy)
     assert sum(shares) / len(shares) < 3 / 24
 
@@ -209,5 +209,5 @@ def test_refusals(images, block, error, message):
 @pytest.mark.parametrize(("block", "count", "least"), [((7, 7), 100, 1.0), ((4, 4), 300, 0.75)])
 def test_clothes(real, block, count, least):
     source = data.open_source(f"fashion-mnist:{real}:test")
-    disguised, order = moved(torch.stack([source[n][0] for n in range(count)]), block)
+    disguised, order = permuted(torch.stack([source[n][0] for n in range(count)]), block)
     assert score_permutation(jigsaw_attack(disguised, scheme=permute_scheme(block)), order).accuracy >= least

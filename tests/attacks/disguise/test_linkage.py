@@ -38,7 +38,7 @@ def mixed(count, seed=0, channels=1):
 # what is compared
 
 
-def test_nearest_is_what_sorting_all_distances_gives(device):
+def test_nearest_equals_sorting_all_distances(device):
     queries, candidates = make_image(30, 7, seed=1).float(), make_image(50, 7, seed=2).float() + 1000
     indices, distances = nearest(queries.to(device), candidates.to(device), 4)
     for query, index, distance in zip(queries, indices.cpu().tolist(), distances.cpu().tolist()):
@@ -140,8 +140,8 @@ def attack_with_loops(known, disguised):
 
 
 def test_values_as_with_loops(device):
-    known, moved, _ = mixed(12)
-    disguised = functional.block_permute(moved, random_order())
+    known, shuffled, _ = mixed(12)
+    disguised = functional.block_permute(shuffled, random_order())
     expected = attack_with_loops(known, disguised)
     given = {"scheme": permute_scheme(), "rounds": 0, "k": 12}
     result = linkage_attack(known.to(device), disguised.to(device), **given)
@@ -153,8 +153,8 @@ def test_values_as_with_loops(device):
 
 
 def test_values_are_found_at_distance_0():
-    known, moved, truth = mixed(200, channels=3)
-    disguised = functional.block_permute(moved, random_order())
+    known, shuffled, truth = mixed(200, channels=3)
+    disguised = functional.block_permute(shuffled, random_order())
     result = linkage_attack(known, disguised, scheme=permute_scheme(), k=3)
     assert share(result.guesses[:, 0], truth) == 1
     assert result.distances[:, 0].eq(0).all()
@@ -166,8 +166,8 @@ def test_values_are_found_at_distance_0():
 @pytest.mark.parametrize("matrix", ["orthogonal", "uniform", "gaussian"])
 @pytest.mark.parametrize(("side", "channels", "noise"), [("right", None, 0), ("left", 3, 0), ("right", 3, 40)])
 def test_products_with_any_matrix_link(matrix, side, channels, noise, device):
-    known, moved, truth = mixed(400, channels=channels or 1)
-    disguised = rmt(moved, noise=noise, order=random_order(), matrix=matrix, side=side, channels=channels)
+    known, shuffled, truth = mixed(400, channels=channels or 1)
+    disguised = rmt(shuffled, noise=noise, order=random_order(), matrix=matrix, side=side, channels=channels)
     scheme = rmt_scheme(side=side, noise=noise, matrix=matrix, channels=channels, permuted=True)
     result = linkage_attack(known.to(device), disguised.to(device), scheme=scheme)
     assert result.guesses.device.type == device.type
@@ -177,16 +177,16 @@ def test_products_with_any_matrix_link(matrix, side, channels, noise, device):
 
 
 def test_the_order_learned_from_links_helps():
-    known, moved, truth = mixed(400)
-    disguised = rmt(moved, noise=150, order=random_order())
+    known, shuffled, truth = mixed(400)
+    disguised = rmt(shuffled, noise=150, order=random_order())
     scheme = rmt_scheme(noise=150, permuted=True)
     shares = [share(linkage_attack(known, disguised, scheme=scheme, rounds=n).guesses[:, 0], truth) for n in (0, 1)]
     assert shares[0] + 0.03 < shares[1]
 
 
 def test_few_known_images_teach_the_order(monkeypatch):
-    known, moved, truth = mixed(400)
-    disguised = rmt(moved, noise=150, order=random_order())
+    known, shuffled, truth = mixed(400)
+    disguised = rmt(shuffled, noise=150, order=random_order())
     monkeypatch.setattr("torchprotect.attacks.disguise.linkage._MOST_LEARNERS", 300)
     scheme = rmt_scheme(noise=150, permuted=True)
     result = linkage_attack(known, disguised, scheme=scheme, rounds=1)
@@ -196,8 +196,8 @@ def test_few_known_images_teach_the_order(monkeypatch):
 
 
 def test_the_mean_of_the_noise_helps():
-    known, moved, truth = mixed(400)
-    disguised = rmt(moved, noise=150, order=random_order())
+    known, shuffled, truth = mixed(400)
+    disguised = rmt(shuffled, noise=150, order=random_order())
     shares = [
         share(linkage_attack(known, disguised, scheme=rmt_scheme(noise=n, permuted=True)).guesses[:, 0], truth)
         for n in (0, 150)
@@ -206,9 +206,9 @@ def test_the_mean_of_the_noise_helps():
 
 
 def test_floats_and_grey_levels_are_the_same():
-    known, moved, truth = mixed(100)
+    known, shuffled, truth = mixed(100)
     for noise in (0.0, 30.0):
-        whole = rmt(moved, noise=noise, order=random_order())
+        whole = rmt(shuffled, noise=noise, order=random_order())
         scheme = rmt_scheme(noise=noise, permuted=True)
         one = linkage_attack(known, whole, scheme=scheme, k=1)
         other = linkage_attack(known / 255, whole / 255, scheme=scheme, k=1)
@@ -219,9 +219,9 @@ def test_floats_and_grey_levels_are_the_same():
 
 def test_members_are_found_among_strangers():
     """Few of the known images are in the set; the links of the others lead nowhere."""
-    inside, moved, truth = mixed(40)
+    inside, shuffled, truth = mixed(40)
     others, strangers = shapes(360, 1)[0], shapes(360, 2)[0]
-    disguised = rmt(torch.cat([moved, others]), order=random_order(), noise=20)
+    disguised = rmt(torch.cat([shuffled, others]), order=random_order(), noise=20)
     known = torch.cat([inside, strangers])
     result = linkage_attack(known, disguised, scheme=rmt_scheme(noise=20, permuted=True), k=1)
     assert share(result.guesses[:40, 0], truth) > 0.97
@@ -253,7 +253,7 @@ def test_equal_units_link():
 
 def test_controls():
     """As they are, images are found; in fresh noise they are not."""
-    known, moved, truth = mixed(300)
+    known, shuffled, truth = mixed(300)
     fresh = torch.rand(300, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     for preserved, scheme_of in SCHEMES.items():
         options = {"scheme": scheme_of(), "k": 1}
@@ -261,15 +261,15 @@ def test_controls():
         found = score_linkage(linkage_attack(known, noise, **options), truth, k=1)
         assert found.low[0] <= found.chance[0] <= found.high[0]
         if preserved != "equality":
-            scale = moved.float()
+            scale = shuffled.float()
             assert share(linkage_attack(known, scale, **options).guesses[:, 0], truth) == 1
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"k": 0}, InputRangeError, "k is"),
-        ({"k": 6}, InputRangeError, "5 disguised images"),
+        ({"k": 0}, InputRangeError, "k must be"),
+        ({"k": 6}, InputRangeError, "k must be"),
         ({"rounds": -1}, InputRangeError, "rounds"),
         ({"scheme": rmt_scheme((5, 4))}, BlockSizeError, "do not divide"),
         ({"scheme": aes_scheme(unit_pixels=5)}, BlockSizeError, "units of 5"),
@@ -312,7 +312,7 @@ def test_fashion_mnist_is_linked_through_noise(real, matrix, least):
     ],
     ids=str,
 )
-def test_told_the_scheme_alone_linkage_finds_real_images_under_random_matrices(real, name, of_key, noise):
+def test_linkage_told_only_the_scheme_on_real_images_under_rmt(real, name, of_key, noise):
     images, size = real_images(real, name)
     places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     key = keys.RMTKey.generate(image_size=size, block_size=BLOCK, **of_key)
@@ -324,7 +324,7 @@ def test_told_the_scheme_alone_linkage_finds_real_images_under_random_matrices(r
 @pytest.mark.parametrize(
     ("name", "low", "high"), [("mnist", 0.9, 1), ("fashion-mnist", 0.5, 0.65), ("cifar10", 0.02, 0.1)]
 )
-def test_told_the_scheme_alone_linkage_finds_real_images_under_aes(real, name, low, high):
+def test_linkage_told_only_the_scheme_on_real_images_under_aes(real, name, low, high):
     images, size = real_images(real, name)
     places = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     key = keys.AESKey.generate(image_size=size, block_size=BLOCK)

@@ -94,7 +94,7 @@ def test_a_plain_archive_that_tells_nothing(tmp_path):
         ("unread", ("low", 40), {"body": lambda n: raw_png()[:-12]}),
     ],
 )
-def test_what_samples_tell(topic, expected, change, tmp_path):
+def test_findings_of_samples(topic, expected, change, tmp_path):
     write_tar(tmp_path / "a.tar", samples(**change))
     assert found(tmp_path)[topic] == expected
 
@@ -110,7 +110,7 @@ def test_what_samples_tell(topic, expected, change, tmp_path):
         ("headers", ("low", 80), "pax_headers", lambda n: {"comment": "hello"}),
     ],
 )
-def test_what_headers_tell(topic, expected, field, value, tmp_path):
+def test_findings_of_headers(topic, expected, field, value, tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         for n, (name, body) in enumerate(samples().items()):
             info = tarfile.TarInfo(name)
@@ -158,7 +158,7 @@ def tiff(**options):
         ("a.npy", b"\x93NUMPY", ("none", 0)),
     ],
 )
-def test_what_image_files_carry(name, body, expected, tmp_path):
+def test_data_embedded_in_image_files(name, body, expected, tmp_path):
     (tmp_path / name).write_bytes(body)
     assert found(tmp_path)["embedded"] == expected
     assert found(tmp_path)["unread"] == ("none", 0)
@@ -198,7 +198,7 @@ def test_documents(tmp_path):
         assert found(tmp_path / "out")["documents"] == ("none", 0)
 
 
-def test_what_lies_beside(tmp_path):
+def test_files_beside_the_shards(tmp_path):
     run_export(tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("hello")
     (tmp_path / "out" / "shard-000000.tar.tmp").write_bytes(b"")
@@ -208,7 +208,7 @@ def test_what_lies_beside(tmp_path):
     assert found(tmp_path / "out")["unexpected"] == ("high", 2)
 
 
-def test_links_pipes_and_what_is_no_file_are_not_followed(tmp_path):
+def test_links_pipes_and_other_special_files_are_not_followed(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.png").write_bytes(raw_png())
     folder = tmp_path / "out"

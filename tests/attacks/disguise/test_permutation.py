@@ -238,9 +238,9 @@ def test_turns_exchange_mirrored_blocks():
     seen = [turn.unflatten(0, (3, 4)) for turn in turns]
     for side in ((0,), (1,), (0, 1)):
         assert any(torch.equal(each, rows.flip(*side)) for each in seen)
-    moved = [int((turn != torch.arange(12)).sum()) for turn in turns]
-    assert moved.count(2) >= 6 + 4  # pairs left and right, top and bottom
-    assert max(moved) == 12
+    exchanged = [int((turn != torch.arange(12)).sum()) for turn in turns]
+    assert exchanged.count(2) >= 6 + 4  # pairs left and right, top and bottom
+    assert max(exchanged) == 12
     assert any(torch.equal(each[0], rows[0].flip(0)) and torch.equal(each[1:], rows[1:]) for each in seen)  # a row
     assert any(torch.equal(each[:, 1], rows[:, 1].flip(0)) and torch.equal(each[:, 2:], rows[:, 2:]) for each in seen)
 

@@ -150,7 +150,7 @@ def test_truth_of_another_length(length):
     truth = torch.zeros(length, dtype=torch.int64)
     with pytest.raises(InputShapeError, match="4 labels"):
         attacks.score_classes(guessed(torch.zeros(4, dtype=torch.int64)), truth)
-    with pytest.raises(InputShapeError, match="4 places"):
+    with pytest.raises(InputShapeError, match="4 positions"):
         attacks.score_permutation(ordered(torch.arange(4)), truth)
     with pytest.raises(InputShapeError, match="4 known images"):
         attacks.score_linkage(linked(torch.zeros(4, 3, dtype=torch.int64)), truth)
@@ -207,8 +207,8 @@ def test_linkage_to_any_image_that_is_the_same():
 
 
 @pytest.mark.parametrize("k", [0, 4, (1, 4), (), True, (1, -1)])
-def test_linkage_at_what_there_is_not(k):
-    with pytest.raises(InputRangeError, match="k must be|k is|number"):
+def test_linkage_at_impossible_k(k):
+    with pytest.raises(InputRangeError, match="k must be"):
         attacks.score_linkage(linked(torch.zeros(2, 3, dtype=torch.int64)), torch.tensor([0, 1]), k)
 
 

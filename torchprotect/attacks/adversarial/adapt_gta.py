@@ -194,8 +194,8 @@ class _Training:
         return loss.detach()
 
     def _noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
-        place = like.device if generator is None else generator.device
-        return torch.randn(len(like), self.networks.noise, generator=generator, device=place).to(like)
+        device = like.device if generator is None else generator.device
+        return torch.randn(len(like), self.networks.noise, generator=generator, device=device).to(like)
 
 
 def _real(scores: Tensor, real: bool) -> Tensor:
@@ -208,8 +208,8 @@ def _batches(
     """Yield as many clean images as released ones, both shuffled; a last batch of one image is left out."""
 
     def shuffled(count: int) -> Tensor:
-        place = None if generator is None else generator.device
-        return torch.randperm(count, generator=generator, device=place).cpu()
+        device = None if generator is None else generator.device
+        return torch.randperm(count, generator=generator, device=device).cpu()
 
     order = shuffled(len(source))
     rounds = -(-len(source) // len(target))

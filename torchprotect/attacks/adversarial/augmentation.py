@@ -20,11 +20,11 @@ def strong_augmentation(
 ) -> Callable[[Tensor], Tensor]:
     """Make an augmentation for :func:`train_and_watch`: an attacker with the released images only (level L0).
 
-    Each image is moved, mirrored or not, changed in brightness, contrast and saturation, and loses a square. The
+    Each image is shifted, mirrored or not, changed in brightness, contrast and saturation, and loses a square. The
     transforms of torchvision draw once for a whole batch; these draw for each image, without a loop over images.
 
     Args:
-        padding: how many pixels an image is moved at most, in each direction; black comes in.
+        padding: how many pixels an image is shifted at most, in each direction; black comes in.
         jitter: brightness, contrast and saturation are multiplied by a number from ``1 - jitter`` to ``1 + jitter``.
         hole: side of the square that turns black, as part of the shorter side of the image; it may lie across an edge.
         generator: draws everything; torch's global one when ``None``.
@@ -85,8 +85,8 @@ class _Strong:
         return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0)
 
     def _draw(self, images: Tensor, count: int) -> Tensor:
-        place = images.device if self.generator is None else self.generator.device
-        return torch.rand(len(images), count, generator=self.generator, device=place).to(images.device)
+        device = images.device if self.generator is None else self.generator.device
+        return torch.rand(len(images), count, generator=self.generator, device=device).to(images.device)
 
 
 def _run(seen: Seen) -> NetworkResult:

@@ -99,7 +99,7 @@ def recover_correspondence(
     require_int("batch_size", batch_size, at_least=1)
     if targets not in (1, 2):
         raise InputRangeError(
-            f"1 or 2 targets can be enumerated, not {targets!r}: the trials grow as classes ** targets"
+            f"targets must be 1 or 2 to be enumerated, got {targets!r}: the trials grow as classes ** targets"
         )
     predict(surrogate, images[:1], classes=classes, batch_size=1)
     probe = _Probe(

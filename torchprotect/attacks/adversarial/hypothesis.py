@@ -149,10 +149,12 @@ def _require_plan(targets: Tensor, weights: Tensor) -> int:
     require_data("weights", weights)
     if targets.ndim != 2 or not targets.numel() or weights.shape != targets.shape:
         raise InputShapeError(
-            f"a plan is targets [classes, K] and weights [classes, K], not {list(targets.shape)}, {list(weights.shape)}"
+            f"targets and weights must both be [classes, K], got {list(targets.shape)}, {list(weights.shape)}"
         )
     if targets.dtype != torch.int64 or not weights.is_floating_point():
-        raise InputTypeError(f"targets are int64 and weights floating point, not {targets.dtype} and {weights.dtype}")
+        raise InputTypeError(
+            f"targets must be int64 and weights floating point, got {targets.dtype} and {weights.dtype}"
+        )
     classes = len(targets)
     require_int("classes", classes, at_least=2)
     if int(targets.min()) < 0 or int(targets.max()) >= classes:

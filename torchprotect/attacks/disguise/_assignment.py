@@ -1,11 +1,11 @@
-"""Blocks given to places, each once, at least cost."""
+"""One-to-one assignment of blocks to positions at least cost."""
 
 import torch
 from torch import Tensor
 
 
 def assign(costs: Tensor) -> Tensor:
-    """Return the block for each place, int64 ``[n]``, that makes the sum of ``costs [places, blocks]`` least."""
+    """Return the block for each position, int64 ``[n]``, that minimises the sum of ``costs [positions, blocks]``."""
     from scipy.optimize import linear_sum_assignment
 
     blocks = linear_sum_assignment(costs.detach().cpu().numpy())[1]
@@ -13,7 +13,7 @@ def assign(costs: Tensor) -> Tensor:
 
 
 def margins(costs: Tensor, blocks: Tensor) -> Tensor:
-    """Return by how much the block at each place is cheaper than the cheapest other one there, float32 ``[n]``.
+    """Return by how much the block at each position is cheaper than the cheapest other one there, float32 ``[n]``.
 
     0 is a tie; a negative margin says that another block fits better but was needed elsewhere.
     """

@@ -14,8 +14,6 @@ def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
     Raises:
         BlockSizeError: the blocks do not divide the images.
     """
-    if not isinstance(block_size, tuple | list) or not all(_whole(side) for side in block_size):
-        raise BlockSizeError(f"block_size is a pair of whole numbers (height, width), not {block_size!r}")
     count_blocks(images, block_size)
     return to_blocks(images, block_size).movedim(2, 0)
 
@@ -33,7 +31,7 @@ def cut_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> 
     """
     blocks = cut(images, block_size)
     pixels = blocks.shape[-2] * blocks.shape[-1]
-    if not _whole(unit_pixels) or unit_pixels < 1 or pixels % unit_pixels:
+    if pixels % unit_pixels:
         raise BlockSizeError(
             f"units of {unit_pixels} pixels do not divide a block of {block_size[0]} x {block_size[1]} pixels"
         )
@@ -46,17 +44,17 @@ def assemble_units(units: Tensor, block_size: tuple[int, int], image_size: tuple
 
 
 def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Tensor:
-    """Lay blocks back: the block at place ``i`` goes to ``order[i]``.
+    """Undo a permutation of blocks: the block at position ``i`` goes to ``order[i]``.
 
     Args:
         images: ``[N, C, H, W]`` whose blocks lie in ``order``.
         order: int64 ``[positions]``, a permutation.
         block_size: ``(h, w)`` in pixels.
     """
-    placed = cut(images, block_size)
-    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(placed)).to(order.device)):
-        raise BlockSizeError(f"an int64 order of the {len(placed)} blocks of these images is needed, each once")
-    return assemble(placed[order.argsort().to(placed.device)], (images.shape[-2], images.shape[-1]))
+    blocks = cut(images, block_size)
+    if order.dtype != torch.int64 or not torch.equal(order.sort().values, torch.arange(len(blocks)).to(order.device)):
+        raise BlockSizeError(f"an int64 order of the {len(blocks)} blocks of these images is needed, each once")
+    return assemble(blocks[order.argsort().to(blocks.device)], (images.shape[-2], images.shape[-1]))
 
 
 def grouped(blocks: Tensor, scheme: Scheme) -> Tensor:
@@ -78,7 +76,3 @@ def ungrouped(rows: Tensor, scheme: Scheme, sizes: tuple[int, ...]) -> Tensor:
         return rows.reshape(sizes)
     positions, channels = sizes[:2]
     return rows.reshape(channels, positions, *sizes[2:]).movedim(0, 1)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

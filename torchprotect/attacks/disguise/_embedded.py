@@ -1,4 +1,4 @@
-"""What image files carry beside their pixels, found without decoding them."""
+"""Data that image files carry beside their pixels, found without decoding them."""
 
 import io
 import warnings
@@ -33,15 +33,15 @@ def has_extras(entry: Entry) -> bool | None:
 
 
 def _png_has_extras(entry: Entry) -> bool | None:
-    place = len(_PNG)
+    offset = len(_PNG)
     for _ in range(_CHUNKS):
-        head = entry.read(8, place)
+        head = entry.read(8, offset)
         if len(head) < 8:
             return None  # no IEND
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        place += 12 + length
+        offset += 12 + length
         if kind not in _PLAIN_CHUNKS:
             return True
         if kind == b"IEND":
-            return place < entry.size
+            return offset < entry.size
     return None

@@ -27,7 +27,7 @@ class Entry:
         time: of the last change, as stated.
         mode: permission bits.
         owned: an owner is stated other than number 0 without a name; of members only.
-        extended: fields are stated that a plain header has no place for; of members only.
+        extended: the header holds fields that a plain one cannot; of members only.
         regular: it is a file, no link, folder or device.
         member: it is a member of an archive.
         file: where its content can be read; closed after the iteration has gone on.
@@ -69,18 +69,18 @@ class Folder:
     files: int = field(default=0, init=False)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield files, sorted by name, and in the place of each tar archive its members, in their order.
+        """Yield files, sorted by name, and for each tar archive its members, in their order.
 
         Raises:
             SourceError: there is no such folder, or it cannot be read.
         """
         if not self.path.is_dir():
             raise SourceError(f"{self.path} is no folder; give the folder of an export")
-        for place, folders, names in os.walk(self.path, onerror=_raise):
+        for parent, folders, names in os.walk(self.path, onerror=_raise):
             folders.sort()
-            links = [name for name in folders if (Path(place) / name).is_symlink()]
+            links = [name for name in folders if (Path(parent) / name).is_symlink()]
             for name in sorted(names + links):
-                yield from self._file(Path(place) / name)
+                yield from self._file(Path(parent) / name)
                 if self.seen >= ENTRIES:
                     self.unread += 1
                     return

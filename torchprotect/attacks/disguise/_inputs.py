@@ -1,4 +1,4 @@
-"""What the attacks on disguised images ask of their input."""
+"""Checks of known pairs and channels."""
 
 from torch import Tensor
 
@@ -36,5 +36,5 @@ def require_channels(channels: int | None, images: Tensor) -> None:
     """Check ``channels``: ``None``, or as many as the images have."""
     if channels is not None and (isinstance(channels, bool) or channels != images.shape[1]):
         raise InputRangeError(
-            f"channels is None for one key for all channels, or the images' {images.shape[1]}, not {channels!r}"
+            f"channels must be None, for one key for all channels, or the images' {images.shape[1]}, got {channels!r}"
         )

@@ -31,8 +31,8 @@ class RowBook:
         """Return the number of each row ``[groups, rows, length]`` in its group, -1 for one that is not in the book."""
         numbers = _groups(rows)
         for (values, joined), word in zip(self._steps, _words(rows), strict=True):
-            narrow = _place(values, word)
-            numbers = _place(joined, torch.where(narrow < 0, -1, numbers * len(values) + narrow))
+            narrow = _find(values, word)
+            numbers = _find(joined, torch.where(narrow < 0, -1, numbers * len(values) + narrow))
         return numbers
 
 
@@ -53,8 +53,8 @@ def most_frequent(numbers: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     ranked = by_frequency[number[by_frequency].argsort(stable=True)]
     different = number.bincount()
     best = ranked[different.cumsum(0) - different]
-    place = torch.empty_like(pairs).scatter_(0, inverse, torch.arange(len(inverse), device=inverse.device))
-    return place[best], different
+    index = torch.empty_like(pairs).scatter_(0, inverse, torch.arange(len(inverse), device=inverse.device))
+    return index[best], different
 
 
 def _groups(rows: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def _words(rows: Tensor) -> tuple[Tensor, ...]:
     return padded.view(torch.int64).unbind(-1)
 
 
-def _place(values: Tensor, wanted: Tensor) -> Tensor:
+def _find(values: Tensor, wanted: Tensor) -> Tensor:
     """Return where in sorted ``values`` each of ``wanted`` stands, -1 for nowhere."""
-    place = torch.searchsorted(values, wanted.contiguous()).clamp_(max=len(values) - 1)
-    return torch.where(values[place] == wanted, place, -1)
+    index = torch.searchsorted(values, wanted.contiguous()).clamp_(max=len(values) - 1)
+    return torch.where(values[index] == wanted, index, -1)

@@ -11,7 +11,7 @@ _TINY = 1e-12
 
 
 def match_statistics(mine: Tensor, theirs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
-    """Return the block of ``mine`` for each place of ``theirs``, margins, and how many assignments were solved.
+    """Return the block of ``mine`` for each position of ``theirs``, margins, and how many assignments were solved.
 
     Args:
         mine: features of images in the original order, ``[positions, N, features]``.
@@ -32,7 +32,7 @@ def match_statistics(mine: Tensor, theirs: Tensor, grid: tuple[int, int]) -> tup
 
 
 def _turns(rows: Tensor) -> list[Tensor]:
-    """Return ways to exchange blocks with those at mirrored places: all, those of a row or column, or just two.
+    """Return exchanges of blocks with those at mirrored positions: of all, of a row or column, or of two blocks.
 
     Each says for every block of the grid which one to take instead, int64 ``[positions]``.
     """
@@ -46,15 +46,15 @@ def _turns(rows: Tensor) -> list[Tensor]:
 
 
 class _Match:
-    """What it costs to take a block for the one at a place: alone, and beside the blocks at all other places."""
+    """Cost of taking a block for the one at a position: by itself, and beside the blocks at all other positions."""
 
     def __init__(self, alone: Tensor, theirs: Tensor, mine: Tensor) -> None:
         self._alone, self._theirs, self._mine = alone, theirs, mine
-        self._places = torch.arange(len(alone), device=alone.device)
+        self._positions = torch.arange(len(alone), device=alone.device)
         self.assignments = 0
 
     def refine(self, order: Tensor) -> Tensor:
-        """Give each place the block that fits best beside the others where they are; again until nothing changes."""
+        """Give each position the block that fits best beside the others; repeat until nothing changes."""
         for _ in range(_MOST_ROUNDS):
             self.assignments += 1
             better = assign(self._together(order))
@@ -75,21 +75,21 @@ class _Match:
 
     def misfit(self, order: Tensor) -> float:
         """Return the sum of the logarithms of both costs: neither scale counts."""
-        alone = self._alone[self._places, order].double().sum()
+        alone = self._alone[self._positions, order].double().sum()
         together = (self._theirs - self._mine[order][:, order]).square().sum()
         return float((alone + _TINY).log() + (together + _TINY).log())
 
     def costs(self, order: Tensor) -> Tensor:
-        """Return both costs of each block at each place, each in parts of its mean, added."""
+        """Return the sum of both costs of each block at each position, each divided by its mean."""
         together = self._together(order)
         return self._alone / (self._alone.mean() + _TINY) + together / (together.mean() + _TINY)
 
     def _together(self, order: Tensor) -> Tensor:
-        """Return how far covariances with the blocks at all places differ, ``[places, blocks]``."""
+        """Return how far covariances with the blocks at all positions differ, ``[positions, blocks]``."""
         expected = self._mine[:, order]
         costs = torch.cdist(self._theirs.flatten(1), expected.flatten(1)).square()
-        # the place itself does not hold the block that lies there now, but the one that is tried
-        own, tried = self._theirs[self._places, self._places], self._mine[self._places, self._places]
+        # at the position itself the block on trial counts, not the one of the present order
+        own, tried = self._theirs[self._positions, self._positions], self._mine[self._positions, self._positions]
         now = torch.linalg.vector_norm(own[:, None] - expected.movedim(1, 0), dim=(2, 3)).square()
         then = torch.cdist(own.flatten(1), tried.flatten(1)).square()
         return costs - now + then

@@ -1,4 +1,4 @@
-"""What a metadata scan looks for in what it has seen."""
+"""Findings of a metadata scan."""
 
 import itertools
 import math
@@ -84,7 +84,7 @@ def _balance(seen: Listing) -> MetadataFinding:
     shares = f"from {min(seen.classes.values()) / total:.1%} to {max(seen.classes.values()) / total:.1%} of the images"
     if distance <= free + 4 * math.sqrt(2 * free):
         return MetadataFinding("balance", "none", classes, f"classes are about even, {shares}")
-    text = f"classes of uneven size, {shares}: frequencies tell renamed classes apart"
+    text = f"classes of uneven size, {shares}: their frequencies reveal renamed classes"
     return MetadataFinding("balance", "medium", classes, text)
 
 

@@ -1,4 +1,4 @@
-"""What a metadata scan keeps of all it has seen: counts."""
+"""Counts that a metadata scan keeps of the files it has read."""
 
 import json
 import re

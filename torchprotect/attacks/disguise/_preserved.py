@@ -1,4 +1,4 @@
-"""What a disguise leaves of each block, read in the same form from plain and from disguised images."""
+"""What a disguise preserves of each block, read in the same form from plain and from disguised images."""
 
 from dataclasses import dataclass
 
@@ -43,14 +43,14 @@ class Reading:
         return energies[0].sqrt().flatten(2), energies[1].sqrt().flatten(2)
 
     def silhouettes(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read where a unit differs from the most frequent one at its place: 1, or 0 for that one."""
+        """Read where a unit differs from the most frequent one at its position: 1, or 0 for that one."""
         first, second = (_features(_differs_from_most_frequent(self._units(each))) for each in (plain, disguised))
         return first, second
 
     def rarities(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the share of a unit among those at its place in its own set, as a logarithm.
+        """Read how frequent a unit is among those at its position in its own set: the logarithm of its share.
 
-        Shares that the smaller set is too small to tell apart are the same.
+        Shares too small to be told apart in the smaller set count as equal.
         """
         least = 2 / min(len(plain), len(disguised))
         first, second = (
@@ -60,9 +60,9 @@ class Reading:
         return first, second
 
     def agreements(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the last image before each that has the same unit at its place, its own number if none has.
+        """Read the index of the last earlier image with the same unit at its position, or the image's own index.
 
-        Units agree in the same pairs of images if, and only if, these numbers are all the same.
+        Units agree in the same pairs of images if and only if these indices are equal.
         """
         first, second = (_features(_last_equal(self._units(each))) for each in (plain, disguised))
         return first, second
@@ -77,7 +77,7 @@ class Reading:
         return first, second
 
     def lines(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut into rows (columns) ``[positions, N, C, lines, length]``; plain ones have the mean of the noise added."""
+        """Cut into rows (columns) ``[positions, N, C, lines, length]``, plain ones with the mean of the noise added."""
         first, second = self.blocks(plain, disguised)
         if self.scheme.side == "left":
             first, second = first.mT, second.mT
@@ -93,7 +93,7 @@ def _grey_levels(images: Tensor, white: int) -> Tensor:
 
 
 def levels(norms: Tensor, channels: int) -> Tensor:
-    """Return the mean norm at each place and in each channel, in the place of each norm: ``[positions, 1, features]``.
+    """Return the mean norm at each position and in each channel, repeated for each norm: ``[positions, 1, features]``.
 
     That is the scale of a matrix there, if it is not orthogonal; never 0.
     """
@@ -102,7 +102,7 @@ def levels(norms: Tensor, channels: int) -> Tensor:
 
 
 def number_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
-    """Number the units of images, equal for units that are equal at one place: int64 ``[positions, C, units, N]``."""
+    """Number the units of images, equal for equal units at one position: int64 ``[positions, C, units, N]``."""
     units = cut_units(images, block_size, unit_pixels).movedim(1, -2)
     return RowBook(units.flatten(0, 2)).numbers.view(units.shape[:-1])
 

@@ -1,7 +1,7 @@
 """Inner products of the rows of a block: what a matrix that multiplies the rows from the right does not change.
 
-An orthogonal matrix keeps the products. Any other changes them, but also changes the second moments of all rows at a
-place, and products taken in coordinates that follow these moments are what they were.
+An orthogonal matrix keeps the products. Any other matrix changes them, and with them the second moments of all rows at
+a position; in coordinates derived from these moments, the products are the same again.
 """
 
 import torch
@@ -24,7 +24,7 @@ def products(lines: Tensor) -> Tensor:
 
 
 def noise_energy(lines: Tensor, variance: Tensor) -> Tensor:
-    """Return what noise adds on average to :func:`products`, to those of a line with itself.
+    """Return what noise adds on average to :func:`products`: only to products of a line with itself.
 
     Args:
         lines: as there.

@@ -1,4 +1,4 @@
-"""Blocks laid out on a grid so that neighbours fit."""
+"""A layout of blocks on a grid in which neighbours fit."""
 
 from collections.abc import Callable
 
@@ -51,18 +51,18 @@ def _grow(start: int, right: Costs, below: Costs, size: tuple[int, int]) -> Grid
     """Lay block after block beside those that lie, each time the one that is furthest ahead of its best rival."""
     rows, columns = size
     count = rows * columns
-    laid = np.full((2 * rows + 1, 2 * columns + 1), -1)  # the first block may end up in any cell
-    costs = np.zeros((count, *laid.shape))
-    beside = np.zeros(laid.shape, bool)
+    placed = np.full((2 * rows + 1, 2 * columns + 1), -1)  # the first block may end up in any cell
+    costs = np.zeros((count, *placed.shape))
+    beside = np.zeros(placed.shape, bool)
     free = np.ones(count, bool)
     low = high = np.array([rows, columns])
     cell, block = (rows, columns), start
     while True:
         row, column = cell
-        laid[cell], free[block] = block, False
+        placed[cell], free[block] = block, False
         low, high = np.minimum(low, cell), np.maximum(high, cell)
         if not free.any():
-            return laid[low[0] : high[0] + 1, low[1] : high[1] + 1]
+            return placed[low[0] : high[0] + 1, low[1] : high[1] + 1]
         for y, x, cost in (
             (row, column + 1, right[block]),
             (row, column - 1, right[:, block]),
@@ -71,10 +71,10 @@ def _grow(start: int, right: Costs, below: Costs, size: tuple[int, int]) -> Grid
         ):
             costs[:, y, x] += cost
             beside[y, x] = True
-        within = np.zeros(laid.shape, bool)
+        within = np.zeros(placed.shape, bool)
         top, left = np.maximum(high - size + 1, 0)
         within[top : low[0] + rows, left : low[1] + columns] = True
-        cells = np.argwhere(beside & within & (laid < 0))
+        cells = np.argwhere(beside & within & (placed < 0))
         blocks = np.flatnonzero(free)
         of_cells = costs[blocks][:, cells[:, 0], cells[:, 1]]
         if len(blocks) > 1:

@@ -91,7 +91,7 @@ def codebook_attack(
             "regression_attack"
         )
     if fallback not in get_args(Fallback):
-        raise InputRangeError(f"fallback is one of {get_args(Fallback)}, not {fallback!r}")
+        raise InputRangeError(f"fallback must be one of {', '.join(get_args(Fallback))}, got {fallback!r}")
     order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
         disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
@@ -132,8 +132,8 @@ class _Codebook:
         self._scheme = scheme
         self._known = self._rows(plain)
         self._book = RowBook(self._rows(disguised))
-        place, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
-        self._table = self._known.flatten(0, 1)[place]
+        first, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
+        self._table = self._known.flatten(0, 1)[first]
         self._constant = (self._table == self._table[:, :1]).all(1)
         self._one_to_one = different == 1
         self.entries = self._book.count

@@ -17,15 +17,15 @@ from torchprotect.attacks.scores import NOTHING
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DuplicateResult(AttackResult):
-    """What repeats in a set of disguised images. Units are NaN, and positions empty, where the disguise has none.
+    """What repeats in a set of disguised images. Where the disguise has no units, their shares are NaN or empty.
 
     Attributes:
-        image_groups: how many different images are there more than once.
-        image_share: share of the images that are there more than once.
-        unit_share: share of the units that occur at their place in another image too.
-        unit_share_by_position: float32 ``[positions]``, the same of each place.
-        background_share: share of the units that are the most frequent ones of their place: where it is near 1 over
-            the number of images, there is no background to see.
+        image_groups: number of different images that occur more than once.
+        image_share: share of the images that occur more than once.
+        unit_share: share of the units that occur at their position in another image too.
+        unit_share_by_position: float32 ``[positions]``, the same for each position.
+        background_share: share of the units that are the most frequent ones of their position. Near 1 / N there is
+            no background to see.
     """
 
     image_groups: int
@@ -36,7 +36,7 @@ class DuplicateResult(AttackResult):
 
 
 def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> DuplicateResult:
-    """Count equal images, and equal units at one place of different images: disguised images only (level L0).
+    """Count equal images, and equal units at one position of different images: disguised images only (level L0).
 
     A disguise without randomness turns equal images into equal ones. A cipher without state does so unit by unit.
     Equal means equal in every byte.

@@ -160,7 +160,7 @@ class DNNExaminer:
 
     def _scale_of(self, images: Tensor, scale: int | None, trained: int) -> int:
         if scale not in (None, 1, 255):
-            raise InputRangeError(f"scale is 255 or 1, not {scale!r}")
+            raise InputRangeError(f"scale must be 255 or 1, got {scale!r}")
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise InputTypeError(f"images must be uint8 or floating point, not {images.dtype}")
         if scale is None and trained == 255 and images.is_floating_point():

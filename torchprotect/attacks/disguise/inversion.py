@@ -37,7 +37,7 @@ def reconstruction_attack(
     """Learn to rebuild images: an attacker with known pairs (level L2) who knows nothing of the disguise.
 
     Neither kind, block size, order nor noise is asked for. Two steps: a ridge regression of all plain pixels on all
-    disguised ones, which can follow blocks to wherever they were moved; and a U-Net that corrects its images, as it has
+    disguised ones, which follow blocks to any position; and a U-Net that corrects its images, as it has
     learned on pairs that the regression was fitted without. A tenth of the pairs is held back to tell how much of the
     correction is taken over.
 

@@ -1,4 +1,4 @@
-"""Moved blocks put back by how their edges fit."""
+"""Permuted blocks put back in order by how their edges fit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,18 +22,18 @@ _ROUNDING = 1e-12
 def jigsaw_attack(
     disguised: Tensor, *, scheme: Scheme, progress: Callable[[int, int], None] | None = None
 ) -> LayoutResult:
-    """Put moved blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
+    """Put permuted blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
 
     All images must share one order, as they do with one key; every image is evidence. Nothing else is needed, but the
     content of the blocks must be as it was: this is an attack on block permutation alone.
 
-    The evidence that one block is the neighbour of another is how near their edges are, each drawn on by half a pixel:
-    the share of all blocks that are as near or nearer, looked at from either side, as a logarithm, averaged over the
-    images. Equal shares count as the largest, so that backgrounds tell nothing. The layout starts with one block, takes
+    Evidence that one block is the neighbour of another is how near their edges are, each extrapolated by half a pixel:
+    the logarithm of the share of all blocks that are as near or nearer, from either side, averaged over the images.
+    Equal shares count as the largest, so that backgrounds tell nothing. The layout starts with one block, takes
     the most certain neighbour each time, is improved by exact assignments of every second cell, and rolled to where the
     worst seams are the edges; this is done from many starts.
 
-    What edges do not tell is not found: blocks that are constant in all images are laid anywhere, where a blank margin
+    What edges do not tell is not found: blocks that are constant in all images may come anywhere, where a blank margin
     surrounds all images the layout can be rolled within it, and blocks one pixel wide do not tell left from right.
 
     Margins are in units of that evidence: by how much a block fits better beside its neighbours than the best other
@@ -52,8 +52,8 @@ def jigsaw_attack(
         BlockSizeError: blocks do not divide the images.
 
     References:
-        Edges drawn on and ranked: Pomeranz, Shemesh, Ben-Shahar, A fully automated greedy square jigsaw puzzle solver,
-        CVPR 2011. On disguises by moved blocks: Chuman, Kiya, arXiv 2202.00806.
+        Extrapolated and ranked edges: Pomeranz, Shemesh, Ben-Shahar, A fully automated greedy square jigsaw puzzle
+        solver, CVPR 2011. On disguises that permute blocks: Chuman, Kiya, arXiv 2202.00806.
     """
     scheme.require_preserved("jigsaw_attack", "values")
     require_images("disguised images", disguised)

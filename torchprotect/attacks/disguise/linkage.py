@@ -34,8 +34,8 @@ def linkage_attack(
 
     The attacker has images that may be in the set, and the public parameters of the disguise. What the disguise
     preserves of each block is compared, first without regard to the order of the blocks: each feature is sorted over
-    the image. As all images have the same order of blocks, these links then tell it (the assignment of blocks to places
-    at which linked images differ least), and with it links are made anew.
+    the image. As all images have the same order of blocks, these links then reveal it (the assignment of blocks to
+    positions at which linked images differ least), and with it links are made anew.
 
     What is compared follows from the scheme: pixels; inner products of the rows of a block, of which energies are the
     diagonal; or how rare a unit is among those at its position.
@@ -108,14 +108,14 @@ def _features(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tenso
 
 
 def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
-    """Bring lines to other coordinates, place by place: in float64, as matrices may hardly be invertible."""
+    """Bring lines to other coordinates, position by position: in float64, as matrices may hardly be invertible."""
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
 def _comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return features side by side, ``[N, positions * features]``.
 
-    Blocks are laid in the same order; if that is not known each feature is sorted over the positions.
+    Blocks are brought into one order; where the order is not known, each feature is sorted over the positions.
     """
     if order is None:
         mine, theirs = mine.sort(dim=0).values, theirs.sort(dim=0).values

@@ -1,4 +1,4 @@
-"""What an export tells without a look at its pixels."""
+"""What an export gives away beside its pixels."""
 
 import dataclasses
 import json

@@ -24,14 +24,14 @@ def recover_permutation(
     *,
     scheme: Scheme,
 ) -> PermutationResult:
-    """Find which block went where: an attacker with known pairs (level L2).
+    """Recover the order of the blocks: an attacker with known pairs (level L2).
 
     What the disguise preserves of each block is compared with that of each plain block, over all pairs: pixels; norms
     of rows; or which pairs of images agree in a unit, which takes two pairs at least. Of all orders, the one with the
     least sum of differences is taken.
 
-    A guess is sure only where blocks differ: places of blocks that are empty in all pairs are exchanged at will, with
-    margin 0, or nearly so with noise.
+    A guess is certain only where blocks differ: blocks that are empty in all pairs are interchangeable, with margin 0
+    or, with noise, nearly 0.
 
     Cost: ``pairs``, ``assignments`` (assignment problems solved: one).
 
@@ -41,9 +41,9 @@ def recover_permutation(
         scheme: of a disguise by blocks.
 
     Returns:
-        The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms with a
-        learned scale), or shares of units. A negative margin says that another block fits better but was needed
-        elsewhere.
+        The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms
+        where matrices are not orthogonal), or shares of units. A negative margin says that another block fits better
+        but was needed elsewhere.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point.
@@ -77,14 +77,14 @@ def recover_permutation_from_statistics(
     *,
     scheme: Scheme,
 ) -> PermutationResult:
-    """Find which block went where, without any pair: an attacker with public data (level L1).
+    """Recover the order of the blocks without any pair: an attacker with public data (level L1).
 
     The attacker has other images of the same kind. Means and deviations of what the disguise preserves give a first
     order (an assignment problem); then blocks are matched by how they vary together with all other blocks (a quadratic
     one, solved as a row of assignment problems). As both can hardly tell an image from its mirror image, exchanges of
-    blocks with those at mirrored places are tried too; what fits best by both statistics is the guess.
+    blocks with those at mirrored positions are tried too; the guess is what fits best by both statistics.
 
-    Where statistics are the same, so that order cannot be known: blocks that are empty in all images, or left and right
+    The order cannot be known where statistics are equal: of blocks that are empty in all images, or of left and right
     in photographs, for which some 10,000 images are needed.
 
     Cost: ``public``, ``disguised`` (images), ``assignments`` (assignment problems solved).
@@ -95,7 +95,7 @@ def recover_permutation_from_statistics(
         scheme: of a disguise by blocks.
 
     Returns:
-        The order, and margins of a sum of both costs, each in parts of its mean. A negative margin says that another
+        The order, and margins of the sum of both costs, each divided by its mean. A negative margin says that another
         block fits better but was needed elsewhere.
 
     Raises:

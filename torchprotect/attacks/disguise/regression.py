@@ -74,7 +74,7 @@ def regression_attack(
     require_pairs(plain, disguised, target)
     require_channels(scheme.channels, plain)
     if solve_for not in ("plain", "matrix"):
-        raise InputRangeError(f"solve_for is 'plain' or 'matrix', not {solve_for!r}")
+        raise InputRangeError(f"solve_for must be 'plain' or 'matrix', got {solve_for!r}")
     order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
         disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))

@@ -35,8 +35,8 @@ def row_energy_attack(
         disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
         classes: number of classes.
         scheme: of ``RMTDisguise``.
-        order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
-            :func:`recover_permutation_from_statistics`.
+        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
+            recovers it by :func:`recover_permutation_from_statistics`.
         voters: nearest public images that vote, nearer ones with more weight.
 
     Raises:

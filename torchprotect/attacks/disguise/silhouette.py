@@ -19,11 +19,11 @@ class SilhouetteResult(ClassGuesses):
     """Classes, and the maps they were guessed from.
 
     Attributes:
-        silhouettes: float32 ``[N, 1, H, W]``, blocks laid back: 0 where units are the most frequent ones of their place
-            (background), 1 where they are not; between for the mean of several channels. An original picture of the
-            foreground, at the resolution of the units.
-        background_share: share of the units that are the most frequent ones of their place. Where it is near 1 / N the
-            attack has nothing to use.
+        silhouettes: float32 ``[N, 1, H, W]``, blocks in their original order: 0 where units are the most frequent ones
+            of their position (background), 1 where they are not, and the mean of several channels in between. It shows
+            the original foreground at the resolution of the units.
+        background_share: share of the units that are the most frequent ones of their position. Near 1 / N the attack
+            has nothing to use.
     """
 
     silhouettes: Tensor = field(metadata={"json": False})
@@ -42,20 +42,21 @@ def silhouette_attack(
 ) -> SilhouetteResult:
     """Guess classes by where units are not background, which a cipher without state shows: public data (level L1).
 
-    Equal units at one place have equal code words, in all images: the most frequent code word of a place stands for its
-    most frequent unit, mostly an even background. Each disguised image gets the class that those public images vote for
-    whose silhouettes are nearest. Keys of their own for each position do not help: positions repeat over the images.
+    Equal units at one position have equal code words, in all images: the most frequent code word of a position stands
+    for its most frequent unit, mostly an even background. Each disguised image gets the class that the public images
+    with the nearest silhouettes vote for. Keys of their own for each position do not help: positions repeat over the
+    images.
 
     Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (units of each).
 
     Args:
         public: plain labelled images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         labels: int64 ``[N]``.
-        disguised: ``[M, C, H, W]``; the more there are, the surer is the background.
+        disguised: ``[M, C, H, W]``; the more there are, the more certain the background.
         classes: number of classes.
         scheme: of ``AESECBDisguise``.
-        order: int64 ``[positions]``, the original block that lies at each place; ``None`` to recover it by
-            :func:`recover_permutation_from_statistics`.
+        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
+            recovers it by :func:`recover_permutation_from_statistics`.
         voters: nearest public images that vote, nearer ones with more weight.
 
     Raises:

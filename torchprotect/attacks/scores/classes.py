@@ -106,7 +106,7 @@ def examiner_score(
         section V-B.
     """
     if baseline is not None and not 0 < baseline <= 1:
-        raise InputRangeError(f"baseline is a share above 0 and up to 1, not {baseline!r}")
+        raise InputRangeError(f"baseline must be a share above 0 and up to 1, got {baseline!r}")
     seen = examiner.predict(images if isinstance(images, Tensor) else images_of(images), scale=scale)
     score = score_classes(seen, labels)
     known = seen if isinstance(images, Tensor) else images

@@ -125,7 +125,7 @@ def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
     for each in wanted:
         require_int("k", each, at_least=1)
     if not wanted or max(wanted) > guesses:
-        raise InputRangeError(f"k is one or more numbers of at most {guesses}, the guesses of each image, not {k}")
+        raise InputRangeError(f"k must be one or more numbers of at most {guesses}, the guesses of each image, got {k}")
     return wanted
 
 

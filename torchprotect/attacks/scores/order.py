@@ -10,18 +10,18 @@ from torchprotect.attacks.scores.truth import Score, Truth
 
 
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
-    """Count the places at which the right block was found; the chance level is that of a random order.
+    """Count the positions at which the right block was found; the chance level is that of a random order.
 
-    The interval takes places for independent, which they are not quite: each block lies at one place only.
+    The interval takes positions for independent, which they are not quite: each block lies at one position only.
 
     Args:
         result: of an attack that recovers an order of blocks.
-        order: int64 ``[positions]``, the original block at each place, as a permutation key's ``order``.
+        order: int64 ``[positions]``, the original block at each position, as a permutation key's ``order``.
 
     Raises:
         InputShapeError: the order has another length than the guesses.
     """
-    return share_score(result, right_guesses(result.guesses, order, "places of the order"), 1 / len(order))
+    return share_score(result, right_guesses(result.guesses, order, "positions of the order"), 1 / len(order))
 
 
 def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ...]:
@@ -33,7 +33,7 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
         return pictures
     found = score_permutation(result, truth.order)
     share = Measure(
-        "blocks at their right place",
+        "blocks at their right position",
         found.accuracy,
         found.low,
         found.high,
