@@ -47,9 +47,10 @@ def test_which_image_it_is():
         "Someone who holds public images of the same kind, but no key, picked the right original for 300 of 300 "
         "protected images (by chance: 1)."
     )
-    assert sentence(identity(1, 20, attack="linkage_attack", spread=0)) == (
-        "Someone who holds originals and looks for them, but has no key, did no better than chance: found the "
-        "protected version of 1 of 20 originals (by chance: 1)."
+    found = share(1, 20, "known", chance=1 / 20, spread=0)
+    who = "Someone who holds originals and looks for them, but has no key,"
+    assert sentence(Finding("linkage_attack", L1, "identity", (found,), holder=who)) == (
+        f"{who} did no better than chance: found the protected version of 1 of 20 originals (by chance: 1)."
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 Unit = Literal["share", "dB", "index", "correlation"]
 """What a number is: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
 
-About = Literal["class", "identity", "picture", "key", "distances"]
-"""What a number tells of: the class of an image, which image it is, its likeness, a part of the key, distances."""
+About = Literal["class", "identity", "known", "picture", "key", "distances"]
+"""What a number tells of: the class of an image, which image it is, which disguised image
+is that of a known one, its likeness, a part of the key, distances."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,8 @@ class Attack:
         run: takes what the attacker sees, and one of ``variants`` as keyword arguments.
         score: how its result is compared with the truth.
         needs: what the attacker must have.
+        holder: who the attacker is, where that is more than the level says: the subject of a sentence, with ``{pairs}``
+            for known pairs.
         reason: says why the attack does not apply to a scheme, or ``None``.
         variants: settings to be tried; the one that leaks most counts.
         least_pairs: known pairs without which it cannot run.
@@ -179,6 +181,7 @@ class Attack:
     run: Callable[..., AttackResult]
     score: Score
     needs: frozenset[Need] = frozenset()
+    holder: str = ""
     reason: Callable[[Scheme], Reason] = applies_to_all
     variants: tuple[Mapping[str, Any], ...] = ({},)
     least_pairs: int = 1

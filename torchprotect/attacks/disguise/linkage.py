@@ -148,5 +148,6 @@ LINKAGE = Attack(
     run=_run,
     score=KNOWN_FOUND,
     needs=frozenset({Need.PUBLIC, Need.KNOWN}),
+    holder="Someone who holds originals and looks for them, but has no key,",
     reason=only_for(*BLOCK_DISGUISES),
 )

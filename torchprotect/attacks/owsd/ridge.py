@@ -134,6 +134,7 @@ RIDGE_OF_EMBEDDINGS = Attack(
     run=_run_embeddings,
     score=ORIGINALS_FOUND,
     needs=frozenset({Need.PAIRS, Need.KNOWN, Need.ENCODER}),
+    holder="Someone who can load the encoder and knows {pairs} of an original and its protected image, but no key,",
     reason=only_for("OWSDScramble"),
     any_size=True,
     least_pairs=3,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_int
-from torchprotect.attacks.measures import Measure
+from torchprotect.attacks.measures import About, Measure
 from torchprotect.attacks.results import AttackResult, LinkageResult
 from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.attacks.scores.shares import mean
@@ -90,13 +90,13 @@ def score_linkage(
 def _known_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
     """Score the disguised image that was found for each known plain one."""
     known, identities = _require_links(truth)
-    return _measures(result, known[: len(result.guesses)], identities)
+    return _measures(result, known[: len(result.guesses)], identities, "known")
 
 
 def _originals_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
     """Score the known plain image that was found for each of the first disguised ones."""
     known, identities = _require_links(truth)
-    return _measures(result, known.argsort()[: len(result.guesses)], identities[known])
+    return _measures(result, known.argsort()[: len(result.guesses)], identities[known], "identity")
 
 
 def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
@@ -105,14 +105,12 @@ def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
     return truth.known, truth.identities
 
 
-def _measures(result: LinkageResult, right: Tensor, identities: Tensor) -> tuple[Measure, ...]:
+def _measures(result: LinkageResult, right: Tensor, identities: Tensor, about: About) -> tuple[Measure, ...]:
     """Return the shares of right links at the first guess, and at more."""
     score = score_linkage(result, right, candidates=len(identities), identities=identities)
     rows = zip(score.k, score.shares, score.low, score.high, score.chance, strict=True)
     return tuple(
-        Measure(
-            f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(right), about="identity"
-        )
+        Measure(f"re-identification@{k}", share, low, high, chance, 1.0, scaled=k == 1, count=len(right), about=about)
         for k, share, low, high, chance in rows
     )
 

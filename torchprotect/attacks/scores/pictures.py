@@ -16,7 +16,9 @@ from torchprotect.attacks.scores.shares import mean
 from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputShapeError
 
-_EXACT = 100.0  # dB, of an image rebuilt to the last bit: infinity has no mean
+EXACT = 100.0
+"""PSNR in dB that an image rebuilt to the last bit counts as: infinity has no mean."""
+
 _ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whole grey levels differ by 1 at least
 
 
@@ -109,7 +111,7 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
         classes = class_measures(truth.examiner(images), truth, "examiner's")
     identity = _identity_measure(images, plain, truth.identities[: len(images)])
     score = score_reconstruction(Reconstruction(result.level, result.cost, images), plain)
-    signals, chance = score.psnr.clamp(max=_EXACT), min(_EXACT, score.psnr_chance)
+    signals, chance = score.psnr.clamp(max=EXACT), min(EXACT, score.psnr_chance)
     signal = Measure(
         "PSNR", float(signals.mean()), *around_mean(signals), chance, scaled=False, unit="dB", about="picture"
     )

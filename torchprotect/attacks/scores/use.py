@@ -16,7 +16,15 @@ def use_measures(result: NetworkResult, truth: Truth) -> tuple[Measure, ...]:
     upper, by = (None, None) if truth.on_plain is None else truth.on_plain(result.count)[0]
     named = {"accuracy on plain images": result.accuracy, "the same after the last epoch": result.last}
     return tuple(
-        Measure(name, value, *wilson(value, result.count), result.chance, upper, upper_by=by, count=result.count)
+        Measure(
+            name,
+            value,
+            *wilson(value, result.count),
+            result.chance,
+            upper,
+            upper_by=by,
+            count=result.count,
+        )
         for name, value in named.items()
     )
 

@@ -58,6 +58,7 @@ class Finding:
         note: what to know when reading it.
         title: what people call the attack; its name if empty.
         method: what it does, in half a sentence.
+        holder: who the attacker is; what the level says if empty.
     """
 
     attack: str
@@ -74,6 +75,7 @@ class Finding:
     note: str = ""
     title: str = ""
     method: str = ""
+    holder: str = ""
 
     @property
     def called(self) -> str:
@@ -102,7 +104,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding for JSON, without pictures."""
-        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method")
+        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
         top = self.headline.to_dict() if self.headline else dict.fromkeys(Measure("", 0, 0, 0).to_dict())
         return {
             **{name: getattr(self, name) for name in told},
@@ -116,7 +118,7 @@ class Finding:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Finding":
         """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
-        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method")
+        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
         return cls(
             **{name: fields[name] for name in kept},
             level=Level(fields["level"]),

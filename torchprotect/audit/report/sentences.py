@@ -5,6 +5,7 @@ from math import floor
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import About, Measure
+from torchprotect.attacks.scores.pictures import EXACT
 from torchprotect.audit.report.finding import Finding
 from torchprotect.audit.report.severity import SEVERITIES, severity, severity_of, weak_yardstick
 from torchprotect.audit.report.words import number, percent
@@ -16,14 +17,11 @@ _HOLDERS = {
     Level.CHOSEN_PLAINTEXT: "Someone who gets images of their choice protected, but holds no key,",
     Level.PARTIAL_KEY: "Someone who holds a part of the key",
 }
-_HOLDERS_BY_ATTACK = {
-    "linkage_attack": "Someone who holds originals and looks for them, but has no key,",
-    "ridge_reidentification (embeddings)": "Someone who can load the encoder and knows {pairs} of an original and its "
-    "protected image, but no key,",
-}
 _YARDSTICKS = {"examiner": "a network", "nearest neighbours": "a comparison with public images"}
-_IDENTITY = "picked the right original for {right} protected images"
-_IDENTITY_BY_ATTACK = {"linkage_attack": "found the protected version of {right} originals"}
+_FOUND: dict[About | None, str] = {
+    "identity": "picked the right original for {right} protected images",
+    "known": "found the protected version of {right} originals",
+}
 _BELOW_ONE = "fewer than 1"
 _TOLERANCE = 1e-6  # of numbers of images, for shares that are no exact binary fractions
 
@@ -68,16 +66,15 @@ def whole(share: float, of: int) -> str:
 
 
 def _holder(finding: Finding) -> str:
-    holder = _HOLDERS_BY_ATTACK.get(finding.attack, _HOLDERS[finding.level])
+    holder = finding.holder or _HOLDERS[finding.level]
     return holder.format(pairs="some pairs" if finding.pairs is None else counted(finding.pairs, "pair"))
 
 
 def _identity(finding: Finding) -> str | None:
-    measure = _worst(finding, "identity")
+    measure = _worst(finding, "identity", "known")
     if measure is None:
         return None
-    clause = _IDENTITY_BY_ATTACK.get(finding.attack, _IDENTITY)
-    return f"{clause.format(right=_right(measure))} ({_chance(measure)})"
+    return f"{_FOUND[measure.about].format(right=_right(measure))} ({_chance(measure)})"
 
 
 def _picture(finding: Finding) -> str | None:
@@ -88,7 +85,9 @@ def _picture(finding: Finding) -> str | None:
     nearer = "was nearer to its own original" if one else "were nearer to their own original"
     told = f"rebuilt pictures, of which {_right(measure)} {nearer} than to any other ({_chance(measure)})"
     likeness = next((each for each in finding.measures if each.unit == "dB"), None)
-    if likeness is not None:
+    if likeness is not None and likeness.value >= EXACT:
+        told += ", every one to the last bit"
+    elif likeness is not None:
         mean = f" (the mean image: {number(likeness.chance, 'dB')})" if likeness.chance is not None else ""
         told += f", at a PSNR of {number(likeness.value, 'dB')}{mean}"
     if classes is not None and (classes.leakage or 0.0) > (measure.leakage or 0.0):
@@ -176,8 +175,8 @@ _REMARKS: dict[str, Callable[[Finding, int], str | None]] = {
 }
 
 
-def _worst(finding: Finding, about: About) -> Measure | None:
-    some = [each for each in finding.measures if each.about == about and each.leakage is not None]
+def _worst(finding: Finding, *about: About) -> Measure | None:
+    some = [each for each in finding.measures if each.about in about and each.leakage is not None]
     return max(some, key=_telling, default=None)
 
 

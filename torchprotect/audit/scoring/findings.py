@@ -45,6 +45,7 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         note=attack.note,
         title=attack.title,
         method=attack.about,
+        holder=attack.holder,
     )
 
 
