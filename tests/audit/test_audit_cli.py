@@ -17,6 +17,8 @@ from torchprotect import data, keys, transforms
 from torchprotect.cli import app
 from torchprotect.demo import SAMPLE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
@@ -211,7 +213,7 @@ def test_without_the_encoder(scrambled, tmp_path):
         (["--model", "audited_nets:nothing"], "must return a torch.nn.Module, got int"),
         (["--model", "audited_nets:broken"], "audited_nets:broken failed: KeyError: 'width'"),
         (["--model", "audited_nets:make", "--weights", "few"], "do not match the model: missing 0.weight"),
-        (["--model", "audited_nets:make", "--weights", "audited_nets.py"], "is no safetensors file"),
+        (["--model", "audited_nets:make", "--weights", "audited_nets.py"], "is not a safetensors file"),
         (["--model", "audited_nets:make", "--weights", "nowhere"], "there are no weights at"),
         (["--model", "audited_nets:make", "--device", "warp"], "cannot use device 'warp'"),
     ],

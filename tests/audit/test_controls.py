@@ -16,6 +16,8 @@ from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.page import render
 from torchprotect.audit.scoring.truth import truth_of
 
+pytestmark = pytest.mark.slow
+
 LEAST = {
     "codebook_attack": 0.5,  # a book of 60 images does not hold the texture of others
     "recover_permutation_from_statistics": 0.6,  # some places look the same in all statistics

@@ -18,6 +18,8 @@ from torchprotect.attacks import (
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
 from torchprotect.training import evaluate
 
+pytestmark = pytest.mark.slow
+
 
 def enumerate_(targets=1, **options):
     given = {"classes": CLASSES, "settings": SETTINGS, "targets": targets, **options}
