@@ -100,7 +100,7 @@ class Finding:
     @property
     def without_scale(self) -> bool:
         """Whether it would count, but models on plain images do no better than guessing."""
-        return self.leaks in _COUNTED and self.leakage is None
+        return bool(self.measures) and self.leaks in _COUNTED and self.leakage is None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding for JSON, without pictures."""
@@ -176,10 +176,14 @@ class NotRun:
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
-    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks."""
-    scaled = [each for each in measures if each.leakage is not None]
+    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks.
+
+    A part of the key is passed over beside measures of images: what it opens is what they measure.
+    """
+    told = [each for each in measures if each.about != "key"] or measures
+    scaled = [each for each in told if each.leakage is not None]
     if not scaled:
-        return measures[0] if measures else None
+        return told[0] if told else None
     return max(scaled, key=lambda each: (each.leakage or 0.0, each.about != "class"))
 
 

@@ -49,8 +49,7 @@ def render(report: "Report") -> str:
 
 
 def _context(report: "Report") -> dict[str, Any]:
-    about = [each for each in report.findings if each.leaks in ("equality", "metadata")]
-    attacks = sorted((each for each in report.findings if each not in about), key=lambda each: each.level.value)
+    attacks = sorted((each for each in report.findings if each.measures), key=lambda each: each.level.value)
     curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
     return {
         "words": words,
@@ -65,8 +64,7 @@ def _context(report: "Report") -> dict[str, Any]:
         "utility": report.utility,
         "trained": _trained(report),
         "kept": _kept(report),
-        "equality": [each for each in about if each.leaks == "equality"],
-        "metadata": [each for each in about if each.leaks == "metadata"],
+        "counted": [each for each in report.findings if not each.measures],
         "not_run": report.not_run,
         "meaning": MEANING,
         "statement": STATEMENT,
