@@ -194,7 +194,7 @@ def test_where_plain_images_teach_nothing_it_is_said():
     report = audit.run(blind, settings=replace(QUICK, targets=20))
     looked = next(each for each in report.findings if each.attack == "direct_reidentification")
     assert (looked.leakage, looked.without_scale, looked.counted) == (None, True, False)
-    page = render(report)
+    page = render(report, report.verdict)
     assert "no scale: models on plain images do no better than guessing; give more images" in page
 
 
@@ -205,7 +205,7 @@ def test_the_upper_bound_is_the_best_of_two():
     looked = next(each for each in report.findings if each.attack == "direct_reidentification")
     assert looked.measures[0].upper > looked.measures[0].value
     assert {each.upper_by for each in looked.measures} == {"nearest neighbours"}
-    assert "nearest neighbours" in render(report)
+    assert "nearest neighbours" in render(report, report.verdict)
 
 
 def test_chance_without_a_key_knows_of_the_renaming():
@@ -219,7 +219,7 @@ def test_chance_without_a_key_knows_of_the_renaming():
     drawn = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(3))
     accuracy, _ = class_measures(ClassGuesses(Level.PUBLIC_DATA, {}, drawn), truth_of(bench))
     assert accuracy.chance > 0.27 > 0.25
-    page, told = render(report), report.facts["data"]["caveats"]
+    page, told = render(report, report.verdict), report.facts["data"]["caveats"]
     assert len(told) == 2
     assert "after the renaming of classes that suits the guesses best" in page
     assert "public images may include the attacked ones" in page

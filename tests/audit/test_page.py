@@ -129,7 +129,7 @@ def test_page_says_what_the_report_says(page):
 def test_page_says_what_each_network_was_trained_and_tested_on(page):
     """Without the key there are other numbers of plain images than of disguised ones."""
     sizes = {**page[1].facts["split"], "clean": 48, "attacked": 1200}
-    shown = render(replace(page[1], facts={**page[1].facts, "split": sizes}))
+    shown = render(replace(page[1], facts={**page[1].facts, "split": sizes}), page[1].verdict)
     for row in (
         "trained on plain images, tested on 48 plain ones",
         "trained on disguised images, tested on 1,200 disguised ones",
@@ -141,7 +141,7 @@ def test_page_says_what_each_network_was_trained_and_tested_on(page):
 def test_text_from_outside_is_escaped(page):
     report = page[1]
     hostile = {**report.facts, "disguise": {**report.facts["disguise"], "name": "<script>alert(1)</script>"}}
-    shown = render(replace(report, facts=hostile))
+    shown = render(replace(report, facts=hostile), report.verdict)
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
 

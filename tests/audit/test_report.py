@@ -120,7 +120,7 @@ def test_the_interval_of_leakage_on_the_page_and_in_the_json(done):
 def test_equal_images_are_told(done):
     report = done[0]
     data = {**report.facts["data"], "duplicates": 7}
-    page = render(replace(report, facts={**report.facts, "data": data}))
+    page = render(replace(report, facts={**report.facts, "data": data}), report.verdict)
     assert "7 of 240 plain images equal another one pixel by pixel" in page
 
 
@@ -130,7 +130,7 @@ def test_without_the_key_it_is_said_what_that_means(done):
     assert told["hmac_checked"] is False
     for part, each in zip(("renaming", "attacked ones", "HMAC was not checked"), told["caveats"], strict=True):
         assert part in each
-    assert "HMAC was not checked" in render(report)
+    assert "HMAC was not checked" in render(report, report.verdict)
 
 
 def test_neither_key_nor_pixels_nor_names_in_the_json(done):

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect.audit.evidence.evidence import Evidence
-from torchprotect.audit.report.report import Report, level_of
+from torchprotect.audit.report.outcome import level_of
+from torchprotect.audit.report.report import Report
 from torchprotect.audit.report.sentences import deed
 from torchprotect.audit.run import run
 from torchprotect.errors import InputRangeError

@@ -102,7 +102,7 @@ def audit(
 
 def _bound(text: str) -> tuple[str, float]:
     from torchprotect.audit.assertion import require_share
-    from torchprotect.audit.report.report import level_of
+    from torchprotect.audit.report.outcome import level_of
     from torchprotect.errors import InputRangeError
 
     level, _, value = text.partition("=")

@@ -5,17 +5,16 @@ import importlib.util
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchprotect.attacks import Level
 from torchprotect.audit.report import words
 from torchprotect.audit.report.finding import Example, Finding
+from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.statement import MEANING, STATEMENT
 from torchprotect.audit.report.utility import mean_and_deviation
+from torchprotect.audit.report.verdict import Verdict
 from torchprotect.errors import ExportError
-
-if TYPE_CHECKING:
-    from torchprotect.audit.report.report import Report
 
 _NUMBERS = re.compile(r"(\d[\d,]* of [\d,]*\d)")
 _TEMPLATE = "report.html.j2"
@@ -36,7 +35,7 @@ def require_page_tools() -> None:
         )
 
 
-def render(report: "Report") -> str:
+def render(report: Outcome, verdict: Verdict) -> str:
     """Return the page as HTML. All text from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -45,17 +44,17 @@ def render(report: "Report") -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": words.percent, "spaced": words.spaced, "numbers": _stress}
-    return environment.get_template(_TEMPLATE).render(_context(report))
+    return environment.get_template(_TEMPLATE).render(_context(report, verdict))
 
 
-def _context(report: "Report") -> dict[str, Any]:
+def _context(report: Outcome, verdict: Verdict) -> dict[str, Any]:
     attacks = sorted((each for each in report.findings if each.measures), key=lambda each: each.level.value)
     curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
     return {
         "words": words,
         "facts": report.facts,
         "knows": words.KNOWS,
-        "verdict": report.verdict,
+        "verdict": verdict,
         "marks": _MARKS,
         "leakages": [(level.value, report.leakage(level)) for level in Level if report.measured(level)],
         "attacks": attacks,
@@ -84,7 +83,7 @@ def _draw(curves: list[Finding]) -> str | None:
     return draw_curves(curves) if curves else None
 
 
-def _trained(report: "Report") -> list[tuple[str, dict[str, float]]]:
+def _trained(report: Outcome) -> list[tuple[str, dict[str, float]]]:
     """Return the utility's lines: what was trained and tested on, mean and deviation."""
     found = report.utility
     if found is None:
@@ -98,7 +97,7 @@ def _trained(report: "Report") -> list[tuple[str, dict[str, float]]]:
     return [(name, values) for name, values in lines if values is not None]
 
 
-def _kept(report: "Report") -> float | None:
+def _kept(report: Outcome) -> float | None:
     """Return where the accuracy on disguised images lies between chance and plain images."""
     found = report.utility
     plain, disguised = (None, None) if found is None else map(mean_and_deviation, (found.plain, found.disguised))

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,20 @@ from torchprotect._files import atomic_file, read_regular
 from torchprotect._json import parse
 from torchprotect.attacks import Level
 from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.page import render, require_page_tools
-from torchprotect.audit.report.severity import rank
 from torchprotect.audit.report.statement import MEANING, STATEMENT
 from torchprotect.audit.report.utility import Utility
 from torchprotect.audit.report.verdict import Verdict, judge
-from torchprotect.errors import InputRangeError, VerificationError
+from torchprotect.errors import VerificationError
 
 FORMAT, VERSION = "torchprotect-audit", 2
 LARGEST = 1 << 28  # bytes of a report
 _OWNER_ONLY = 0o600  # a page may show plain images
 
 
-@dataclass(frozen=True)
-class Report:
-    """What an audit found.
+class Report(Outcome):
+    """What an audit came to, as a verdict, a page and JSON.
 
     Attributes:
         findings: of every attack that ran.
@@ -32,33 +30,6 @@ class Report:
         utility: accuracies of trained networks; ``None`` where there were no labels.
         facts: ``data``, ``disguise``, ``environment``, ``settings``, ``split``, ``started`` and ``seconds``.
     """
-
-    findings: tuple[Finding, ...]
-    not_run: tuple[NotRun, ...]
-    utility: Utility | None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def at(self, level: Level | str) -> list[Finding]:
-        """Return what counts for a level: findings about images at it and below, with the most leakage first."""
-        name = level_of(level).value
-        known = [each for each in self.findings if each.counted and each.level.value <= name]
-        return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks not in ("identity", "picture")))
-
-    def worst(self, level: Level | str) -> Finding | None:
-        """Return the finding that is worst for an attacker of a level, who can do whatever lower levels can.
-
-        That is the most severe; of these rather one that identifies images or rebuilds pictures than one that guesses
-        classes; of these the one that leaks most.
-        """
-        return max(self.at(level), key=rank, default=None)
-
-    def leakage(self, level: Level | str) -> float | None:
-        """Return the most that an attack leaks at a level and below, 0..1; ``None`` if no attack was measured."""
-        return max((each.leakage or 0.0 for each in self.at(level)), default=None)
-
-    def measured(self, level: Level | str) -> bool:
-        """Say whether an attack of this very level was measured."""
-        return any(each.counted and each.level is level_of(level) for each in self.findings)
 
     @property
     def verdict(self) -> Verdict:
@@ -97,7 +68,7 @@ class Report:
             ExportError: the extra ``audit`` is missing.
         """
         require_page_tools()
-        _write(Path(path), render(self))
+        _write(Path(path), render(self, self.verdict))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Report":
@@ -124,11 +95,3 @@ class Report:
 def _write(path: Path, text: str) -> None:
     with atomic_file(path, mode=_OWNER_ONLY) as file:
         file.write(text.encode())
-
-
-def level_of(level: Level | str) -> Level:
-    """Return a level by its name, ``L0`` to ``L4``."""
-    try:
-        return level if isinstance(level, Level) else Level(level)
-    except ValueError:
-        raise InputRangeError(f"a level is one of {', '.join(each.value for each in Level)}, not {level!r}") from None

@@ -1,17 +1,15 @@
 """The verdict: what the findings of a report come to, in sentences for whoever has to decide."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchprotect.attacks import Level
 from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
 from torchprotect.audit.report.utility import Utility, mean_and_deviation
 from torchprotect.audit.report.words import COULD_NOT, NO_SCALE
-
-if TYPE_CHECKING:
-    from torchprotect.audit.report.report import Report
 
 _KEEP_OUT = "To keep images from others in storage or on the way, use an encryption tool such as age or GnuPG."
 _READABLE = "These images are readable as they are: people see the same pictures as in the plain ones."
@@ -81,7 +79,7 @@ class Verdict:
         return {**asdict(self), "levels": levels}
 
 
-def judge(report: "Report") -> Verdict:
+def judge(report: Outcome) -> Verdict:
     """Return what a report comes to."""
     readable = bool(report.facts.get("disguise", {}).get("readable"))
     levels = tuple(_look_at(report, level) for level in Level)
@@ -91,7 +89,7 @@ def judge(report: "Report") -> Verdict:
     return Verdict(levels, _kept(report.utility), advice, _READABLE if readable else None)
 
 
-def _look_at(report: "Report", level: Level) -> LevelVerdict:
+def _look_at(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and worst is not None and rank(worst)[:2] > rank(own)[:2] else None
