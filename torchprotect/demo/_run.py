@@ -30,7 +30,7 @@ _TEST_SHARE = 5  # every fifth image is for testing
 Say = Callable[[str], None]
 
 
-class Scheme(NamedTuple):
+class Case(NamedTuple):
     """One disguise of the demo: its name, key and settings."""
 
     name: str
@@ -69,21 +69,21 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     picked = np.linspace(0, len(opened) - 1, min(LIMIT, len(opened))).round().astype(int).tolist()
     subset: Any = Subset(opened, picked)  # type: ignore[arg-type]  # a source is a map-style dataset
     images, labels = _load(subset)
-    schemes = _make_schemes((images.shape[2], images.shape[3]), int(labels.max()) + 1)
+    cases = _make_cases((images.shape[2], images.shape[3]), int(labels.max()) + 1)
     test = torch.arange(len(images)) % _TEST_SHARE == 0
     (out / "keys").mkdir(parents=True, exist_ok=True)
     rows = [_told(measure("plain", "", "", images, labels, test), say)]
     columns = {"plain": images[:: max(1, len(images) // _SHOWN)][:_SHOWN]}
-    for scheme in schemes:
-        keys.save(scheme.bundle, out / "keys" / f"{scheme.folder}.safetensors")
-        shards = out / "shards" / scheme.folder
-        transform = transforms.from_key(scheme.bundle, **scheme.options)
-        data.export(subset, shards, transform=transform, key=scheme.bundle, progress=progress)
-        checked = data.verify(shards, scheme.bundle)
-        disguised, renamed = _read_back(shards, scheme.bundle, images.shape[1])
-        say(f"{scheme.name}: {checked.images} images in {checked.shards} shards, verified and read back")
-        columns[scheme.name] = disguised[:: max(1, len(images) // _SHOWN)][:_SHOWN]
-        rows.append(_told(measure(scheme.name, scheme.settings, scheme.folder, disguised, renamed, test), say))
+    for case in cases:
+        keys.save(case.bundle, out / "keys" / f"{case.folder}.safetensors")
+        shards = out / "shards" / case.folder
+        transform = transforms.from_key(case.bundle, **case.options)
+        data.export(subset, shards, transform=transform, key=case.bundle, progress=progress)
+        checked = data.verify(shards, case.bundle)
+        disguised, renamed = _read_back(shards, case.bundle, images.shape[1])
+        say(f"{case.name}: {checked.images} images in {checked.shards} shards, verified and read back")
+        columns[case.name] = disguised[:: max(1, len(images) // _SHOWN)][:_SHOWN]
+        rows.append(_told(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
     grid = draw_grid({name: list(column) for name, column in columns.items()})
     (out / "grid.png").write_bytes(grid)
     page = out / "index.html"
@@ -117,7 +117,7 @@ def _load(subset: Any) -> tuple[Tensor, Tensor]:
     return torch.stack([sample.image for sample in samples]), labels
 
 
-def _make_schemes(size: tuple[int, int], classes: int) -> list[Scheme]:
+def _make_cases(size: tuple[int, int], classes: int) -> list[Case]:
     def bundle(key: keys.BlockKey, permuted: bool = True) -> KeyBundle:
         order = PermutationKey.generate(image_size=size, block_size=key.block_size) if permuted else None
         return KeyBundle(key, order, LabelKey.generate(classes=classes))
@@ -132,15 +132,15 @@ def _make_schemes(size: tuple[int, int], classes: int) -> list[Scheme]:
     rmt = RMTKey.generate(image_size=size, block_size=block)
     noise = 25.0
     return [
-        Scheme("BlockPermute", "block-permute", bundle(permutation, False), f"blocks of {_by(block)}", {}),
-        Scheme(
+        Case("BlockPermute", "block-permute", bundle(permutation, False), f"blocks of {_by(block)}", {}),
+        Case(
             "AESECBDisguise",
             "aes-ecb",
             bundle(aes),
             f"AES-128, blocks of {_by(aes_block)}, units of {unit} pixels, blocks permuted",
             {"unit_pixels": unit},
         ),
-        Scheme(
+        Case(
             "RMTDisguise",
             "rmt",
             bundle(rmt),
