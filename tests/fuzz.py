@@ -28,7 +28,7 @@ import PIL.Image
 import safetensors.torch
 import torch
 from support import Pictures, make_bundle, make_image, png, run_export
-from torchprotect.audit._scheme import read_scheme
+from torchprotect.attacks import Scheme
 
 from torchprotect import attacks, data, keys
 from torchprotect._json import canonical
@@ -286,7 +286,7 @@ class World:
             lambda: list(data.read(self.export, verify=False)),
             lambda: data.verify(self.export),
             lambda: data.verify(self.export, BUNDLE),
-            lambda: read_scheme(documents.read_manifest(self.export)["transform"]),
+            lambda: Scheme.of(documents.read_manifest(self.export)["transform"]),
             lambda: read_images(self.export, documents.read_manifest(self.export), 9),
         ]
 
