@@ -347,8 +347,8 @@ def real_images(root, name):
 def test_the_scale_of_disguised_images_is_deduced(name, white, plain_white):
     """Plain images in one scale, disguised ones in the other: attacks find what they find in one scale."""
     images, labels = shapes(200, 1)
-    released = images[torch.arange(200).roll(7)].float()
-    released = rmt(released) if name == "RMTDisguise" else released
+    rolled = images[torch.arange(200).roll(7)]
+    released = rmt(rolled) if name == "RMTDisguise" else rolled.float()
     known, disguised = images if plain_white == 255 else images / 255, released * (white / 255)
     scheme = Scheme(name, block_size=BLOCK)
     found = linkage_attack(known, disguised, scheme=scheme, k=1).guesses[:, 0]
