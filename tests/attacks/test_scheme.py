@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from torchprotect import attacks, data, keys, transforms
 from torchprotect.attacks import Scheme
-from torchprotect.errors import BlockSizeError, InputRangeError, InputTypeError
+from torchprotect.errors import BlockSizeError, InputRangeError, InputTypeError, ProtectError
 
 SIZES = {"image_size": (16, 16), "block_size": (4, 4)}
 ORDER = keys.PermutationKey.generate(**SIZES)
@@ -213,3 +213,28 @@ def test_a_composed_transform_is_described_step_by_step():
     composed = v2.Compose([transforms.SaltAndPepper(0.1), transforms.BlockPermute(ORDER)])
     scheme = Scheme.of([step.describe() for step in composed.transforms])
     assert (scheme.name, scheme.permuted, len(scheme.steps)) == ("BlockPermute", True, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": ""}, "name must be"),
+        ({"name": ["x"]}, "name must be"),
+        ({"permuted": "no"}, "permuted must be True or False"),
+        ({"shared": 3}, "shared must be True or False"),
+        ({"other": "abc"}, "other must be names"),
+        ({"white": True}, "white must be 1 or 255"),
+        ({"image_size": (28, 28), "block_size": (5, 5)}, "blocks of 5 x 5 do not divide images of 28 x 28"),
+    ],
+)
+def test_fields_that_cannot_be(given, message):
+    with pytest.raises(ProtectError, match=message):
+        Scheme(**{"name": "RMTDisguise", "block_size": (4, 4), **given})
+
+
+@pytest.mark.parametrize("given", [None, "RMTDisguise", 3])
+def test_what_is_no_scheme_is_called_by_its_type(given):
+    images = make_image(4, 1, 8, 8)
+    message = r"scheme must be an attacks\.Scheme, got .*Scheme\.of\(transform\.describe"
+    with pytest.raises(InputTypeError, match=message):
+        attacks.linkage_attack(images, images, scheme=given)

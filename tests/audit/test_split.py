@@ -120,7 +120,7 @@ def test_attackers_see_what_their_level_gives(level):
     """An identity disguise: whoever is shown a plain image could compare."""
     bench = Bench(control("BlockPermute", "identity", 60), QUICK)
     (linkage,) = named("linkage_attack")
-    seen = bench.seen(replace(linkage, level=level), 5)
+    seen = bench.seen(replace(linkage, level=level, needs=frozenset()), 5)
     knows_public, knows_pairs = level is not Level.CIPHERTEXT_ONLY, level.value >= "L2"
     assert [each is not None for each in (seen.public, seen.public_labels, seen.known)] == [knows_public] * 3
     assert (seen.pairs is not None) is knows_pairs

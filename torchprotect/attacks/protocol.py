@@ -4,16 +4,16 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_tensor, type_name
 from torchprotect.attacks.results import AttackResult, Level, PermutationResult
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores.truth import Score
-from torchprotect.errors import InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError
 
 if TYPE_CHECKING:
     from torchprotect.attacks.disguise.examiner import DNNExaminer
@@ -148,7 +148,7 @@ def applies_to_all(scheme: Scheme) -> Reason:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attack:
     """An attack, as audits, tests and pages know it. :data:`torchprotect.attacks.ATTACKS` lists ours.
 
@@ -171,6 +171,10 @@ class Attack:
         long: why an audit leaves it out unless it is asked for; empty where it does not.
         facts: takes a result, returns numbers of it that have no scale.
         note: what to know when reading its result.
+
+    Raises:
+        InputTypeError: an attribute is of another type.
+        InputRangeError: an attribute has no possible value, or the attack needs what its level does not have.
     """
 
     name: str
@@ -190,6 +194,9 @@ class Attack:
     long: str = ""
     facts: Callable[[Any], dict[str, Any]] = lambda result: {}
     note: str = ""
+
+    def __post_init__(self) -> None:
+        _require_attack(self)
 
 
 def only_for(*names: str) -> Callable[[Scheme], Reason]:
@@ -224,5 +231,31 @@ def unless_readable(scheme: Scheme) -> Reason:
     return "the images are readable as they are" if scheme.readable else None
 
 
-BLOCK_DISGUISES = ("BlockPermute", "RMTDisguise", "AESECBDisguise")
-"""The disguises that work block by block."""
+_NEEDS_LEVEL = {
+    Level.PUBLIC_DATA: {Need.PUBLIC, Need.LABELS, Need.KNOWN},
+    Level.KNOWN_PAIRS: {Need.PAIRS},
+}
+
+
+def _require_attack(attack: Attack) -> None:
+    """Check an attack when it is made: an audit would find the mistake after all other work."""
+    for name in ("name", "title", "about"):
+        value = getattr(attack, name)
+        if not isinstance(value, str) or not value:
+            raise InputTypeError(f"{name} of an attack must be a text, got {value!r}")
+    for name, kind in (("level", Level), ("needs", frozenset), ("score", Score), ("variants", tuple)):
+        value = getattr(attack, name)
+        if not isinstance(value, kind):
+            raise InputTypeError(f"{name} of attack {attack.name!r} must be a {kind.__name__}, got {type_name(value)}")
+    if attack.finds not in get_args(Finds):
+        raise InputRangeError(f"finds of attack {attack.name!r} must be one of {get_args(Finds)}, got {attack.finds!r}")
+    if not attack.variants:
+        raise InputRangeError(f"attack {attack.name!r} must have at least one variant; ({{}},) is one without settings")
+    if attack.holder.replace("{pairs}", "").count("{"):
+        raise InputRangeError(f"holder of attack {attack.name!r} may name nothing but {{pairs}} in braces")
+    for level, needs in _NEEDS_LEVEL.items():
+        if attack.level.value < level.value and (more := needs & attack.needs):
+            names = ", ".join(sorted(each.value for each in more))
+            raise InputRangeError(
+                f"attack {attack.name!r} is of level {attack.level.value} but needs {names}, which {level.value} has"
+            )

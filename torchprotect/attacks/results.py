@@ -45,7 +45,7 @@ class AttackResult:
         Images are left out, and fields with ``metadata={"json": False}``.
         """
         told = [each.name for each in dataclasses.fields(self) if each.metadata.get("json", each.name != "images")]
-        return json.dumps({name: _plain(getattr(self, name)) for name in told}, allow_nan=False)
+        return json.dumps({name: as_json(getattr(self, name)) for name in told}, allow_nan=False)
 
 
 def _short(value: Any) -> str:
@@ -56,16 +56,17 @@ def _short(value: Any) -> str:
     return f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it: tensors as nested lists, NaN and infinity as ``None``."""
     if isinstance(value, Tensor):
-        return _plain(value.tolist())
+        return as_json(value.tolist())
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(name): as_json(each) for name, each in value.items()}
+    return [as_json(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,6 +13,12 @@ Side = Literal["right", "left"]
 Matrix = Literal["orthogonal", "uniform", "gaussian"]
 
 _PRESERVED: dict[str, Preserved] = {"BlockPermute": "values", "RMTDisguise": "energies", "AESECBDisguise": "equality"}
+BLOCK_DISGUISES = tuple(_PRESERVED)
+"""The disguises that work block by block."""
+
+SCRAMBLING = "OWSDScramble"
+"""The disguise that has an encoder, and makes images of another size."""
+
 _READABLE = "AdversarialEncrypt"
 _LONGEST_SIDE = 1 << 20
 
@@ -35,8 +41,8 @@ class Scheme:
         side: ``right`` if a matrix multiplies the rows of a block, ``left`` for the columns.
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels (of 255) and added before the matrix.
         shared: whether all positions share one secret; every key of this package has one for each position.
-        white: the value of white in floating-point disguised images, 1 or 255; ``None`` if it is that of the plain
-            images which an attack is given.
+        white: the value of white in floating-point disguised images, 1 or 255; ``None`` to deduce it from how bright
+            they are beside plain ones.
         other: names of further keyed transforms that the images went through before.
         steps: the public description of every step, without keys.
 
@@ -60,6 +66,7 @@ class Scheme:
     steps: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
+        _require_fields(self)
         if self.block_size is None:
             if self.name in _PRESERVED:
                 raise BlockSizeError(f"{self.name} works on blocks: give its block_size, (h, w) in pixels")
@@ -67,9 +74,8 @@ class Scheme:
             raise BlockSizeError(
                 f"block_size must be a pair of integers (height, width) from 1 up, got {self.block_size!r}"
             )
-        for name, (fits, expected) in _FITS.items():
-            if not fits(value := getattr(self, name)):
-                raise InputRangeError(f"{name} must be {expected}, got {value!r}")
+        elif self.image_size is not None:
+            _require_division(self.image_size, self.block_size)
 
     @classmethod
     def of(cls, described: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "Scheme":
@@ -84,14 +90,21 @@ class Scheme:
             BlockSizeError, InputRangeError: a parameter has no possible value.
         """
         if isinstance(described, Mapping) and "transform" in described:
-            return cls._of_steps(described["transform"], described.get("plain", {}).get("scale"))
+            plain = described.get("plain")
+            return cls._of_steps(described["transform"], plain.get("scale") if isinstance(plain, Mapping) else None)
+        if hasattr(described, "describe"):
+            raise InputTypeError("described must say what a transform does: give transform.describe()")
         return cls._of_steps([described] if isinstance(described, Mapping) else described, None)
 
     @classmethod
     def _of_steps(cls, steps: Any, white: Any) -> "Scheme":
-        if not isinstance(steps, Sequence) or not all(isinstance(each, Mapping) and "name" in each for each in steps):
+        if (
+            isinstance(steps, str)
+            or not isinstance(steps, Sequence)
+            or not all(isinstance(each, Mapping) and "name" in each for each in steps)
+        ):
             raise InputTypeError(f"described must be a list of named steps, got {type_name(steps)}")
-        keyed = [step for step in steps if "key" in step]
+        keyed = [step for step in steps if step.get("key") is not None]
         if not keyed:
             raise InputTypeError(
                 "described names no keyed disguise; give transform.describe(), or an export's manifest"
@@ -139,17 +152,23 @@ class Scheme:
         """Whether people can read the images as they are."""
         return self.name == _READABLE and not self.other
 
-    def require_preserved(self, attack: str, *wanted: Preserved) -> Preserved:
-        """Return what a block keeps, if an attack can use it.
 
-        Raises:
-            InputRangeError: it cannot; the message names the disguises that it is for.
-        """
-        if self.preserved is None or self.preserved not in wanted:
-            names = " and ".join(name for name, each in _PRESERVED.items() if each in wanted)
-            came = " and ".join((*self.other, self.name))
-            raise InputRangeError(f"{attack} is for images under {names} alone, not under {came}")
-        return self.preserved
+def require_preserved(scheme: Scheme, attack: str, *wanted: Preserved) -> Preserved:
+    """Return what a block keeps under a scheme, if an attack can use it.
+
+    Raises:
+        InputTypeError: it is no scheme.
+        InputRangeError: the attack cannot use it; the message names the disguises that it is for.
+    """
+    if not isinstance(scheme, Scheme):
+        raise InputTypeError(
+            f"scheme must be an attacks.Scheme, got {type_name(scheme)}; give Scheme.of(transform.describe())"
+        )
+    if scheme.preserved is None or scheme.preserved not in wanted:
+        names = " and ".join(name for name, each in _PRESERVED.items() if each in wanted)
+        came = " and ".join((*scheme.other, scheme.name))
+        raise InputRangeError(f"{attack} is for images under {names} alone, not under {came}")
+    return scheme.preserved
 
 
 def _is_side(value: Any) -> bool:
@@ -169,15 +188,39 @@ def _is_noise(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and value >= 0
 
 
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
+
+
 _FITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: isinstance(value, str) and value != "", "the name of a transform's class"),
+    "permuted": (lambda value: isinstance(value, bool), "True or False"),
+    "shared": (lambda value: isinstance(value, bool), "True or False"),
+    "other": (_are_names, "names of transforms in a tuple"),
+    "steps": (lambda value: isinstance(value, tuple), "descriptions of steps in a tuple"),
     "image_size": (lambda value: value is None or _is_size(value), "(height, width) in pixels"),
     "channels": (lambda value: value is None or _is_side(value), "an integer from 1 up, or None"),
     "unit_pixels": (_is_side, "an integer from 1 up"),
     "matrix": (lambda value: value in get_args(Matrix), f"one of {', '.join(get_args(Matrix))}"),
     "side": (lambda value: value in get_args(Side), "'right' or 'left'"),
     "noise": (_is_noise, "a number of grey levels from 0 up"),
-    "white": (lambda value: value in (None, 1, 255), "1 or 255, or None"),
+    "white": (lambda value: value is None or (type(value) is int and value in (1, 255)), "1 or 255, or None"),
 }
+
+
+def _require_fields(scheme: Scheme) -> None:
+    for name, (fits, expected) in _FITS.items():
+        if not fits(value := getattr(scheme, name)):
+            raise InputRangeError(f"{name} must be {expected}, got {value!r}")
+
+
+def _require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -> None:
+    if any(side % length for side, length in zip(image_size, block_size, strict=True)):
+        raise BlockSizeError(f"blocks of {_by(block_size)} do not divide images of {_by(image_size)}")
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def _public(step: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import datetime
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def run(
     plain: Any = None,
     key: Key | None = None,
     encoder: nn.Module | None = None,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Iterable[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
     fast: bool = False,
     limit: int = 10_000,
@@ -76,8 +76,7 @@ def run(
     """
     if isinstance(export, Evidence) and (plain is not None or key is not None):
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
-    wanted = STANDARD_ATTACKS if attacks is None else attacks
-    _require_attacks(wanted)
+    wanted = STANDARD_ATTACKS if attacks is None else _require_attacks(attacks)
     path = None if report is None else Path(report)
     if path is not None:
         require_page_tools()
@@ -101,21 +100,25 @@ def run(
     return done
 
 
-def _require_attacks(attacks: Sequence[Attack]) -> None:
-    """Check for attacks of different names.
+def _require_attacks(attacks: Iterable[Attack]) -> tuple[Attack, ...]:
+    """Return attacks, if they are some of different names.
 
     Raises:
         InputTypeError: one is something else.
         InputRangeError: there are none, or two have one name.
     """
-    for attack in attacks:
+    if isinstance(attacks, Attack) or not isinstance(attacks, Iterable):
+        raise InputTypeError(f"attacks must be a list of attacks.Attack objects, got {type_name(attacks)}")
+    chosen = tuple(attacks)
+    for attack in chosen:
         if not isinstance(attack, Attack):
             raise InputTypeError(f"attacks must hold attacks.Attack objects, got {type_name(attack)}")
-    names = [attack.name for attack in attacks]
+    names = [attack.name for attack in chosen]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputRangeError(f"attacks must have different names, but these come twice: {', '.join(twice)}")
-    if not attacks:
+    if not chosen:
         raise InputRangeError("attacks must hold at least one attack; leave it out for all that apply")
+    return chosen
 
 
 def _parts(report: Path) -> Path:

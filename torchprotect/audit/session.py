@@ -78,10 +78,19 @@ class Session:
         if hindered is not None:
             self._done += 1
             return replace(hindered, title=attack.title)
-        # what an attack of the user's own does may have changed since it was stored
-        store = self._store if attack in ATTACKS else _NO_STORE
-        part = self._part(attack.name, attack.level, partial(self._run, attack), store)
+        if attack in ATTACKS:
+            part = self._part(attack.name, attack.level, partial(self._run, attack), self._store)
+        else:
+            part = self._own_part(attack)
         return replace(part, title=attack.title) if isinstance(part, NotRun) else Finding.from_dict(part)
+
+    def _own_part(self, attack: Attack) -> dict[str, Any] | NotRun:
+        """Run an attack of the user's own: it may have changed since it was last run, and may fail in any way."""
+        try:
+            return self._part(attack.name, attack.level, partial(self._run, attack), _NO_STORE)
+        except Exception as error:  # its mistakes are told, and end no other attack
+            text = str(error).partition("\n")[0]
+            return NotRun(attack.name, attack.level, f"failed with {type(error).__name__}: {text}", "failed")
 
     def _run(self, attack: Attack) -> dict[str, Any]:
         return run_attack(self._bench, attack, self._truth).with_pictures()

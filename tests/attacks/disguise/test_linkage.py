@@ -6,6 +6,7 @@ import pytest
 import torch
 from disguised_shapes import (
     BLOCK,
+    CLASSES,
     SCHEMES,
     aes,
     aes_scheme,
@@ -20,7 +21,7 @@ from disguised_shapes import (
 from support import make_image
 
 from torchprotect import data, functional, keys, transforms
-from torchprotect.attacks import Level, Scheme, linkage_attack, neighbours, score_linkage
+from torchprotect.attacks import Level, Scheme, linkage_attack, neighbours, row_energy_attack, score_linkage
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
@@ -338,3 +339,20 @@ def real_images(root, name):
     shards = str(root / "cifar10" / "test-000000.tar.gz")
     images = bulk(data.open_source(shards if name == "cifar10" else f"{name}:{root}"), 400)
     return images, (images.shape[-2], images.shape[-1])
+
+
+@pytest.mark.parametrize("plain_white", [1, 255])
+@pytest.mark.parametrize("white", [1, 255])
+@pytest.mark.parametrize("name", ["RMTDisguise", "BlockPermute"])
+def test_the_scale_of_disguised_images_is_deduced(name, white, plain_white):
+    """Plain images in one scale, disguised ones in the other: attacks find what they find in one scale."""
+    images, labels = shapes(200, 1)
+    released = images[torch.arange(200).roll(7)].float()
+    released = rmt(released) if name == "RMTDisguise" else released
+    known, disguised = images if plain_white == 255 else images / 255, released * (white / 255)
+    scheme = Scheme(name, block_size=BLOCK)
+    found = linkage_attack(known, disguised, scheme=scheme, k=1).guesses[:, 0]
+    assert share(found, (torch.arange(200) + 7) % 200) > 0.95
+    if name == "RMTDisguise":
+        guessed = row_energy_attack(known, labels, disguised, classes=CLASSES, scheme=scheme).guesses
+        assert share(guessed, labels.roll(7)) > 0.8

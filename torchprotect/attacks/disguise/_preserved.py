@@ -8,6 +8,7 @@ from torch import Tensor
 from torchprotect.attacks._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise._blocks import cut, cut_units
 from torchprotect.attacks.disguise._lookup import RowBook
+from torchprotect.attacks.images import white_of
 from torchprotect.attacks.scheme import Scheme
 
 
@@ -70,9 +71,10 @@ class Reading:
     def blocks(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Cut images into blocks in grey levels, float32 ``[positions, N, C, h, w]``."""
         own = 1 if plain.is_floating_point() else 255
+        theirs = white_of(self.scheme, plain, disguised)
         first, second = (
-            cut(_grey_levels(each, white), self.scheme.blocks)
-            for each, white in ((plain, own), (disguised, self.scheme.white or own))
+            cut(each.float() * (255 // white), self.scheme.blocks)
+            for each, white in ((plain, own), (disguised, theirs))
         )
         return first, second
 
@@ -85,11 +87,6 @@ class Reading:
 
     def _units(self, images: Tensor) -> Tensor:
         return number_units(images, self.scheme.blocks, self.scheme.unit_pixels)
-
-
-def _grey_levels(images: Tensor, white: int) -> Tensor:
-    """Return float32 images on 0..255, where floating-point ones have ``white`` for 255."""
-    return images.float() * (255 // white) if images.is_floating_point() else images.float()
 
 
 def levels(norms: Tensor, channels: int) -> Tensor:

@@ -14,7 +14,7 @@ from torchprotect.attacks.disguise._lookup import RowBook, most_frequent
 from torchprotect.attacks.disguise.permutation import order_or_pairs
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputTypeError
 
@@ -82,7 +82,7 @@ def codebook_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         sections IV-B and V-B.
     """
-    scheme.require_preserved("codebook_attack", "equality")
+    require_preserved(scheme, "codebook_attack", "equality")
     require_pairs(plain, disguised, target)
     require_channels(scheme.channels, plain)
     if disguised.dtype != torch.uint8:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from torchprotect.attacks._inputs import require_images, require_plain, require_same_size
 from torchprotect.attacks.disguise.examiner import DNNExaminer
+from torchprotect.attacks.images import white_of
 from torchprotect.attacks.protocol import Attack, Need, Seen
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scores import CLASSES
@@ -54,13 +55,12 @@ def direct_reidentification(
 
 def _run(seen: Seen) -> ClassGuesses:
     public = seen.need(Need.PUBLIC)
-    floats = seen.disguised.is_floating_point() and public.dtype == torch.uint8
     return direct_reidentification(
         public,
         seen.need(Need.LABELS),
         seen.disguised,
         classes=max(2, seen.classes),
-        scale=255 if floats else None,
+        scale=white_of(seen.scheme, public, seen.disguised) if seen.disguised.is_floating_point() else None,
         examiner=seen.examiner,
         generator=seen.generator,
     )

@@ -12,7 +12,7 @@ from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._puzzle import Costs, fits, solve
 from torchprotect.attacks.protocol import Attack, Seen, only_for
 from torchprotect.attacks.results import LayoutResult, Level
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import LAYOUT
 
 _PAIRS_AT_ONCE = 2**22  # bounds the memory
@@ -55,7 +55,7 @@ def jigsaw_attack(
         Extrapolated and ranked edges: Pomeranz, Shemesh, Ben-Shahar, A fully automated greedy square jigsaw puzzle
         solver, CVPR 2011. On disguises that permute blocks: Chuman, Kiya, arXiv 2202.00806.
     """
-    scheme.require_preserved("jigsaw_attack", "values")
+    require_preserved(scheme, "jigsaw_attack", "values")
     require_images("disguised images", disguised)
     block_size = scheme.blocks
     right, below = _evidence(disguised, block_size)

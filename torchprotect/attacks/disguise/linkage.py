@@ -12,9 +12,9 @@ from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise._products import noise_energy, products, shared_coordinates
 from torchprotect.attacks.neighbours import joined, nearest
-from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_for
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import BLOCK_DISGUISES, Scheme, require_preserved
 from torchprotect.attacks.scores import KNOWN_FOUND
 
 _MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
@@ -68,7 +68,7 @@ def linkage_attack(
         Perturbation Using Few Known Inputs (arXiv 0911.2942). Moments of neighbours as in blind source separation:
         Tong, Soon, Huang, Liu: AMUSE: a new blind identification algorithm.
     """
-    scheme.require_preserved("linkage_attack", "values", "energies", "equality")
+    require_preserved(scheme, "linkage_attack", "values", "energies", "equality")
     reading = Reading(scheme)
     reading.require("known", known, disguised)
     require_int("k", k, at_least=1, at_most=len(disguised))

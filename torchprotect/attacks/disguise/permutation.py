@@ -10,9 +10,9 @@ from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._matching import match_statistics
 from torchprotect.attacks.disguise._preserved import Reading, levels
-from torchprotect.attacks.protocol import BLOCK_DISGUISES, Attack, Need, Seen, only_permuted
+from torchprotect.attacks.protocol import Attack, Need, Seen, only_permuted
 from torchprotect.attacks.results import LayoutResult, Level, PermutationResult
-from torchprotect.attacks.scheme import Preserved, Scheme
+from torchprotect.attacks.scheme import BLOCK_DISGUISES, Preserved, Scheme, require_preserved
 from torchprotect.attacks.scores import ORDER
 
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
@@ -55,7 +55,7 @@ def recover_permutation(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section IV-B, supposes that the order is known to the attacker.
     """
-    preserved, reading = scheme.require_preserved("recover_permutation", *_BY_BLOCKS), Reading(scheme)
+    preserved, reading = require_preserved(scheme, "recover_permutation", *_BY_BLOCKS), Reading(scheme)
     require_pairs(plain, disguised, at_least=2 if preserved == "equality" else 1)
     reading.require("plain", plain, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.agreements}[preserved]
@@ -108,7 +108,7 @@ def recover_permutation_from_statistics(
         Guo, Wu: Deriving Private Information from Arbitrarily Projected Data, use statistics of public data in the same
         way.
     """
-    preserved = scheme.require_preserved("recover_permutation_from_statistics", *_BY_BLOCKS)
+    preserved = require_preserved(scheme, "recover_permutation_from_statistics", *_BY_BLOCKS)
     reading = Reading(scheme)
     reading.require("public", public, disguised)
     read = {"values": reading.values, "energies": reading.norms, "equality": reading.silhouettes}[preserved]

@@ -12,7 +12,7 @@ from torchprotect.attacks.disguise._inputs import require_channels, require_pair
 from torchprotect.attacks.disguise.permutation import order_or_pairs
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError
 
@@ -70,7 +70,7 @@ def regression_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         sections IV-B and V-B.
     """
-    scheme.require_preserved("regression_attack", "energies")
+    require_preserved(scheme, "regression_attack", "energies")
     require_pairs(plain, disguised, target)
     require_channels(scheme.channels, plain)
     if solve_for not in ("plain", "matrix"):

@@ -8,7 +8,7 @@ from torchprotect.attacks.disguise.permutation import order_or_statistics
 from torchprotect.attacks.neighbours import require_voters, vote
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import CLASSES
 
 
@@ -50,7 +50,7 @@ def row_energy_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section III-B, for the disguise; Giannella, Liu, Kargupta (arXiv 0911.2942) for what distances tell.
     """
-    scheme.require_preserved("row_energy_attack", "energies")
+    require_preserved(scheme, "row_energy_attack", "energies")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
     require_voters(public, labels, classes, voters)

@@ -10,7 +10,7 @@ from torchprotect.attacks.disguise.permutation import order_or_statistics
 from torchprotect.attacks.neighbours import require_voters, vote
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
-from torchprotect.attacks.scheme import Scheme
+from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import CLASSES
 
 
@@ -70,7 +70,7 @@ def silhouette_attack(
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section III-B, for the disguise.
     """
-    scheme.require_preserved("silhouette_attack", "equality")
+    require_preserved(scheme, "silhouette_attack", "equality")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
     require_voters(public, labels, classes, voters)

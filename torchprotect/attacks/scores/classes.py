@@ -9,7 +9,7 @@ from torch import Tensor
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.results import AttackResult, ClassGuesses, images_of
 from torchprotect.attacks.scores.intervals import wilson
-from torchprotect.attacks.scores.shares import ShareScore, mean, right_guesses, share_score
+from torchprotect.attacks.scores.shares import ShareScore, mean, require_guesses, right_guesses, share_score
 from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputRangeError, InputShapeError
 
@@ -187,5 +187,12 @@ def _chances(result: ClassGuesses, labels: Tensor, truth: Truth) -> list[float]:
     return [sum(each[index].accuracy for each in scores) / _SHUFFLES for index in range(2)]
 
 
-CLASSES = Score(("labels",), class_measures)
+def _guessed(result: ClassGuesses, truth: Truth) -> tuple[Measure, ...]:
+    """Score a guess for every image."""
+    if truth.labels is not None:
+        require_guesses(result.guesses, (len(truth.labels),), truth.classes, "classes, one for each disguised image,")
+    return class_measures(result, truth)
+
+
+CLASSES = Score(("labels",), _guessed, ClassGuesses)
 """For :class:`ClassGuesses`."""

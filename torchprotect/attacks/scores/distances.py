@@ -115,8 +115,8 @@ def _of_embeddings(result: ReleasedImages, truth: Truth) -> tuple[Measure, ...]:
     return _measures(result, truth, truth.embed)
 
 
-DISTANCES = Score(("images",), _of_pixels)
+DISTANCES = Score(("images",), _of_pixels, ReleasedImages)
 """For :class:`ReleasedImages`: distances between plain images by their pixels."""
 
-EMBEDDED_DISTANCES = Score(("images", "embed"), _of_embeddings)
+EMBEDDED_DISTANCES = Score(("images", "embed"), _of_embeddings, ReleasedImages)
 """For :class:`ReleasedImages`: distances between plain images by their embeddings."""

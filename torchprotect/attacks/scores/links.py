@@ -10,7 +10,7 @@ from torchprotect._inputs import require_int
 from torchprotect.attacks.measures import About, Measure
 from torchprotect.attacks.results import AttackResult, LinkageResult
 from torchprotect.attacks.scores.intervals import wilson
-from torchprotect.attacks.scores.shares import mean
+from torchprotect.attacks.scores.shares import mean, require_guesses
 from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputRangeError, InputShapeError
 
@@ -90,13 +90,15 @@ def score_linkage(
 def _known_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
     """Score the disguised image that was found for each known plain one."""
     known, identities = _require_links(truth)
-    return _measures(result, known[: len(result.guesses)], identities, "known")
+    require_guesses(result.guesses, (len(known), -1), len(identities), "disguised images, for each known one,")
+    return _measures(result, known, identities, "known")
 
 
 def _originals_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]:
     """Score the known plain image that was found for each of the first disguised ones."""
     known, identities = _require_links(truth)
-    return _measures(result, known.argsort()[: len(result.guesses)], identities[known], "identity")
+    require_guesses(result.guesses, (len(known), -1), len(known), "known images, for each disguised one,")
+    return _measures(result, known.argsort(), identities[known], "identity")
 
 
 def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
@@ -127,8 +129,8 @@ def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
     return wanted
 
 
-KNOWN_FOUND = Score(("known", "identities"), _known_found)
+KNOWN_FOUND = Score(("known", "identities"), _known_found, LinkageResult)
 """For a :class:`LinkageResult` that names a disguised image for each known plain one."""
 
-ORIGINALS_FOUND = Score(("known", "identities"), _originals_found)
+ORIGINALS_FOUND = Score(("known", "identities"), _originals_found, LinkageResult)
 """For a :class:`LinkageResult` that names a known plain image for each disguised one."""

@@ -45,8 +45,8 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
     return *pictures, share
 
 
-ORDER = Score(("images", "order"), order_measures)
+ORDER = Score(("images", "order"), order_measures, PermutationResult)
 """For :class:`PermutationResult`, with images or without."""
 
-LAYOUT = Score(("images", "identities"), order_measures)
+LAYOUT = Score(("images", "identities"), order_measures, PermutationResult)
 """For a :class:`PermutationResult` with images, also where the true order is not known."""

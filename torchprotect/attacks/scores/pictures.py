@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchprotect.attacks._inputs import require_images
 from torchprotect.attacks.images import shrink
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.quality import psnr, rmse, ssim
@@ -105,7 +106,10 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
     images = images_of(result)
     if truth.images is None or truth.identities is None:
         raise InputShapeError("rebuilt images are scored with the plain ones, of which there are none")
-    plain = truth.images[: len(images)]
+    plain = truth.images
+    require_images("rebuilt images", images)
+    if images.shape != plain.shape:
+        raise InputShapeError(f"rebuilt images must be {list(plain.shape)} like the targets, got {list(images.shape)}")
     classes: tuple[Measure, ...] = ()
     if truth.examiner is not None and truth.labels is not None:
         classes = class_measures(truth.examiner(images), truth, "examiner's")

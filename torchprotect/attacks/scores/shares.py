@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from torchprotect._inputs import require_tensor
 from torchprotect.attacks.results import AttackResult
 from torchprotect.attacks.scores.intervals import wilson
-from torchprotect.errors import InputShapeError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +39,33 @@ def right_guesses(guesses: Tensor, truth: Tensor, name: str) -> Tensor:
     if truth.shape != guesses.shape or not len(truth):
         raise InputShapeError(f"{len(guesses)} {name} are needed, one for each guess, not {list(truth.shape)}")
     return guesses == truth.to(guesses.device)
+
+
+def require_guesses(guesses: Tensor, shape: tuple[int, ...], values: int, name: str) -> None:
+    """Check the guesses of an attack before they are scored.
+
+    Args:
+        guesses: of an attack.
+        shape: that they must have; -1 for any length.
+        values: they must be int64 from 0 up to, not including, this number.
+        name: of what is guessed, for the message.
+
+    Raises:
+        InputTypeError: they are not int64.
+        InputShapeError: there are more or fewer.
+        InputRangeError: one is out of range.
+    """
+    require_tensor("guesses", guesses)
+    if guesses.dtype != torch.int64:
+        raise InputTypeError(f"guesses of {name} must be int64, got {guesses.dtype}")
+    fits = len(guesses.shape) == len(shape) and all(
+        each in (-1, length) for length, each in zip(guesses.shape, shape, strict=True)
+    )
+    if not fits or not guesses.numel():
+        raise InputShapeError(f"guesses of {name} must be {list(shape)}, got {list(guesses.shape)}")
+    low, high = (int(edge) for edge in guesses.aminmax())
+    if low < 0 or high >= values:
+        raise InputRangeError(f"guesses of {name} must lie in 0..{values - 1}, but lie in {low}..{high}")
 
 
 def share_score(result: AttackResult, right: Tensor, chance: float) -> ShareScore:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks.measures import Measure
-from torchprotect.attacks.results import ClassGuesses
+from torchprotect.attacks.results import AttackResult, ClassGuesses
 
 OnPlain = Callable[[int], tuple[tuple[float, str], tuple[float, str]]]
 """Takes a number of images; returns what is reached on the plain versions of the first so many, and by what: once as a
@@ -57,10 +57,12 @@ class Score:
     Attributes:
         needs: the fields of :class:`Truth` without which there is no score.
         measure: takes a result and the truth, returns measures; the first one is the headline where none has a scale.
+        result: kind of results that it is for.
     """
 
     needs: tuple[str, ...]
     measure: Callable[[Any, Truth], tuple[Measure, ...]]
+    result: type[AttackResult] = AttackResult
 
 
 NOTHING = Score((), lambda result, truth: ())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.attacks import (
+    ATTACKS,
     Attack,
     ClassGuesses,
     DNNExaminer,
@@ -85,7 +86,7 @@ class Bench:
             generator=self.generator(attack.name),
             device=self.settings.device,
             epochs=self.settings.inversion_epochs,
-            released=self.evidence.disguised,
+            released=self.evidence.disguised if attack in ATTACKS else self.evidence.disguised.clone(),
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,

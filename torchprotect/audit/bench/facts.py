@@ -26,7 +26,7 @@ def data_facts(evidence: Evidence) -> dict[str, Any]:
         "images": len(evidence.disguised),
         "image_size": list(evidence.disguised.shape[-2:]),
         "channels": evidence.disguised.shape[1],
-        "classes": evidence.classes,
+        "classes": evidence.classes_present,
         "base_rates": _rates(evidence.plain_labels),
         "base_rates_as_written": _rates(evidence.labels),
         "plain_images": None if evidence.plain is None else len(evidence.plain),

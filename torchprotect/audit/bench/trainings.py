@@ -27,7 +27,7 @@ def trainings(bench: Bench) -> dict[str, Training]:
     """Return the trainings to do, by name."""
     evidence = bench.evidence
     todo: dict[str, Training] = {}
-    for number in range(bench.settings.trainings if evidence.classes > 1 else 0):
+    for number in range(bench.settings.trainings if evidence.classes_present > 1 else 0):
         if evidence.plain is not None and evidence.plain_labels is not None:
             todo[f"plain training {number + 1}"] = Training(Level.PUBLIC_DATA, partial(_train_plain, bench, number))
         if evidence.labels is not None:

@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect import functional as F
+from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.attacks.scores.identities import pixel_digests
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.errors import InputTypeError
 from torchprotect.training import model_digest
-
-SCRAMBLING = "OWSDScramble"
-"""The one disguise that has an encoder."""
 
 
 def require_encoder(encoder: Any, evidence: Evidence) -> None:

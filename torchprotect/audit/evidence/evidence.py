@@ -76,8 +76,14 @@ class Evidence:
 
     @property
     def classes(self) -> int:
-        """Number of classes: from plain labels if there are any, else from labels as written; 0 without."""
+        """One more than the largest class number: how many outputs a network needs; 0 without labels."""
         known = [int(each.max()) + 1 for each in (self.plain_labels, self.labels) if each is not None]
+        return max(known, default=0)
+
+    @property
+    def classes_present(self) -> int:
+        """Number of different classes among the plain labels, or, if there are more, the labels as written."""
+        known = [len(each.unique()) for each in (self.plain_labels, self.labels) if each is not None]
         return max(known, default=0)
 
     @functools.cached_property
@@ -131,3 +137,5 @@ def _require_length(name: str, values: Tensor | None, count: int) -> None:
         require_tensor(name, values)
     if values is not None and (values.shape != (count,) or values.dtype != torch.int64):
         raise InputShapeError(f"{name} must be int64 [{count}], not {values.dtype} {list(values.shape)}")
+    if values is not None and bool((values < 0).any()):
+        raise InputRangeError(f"{name} must be numbers from 0 up, got {int(values.min())}")

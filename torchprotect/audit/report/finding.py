@@ -137,9 +137,10 @@ class Finding:
         return {**self.to_dict(), "examples": coded}
 
 
-Cause = Literal["not applicable", "missing input", "refused", "not chosen", "not included"]
+Cause = Literal["not applicable", "missing input", "refused", "failed", "not chosen", "not included"]
 """Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
-it refused the images; it was not among the attacks asked for; no audit of this version runs it."""
+it refused the images; it is of the user's own and failed; it was not among the attacks asked for; no audit of this
+version runs it."""
 
 
 @dataclass(frozen=True)

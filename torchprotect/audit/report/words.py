@@ -33,6 +33,7 @@ COULD_NOT: dict[Cause, str] = {
     "not applicable": "not applicable",
     "missing input": "input missing",
     "refused": "refused the images",
+    "failed": "failed",
     "not chosen": "not asked for",
     "not included": "not part of the audit",
 }

@@ -1,15 +1,18 @@
 """One attack run on the bench: for several numbers of known pairs, and in several variants."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torchprotect._inputs import type_name
 from torchprotect.attacks import Attack, Measure, Truth
-from torchprotect.attacks.results import AttackResult
+from torchprotect.attacks.results import AttackResult, as_json
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import Finding, Point, best_number, headline
 from torchprotect.audit.scoring.pictures import examples
+from torchprotect.errors import InputRangeError, InputTypeError
 
 
 def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
@@ -27,7 +30,7 @@ def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
 def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[str, Any]) -> Finding:
     results, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
     for pairs in bench.numbers_of_pairs(attack):
-        results[pairs] = attack.run(bench.seen(attack, pairs), **variant)
+        results[pairs] = _require_result(attack, attack.run(bench.seen(attack, pairs), **variant))
         curve[pairs] = attack.score.measure(results[pairs], truth)
     best = best_number(curve)
     images = getattr(results[best], "images", None)
@@ -39,14 +42,33 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         pairs=best or None,
         curve=_points(curve),
         examples=() if images is None else examples(bench, images),
-        facts=attack.facts(results[best]),
-        cost=results[best].cost,
+        facts=as_json(attack.facts(results[best])),
+        cost=as_json(results[best].cost),
         settings=dict(variant),
         note=attack.note,
         title=attack.title,
         method=attack.about,
         holder=attack.holder,
     )
+
+
+def _require_result(attack: Attack, result: Any) -> AttackResult:
+    """Check what an attack returns, which may be one of the user's own.
+
+    Raises:
+        InputTypeError: it is no result, or of another kind than the attack's score takes; or its cost or facts cannot
+            be written as JSON.
+        InputRangeError: it is of another level than the attack.
+    """
+    if not isinstance(result, attack.score.result):
+        raise InputTypeError(f"{attack.name} must return a {attack.score.result.__name__}, got {type_name(result)}")
+    if result.level is not attack.level:
+        raise InputRangeError(f"{attack.name} is of level {attack.level.value}, but its result of {result.level.value}")
+    try:
+        json.dumps(as_json([result.cost, attack.facts(result)]))
+    except TypeError as error:
+        raise InputTypeError(f"cost and facts of {attack.name} must be numbers and texts: {error}") from error
+    return result
 
 
 def _points(curve: Mapping[int, tuple[Measure, ...]]) -> tuple[Point, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from torchprotect.attacks import ATTACKS, Attack, Level, Scheme
-from torchprotect.audit.evidence.encoder import SCRAMBLING
+from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.audit.report.finding import NotRun
 
 _SCRAMBLING = (

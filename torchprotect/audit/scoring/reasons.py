@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torchprotect.attacks import Attack, Need
 from torchprotect.attacks.protocol import Reason
+from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import NotRun
 
@@ -16,6 +17,9 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
     """Return why an attack does not apply, or cannot be scored; ``None`` where it runs."""
     if (found := attack.reason(bench.evidence.scheme)) is not None:
         return NotRun(attack.name, attack.level, found, "not applicable")
+    if _wants_size(bench, attack) and bench.evidence.scheme.name == SCRAMBLING:
+        reason = "the disguise changes the size of images: no plain image has that of a disguised one"
+        return NotRun(attack.name, attack.level, reason, "not applicable")
     if Need.FOLDER in attack.needs and bench.evidence.folder is None:
         return NotRun(attack.name, attack.level, "these are tensors: there is no folder to look at", "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
@@ -28,14 +32,25 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
 def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
     """Ask for plain images, of the size of the disguised ones unless the attack takes any."""
     evidence = bench.evidence
-    if not (_OF_PLAIN & attack.needs or {"labels", "images", "known"} & set(attack.score.needs)):
+    if not _uses_plain(attack):
         return None
     if evidence.plain is None:
         return _NO_PLAIN
-    if not attack.any_size and evidence.plain.shape[1:] != evidence.disguised.shape[1:]:
+    if _wants_size(bench, attack):
         came, expected = (" x ".join(map(str, each.shape[1:])) for each in (evidence.plain, evidence.disguised))
         return f"plain images are {came}, disguised ones {expected}: give the images as they were before the disguise"
     return None
+
+
+def _wants_size(bench: Bench, attack: Attack) -> bool:
+    """Say whether an attack lacks plain images of the size of the disguised ones."""
+    evidence = bench.evidence
+    sizes_differ = evidence.plain is not None and evidence.plain.shape[1:] != evidence.disguised.shape[1:]
+    return _uses_plain(attack) and sizes_differ and not attack.any_size
+
+
+def _uses_plain(attack: Attack) -> bool:
+    return bool(_OF_PLAIN & attack.needs or {"labels", "images", "known"} & set(attack.score.needs))
 
 
 def _lacks_pairs(bench: Bench, attack: Attack) -> Reason:
@@ -59,7 +74,7 @@ def _scored_labels(bench: Bench) -> Reason:
         return "no key was given (--key) and the export has no labels: nothing to score guesses with"
     if evidence.pairing is not None and evidence.plain_labels is None:
         return "the plain images have no labels"
-    return "the images have one class" if evidence.classes < 2 else None
+    return "the images have one class" if evidence.classes_present < 2 else None
 
 
 def _order(bench: Bench) -> Reason:

@@ -37,7 +37,7 @@ def truth_of(bench: Bench) -> Truth:
             identities=identities,
             known=bench.known_order,
         )
-    if evidence.plain_labels is not None and evidence.classes > 1:
+    if evidence.plain_labels is not None and evidence.classes_present > 1:
         truth = replace(truth, on_plain=_BestOnPlain(bench), examiner=bench.look)
     return truth
 

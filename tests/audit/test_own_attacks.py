@@ -1,0 +1,173 @@
+"""An attack of the user's own: its mistakes are told, and neither end nor change what other attacks find."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from audit_world import QUICK, control, named
+
+from torchprotect import attacks, audit
+from torchprotect.attacks import (
+    Attack,
+    AttackResult,
+    ClassGuesses,
+    Level,
+    LinkageResult,
+    Need,
+    PermutationResult,
+    Reconstruction,
+    scores,
+)
+from torchprotect.errors import InputRangeError, InputTypeError
+
+L1, L2 = Level.PUBLIC_DATA, Level.KNOWN_PAIRS
+
+
+def own(run, score=scores.CLASSES, level=L1, finds="class", **options):
+    return Attack("mine", "Mine", "does something", finds, level, run, score, **options)
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return control("BlockPermute", "identity", 60)
+
+
+def audited(evidence, *chosen):
+    return audit.run(evidence, settings=replace(QUICK, targets=20), attacks=chosen)
+
+
+def guesses(values, level=L1):
+    return lambda seen: ClassGuesses(level, {}, values(len(seen.disguised)))
+
+
+def links(shape, most):
+    def run(seen):
+        count = len(seen.known)
+        found = torch.zeros(count, *shape, dtype=torch.int64)
+        found[0] = most
+        return LinkageResult(L1, {}, found, found.float())
+
+    return run
+
+
+def fail(seen):
+    return 1 / 0
+
+
+FAILURES = {
+    "an exception": (own(fail), "failed with ZeroDivisionError: division by zero", "failed"),
+    "nothing": (own(lambda seen: None), "mine must return a ClassGuesses, got None", "refused"),
+    "a tensor": (own(lambda seen: torch.zeros(30)), "must return a ClassGuesses, got torch.Tensor", "refused"),
+    "another result": (
+        own(lambda seen: Reconstruction(L1, {}, seen.target)),
+        "must return a ClassGuesses, got Reconstruction",
+        "refused",
+    ),
+    "another level": (
+        own(guesses(lambda count: torch.zeros(count, dtype=torch.int64), L2)),
+        "mine is of level L1, but its result of L2",
+        "refused",
+    ),
+    "too few guesses": (
+        own(guesses(lambda count: torch.zeros(3, dtype=torch.int64))),
+        r"must be [30], got [3]",
+        "refused",
+    ),
+    "floats": (own(guesses(torch.zeros)), "must be int64, got torch.float32", "refused"),
+    "no class": (
+        own(guesses(lambda count: torch.full((count,), 99))),
+        "must lie in 0..3, but lie in 99..99",
+        "refused",
+    ),
+    "one picture": (
+        own(lambda seen: Reconstruction(L1, {}, seen.target[:1]), scores.PICTURES, finds="picture"),
+        "rebuilt images must be [20, 1, 16, 16] like the targets, got [1, 1, 16, 16]",
+        "refused",
+    ),
+    "NaN pictures": (
+        own(lambda seen: Reconstruction(L1, {}, seen.target * torch.nan), scores.PICTURES, finds="picture"),
+        "rebuilt images hold NaN",
+        "refused",
+    ),
+    "a link to nothing": (
+        own(links((1,), 99), scores.KNOWN_FOUND, finds="identity"),
+        "must lie in 0..29, but lie in 0..99",
+        "refused",
+    ),
+    "links in one row": (
+        own(links((), 0), scores.KNOWN_FOUND, finds="identity"),
+        "must be [20, -1], got [20]",
+        "refused",
+    ),
+    "an order of nothing": (
+        own(lambda seen: PermutationResult(L1, {}, torch.zeros(3, dtype=torch.int64), torch.zeros(3)), scores.ORDER),
+        "3 positions of the order are needed",
+        "refused",
+    ),
+    "odd facts": (
+        own(lambda seen: AttackResult(L1, {}), scores.NOTHING, facts=lambda result: {"x": object()}),
+        "cost and facts of mine must be numbers and texts",
+        "refused",
+    ),
+}
+
+
+@pytest.mark.parametrize(("attack", "reason", "cause"), FAILURES.values(), ids=FAILURES)
+def test_a_mistake_is_told_and_ends_no_other_attack(evidence, attack, reason, cause):
+    linkage = named("linkage_attack")
+    report = audited(evidence, attack, *linkage)
+    told = next(each for each in report.not_run if each.attack == "mine")
+    assert reason in told.reason
+    assert told.cause == cause
+    assert [each.attack for each in report.findings] == ["linkage_attack"]
+
+
+def test_numbers_that_json_does_not_have_are_left_out(evidence):
+    attack = own(lambda seen: AttackResult(L1, {"n": 1}), scores.NOTHING, facts=lambda result: {"rate": torch.nan})
+    (found,) = audited(evidence, attack).findings
+    assert found.facts == {"rate": None}
+    audited(evidence, attack).to_json()
+
+
+def test_no_attack_can_change_what_others_see(evidence):
+    def wipe(seen):
+        for each in (seen.released, seen.disguised, seen.public, seen.known):
+            each.zero_()
+        return AttackResult(L1, {})
+
+    before = evidence.disguised.clone()
+    jigsaw = named("jigsaw_attack")
+    (alone,), (_, after) = (
+        audited(evidence, *jigsaw).findings,
+        audited(evidence, own(wipe, scores.NOTHING), *jigsaw).findings,
+    )
+    assert torch.equal(evidence.disguised, before)
+    assert after.measures == alone.measures
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"level": "L1"}, InputTypeError, "level of attack 'mine' must be a Level, got str"),
+        ({"needs": {Need.PUBLIC}}, InputTypeError, "needs of attack 'mine' must be a frozenset, got set"),
+        ({"score": None}, InputTypeError, "score of attack 'mine' must be a Score, got NoneType"),
+        ({"variants": ()}, InputRangeError, "at least one variant"),
+        ({"finds": "everything"}, InputRangeError, "finds of attack 'mine' must be one of .* got 'everything'"),
+        ({"holder": "Someone {odd}"}, InputRangeError, "may name nothing but {pairs}"),
+        ({"title": ""}, InputTypeError, "title of an attack must be a text"),
+        ({"level": Level.CIPHERTEXT_ONLY, "needs": frozenset({Need.PUBLIC})}, InputRangeError, "which L1 has"),
+        ({"needs": frozenset({Need.PAIRS})}, InputRangeError, "is of level L1 but needs known pairs, which L2 has"),
+    ],
+)
+def test_attacks_that_cannot_be(options, error, message):
+    with pytest.raises(error, match=message):
+        replace(own(fail), **options)
+
+
+def test_attacks_in_any_collection(evidence):
+    (linkage,) = named("linkage_attack")
+    assert audited(evidence, linkage).findings
+    assert audit.run(evidence, settings=QUICK, attacks=iter([linkage])).findings
+    assert len(set(attacks.ATTACKS)) == len(attacks.ATTACKS)
+    with pytest.raises(InputTypeError, match="attacks must be a list of"):
+        audit.run(evidence, settings=QUICK, attacks=linkage)
