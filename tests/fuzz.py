@@ -28,10 +28,10 @@ import PIL.Image
 import safetensors.torch
 import torch
 from support import Pictures, make_bundle, make_image, png, run_export
-from torchprotect.attacks import Scheme
 
 from torchprotect import attacks, data, keys
 from torchprotect._json import canonical
+from torchprotect.attacks import Scheme
 from torchprotect.data import manifest as documents
 from torchprotect.data.images import read_images
 from torchprotect.errors import ProtectError
