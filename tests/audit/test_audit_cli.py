@@ -49,9 +49,9 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     lines = done.stdout.splitlines()
     assert [line[:2] for line in lines[:5]] == ["L0", "L1", "L2", "L3", "L4"]
     assert re.fullmatch(r"L2  severe +\w.* \d+ of \d+ .*\(by chance: .*", lines[2])
-    assert lines[3] == "L3  not measured  no attack of this level was measured"
+    assert lines[3] == "L3  not measured      no attack of this level was measured"
     counts = r"\(\d+ not applicable, \d+ not part of the audit\)"
-    assert re.fullmatch(rf".*report\.html: \d+ attacks ran, \d+ did not {counts}, [\d.]+ s", lines[5])
+    assert re.fullmatch(rf".*report\.html: \d+ attacks and 2 scans ran, \d+ did not {counts}, [\d.]+ s", lines[5])
     assert len(lines) == 6
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["data"]["images"] == 120
@@ -59,15 +59,20 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     assert sorted(content(tmp_path)) == ["report.html", "report.json"]
 
 
-def test_attacks_are_chosen_by_name(exported, tmp_path):
-    chosen = ["--attack", "linkage_attack", "--attack", "duplicate_statistics"]
+def test_attacks_are_chosen_by_name_or_title(exported, tmp_path):
+    chosen = ["--attack", "linkage_attack", "--attack", "duplicates", "--attack", "Linkage"]
     done = audit(exported, tmp_path / "report.html", *chosen)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "report.json").read_text())
     assert [each["attack"] for each in found["findings"]] == ["linkage_attack", "duplicate_statistics"]
+    assert done.stdout.startswith("Only what was asked for was run (1 attack and 1 scan): what ")
+    assert found["verdict"]["warning"] == done.stdout.splitlines()[0]
     refused = audit(exported, tmp_path / "other.html", "--attack", "brute_force")
     assert refused.exit_code == 1
-    assert "--attack takes the name of an attack, got 'brute_force'; there are: duplicate_statistics," in refused.stderr
+    assert (
+        "--attack takes the name or title of an attack, got 'brute_force'; there are: duplicate_statistics,"
+        in refused.stderr
+    )
 
 
 def test_exit_codes_of_max_leakage(exported, tmp_path):

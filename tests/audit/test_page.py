@@ -138,6 +138,24 @@ def test_page_says_what_each_network_was_trained_and_tested_on(page):
         assert f"<td>{row}</td>" in shown
 
 
+def test_page_says_how_much_was_done(page):
+    text = page[0].read_text()
+    assert "<dd>2, 60, as far as there are so many; " in text
+    trained = f"{QUICK.epochs} epochs on {page[1].utility.trained} images each"
+    assert f"<dd>{QUICK.trainings} of each kind, {trained}</dd>" in text
+    assert "cut by" not in text
+    facts = {**page[1].facts, "data": {**page[1].facts["data"], "images_in_export": 5000}}
+    assert "240 of 5,000 (cut by <code>--limit</code>)" in render(replace(page[1], facts=facts), page[1].verdict)
+
+
+def test_empty_sections_are_left_out(page):
+    assert "<h2>What was counted, without a scale</h2>" in page[0].read_text()
+    measured = tuple(each for each in page[1].findings if each.measures)
+    shown = render(replace(page[1], findings=measured, not_run=()), page[1].verdict)
+    assert "<h2>What was counted" not in shown
+    assert "<h2>Attacks that were not run" not in shown
+
+
 def test_text_from_outside_is_escaped(page):
     report = page[1]
     hostile = {**report.facts, "disguise": {**report.facts["disguise"], "name": "<script>alert(1)</script>"}}

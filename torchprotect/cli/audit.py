@@ -37,8 +37,8 @@ def audit(
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run this attack and no others, by its name on the page; may be repeated. Attacks that take long run "
-            "only so.",
+            help="Run this attack and no others, by its name or title, see docs/attacks.md; may be repeated. Attacks "
+            "that take long run only so.",
             metavar="NAME",
         ),
     ] = None,
@@ -116,18 +116,19 @@ def _bound(text: str) -> tuple[str, float]:
 
 
 def _choose(names: list[str] | None) -> "Sequence[Attack] | None":
-    """Return attacks by their names; ``None`` without names, for all that are usually run."""
+    """Return attacks by their names or titles; ``None`` without any, for all that are usually run."""
     from torchprotect.attacks import ATTACKS
     from torchprotect.errors import InputRangeError
 
     if not names:
         return None
-    known = {each.name: each for each in ATTACKS}
-    if unknown := [name for name in names if name not in known]:
+    by_name, by_title = {each.name: each for each in ATTACKS}, {each.title.lower(): each for each in ATTACKS}
+    found = {name: by_name.get(name) or by_title.get(name.lower()) for name in names}
+    if unknown := [name for name, attack in found.items() if attack is None]:
         raise InputRangeError(
-            f"--attack takes the name of an attack, got {unknown[0]!r}; there are: {', '.join(known)}"
+            f"--attack takes the name or title of an attack, got {unknown[0]!r}; there are: {', '.join(by_name)}"
         )
-    return [known[name] for name in dict.fromkeys(names)]
+    return list({attack.name: attack for attack in found.values() if attack is not None}.values())
 
 
 def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Module | None":
@@ -144,6 +145,7 @@ def _print_verdict(found: "Report", page: Path) -> None:
     """Print what comes first, one line for each level, and one that counts the attacks."""
     from collections import Counter
 
+    from torchprotect.audit.report.sentences import attacks_and_scans
     from torchprotect.audit.report.words import COULD_NOT
 
     verdict = found.verdict
@@ -154,7 +156,7 @@ def _print_verdict(found: "Report", page: Path) -> None:
     causes = Counter(each.cause for each in found.not_run)
     told = ", ".join(f"{causes[cause]} {words}" for cause, words in COULD_NOT.items() if causes[cause])
     not_run = f"{len(found.not_run)} did not" + (f" ({told})" if told else "")
-    say(f"{page}: {len(found.findings)} attacks ran, {not_run}, {found.facts['seconds']} s")
+    say(f"{page}: {attacks_and_scans(found.findings)} ran, {not_run}, {found.facts['seconds']} s")
 
 
 def _compare(found: "Report", bounds: list[tuple[str, float]]) -> None:

@@ -139,8 +139,8 @@ class Finding:
 
 Cause = Literal["not applicable", "missing input", "refused", "failed", "not chosen", "not included"]
 """Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
-it refused the images; it is of the user's own and failed; it was not among the attacks asked for; no audit of this
-version runs it."""
+it refused the images; it is of the user's own and failed; others were asked for; no audit of this version runs it, or
+only one that asks for it."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Findings in sentences that need no knowledge of the field, with whole numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import floor
 
 from torchprotect.attacks import Level
@@ -57,6 +57,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def attacks_and_scans(findings: Sequence[Finding]) -> str:
+    """Return how many attacks were measured, and how many scans ran, which have no scale: ``7 attacks and 2 scans``."""
+    scans = sum(not each.measures for each in findings)
+    numbers = ((len(findings) - scans, "attack"), (scans, "scan"))
+    return " and ".join(counted(count, noun) for count, noun in numbers if count) or "no attack"
+
+
 def whole(share: float, of: int) -> str:
     """Return a share as a whole number of so many; neither none nor all where that is not the truth."""
     exact = share * of
@@ -87,9 +94,6 @@ def _picture(finding: Finding) -> str | None:
     likeness = next((each for each in finding.measures if each.unit == "dB"), None)
     if likeness is not None and likeness.value >= EXACT:
         told += ", every one to the last bit"
-    elif likeness is not None:
-        mean = f" (the mean image: {number(likeness.chance, 'dB')})" if likeness.chance is not None else ""
-        told += f", at a PSNR of {number(likeness.value, 'dB')}{mean}"
     if classes is not None and (classes.leakage or 0.0) > (measure.leakage or 0.0):
         told += f"; a network recognised {_named(classes)}"
     return told

@@ -6,7 +6,7 @@ from typing import Any
 from torchprotect.attacks import Level
 from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.outcome import Outcome
-from torchprotect.audit.report.sentences import deed, hundred, remark, sentence, whole
+from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
 from torchprotect.audit.report.utility import Utility, mean_and_deviation
 from torchprotect.audit.report.words import COULD_NOT, NO_SCALE
@@ -37,6 +37,7 @@ class LevelVerdict:
     Attributes:
         level: what the attacker knows.
         severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was.
+        severity_from: the lower level whose finding is more severe than any of this level; ``None`` if there is none.
         sentence: the worst finding of this very level, and whether a lower level has a worse one.
         brief: the same for one line of a terminal.
         attack: whose finding it is, if any.
@@ -46,6 +47,7 @@ class LevelVerdict:
 
     level: Level
     severity: Severity
+    severity_from: Level | None
     sentence: str
     brief: str
     attack: str | None
@@ -54,7 +56,13 @@ class LevelVerdict:
 
     def __str__(self) -> str:
         """Return the level, the severity and the finding in one line."""
-        return f"{self.level.value}  {self.severity:<12}  {self.brief}"
+        origin = f", from {self.severity_from.value}" if self.severity_from else ""
+        return f"{self.level.value}  {self.severity + origin:<16}  {self.brief}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON, levels by name."""
+        origin = self.severity_from and self.severity_from.value
+        return {**asdict(self), "level": self.level.value, "severity_from": origin}
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict for JSON, the levels by name."""
-        levels = {each.level.value: {**asdict(each), "level": each.level.value} for each in self.levels}
-        return {**asdict(self), "levels": levels}
+        return {**asdict(self), "levels": {each.level.value: each.to_dict() for each in self.levels}}
 
 
 def judge(report: Outcome) -> Verdict:
@@ -86,18 +93,31 @@ def judge(report: Outcome) -> Verdict:
     if readable:
         levels = (_readable(levels[0]), *levels[1:])
     advice = _advice(levels, report.not_run, readable)
-    return Verdict(levels, _kept(report.utility), advice, _READABLE if readable else None)
+    warnings = filter(None, (_READABLE if readable else "", _choice(report)))
+    return Verdict(levels, _kept(report.utility), advice, " ".join(warnings) or None)
+
+
+def _choice(report: Outcome) -> str:
+    """Say that attacks were left out because others were asked for, if any were."""
+    others = sum(each.cause == "not chosen" for each in report.not_run)
+    if not others:
+        return ""
+    return (
+        f"Only what was asked for was run ({attacks_and_scans(report.findings)}): what {counted(others, 'other')} that "
+        "may apply would find is not known."
+    )
 
 
 def _look_at(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and worst is not None and rank(worst)[:2] > rank(own)[:2] else None
-    told, brief = _tell(own, worst, worse)
+    told, brief = _tell(own, worse) if own is not None else _tell_uncounted(here, worst)
     unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
         level=level,
         severity=severity_of(None if own is None else worst),
+        severity_from=worse.level if worse is not None and severity_of(worse) != severity_of(own) else None,
         sentence=told,
         brief=brief,
         attack=None if own is None else own.attack,
@@ -106,28 +126,44 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
     )
 
 
-def _tell(own: Finding | None, worst: Finding | None, worse: Finding | None) -> tuple[str, str]:
+def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
     """Return the sentence and its brief form.
 
     Args:
         own: the worst finding of the very level.
-        worst: that of this level and below.
-        worse: the same, if it is worse than the own one.
+        worse: that of a lower level, if it is worse than the own one.
     """
-    if own is None:
-        below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
-        return f"No attack of this level was measured.{below}", "no attack of this level was measured"
     if worse is None:
         return sentence(own), deed(own)
     name = worse.level.value
     return f"{sentence(own)} What was found at {name} is worse, and holds here too.", f"as at {name}; here: {deed(own)}"
 
 
+def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
+    """Return the sentence and its brief form for a level where nothing counts: what ran all the same.
+
+    Args:
+        here: findings of the very level.
+        worst: that of lower levels.
+    """
+    scans = [each.called for each in here if not each.measures]
+    parts = [each.called for each in here if each.measures and not each.without_scale]
+    told = []
+    if scans:
+        told.append(f"{counted(len(scans), 'scan')} ran at this level, without a scale: {', '.join(scans)}")
+    if parts:
+        told.append(f"{counted(len(parts), 'attack')} found what does not count by itself: {', '.join(parts)}")
+    brief = "; ".join(told) or "no attack of this level was measured"
+    below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
+    return f"{brief[0].upper()}{brief[1:]}.{below}", brief
+
+
 def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str, ...]:
     """Return the worst finding of each other kind that exceeds chance, then what is not about images."""
     found = [each for each in here if severity_of(each) in ("partial", "severe")]
     best = (max((each for each in found if each.leaks == kind), key=rank, default=None) for kind in _KINDS)
-    told = [sentence(each) for each in best if each is not None and each is not own]
+    others = [each for each in best if each is not None and each is not own]
+    told = [f"{severity_of(each).capitalize()}: {sentence(each)}" for each in others]
     beside = (remark(each, images) for each in here)
     return (*told, *(each for each in beside if each is not None))
 
@@ -153,9 +189,9 @@ def _kept(utility: Utility | None) -> str:
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
         return "What a network learns from the protected images was not measured: that needs labels of several classes."
-    told = f"A network trained on the protected images is right for {hundred(disguised['mean'])}"
+    told = f"A network trained on {utility.trained:,} of the protected images is right for {hundred(disguised['mean'])}"
     if plain is not None:
-        told += f", one trained on the plain images for {hundred(plain['mean'])}"
+        told += f", one trained on as many plain images for {hundred(plain['mean'])}"
     if utility.chance is not None:
         told += f" (by guessing: {whole(utility.chance, 100)})"
     shown = "" if crossed is None else f" Shown plain images, the first is right for {hundred(crossed['mean'])}."

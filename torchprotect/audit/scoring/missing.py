@@ -34,9 +34,16 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     """Return what could be tried on a disguise, beside the attacks that were chosen."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
-    found = [NotRun(each.name, each.level, each.long or _NOT_CHOSEN, "not chosen", each.title) for each in others]
+    found = [_unasked(attack) for attack in others]
     if scheme.name == SCRAMBLING:
         found += [NotRun(name, Level.KNOWN_PAIRS, reason, "not included") for name, reason in _SCRAMBLING]
     if scheme.readable:  # no key stands between anybody and the pictures
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)
+
+
+def _unasked(attack: Attack) -> NotRun:
+    """Return an attack that applies: no audit runs a long one unasked, any other was left out by a choice."""
+    if attack.long:
+        return NotRun(attack.name, attack.level, attack.long, "not included", attack.title)
+    return NotRun(attack.name, attack.level, _NOT_CHOSEN, "not chosen", attack.title)
