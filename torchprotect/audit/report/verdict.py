@@ -9,7 +9,7 @@ from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
 from torchprotect.audit.report.utility import Utility, mean_and_deviation
-from torchprotect.audit.report.words import COULD_NOT, NO_SCALE
+from torchprotect.audit.report.words import NO_SCALE
 
 _KEEP_OUT = "To keep images from others in storage or on the way, use an encryption tool such as age or GnuPG."
 _READABLE = "These images are readable as they are: people see the same pictures as in the plain ones."
@@ -22,12 +22,14 @@ _ADVICE = {
     "them again: some are given away.",
     "none found": "These attacks found nothing beyond chance; others, or the same with more data, may. Give the images "
     "only to people with whom a later find would do no harm.",
-    "not measured": "Nothing is known about these images yet: audit them again with the plain images (--plain) and the "
-    "key (--key).",
+    "not measured": "Nothing is known about these images yet: nothing that was run measures what they give away.",
 }
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
 _KINDS = ("identity", "picture", "class", "use")
-_LACKING = "Some attacks lacked what they need: see beside each level what to give, and audit again."
+_LACKING = (
+    "Some attacks lacked what they need, such as the plain images (--plain) or the key (--key): see beside each "
+    "level what to give, and audit again."
+)
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,10 @@ def judge(report: Outcome) -> Verdict:
     readable = bool(report.facts.get("disguise", {}).get("readable"))
     levels = tuple(_look_at(report, level) for level in Level)
     if readable:
-        levels = (_readable(levels[0]), *levels[1:])
+        levels = (_readable(levels[0]), *map(_readable_too, levels[1:]))
     advice = _advice(levels, report.not_run, readable)
     warnings = filter(None, (_READABLE if readable else "", _choice(report)))
-    return Verdict(levels, _kept(report.utility), advice, " ".join(warnings) or None)
+    return Verdict(levels, _kept(report.utility, report.not_run), advice, " ".join(warnings) or None)
 
 
 def _choice(report: Outcome) -> str:
@@ -111,7 +113,7 @@ def _choice(report: Outcome) -> str:
 def _look_at(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
-    worse = worst if own is not None and worst is not None and rank(worst)[:2] > rank(own)[:2] else None
+    worse = worst if own is not None and _exceeds(worst, own) else None
     told, brief = _tell(own, worse) if own is not None else _tell_uncounted(here, worst)
     unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
@@ -122,8 +124,13 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
         brief=brief,
         attack=None if own is None else own.attack,
         remarks=_remarks(here, own, int(report.facts.get("data", {}).get("images", 0))),
-        not_run=_reasons([each for each in report.not_run if each.level is level] + unscaled),
+        not_run=_reasons([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
     )
+
+
+def _exceeds(worst: Finding | None, own: Finding) -> bool:
+    """Say whether the worst finding of a level and below is worth telling beside its own worst one."""
+    return worst is not None and severity_of(worst) != "none found" and rank(worst)[:2] > rank(own)[:2]
 
 
 def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
@@ -168,14 +175,17 @@ def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str
     return (*told, *(each for each in beside if each is not None))
 
 
+def _is_gap(not_run: NotRun) -> bool:
+    """Say whether an attack could have told something: those for other disguises could not."""
+    return not_run.cause != "not applicable"
+
+
 def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
-    """Put attacks of one reason together; those that do not apply come last."""
-    grouped: dict[tuple[bool, str], list[str]] = {}
+    """Put attacks of one reason together."""
+    grouped: dict[str, list[str]] = {}
     for each in not_run:
-        foreign = each.cause == "not applicable"
-        grouped.setdefault((foreign, COULD_NOT[each.cause] if foreign else each.reason), []).append(each.called)
-    ordered = sorted(grouped.items(), key=lambda item: item[0][0])
-    return tuple(f"{'; '.join(attacks)}: {reason}" for (_, reason), attacks in ordered)
+        grouped.setdefault(each.reason, []).append(each.called)
+    return tuple(f"{'; '.join(attacks)}: {reason}" for reason, attacks in grouped.items())
 
 
 def _readable(lowest: LevelVerdict) -> LevelVerdict:
@@ -184,11 +194,21 @@ def _readable(lowest: LevelVerdict) -> LevelVerdict:
     return replace(lowest, severity="severe", sentence=found, brief="the images are readable as they are")
 
 
-def _kept(utility: Utility | None) -> str:
+def _readable_too(level: LevelVerdict) -> LevelVerdict:
+    """Return a higher level of such images: what the lowest one sees holds here too."""
+    if level.severity == "severe":
+        return level
+    told = f"{level.sentence} What was found at {Level.CIPHERTEXT_ONLY.value} holds here too."
+    return replace(level, severity="severe", severity_from=Level.CIPHERTEXT_ONLY, sentence=told)
+
+
+def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
     kinds = ((), (), ()) if utility is None else (utility.plain, utility.disguised, utility.crossed)
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
-        return "What a network learns from the protected images was not measured: that needs labels of several classes."
+        trainings = (each.reason for each in not_run if each.attack.startswith("disguised training"))
+        reason = next(trainings, "that needs labels of several classes")
+        return f"What a network learns from the protected images was not measured: {reason}."
     told = f"A network trained on {utility.trained:,} of the protected images is right for {hundred(disguised['mean'])}"
     if plain is not None:
         told += f", one trained on as many plain images for {hundred(plain['mean'])}"
@@ -205,4 +225,4 @@ def _advice(levels: tuple[LevelVerdict, ...], not_run: tuple[NotRun, ...], reada
         told = _ADVICE["pairs"]
     else:
         told = _ADVICE["readable" if readable else worst]
-    return (told, *([_LACKING] if lacking and worst != "not measured" else []), _KEEP_OUT)
+    return (told, *([_LACKING] if lacking else []), _KEEP_OUT)
