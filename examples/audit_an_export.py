@@ -19,7 +19,7 @@ from torchprotect.demo import SAMPLE
 # Something to audit
 # ------------------
 #
-# Blocks of 7 x 7 pixels, each multiplied by its own secret rotation after noise of up to 100 grey levels, then laid out
+# Blocks of 7 x 7 pixels, each multiplied by its own secret rotation after noise of up to 100 grey levels, then permuted
 # in a secret order. The classes are renamed.
 
 

@@ -69,7 +69,7 @@ def main():
         limit=arguments.images,
     )
     for finding in report.findings:
-        print(f"{finding.level.value}  {finding.leakage:6.1%}  {finding.title}")
+        print(f"{finding.level.value}  {finding.title}: {finding.headline.value:.1%} right")
     for level in report.verdict.levels:
         print(level)
 

@@ -68,7 +68,7 @@ def train(images, labels, epochs):
 
 def main():
     parser = argparse.ArgumentParser(description="Perturb Fashion-MNIST images so that models trained on them fail.")
-    parser.add_argument("--eps", type=float, default=2.0, help="farthest an image is moved: L2, in pixels of 0..1")
+    parser.add_argument("--eps", type=float, default=2.0, help="largest distance of an image: L2, in pixels of 0..1")
     parser.add_argument("--steps", type=int, default=10, help="steps of the search")
     parser.add_argument("--epochs", type=int, default=6, help="passes over the training images")
     arguments = parser.parse_args()
@@ -88,7 +88,7 @@ def main():
         result = data.export(plain, Path(folder) / "shards", transform=perturb)
         shards = list(data.read(result.folder))
     print(
-        f"{result.images:,} images, moved by {result.mean_distance:.2f} on average, {result.max_distance:.2f} at most"
+        f"{result.images:,} images, distances {result.mean_distance:.2f} on average, {result.max_distance:.2f} at most"
     )
 
     released, classes = torch.stack([image for image, _ in shards]), torch.tensor([label for _, label in shards])

@@ -1,7 +1,7 @@
 """Attacks on the paper's disguises that the paper did not try. Most need no pair and no key, and find the order out.
 
 Each disguise has one fresh key and a secret order of blocks: RMT with orthogonal 7 x 7 matrices, AES with 64 blocks of
-4 x 4 and units of 16 pixels, and moved blocks alone. Public images and disguised ones are different training images of
+4 x 4 and units of 16 pixels, and permuted blocks alone. Public images and disguised ones are different training images of
 one set. Chance is guessing without looking.
 
 Usage: python disguise/adaptive.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
@@ -69,7 +69,7 @@ def silhouettes(crowd: Crowd) -> attacks.ShareScore:
 
 
 def jigsaw(crowd: Crowd) -> attacks.ShareScore:
-    """Put moved blocks back with the disguised images alone."""
+    """Put permuted blocks back with the disguised images alone."""
     result = attacks.jigsaw_attack(crowd.disguised, scheme=crowd.owner.scheme)
     return attacks.score_permutation(result, crowd.owner.order)
 
@@ -88,7 +88,7 @@ def classes_table(world: World) -> None:
         ("AES, 16 pixels", AES, "order of blocks from statistics", order_from_statistics),
         ("AES, 16 pixels", AES, "order of blocks from 20 pairs", order_from_pairs),
         ("AES, 16 pixels", AES, "class by silhouettes", silhouettes),
-        ("moved blocks, 7 x 7", Disguise("permute"), "order of blocks by jigsaw", jigsaw),
+        ("permuted blocks, 7 x 7", Disguise("permute"), "order of blocks by jigsaw", jigsaw),
     ]
     for name in world.sets:
         for shown, disguise, what, attack in cases:

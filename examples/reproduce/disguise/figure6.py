@@ -1,7 +1,7 @@
 """Figure 6 of "Image Disguising": networks trained on AES-disguised images, by number of blocks and size of the units.
 
 28 x 28 images are padded to 32 x 32. Units of 2 pixels: scaled up by 8, disguised, scaled down. More than one block is
-also moved by a secret order.
+also permuted.
 
 Usage: python disguise/figure6.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """

@@ -1,7 +1,7 @@
 """Figure 7 of "Image Disguising": networks trained on RMT-disguised images, by matrices, noise and block size.
 
 Left: blocks of 7 x 7, orthogonal matrices and random invertible ones (entries uniform in 0..1), by noise. Right:
-orthogonal matrices and noise 100, by the side of the blocks. Blocks are also moved by a secret order.
+orthogonal matrices and noise 100, by the side of the blocks. Blocks are also permuted.
 
 Usage: python disguise/figure7.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """

@@ -44,13 +44,13 @@ PLAIN = Disguise("none")
 
 
 class Owner:
-    """Whoever has the keys of a disguise. More than one block is also moved, by one secret order."""
+    """Whoever has the keys of a disguise. More than one block is also permuted, by one secret order."""
 
     def __init__(self, disguise: Disguise) -> None:
         self.disguise, self.block_size = disguise, (disguise.side, disguise.side)
         size = {"image_size": (disguise.size, disguise.size), "block_size": self.block_size}
-        moved = disguise.kind == "permute" or disguise.side < disguise.size
-        permutation = keys.PermutationKey.generate(**size) if moved and disguise.kind != "none" else None
+        permuted = disguise.kind == "permute" or disguise.side < disguise.size
+        permutation = keys.PermutationKey.generate(**size) if permuted and disguise.kind != "none" else None
         self.order = None if permutation is None else permutation.order
         self._public: transforms.Disguise | None = None
         self._apply = self._steps(size, permutation)

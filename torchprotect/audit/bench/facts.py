@@ -16,7 +16,10 @@ _RENAMED = (
     "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
     "chance is what the same guesses in a drawn order give after theirs."
 )
-_OVERLAP = "No key was given: public images may include the attacked ones."
+_OVERLAP = (
+    "No key was given: it was not checked that the plain images are those that were exported, and public images may "
+    "include the attacked ones, so that figures may be too high."
+)
 _UNSIGNED = "No key was given: the manifest's HMAC was not checked."
 
 
