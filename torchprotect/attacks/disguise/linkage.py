@@ -45,7 +45,7 @@ def linkage_attack(
 
     Args:
         known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: ``[M, C, H, W]``, on the scale of the plain ones if floating point.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
         scheme: of a disguise by blocks. Where a cipher replaces units one by one, the known images have to be many:
             they stand for the statistics of the set. Where matrices are not orthogonal, products are compared in
             coordinates that are learned from all known, and from all disguised images, position by position.

@@ -37,7 +37,8 @@ def recover_permutation(
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: the same images disguised, in the same order, on the scale of the plain ones if floating point.
+        disguised: the same images disguised, in the same order, exactly as released; ``scheme.white`` says which value
+            is white.
         scheme: of a disguise by blocks.
 
     Returns:
@@ -91,7 +92,7 @@ def recover_permutation_from_statistics(
 
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
         scheme: of a disguise by blocks.
 
     Returns:

@@ -32,7 +32,7 @@ def row_energy_attack(
     Args:
         public: plain labelled images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         labels: int64 ``[N]``.
-        disguised: ``[M, C, H, W]``, on the scale of the public ones if floating point.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
         classes: number of classes.
         scheme: of ``RMTDisguise``.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
