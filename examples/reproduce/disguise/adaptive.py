@@ -1,8 +1,8 @@
 """Attacks on the paper's disguises that the paper did not try. Most need no pair and no key, and find the order out.
 
 Each disguise has one fresh key and a secret order of blocks: RMT with orthogonal 7 x 7 matrices, AES with 64 blocks of
-4 x 4 and units of 16 pixels, and permuted blocks alone. Public images and disguised ones are different training images of
-one set. Chance is guessing without looking.
+4 x 4 and units of 16 pixels, and permuted blocks alone. Public images and disguised ones are different training images
+of one set. Chance is guessing without looking.
 
 Usage: python disguise/adaptive.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """
