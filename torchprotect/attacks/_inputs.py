@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_tensor
+from torchprotect._inputs import require_int, require_tensor
 from torchprotect.adversarial import PGDSettings
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError
 
@@ -19,9 +19,9 @@ def require_data(name: str, value: Tensor) -> None:
         raise InputTypeError(f"{name} must hold data, but lie on the meta device, which has none: use another device")
 
 
-def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
-    """Check float images ``[N, C, H, W]`` and their int64 labels ``[N]``."""
-    require_pictures(images)
+def require_labels(images: Tensor, labels: Tensor, classes: int) -> None:
+    """Check int64 labels ``[N]`` of images ``[N, C, H, W]``, on their device and below ``classes``."""
+    require_int("classes", classes, at_least=2)
     require_data("labels", labels)
     if labels.dtype != torch.int64:
         raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
@@ -33,6 +33,12 @@ def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     lowest, highest = (int(edge) for edge in labels.aminmax())
     if lowest < 0 or highest >= classes:
         raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {lowest}..{highest}")
+
+
+def require_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
+    """Check float images ``[N, C, H, W]`` and their labels, see :func:`require_labels`."""
+    require_pictures(images)
+    require_labels(images, labels, classes)
 
 
 def require_pictures(images: Tensor) -> None:

@@ -5,10 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from torchprotect._inputs import require_int
-from torchprotect.attacks._inputs import require_data
-from torchprotect.errors import InputShapeError, InputTypeError, LabelError
-
 _NUMBERS_AT_ONCE = 2**24
 _SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
 
@@ -60,23 +56,6 @@ def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, voters: int
 def joined(features: Tensor) -> Tensor:
     """Lay the features of all positions side by side: ``[positions, N, features]`` to ``[N, positions * features]``."""
     return features.movedim(0, 1).flatten(1)
-
-
-def require_voters(images: Tensor, labels: Tensor, classes: int, voters: int) -> None:
-    """Check labels of public images, and how many of them vote."""
-    require_int("classes", classes, at_least=2)
-    require_int("voters", voters, at_least=1)
-    require_data("labels", labels)
-    if labels.dtype != torch.int64:
-        raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
-    if labels.shape != images.shape[:1] or labels.device != images.device:
-        raise InputShapeError(
-            f"a label for each of {len(images)} public images is needed, on {images.device}, "
-            f"not {list(labels.shape)} on {labels.device}"
-        )
-    lowest, highest = (int(edge) for edge in labels.aminmax())
-    if lowest < 0 or highest >= classes:
-        raise LabelError(f"labels must lie in 0..{classes - 1}, but lie in {lowest}..{highest}")
 
 
 def _nearest(queries: Tensor, candidates: Tensor, squares: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,12 @@
 
 from torch import Tensor
 
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_labels
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._preserved import Reading, levels
 from torchprotect.attacks.disguise.permutation import order_or_statistics
-from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.neighbours import vote
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scheme import Scheme, require_preserved
@@ -53,7 +55,8 @@ def row_energy_attack(
     require_preserved(scheme, "row_energy_attack", "energies")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
-    require_voters(public, labels, classes, voters)
+    require_labels(public, labels, classes)
+    require_int("voters", voters, at_least=1)
     order = order_or_statistics(public, disguised, scheme, order)
     mine, theirs = reading.norms(public, undo_order(disguised, order, scheme.blocks))
     if not scheme.keeps_lengths:

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from torchprotect._inputs import require_int
+from torchprotect.attacks._inputs import require_labels
 from torchprotect.attacks.disguise._blocks import assemble_units, undo_order
 from torchprotect.attacks.disguise._preserved import Reading
 from torchprotect.attacks.disguise.permutation import order_or_statistics
-from torchprotect.attacks.neighbours import require_voters, vote
+from torchprotect.attacks.neighbours import vote
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.scheme import Scheme, require_preserved
@@ -73,7 +75,8 @@ def silhouette_attack(
     require_preserved(scheme, "silhouette_attack", "equality")
     reading = Reading(scheme)
     reading.require("public", public, disguised)
-    require_voters(public, labels, classes, voters)
+    require_labels(public, labels, classes)
+    require_int("voters", voters, at_least=1)
     order = order_or_statistics(public, disguised, scheme, order)
     mine, theirs = reading.silhouettes(public, undo_order(disguised, order, scheme.blocks))
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
