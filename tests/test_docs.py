@@ -318,6 +318,7 @@ def run_page(page, commands=True):
                 run_command(each)
 
 
+@pytest.mark.slow
 def test_readme_runs(tmp_path, monkeypatch):
     """Each block in turn, in one folder that holds nothing but photos/."""
     write_photos(tmp_path / "photos")

@@ -68,6 +68,7 @@ def test_import_is_lazy():
     assert not {name.partition(".")[0] for name in loaded} & {"torch", "torchvision", "numpy", "PIL", "scipy", *HEAVY}
 
 
+@pytest.mark.slow
 def test_training_imports_no_heavy_package():
     """No optional or heavy package, no GPU, before it is used."""
     program = (
@@ -79,10 +80,12 @@ def test_training_imports_no_heavy_package():
     assert python(program).split("\n")[0] == "[] False"
 
 
+@pytest.mark.slow
 def test_data_does_not_load_webdataset_before_it_is_used():
     assert python("import sys; from torchprotect import data; print('webdataset' in sys.modules)").strip() == "False"
 
 
+@pytest.mark.slow
 def test_lazy_rooms():
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"cli"} | {"errors"}
     assert set(torchprotect.__all__) == rooms | {"__version__"}

@@ -24,6 +24,7 @@ def test_noise_is_applied():
     assert 10 < float(back.std()) < 20
 
 
+@pytest.mark.slow
 def test_permutations_differ_between_keys():
     """One shuffles with a fixed seed; the caller's seed is never passed on."""
     program = (

@@ -35,6 +35,7 @@ class TestSearch:
         if keep_best:
             torch.testing.assert_close(found.losses, losses_of(NET, expected, targets), rtol=0, atol=1e-9)
 
+    @pytest.mark.slow
     @settings(max_examples=40, deadline=None, derandomize=True)
     @given(
         eps=st.floats(1e-3, 100),
@@ -420,6 +421,7 @@ class Live(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_best", [True, False])
 def test_memory_does_not_grow_with_steps(keep_best):
     images, targets = make_batch()

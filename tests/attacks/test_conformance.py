@@ -95,6 +95,7 @@ def test_its_result(attack, folder):
         json.dumps(attack.facts(result), allow_nan=False)
 
 
+@pytest.mark.slow
 @every_attack
 def test_equal_seeds_give_equal_results_whatever_torch_is_seeded_with(attack, folder):
     results = []

@@ -14,6 +14,7 @@ def audited(tmp_path, kind, attacks=BLOCKS, **options):
     return audit.run(tmp_path / "out", plain=World(), key=key, settings=QUICK, attacks=attacks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("matrix", "keeps"), [("orthogonal", True), ("uniform", False), ("gaussian", False)])
 def test_a_scale_is_learned_where_matrices_keep_no_lengths(tmp_path, matrix, keeps):
     """Told nothing but the scheme: each attack finds what it can for each kind of matrix."""
@@ -26,6 +27,7 @@ def test_a_scale_is_learned_where_matrices_keep_no_lengths(tmp_path, matrix, kee
     assert all(bench.seen(each, 0).scheme.keeps_lengths is keeps for each in BLOCKS)
 
 
+@pytest.mark.slow
 def test_public_images_help_to_tell_how_rare_units_are(tmp_path):
     (found,) = audited(tmp_path, "AESECBDisguise", named("linkage_attack")).findings
     assert found.cost["known"] > QUICK.targets + 20

@@ -164,6 +164,7 @@ def test_text_from_outside_is_escaped(page):
     assert "&lt;script&gt;" in shown
 
 
+@pytest.mark.slow
 def test_without_pictures(tmp_path):
     key = export(tmp_path / "out", "BlockPermute")
     settings = replace(QUICK, pictures=False)

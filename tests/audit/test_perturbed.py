@@ -53,6 +53,7 @@ def test_attacks_that_train_networks(perturbed, tmp_path):
     assert "what a network learns" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_they_are_left_out_unless_they_are_asked_for(perturbed):
     out, key = perturbed
     report = audit.run(out, plain=World(), key=key, attacks=named("duplicate_statistics"), settings=QUICK)
@@ -61,6 +62,7 @@ def test_they_are_left_out_unless_they_are_asked_for(perturbed):
     assert {name for name, reason in told.items() if reason.startswith("trains networks")} == long
 
 
+@pytest.mark.slow
 def test_without_the_key_the_true_correspondence_is_not_known(perturbed):
     out, _ = perturbed
     report = audit.run(out, plain=World(), attacks=named("read_correspondence_from_data"), settings=QUICK)

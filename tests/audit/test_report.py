@@ -76,6 +76,7 @@ def test_curves_have_the_headline_at_each_number_of_pairs(done):
     assert 0 <= codebook.facts["hit_rate"] <= 1
 
 
+@pytest.mark.slow
 def test_the_headline_is_the_best_point_with_its_own_pictures_and_facts():
     """An attack that is spoilt by more pairs."""
 
@@ -124,6 +125,7 @@ def test_equal_images_are_told(done):
     assert "7 of 240 plain images equal another one pixel by pixel" in page
 
 
+@pytest.mark.slow
 def test_without_the_key_it_is_said_what_that_means(done):
     report = audit.run(done[2] / "out", plain=World(), settings=QUICK)
     told = json.loads(report.to_json())["data"]
@@ -184,12 +186,14 @@ def test_assert_leakage_below(done):
         audit.assert_leakage_below(report, level="L7", value=1)
 
 
+@pytest.mark.slow
 def test_assert_leakage_below_runs_an_audit(done):
     _, key, folder = done
     with pytest.raises(AssertionError, match="codebook_attack|linkage_attack"):
         audit.assert_leakage_below(folder / "out", level="L2", value=0, plain=World(), key=key, settings=QUICK)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(done):
     report, key, folder = done
     again = audit.run(folder / "out", plain=World(), key=key, settings=QUICK)
@@ -197,6 +201,7 @@ def test_the_same_seed_gives_the_same_numbers(done):
         assert one.measures == other.measures or any(math.isnan(each.value) for each in one.measures)
 
 
+@pytest.mark.slow
 def test_a_bare_key_without_label_map(tmp_path):
     key = keys.KeyBundle(keys.RMTKey.generate(image_size=(16, 16), block_size=(4, 4)))
     export(tmp_path / "out", "RMTDisguise", key)

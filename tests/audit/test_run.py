@@ -45,6 +45,7 @@ def without_times(report):
     return document
 
 
+@pytest.mark.slow
 def test_progress_tells_each_part(exported):
     told = []
     audit.run(
@@ -59,6 +60,7 @@ def test_progress_tells_each_part(exported):
     assert told == [(name, place, 5) for place, name in enumerate(names)]
 
 
+@pytest.mark.slow
 def test_an_error_half_way_and_on_from_there(exported, tmp_path):
     options = {"plain": World(), "key": exported[1], "settings": QUICK, "report": tmp_path / "report.html"}
     whole = audit.run(exported[0], attacks=LIGHT, **options)
@@ -88,6 +90,7 @@ def taken_up(report):
     return [each.attack for each in report.findings if each.note == "taken from the store"]
 
 
+@pytest.mark.slow
 def test_parts_of_another_audit_are_passed_over(exported, tmp_path):
     path = tmp_path / "report.html"
     with Store(path.with_name("report.html.parts"), "another digest") as store:
@@ -97,6 +100,7 @@ def test_parts_of_another_audit_are_passed_over(exported, tmp_path):
     assert [each.attack for each in report.findings] == [each.name for each in LIGHT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", [True, False])
 def test_without_resume_it_starts_again(exported, tmp_path, resume, monkeypatch):
     options = {"plain": World(), "key": exported[1], "settings": QUICK, "report": tmp_path / "report.html"}
@@ -124,6 +128,7 @@ def test_attacks_of_ones_own_run_anew(exported, tmp_path, monkeypatch):
     assert "x.json" not in {path.name for path in (tmp_path / "report.html.parts").iterdir()}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(exported, tmp_path):
     """SIGKILL while it works; the same command then gives what an undisturbed one gives."""
     keys.save(exported[1], tmp_path / "key")
@@ -150,6 +155,7 @@ def test_killed_and_resumed(exported, tmp_path):
     assert not parts.exists()
 
 
+@pytest.mark.slow
 def test_an_attack_that_refuses_is_not_run(exported):
     def refuse(seen):
         raise InputRangeError("too few pairs: 7 are needed")
@@ -244,6 +250,7 @@ def test_reasons_without_plain_images(exported):
     assert "RMTDisguise" in told["codebook_attack"]
 
 
+@pytest.mark.slow
 def test_reasons_without_the_key(exported):
     report = audit.run(exported[0], plain=World(), settings=QUICK)
     told = reasons(report)
@@ -254,6 +261,7 @@ def test_reasons_without_the_key(exported):
     assert not report.measured("L2")
 
 
+@pytest.mark.slow
 def test_plain_images_of_another_size(exported):
     small = torch.nn.functional.avg_pool2d(World().images.float(), 2).to(torch.uint8)
     report = audit.run(exported[0], plain=list(zip(small, World().labels.tolist(), strict=True)), settings=QUICK)
@@ -310,6 +318,7 @@ def test_no_report_inside_the_export(tmp_path, name):
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_files_that_no_audit_wrote_are_not_written_over(exported, tmp_path):
     def again():
         audit.run(exported[0], settings=QUICK, attacks=LIGHT, report=tmp_path / "report.html")
@@ -347,6 +356,7 @@ def test_only_their_owner_reads_the_report(exported, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_one_audit_at_a_time_writes_a_report(exported, tmp_path):
     options = {"settings": QUICK, "report": tmp_path / "report.html"}
     (metadata,) = named("metadata_scan")
@@ -440,6 +450,7 @@ def test_a_missing_extra_is_named(exported, tmp_path, monkeypatch):
         audit.run(exported[0], report=tmp_path / "report.html")
 
 
+@pytest.mark.slow
 def test_the_room_is_light():
     program = (
         "import sys, torchprotect.audit; heavy = {'matplotlib', 'jinja2', 'rich', 'typer', 'kornia', 'scipy'};"

@@ -66,6 +66,7 @@ def findings(evidence):
     return {each.attack: each for each in found if each.attack in SCRAMBLED}
 
 
+@pytest.mark.slow
 def test_pairs_open_scrambled_images():
     key = keys.OWSDKey.generate(embedding_size=64, image_size=(16, 16), width=8)
     found = findings(make_evidence(lambda embeddings: F.owsd_scramble(embeddings, key)))
@@ -76,6 +77,7 @@ def test_pairs_open_scrambled_images():
     assert {each.level.value for name, each in found.items() if name != "distance_correlation"} == {"L2"}
 
 
+@pytest.mark.slow
 def test_noise_gives_chance():
     generator = torch.Generator().manual_seed(1)
     noise = torch.randint(0, 256, (240, 3, 16, 16), dtype=torch.uint8, generator=generator)
@@ -86,6 +88,7 @@ def test_noise_gives_chance():
         assert each.value == pytest.approx(each.chance, abs=0.1)
 
 
+@pytest.mark.slow
 def test_distances_are_told_and_do_not_count():
     key = keys.OWSDKey.generate(embedding_size=64, image_size=(16, 16), width=8)
     evidence = make_evidence(lambda embeddings: F.owsd_scramble(embeddings, key))
@@ -103,6 +106,7 @@ def test_distances_are_told_and_do_not_count():
     assert back.to_dict() == found.to_dict()
 
 
+@pytest.mark.slow
 def test_embeddings_link_better_than_pixels(folded):
     report = audit.run(folded, fast=True, encoder=encoder())
     found = {each.attack: each for each in report.findings}
@@ -179,6 +183,7 @@ def test_an_encoder_for_another_disguise_is_refused():
         audit.run(control("BlockPermute", "identity"), encoder=encoder())
 
 
+@pytest.mark.slow
 def test_a_killed_audit_goes_on_with_the_same_encoder_only(folded, tmp_path, monkeypatch):
     """Embeddings are made anew for another encoder, and only then."""
     chosen = named(*BY_PIXELS, *BY_EMBEDDINGS)

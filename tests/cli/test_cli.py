@@ -109,6 +109,7 @@ def test_a_key_is_never_overwritten(key):
     assert key.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_passphrases(tmp_path, source):
     (tmp_path / "pass").write_text("sesame\nsecond line\n")
     sizes = ["--image-size", "16x16", "--block-size", "4x4"]
@@ -186,6 +187,7 @@ def test_help(verb):
     assert len(shown.splitlines()) > 8
 
 
+@pytest.mark.slow
 def test_errors_show_no_traceback_and_no_secret(tmp_path, key):
     done = subprocess.run(
         [

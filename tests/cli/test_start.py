@@ -48,6 +48,7 @@ def test_shell_completion_loads_nothing_heavy():
     assert (done.stdout.split(), done.stderr) == (["export"], "[]\n")
 
 
+@pytest.mark.slow
 def test_the_test_sees_what_is_loaded(tmp_path):
     sizes = ["--image-size", "8x8", "--block-size", "4x4"]
     assert "'torch'" in python(RUN, "keygen", "block-permute", "-o", str(tmp_path / "key"), *sizes).stderr
@@ -64,6 +65,7 @@ def test_user_settings_are_kept(name):
     assert python(SHOW % (WAITING,), **{name: "7"}).stdout == f"{shown} False\n"
 
 
+@pytest.mark.slow
 def test_the_library_leaves_the_environment_alone():
     program = "import os, torchprotect.cli, torchprotect.keys; print(os.environ.get('OMP_WAIT_POLICY'))"
     assert python(program).stdout == "None\n"

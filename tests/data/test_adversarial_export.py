@@ -138,6 +138,7 @@ class TestContent:
         run(tmp_path / "out", covered, transform=transform)
         assert data.verify(tmp_path / "out", covered).images == 20
 
+    @pytest.mark.slow
     def test_a_compiled_model(self, tmp_path):
         result = run(tmp_path / "out", transform=make(model=torch.compile(Tiny(), backend="eager")))
         assert 0.1 < result.mean_distance < 0.8
@@ -174,6 +175,7 @@ class TestSameBytes:
             run(tmp_path / str(workers), key, transform=make(key, **options), workers=workers)
         assert content(tmp_path / "0") == content(tmp_path / "1") == content(tmp_path / "2")
 
+    @pytest.mark.slow
     def test_where_processes_cannot_be_forked(self, tmp_path, monkeypatch):
         """With an accelerator around, torch computes no gradients in a forked process."""
         run(tmp_path / "a")

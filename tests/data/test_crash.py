@@ -124,6 +124,7 @@ def test_resumed_after_twenty_kills(tmp_path, driver):
     assert content(out) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 def test_a_killed_worker_is_an_error_and_the_export_resumes(tmp_path, driver):
     assert driver.finish(tmp_path / "undisturbed", 0) == 0

@@ -26,6 +26,7 @@ def test_samples_labels_and_back():
     assert plain[3][1] == plain.unmap(3) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize("kind", ["map", "iterable"])
 def test_workers_give_the_same(context, kind):

@@ -326,6 +326,7 @@ class TestNothingIsMixed:
         assert sorted(path.name for path in root.iterdir()) == ["class0", "class1", "class2"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_export(tmp_path):
     """3,000 large images cost at most 100 MB more than 300: they would be 590 MB held at once."""
     program = """

@@ -395,6 +395,7 @@ class TestForgottenClose:
         command = [sys.executable, *flags, "-c", program, str(folder)]
         return subprocess.run(command, capture_output=True, text=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise KeyError", 1), ("sys.exit(3)", 3), ("del writer", 0)])
     def test_the_current_shard_is_finished(self, tmp_path, end, code):
         done = self.run(tmp_path, end)
@@ -403,9 +404,11 @@ class TestForgottenClose:
         assert sorted(tar_members(tmp_path / "s-1.tar")) == ["4.cls", "5.cls"]
         assert done.stdout.count("finished") == 2
 
+    @pytest.mark.slow
     def test_a_warning_says_so_where_python_shows_it(self, tmp_path):
         assert "was never closed" in self.run(tmp_path, "", "-W", "default").stderr
 
+    @pytest.mark.slow
     def test_a_failure_to_finish_is_reported(self, tmp_path):
         done = self.run(tmp_path, "import shutil; shutil.rmtree(sys.argv[1])")
         assert "No such file" in done.stderr
@@ -444,6 +447,7 @@ def write_and_forget(pattern):
 HUGE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_worker_process_that_does_not_close_loses_nothing(tmp_path, method):
     process = multiprocessing.get_context(method).Process(target=write_and_forget, args=(str(tmp_path / "s-%d.tar"),))

@@ -461,6 +461,7 @@ class TestNotes:
         assert run_export(tmp_path / "b", aes, flat, transforms.from_key(aes)).notes == ()
         assert run_export(tmp_path / "c", rmt, noise, transforms.from_key(rmt)).notes == ()
 
+    @pytest.mark.slow
     def test_large_images_are_sampled_too(self, tmp_path):
         bundle = make_bundle("aes", (256, 256), (64, 64))
         [note] = run_export(tmp_path / "a", bundle, Pictures(320, 3, (256, 256)), shard_size=400).notes

@@ -74,6 +74,7 @@ class TestShards:
         with pytest.raises(VerificationError, match=f"{SHARD} is damaged.*no header of a member at byte {offset:,}"):
             list(data.read(out))
 
+    @pytest.mark.slow
     def test_every_flipped_byte_is_noticed(self, out):
         body = (out / SHARD).read_bytes()
         for offset in range(0, len(body), 97):
@@ -350,6 +351,7 @@ torch.distributed.destroy_process_group()
 
 
 class TestRanks:
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [0, 2])
     def test_torchrun_divides_the_shards(self, tmp_path, workers):
         run_export(tmp_path / "out", make_bundle("permutation").transform, Pictures(20), transform=None, shard_size=5)

@@ -24,6 +24,7 @@ def test_results_in_the_repository():
     assert {table["about"]["source"] for table in tables.values()} == {"fashion-mnist:ROOT"}
 
 
+@pytest.mark.slow
 def test_networks(monkeypatch):
     monkeypatch.syspath_prepend(str(REPRODUCE))
     networks = importlib.import_module("common.networks")

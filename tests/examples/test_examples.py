@@ -23,6 +23,7 @@ def test_encrypt_against_training(tmp_path):
     assert jpeg > perturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_export_cifar10(tmp_path, workers):
     members = {

@@ -29,6 +29,7 @@ EXPECTED = json.loads((VECTORS / "keys" / "expected.json").read_text())
 PASSPHRASE = "correct horse battery staple"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["aes", "rmt", "permutation"])
 @pytest.mark.parametrize("passphrase", [None, "größer als nötig"])
 def test_round_trip(tmp_path, kind, passphrase):
@@ -267,6 +268,7 @@ HOSTILE = {
 HOSTILE["bundle"] = {"transform": {"kind": "rmt", "params": HOSTILE["rmt"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process as Linux does")
 def test_small_files_that_claim_huge_sizes_are_refused_cheaply(tmp_path):
     """Load in a process limited to little more memory than importing the package needs."""

@@ -77,6 +77,7 @@ def test_the_least_range(monkeypatch, span, dead):
         keys.OWSDKey.generate(**SIZES)
 
 
+@pytest.mark.slow
 def test_default_size():
     assert keys.OWSDKey.generate(embedding_size=4, width=1).image_size == (256, 256)
 

@@ -237,6 +237,7 @@ for image, operator, rest in [
 """
 
 
+@pytest.mark.slow
 def test_conjugated_and_negated_tensors():
     """As images they are welcome. As out they are refused, before PyTorch's fallback spoils its own stack."""
     done = subprocess.run([sys.executable, "-c", CONJUGATED], capture_output=True, text=True, timeout=60)

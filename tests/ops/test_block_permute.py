@@ -45,6 +45,7 @@ def test_layouts(layout):
         assert out.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_opcheck_compile_vmap_gradient():
     image, order = torch.rand(2, 3, 8, 8, dtype=torch.float64, requires_grad=True), torch.randperm(4)
     op = torch.ops.torchprotect.block_permute

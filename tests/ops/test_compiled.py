@@ -248,6 +248,7 @@ def test_large_results_of_other_layouts(level, threads):
             assert whole.count_nonzero() == expected.count_nonzero()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from(NAMES), sizes(1, 24), sizes(1, 24), sizes(1, 9), sizes(1, 9), sizes(1, 3), st.booleans())
 def test_any_large_result(name, h, w, rows, columns, channels, shared):
@@ -260,6 +261,7 @@ def test_any_large_result(name, h, w, rows, columns, channels, shared):
     assert same_bits(call.direct(), in_parts(call, 3))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from([4, 7, 8]), sizes(1, 3), sizes(0, 40), sizes(0, 9), sizes(0, 1))
 def test_short_rows_of_large_planes(side, slices, more_columns, more_rows, extra):
@@ -297,6 +299,7 @@ def test_published_vectors(level):
 # How PyTorch meets them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_opcheck(name):
     for shape, layout in [((2, 3, 8, 12), "plain"), ((2, 3, 8, 12), "permuted"), ((2, 2, 3, 8, 12), "spaced")]:
@@ -317,6 +320,7 @@ class Module(torch.nn.Module):
         return self.call.but(image=first, out=into).public() + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compile_and_export(name):
     call = make_call(name, (2, 3, 8, 12), (4, 4), sharing=3)

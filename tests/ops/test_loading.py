@@ -77,6 +77,7 @@ def test_disabled_kernels_are_silent(switched_off):
     assert switched_off["warnings"] == []
 
 
+@pytest.mark.slow
 def test_missing_kernels_are_silent(copied, switched_off):
     result = run(copied)
     assert backends(result) == backends(result, "cuda") == {"reference"}
@@ -84,6 +85,7 @@ def test_missing_kernels_are_silent(copied, switched_off):
     assert result["sums"] == switched_off["sums"]
 
 
+@pytest.mark.slow
 def test_found_inside_the_package(copied, switched_off):
     """As in a wheel."""
     if not LIBRARIES:
@@ -95,6 +97,7 @@ def test_found_inside_the_package(copied, switched_off):
     assert result["sums"] == switched_off["sums"]
 
 
+@pytest.mark.slow
 def test_broken_kernels_give_one_warning_and_fall_back(copied, switched_off):
     (copied / "torchprotect" / "lib" / "libtorchprotect_cpu.so").write_text("this is no library\n")
     result = run(copied)

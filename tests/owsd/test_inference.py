@@ -54,6 +54,7 @@ def test_top5_counts_the_first_five():
     assert f"{expected:.1%}" in str(told)
 
 
+@pytest.mark.slow
 def test_same_generator_same_network(trained):
     again = Inference.fit(*world(400), classes=4, settings=QUICK, generator=torch.Generator().manual_seed(0))
     for name in INPUTS:
@@ -126,6 +127,7 @@ def test_the_best_epoch_is_kept(monkeypatch):
     assert not network.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_ignores_the_callers_modes(dtype):
     torch.set_default_dtype(dtype)

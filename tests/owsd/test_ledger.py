@@ -138,6 +138,7 @@ def test_many_threads_at_once_take_the_bound_exactly(path):
     assert ledger.use(KEY).used == 48
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(path):
     """Acknowledged counts survive; at most one more, not yet acknowledged when the process was killed."""
 

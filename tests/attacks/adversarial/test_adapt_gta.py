@@ -34,6 +34,7 @@ def adapted(nets=None, **options):
     )
 
 
+@pytest.mark.slow
 def test_runs_and_tells():
     seen = []
     nets = networks()
@@ -53,6 +54,7 @@ def test_runs_and_tells():
     assert json.loads(result.to_json())["losses"] == result.losses.tolist()
 
 
+@pytest.mark.slow
 def test_repeats():
     first, again = adapted(), adapted()
     assert first.to_json() == again.to_json()
@@ -63,6 +65,7 @@ def test_networks_on_a_device(device):
     assert bool(result.losses.isfinite().all())
 
 
+@pytest.mark.slow
 def test_learns_the_source():
     result = adapt_gta(
         *domain(200, 0),
@@ -155,6 +158,7 @@ def test_without_weight_it_is_the_training_on_the_source_alone():
     assert len(result.accuracies.unique()) > 1
 
 
+@pytest.mark.slow
 def test_unlabelled_images_reach_the_extractor_by_the_discriminator_only():
     """With both weights 0 the extractor's gradients do not depend on the clean images; with them they do."""
 

@@ -284,6 +284,7 @@ def linear_accuracy(train, test):
     return evaluate(fit(model, train, epochs=20, learning_rate=1e-2), test)
 
 
+@pytest.mark.slow
 def test_projection_leaves_nothing_that_a_linear_model_can_read():
     images, labels = class_wise(4000, 0)
     others, other_labels = class_wise(2000, 1)

@@ -58,6 +58,7 @@ def test_permuted_blocks_and_secret_matrices_are_learned(channels, device):
     assert set(json.loads(result.to_json())) == {"level", "cost"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [16, 4])
 def test_cipher_units_are_learned_in_part(unit):
     key, permutation = made_keys("aes")
@@ -67,6 +68,7 @@ def test_cipher_units_are_learned_in_part(unit):
     assert rmse(result.images, target) < 0.85 * chance(plain, target)
 
 
+@pytest.mark.slow
 def test_the_network_makes_noisy_guesses_better():
     key, permutation = made_keys("rmt")
     plain, target = scenes(400, 0), scenes(100, 1)
@@ -117,6 +119,7 @@ def test_few_pairs(count):
         assert torch.equal(result.images, plain)  # the mean of what is known
 
 
+@pytest.mark.slow
 def test_no_disguise_and_noise():
     plain, target = make_image(300, 1, *SIZE), make_image(50, 1, *SIZE, seed=1)
     same = reconstruction_attack(plain, plain, target, epochs=1, generator=draws())
@@ -173,6 +176,7 @@ def test_regression_is_as_fitted_without_each_fold(kind):
         torch.testing.assert_close(found[fold], kernel[fold][:, rest] @ fit(rest) + plain.mean(0), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_correction_is_taken_over_as_far_as_it_helps():
     plain = scenes(200).float()
     blurred = torch.nn.functional.avg_pool2d(plain, 3, 1, 1)

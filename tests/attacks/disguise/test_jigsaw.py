@@ -55,6 +55,7 @@ def test_blocks_permuted_by_a_key():
     assert torch.equal(result.guesses, key.order)
 
 
+@pytest.mark.slow
 def test_every_image_is_evidence():
     images = smooth(60)
     disguised, order = permuted(images, (4, 2))

@@ -164,6 +164,7 @@ def test_the_same_images_tell_the_order_and_so_do_they_undisguised(kind):
     assert share(same.guesses, torch.arange(16)) == 1
 
 
+@pytest.mark.slow
 def test_statistics_of_fresh_noise_tell_chance():
     public = shapes(300, 0)[0]
     right = []

@@ -31,6 +31,7 @@ def silhouettes_with_loops(images, unit):
     return maps.mean(1, keepdim=True), sum(background) / len(background)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "unit"), [(1, 16), (3, 16), (1, 4)])
 def test_maps_as_with_loops(channels, unit, device):
     public, labels = shapes(60, 1, channels)

@@ -109,6 +109,7 @@ def test_label_probe(world):
     assert float((control.guesses == labels[60:]).double().mean()) < 0.35
 
 
+@pytest.mark.slow
 def test_autoencoder_rebuilds_visible_images():
     """Flat images of one grey level each: learned from plain ones, not from noise."""
     levels = torch.randint(0, 256, (80, 1, 1, 1), generator=drawn(11)).expand(80, 3, 16, 16).byte()
