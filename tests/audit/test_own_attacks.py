@@ -50,12 +50,28 @@ def links(shape, most):
     return run
 
 
-def fail(seen):
+def fail(seen, *rest):
     return 1 / 0
 
 
+def multiply_in_torch(seen):
+    return torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def talk(seen):
+    raise RuntimeError("much\n" * 200)
+
+
+def line(function):
+    return f"line {function.__code__.co_firstlineno + 1} of test_own_attacks.py"
+
+
 FAILURES = {
-    "an exception": (own(fail), "failed with ZeroDivisionError: division by zero", "failed"),
+    "an exception": (own(fail), f"failed with ZeroDivisionError at {line(fail)}: division by zero", "failed"),
+    "an exception in torch": (own(multiply_in_torch), f"failed with RuntimeError at {line(multiply_in_torch)}: mat1", "failed"),
+    "a long message": (own(talk), f"at {line(talk)}: {'much ' * 40} ...", "failed"),
+    "a reason that fails": (own(fail, reason=fail), f"failed with ZeroDivisionError at {line(fail)}", "failed"),
+    "run that takes nothing": (own(lambda: None), "failed with TypeError: <lambda>() takes 0 positional", "failed"),
     "nothing": (own(lambda seen: None), "mine must return a ClassGuesses, got None", "refused"),
     "a tensor": (own(lambda seen: torch.zeros(30)), "must return a ClassGuesses, got torch.Tensor", "refused"),
     "another result": (
@@ -133,16 +149,20 @@ def test_no_attack_can_change_what_others_see(evidence):
     def wipe(seen):
         for each in (seen.released, seen.disguised, seen.public, seen.known):
             each.zero_()
+        seen.order.zero_()
+        for each in seen.examiner._fitted.parameters():
+            each.data.zero_()
         return AttackResult(L1, {})
 
     before = evidence.disguised.clone()
-    jigsaw = named("jigsaw_attack")
-    (alone,), (_, after) = (
-        audited(evidence, *jigsaw).findings,
-        audited(evidence, own(wipe, scores.NOTHING), *jigsaw).findings,
-    )
+    others = named("jigsaw_attack", "recover_permutation_from_statistics")
+    wiping = own(wipe, scores.NOTHING, needs=frozenset({Need.PUBLIC, Need.LABELS}))
+    alone = audited(evidence, *others).findings
+    first, *after = audited(evidence, wiping, *others).findings
+    assert first.attack == "mine"
     assert torch.equal(evidence.disguised, before)
-    assert after.measures == alone.measures
+    assert len(alone) == 2
+    assert [each.measures for each in after] == [each.measures for each in alone]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +172,8 @@ def test_no_attack_can_change_what_others_see(evidence):
         ({"needs": {Need.PUBLIC}}, InputTypeError, "needs of attack 'mine' must be a frozenset, got set"),
         ({"score": None}, InputTypeError, "score of attack 'mine' must be a Score, got NoneType"),
         ({"variants": ()}, InputRangeError, "at least one variant"),
+        ({"variants": ("fast",)}, InputTypeError, "variants of attack 'mine' must be mappings of keyword.* got str"),
+        ({"variants": ({"by": object()},)}, InputTypeError, "variants of attack 'mine' must hold what JSON can"),
         ({"finds": "everything"}, InputRangeError, "finds of attack 'mine' must be one of .* got 'everything'"),
         ({"holder": "Someone {odd}"}, InputRangeError, "may name nothing but {pairs}"),
         ({"title": ""}, InputTypeError, "title of an attack must be a text"),

@@ -1,6 +1,7 @@
 """What an attack is, what it gets to see, and when it applies."""
 
 import enum
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_tensor, type_name
-from torchprotect.attacks.results import AttackResult, Level, PermutationResult
+from torchprotect.attacks.results import AttackResult, Level, PermutationResult, as_json
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores.truth import Score
 from torchprotect.errors import InputRangeError, InputTypeError
@@ -251,11 +252,23 @@ def _require_attack(attack: Attack) -> None:
         raise InputRangeError(f"finds of attack {attack.name!r} must be one of {get_args(Finds)}, got {attack.finds!r}")
     if not attack.variants:
         raise InputRangeError(f"attack {attack.name!r} must have at least one variant; ({{}},) is one without settings")
+    for variant in attack.variants:
+        _require_settings(f"variants of attack {attack.name!r}", variant)
     if attack.holder.replace("{pairs}", "").count("{"):
         raise InputRangeError(f"holder of attack {attack.name!r} may name nothing but {{pairs}} in braces")
     for level, needs in _NEEDS_LEVEL.items():
-        if attack.level.value < level.value and (more := needs & attack.needs):
+        if attack.level < level and (more := needs & attack.needs):
             names = ", ".join(sorted(each.value for each in more))
             raise InputRangeError(
                 f"attack {attack.name!r} is of level {attack.level.value} but needs {names}, which {level.value} has"
             )
+
+
+def _require_settings(name: str, settings: Any) -> None:
+    """Check for keyword arguments that a report can name."""
+    if not isinstance(settings, Mapping):
+        raise InputTypeError(f"{name} must be mappings of keyword arguments, got {type_name(settings)}")
+    try:
+        json.dumps(as_json(dict(settings)))
+    except TypeError as error:
+        raise InputTypeError(f"{name} must hold what JSON can: {error}") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import json
 import math
 from dataclasses import dataclass, field
@@ -12,14 +13,24 @@ from torch import Tensor
 from torchprotect.errors import InputTypeError
 
 
+@functools.total_ordering
 class Level(enum.Enum):
-    """What an attacker knows; each level includes those before it."""
+    """What an attacker knows; each level includes those before it, which are less: ``PUBLIC_DATA < KNOWN_PAIRS``."""
 
     CIPHERTEXT_ONLY = "L0"
     PUBLIC_DATA = "L1"  # also data from the same domain, and the algorithm
     KNOWN_PAIRS = "L2"
     CHOSEN_PLAINTEXT = "L3"
     PARTIAL_KEY = "L4"
+
+    @property
+    def rank(self) -> int:
+        """How many levels lie below."""
+        return list(Level).index(self)
+
+    def __lt__(self, other: Any) -> bool:
+        """Say whether an attacker of the other level knows more."""
+        return self.rank < other.rank if isinstance(other, Level) else NotImplemented
 
 
 @dataclass(frozen=True, eq=False, repr=False)

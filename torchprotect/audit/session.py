@@ -2,10 +2,12 @@
 
 import datetime
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from torchprotect.attacks import ATTACKS, Attack, Level
 from torchprotect.audit.bench import facts
@@ -22,6 +24,10 @@ from torchprotect.errors import ProtectError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being run, the number of parts done, and the number in all."""
+
+Made = TypeVar("Made")
+_PACKAGE = Path(__file__).parents[1]
+_MESSAGE = 200  # characters of an error's message that are told
 
 
 class Session:
@@ -47,8 +53,11 @@ class Session:
             started: the time of day, for the report.
             start: the same by the monotonic clock.
         """
-        learned = {name: self._part(name, each.level, each.run, self._store) for name, each in self._trainings.items()}
-        ran = [self._attack(attack) for attack in self._attacks]
+        learned = {
+            name: self._try(name, each.level, partial(self._kept, name, each.run))
+            for name, each in self._trainings.items()
+        }
+        ran = [self._try(each.name, each.level, partial(self._attack, each), each.title) for each in self._attacks]
         self._progress("done", self._total, self._total)
         bench = self._bench
         told = {
@@ -65,54 +74,55 @@ class Session:
         trained = {name: each for name, each in learned.items() if not isinstance(each, NotRun)}
         return Report(
             tuple(each for each in ran if isinstance(each, Finding)),
-            tuple(sorted(not_run, key=lambda each: each.level.value)),
+            tuple(sorted(not_run, key=lambda each: each.level)),
             gather(bench, trained),
             told,
         )
 
-    def _attack(self, attack: Attack) -> Finding | NotRun:
-        try:
-            hindered = why_not(self._bench, attack)
-        except ProtectError as error:
-            hindered = _refused(attack.name, attack.level, error)
-        if hindered is not None:
-            self._done += 1
-            return replace(hindered, title=attack.title)
-        if attack in ATTACKS:
-            part = self._part(attack.name, attack.level, partial(self._run, attack), self._store)
-        else:
-            part = self._own_part(attack)
-        return replace(part, title=attack.title) if isinstance(part, NotRun) else Finding.from_dict(part)
-
-    def _own_part(self, attack: Attack) -> dict[str, Any] | NotRun:
-        """Run an attack of the user's own: it may have changed since it was last run, and may fail in any way."""
-        try:
-            return self._part(attack.name, attack.level, partial(self._run, attack), _NO_STORE)
-        except Exception as error:  # its mistakes are told, and end no other attack
-            text = str(error).partition("\n")[0]
-            return NotRun(attack.name, attack.level, f"failed with {type(error).__name__}: {text}", "failed")
-
-    def _run(self, attack: Attack) -> dict[str, Any]:
-        return run_attack(self._bench, attack, self._truth).with_pictures()
-
-    def _part(
-        self, name: str, level: Level, work: Callable[[], dict[str, Any]], store: Store
-    ) -> dict[str, Any] | NotRun:
-        """Take a part from the store, or do it; what it refuses is told, and ends nothing else."""
+    def _try(self, name: str, level: Level, work: Callable[[], Made], title: str = "") -> Made | NotRun:
+        """Do one part; what it refuses is told, and ends nothing else."""
         self._progress(name, self._done, self._total)
         self._done += 1
-        found = store.load(name)
+        try:
+            return work()
+        except ProtectError as error:
+            return NotRun(name, level, f"refused these images: {error}", "refused", title)
+
+    def _kept(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Take a part from the store, or do it and keep it there."""
+        found = self._store.load(name)
         if found is None:
-            try:
-                found = work()
-            except ProtectError as error:
-                return _refused(name, level, error)
-            store.save(name, found)
+            found = work()
+            self._store.save(name, found)
         return found
 
+    def _attack(self, attack: Attack) -> Finding | NotRun:
+        if attack not in ATTACKS:
+            return self._own_attack(attack)
+        return why_not(self._bench, attack) or Finding.from_dict(
+            self._kept(attack.name, lambda: run_attack(self._bench, attack, self._truth).with_pictures())
+        )
 
-_NO_STORE = Store(None, "")
+    def _own_attack(self, attack: Attack) -> Finding | NotRun:
+        """Run an attack of the user's own: it may fail in any way, and have changed since an interrupted audit."""
+        try:
+            return why_not(self._bench, attack) or run_attack(self._bench, attack, self._truth)
+        except ProtectError:
+            raise
+        except Exception as error:
+            return NotRun.of(attack, f"failed with {_described(error)}", "failed")
 
 
-def _refused(name: str, level: Level, error: ProtectError) -> NotRun:
-    return NotRun(name, level, f"refused these images: {error}", "refused")
+def _described(error: Exception) -> str:
+    """Return the class and the message of an error on one line, and where it happened in the file it came from."""
+    message = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    entered = next((frame.filename for frame in frames if not Path(frame.filename).is_relative_to(_PACKAGE)), None)
+    if entered is None:
+        return f"{type(error).__name__}: {_shortened(message)}"
+    line = [frame.lineno for frame in frames if frame.filename == entered][-1]
+    return f"{type(error).__name__} at line {line} of {Path(entered).name}: {_shortened(message)}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MESSAGE else f"{text[:_MESSAGE]} ..."

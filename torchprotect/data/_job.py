@@ -141,6 +141,10 @@ class DisguiseJob:
         inputs.update(self._digest(self.source.content(skipped)).digest())
         return str(inputs.hexdigest())
 
+    def sample_id(self, index: int, image: Tensor) -> bytes:
+        """Return the 16 bytes that identify a plain image at an index of the source."""
+        return sample_id(self.id_subkey, self.source.name(index), index, image)
+
     def disguise(self, images: Tensor, ids: list[bytes], labels: list[int | None]) -> DisguisedBatch:
         """Disguise a batch, drawing noise from each sample's own stream.
 
@@ -242,10 +246,7 @@ class DisguiseJob:
 
     def _disguise_and_encode(self, group: list[_PlainSample]) -> tuple[dict[int, list[Member]], Tensor | None]:
         """Return the tar members of samples of one shape, by the index of the sample, and their distances."""
-        ids = [
-            sample_id(self.id_subkey, self.source.name(sample.source_index), sample.source_index, sample.image)
-            for sample in group
-        ]
+        ids = [self.sample_id(sample.source_index, sample.image) for sample in group]
         batch = self._disguise_or_locate(group, ids)
         kind = extension(batch.images)
         members: dict[int, list[Member]] = {}
@@ -263,10 +264,6 @@ class DisguiseJob:
         except ProtectError as error:
             others = " and others in its batch" if isinstance(error, ModelError) and len(group) > 1 else ""
             raise type(error)(f"sample {self.source.locate(group[0].source_index)}{others}: {error}") from error
-
-    def _id(self, sample: _PlainSample) -> bytes:
-        name = self.source.name(sample.source_index)
-        return sample_id(self.id_subkey, name, sample.source_index, sample.image)
 
 
 def _max_and_mean(distances: list[Tensor]) -> tuple[float, float] | tuple[None, None]:

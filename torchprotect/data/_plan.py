@@ -69,7 +69,7 @@ def make_job(
 def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> None:
     """Read and disguise one sample twice, and compare."""
     again = job.source[index].image
-    identity = sample_id(job.id_subkey, job.source.name(index), index, sample.image)
+    identity = job.sample_id(index, sample.image)
     try:
         first, second = (
             job.disguise(image[None], [identity], [sample.label]).images for image in (sample.image, again)

@@ -1,5 +1,6 @@
 """The bench that attacks are run on: what each level gets, and what several attacks share."""
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,9 +28,6 @@ from torchprotect.audit.evidence.encoder import Embedder
 from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.evidence.split import split
 from torchprotect.errors import InputRangeError, InputShapeError
-
-_KNOWS_PUBLIC = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS, Level.CHOSEN_PLAINTEXT, Level.PARTIAL_KEY)
-_KNOWS_PAIRS = _KNOWS_PUBLIC[1:]
 
 
 def usable_device(name: str) -> torch.device:
@@ -76,8 +74,8 @@ class Bench:
             attack: its level says what the attacker knows.
             pairs: how many known pairs there are, from L2 on.
         """
-        knows_public = attack.level in _KNOWS_PUBLIC and self.evidence.plain is not None
-        knows_pairs = attack.level in _KNOWS_PAIRS and pairs > 0
+        knows_public = attack.level >= Level.PUBLIC_DATA and self.evidence.plain is not None
+        knows_pairs = attack.level >= Level.KNOWN_PAIRS and pairs > 0
         seen = Seen(
             self.evidence.scheme,
             self.disguised(self.split.attacked),
@@ -86,7 +84,7 @@ class Bench:
             generator=self.generator(attack.name),
             device=self.settings.device,
             epochs=self.settings.inversion_epochs,
-            released=self.evidence.disguised if attack in ATTACKS else self.evidence.disguised.clone(),
+            released=self.evidence.disguised,
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,
@@ -97,7 +95,9 @@ class Bench:
             seen = replace(seen, public=public, public_labels=labels, known=self._known())
         if knows_public and Need.LABELS in attack.needs:
             seen = replace(seen, examiner=self.examiner)
-        return replace(seen, pairs=self.pairs(pairs)) if knows_pairs else seen
+        if knows_pairs:
+            seen = replace(seen, pairs=self.pairs(pairs))
+        return seen if attack in ATTACKS else _unshared(seen)
 
     @property
     def targets(self) -> Tensor:
@@ -205,6 +205,17 @@ class Bench:
 
     def _known(self) -> Tensor | None:
         return None if self.evidence.pairing is None else self.truth(self.targets[self.known_order])
+
+
+def _unshared(seen: Seen) -> Seen:
+    """Copy what attacks share, for one of the user's own, which may change it; all else is made for each attack."""
+    recover = seen.recovered
+    return replace(
+        seen,
+        released=copy.deepcopy(seen.released),
+        examiner=copy.deepcopy(seen.examiner),
+        recovered=None if recover is None else lambda: copy.deepcopy(recover()),
+    )
 
 
 def _given(name: str, value: Tensor | None) -> Tensor:

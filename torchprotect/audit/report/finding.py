@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torchprotect.attacks import Level
+from torchprotect.attacks import Attack, Level
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Finds
 
@@ -160,6 +160,11 @@ class NotRun:
     reason: str
     cause: Cause
     title: str = ""
+
+    @classmethod
+    def of(cls, attack: Attack, reason: str, cause: Cause) -> "NotRun":
+        """Make it for an attack."""
+        return cls(attack.name, attack.level, reason, cause, attack.title)
 
     @property
     def called(self) -> str:

@@ -28,8 +28,7 @@ class Outcome:
 
     def at(self, level: Level | str) -> list[Finding]:
         """Return what counts for a level: findings about images at it and below, with the most leakage first."""
-        name = level_of(level).value
-        known = [each for each in self.findings if each.counted and each.level.value <= name]
+        known = [each for each in self.findings if each.counted and each.level <= level_of(level)]
         return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks not in ("identity", "picture")))
 
     def worst(self, level: Level | str) -> Finding | None:

@@ -48,7 +48,7 @@ def render(report: Outcome, verdict: Verdict) -> str:
 
 
 def _context(report: Outcome, verdict: Verdict) -> dict[str, Any]:
-    attacks = sorted((each for each in report.findings if each.measures), key=lambda each: each.level.value)
+    attacks = sorted((each for each in report.findings if each.measures), key=lambda each: each.level)
     curves = [each for each in attacks if len([p for p in each.curve if p.measure.leakage is not None]) > 1]
     return {
         "words": words,

@@ -39,7 +39,7 @@ def rank(finding: Finding) -> tuple[int, bool, float, int]:
     pictures is worse than one that guesses classes, then the one that leaks more, then the one with less knowledge.
     """
     severity = SEVERITIES.index(severity_of(finding))
-    return severity, finding.leaks in ("identity", "picture"), finding.leakage or 0.0, -int(finding.level.value[1:])
+    return severity, finding.leaks in ("identity", "picture"), finding.leakage or 0.0, -finding.level.rank
 
 
 def weak_yardstick(measure: Measure) -> bool:

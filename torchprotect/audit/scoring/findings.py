@@ -44,7 +44,7 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         examples=() if images is None else examples(bench, images),
         facts=as_json(attack.facts(results[best])),
         cost=as_json(results[best].cost),
-        settings=dict(variant),
+        settings=as_json(dict(variant)),
         note=attack.note,
         title=attack.title,
         method=attack.about,

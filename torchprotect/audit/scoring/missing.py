@@ -6,14 +6,20 @@ from torchprotect.attacks import ATTACKS, Attack, Level, Scheme
 from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.audit.report.finding import NotRun
 
-_SCRAMBLING = (
-    (
+_OF_SCRAMBLING = (
+    NotRun(
         "small_seed_search",
+        Level.KNOWN_PAIRS,
         "keys of this package are drawn from the operating system's entropy, not from a seed: there is none to try",
+        "not included",
+        "Search of small seeds",
     ),
-    (
+    NotRun(
         "label_probe (the cloud's answers)",
+        Level.KNOWN_PAIRS,
         "an export holds no answers of a cloud: run attacks.label_probe on those that yours gave",
+        "not included",
+        "Label probe with a cloud's answers",
     ),
 )
 _NOT_CHOSEN = "not among the attacks that were asked for"
@@ -36,7 +42,7 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
     found = [_unasked(attack) for attack in others]
     if scheme.name == SCRAMBLING:
-        found += [NotRun(name, Level.KNOWN_PAIRS, reason, "not included") for name, reason in _SCRAMBLING]
+        found += _OF_SCRAMBLING
     if scheme.readable:  # no key stands between anybody and the pictures
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)
@@ -45,5 +51,5 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
 def _unasked(attack: Attack) -> NotRun:
     """Return an attack that applies: no audit runs a long one unasked, any other was left out by a choice."""
     if attack.long:
-        return NotRun(attack.name, attack.level, attack.long, "not included", attack.title)
-    return NotRun(attack.name, attack.level, _NOT_CHOSEN, "not chosen", attack.title)
+        return NotRun.of(attack, attack.long, "not included")
+    return NotRun.of(attack, _NOT_CHOSEN, "not chosen")

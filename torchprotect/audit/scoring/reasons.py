@@ -16,17 +16,17 @@ _OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.PAIRS}
 def why_not(bench: Bench, attack: Attack) -> NotRun | None:
     """Return why an attack does not apply, or cannot be scored; ``None`` where it runs."""
     if (found := attack.reason(bench.evidence.scheme)) is not None:
-        return NotRun(attack.name, attack.level, found, "not applicable")
+        return NotRun.of(attack, found, "not applicable")
     if _wants_size(bench, attack) and bench.evidence.scheme.name == SCRAMBLING:
         reason = "the disguise changes the size of images: no plain image has that of a disguised one"
-        return NotRun(attack.name, attack.level, reason, "not applicable")
+        return NotRun.of(attack, reason, "not applicable")
     if Need.FOLDER in attack.needs and bench.evidence.folder is None:
-        return NotRun(attack.name, attack.level, "these are tensors: there is no folder to look at", "not applicable")
+        return NotRun.of(attack, "these are tensors: there is no folder to look at", "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
     unknown = (_TRUTHS[name](bench) for name in attack.score.needs)
     reasons = [_lacks_plain(bench, attack), *lacking, *unknown, _lacks_pairs(bench, attack)]
     found = next((reason for reason in reasons if reason is not None), None)
-    return None if found is None else NotRun(attack.name, attack.level, found, "missing input")
+    return None if found is None else NotRun.of(attack, found, "missing input")
 
 
 def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
