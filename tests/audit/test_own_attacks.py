@@ -68,7 +68,11 @@ def line(function):
 
 FAILURES = {
     "an exception": (own(fail), f"failed with ZeroDivisionError at {line(fail)}: division by zero", "failed"),
-    "an exception in torch": (own(multiply_in_torch), f"failed with RuntimeError at {line(multiply_in_torch)}: mat1", "failed"),
+    "an exception in torch": (
+        own(multiply_in_torch),
+        f"failed with RuntimeError at {line(multiply_in_torch)}: mat1",
+        "failed",
+    ),
     "a long message": (own(talk), f"at {line(talk)}: {'much ' * 40} ...", "failed"),
     "a reason that fails": (own(fail, reason=fail), f"failed with ZeroDivisionError at {line(fail)}", "failed"),
     "run that takes nothing": (own(lambda: None), "failed with TypeError: <lambda>() takes 0 positional", "failed"),

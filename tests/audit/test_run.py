@@ -415,7 +415,7 @@ def test_a_folder_that_another_audit_deletes_meanwhile(tmp_path, monkeypatch, pl
         ({"pairs": (5, 5)}, r"not \(5, 5\)"),
         ({"pairs": (0, 5)}, r"whole numbers of at least 1 .* not \(0, 5\)"),
         ({"pairs": [5]}, r"in a tuple, .* not \[5\]"),
-        ({"device": torch.device("cpu")}, "device is a name such as 'cpu'"),
+        ({"device": torch.device("cpu")}, "device must be a name such as 'cpu'"),
     ],
 )
 def test_settings_that_cannot_be(options, message):

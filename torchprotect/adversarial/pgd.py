@@ -49,7 +49,7 @@ class PGDSettings:
         require_int("steps", self.steps, at_least=1)
         _require_range(self.bounds)
         if self.precision not in (None, torch.float16, torch.bfloat16):
-            raise InputTypeError(f"precision is torch.float16, torch.bfloat16 or None, not {self.precision!r}")
+            raise InputTypeError(f"precision must be torch.float16, torch.bfloat16 or None, not {self.precision!r}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,5 +59,5 @@ def require_share(value: float) -> float:
         InputRangeError: it lies outside 0..1.
     """
     if not 0 <= value <= 1:
-        raise InputRangeError(f"the most that may leak is a share of 0 to 1, such as 0.5, not {value!r}")
+        raise InputRangeError(f"the most that may leak must be a share of 0 to 1, such as 0.5, not {value!r}")
     return value

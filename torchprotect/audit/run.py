@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from torchprotect._inputs import type_name
 from torchprotect._version import __version__
@@ -126,16 +126,8 @@ def _parts(report: Path) -> Path:
 
 
 def _digest(bench: Bench) -> str:
-    encoder = None if bench.encoder is None else _encoder_digest(bench.encoder, bench.evidence.plain)
+    encoder = None if bench.encoder is None else encoder_digest(bench.encoder, bench.evidence.plain)
     return hashlib.sha256(f"{__version__} {bench.evidence.digest} {bench.settings} {encoder}".encode()).hexdigest()
-
-
-def _encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
-    """Show the encoder the first image without NaN, if there is one: attacks refuse the others, and say so."""
-    if plain is None:
-        return encoder_digest(encoder, None)
-    finite = plain.flatten(1).isfinite().all(1).nonzero().flatten()[:1]
-    return encoder_digest(encoder, plain[finite] if len(finite) else None)
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:

@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Disguise 2,000 real images in three ways, export and verify them, train on them, and make a page of it.
 
-    Needs nothing but this package; takes about a minute on two cores.
+    Needs nothing but this package; takes one to two minutes on two cores.
     """
     with errors_as_exit_codes():
         from torchprotect import demo as house

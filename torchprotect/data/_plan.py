@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
-from torchprotect.data.keyed import keyed_order, noise_key, sample_id
+from torchprotect.data.keyed import keyed_order, noise_key
 from torchprotect.data.sources import Sample, Source
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle

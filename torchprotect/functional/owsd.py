@@ -34,7 +34,7 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
     """
     require_tensor("embeddings", embeddings)
     if not embeddings.is_floating_point():
-        raise InputTypeError(f"embeddings are floating-point numbers, not {embeddings.dtype}")
+        raise InputTypeError(f"embeddings must be floating point, not {embeddings.dtype}")
     if embeddings.ndim != 2 or embeddings.shape[1] != key.embedding_size:
         raise InputShapeError(
             f"key {key.fingerprint[:12]} takes embeddings [N, {key.embedding_size}], not {list(embeddings.shape)}; "

@@ -58,7 +58,9 @@ def planes_of(image: PIL.Image.Image) -> Tensor:
 
 def _require_planes(image: Tensor) -> Tensor:
     if image.ndim < 3:
-        raise InputTypeError(f"an image tensor is [..., C, H, W], not {list(image.shape)}; add the channel dimension")
+        raise InputTypeError(
+            f"an image tensor must be [..., C, H, W], not {list(image.shape)}; add the channel dimension"
+        )
     return image
 
 

@@ -104,7 +104,7 @@ class AdversarialEncrypt(Disguise):
             raise InputTypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
         require_kind("key", key, CorrespondenceKey)
         if target_source not in get_args(TargetSource):
-            raise InputRangeError(f"target_source is one of {get_args(TargetSource)}, not {target_source!r}")
+            raise InputRangeError(f"target_source must be one of {get_args(TargetSource)}, not {target_source!r}")
         require_int("batch_size", batch_size, at_least=1)
         self.__dict__["model"] = model  # bypass nn.Module.__setattr__, so that it is not registered as a submodule
         self.key = key

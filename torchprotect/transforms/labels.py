@@ -86,7 +86,7 @@ def as_labels_getter(getter: str | LabelsGetter | None) -> LabelsGetter | None:
         return _find_labels_or_hint
     if getter is None or callable(getter):
         return getter
-    raise InputRangeError(f"labels_getter is 'default', a callable or None, not {getter!r}")
+    raise InputRangeError(f"labels_getter must be 'default', a callable or None, not {getter!r}")
 
 
 def _find_labels_or_hint(sample: Any) -> Any:
@@ -113,7 +113,7 @@ def as_labels(labels: Any) -> Tensor:
         or labels.is_complex()
         or labels.dtype == torch.bool
     ):
-        raise LabelError(f"labels are whole class numbers from 0 up, {_what_came(labels)}; {_HINT}")
+        raise LabelError(f"labels must be whole class numbers from 0 up, {_what_came(labels)}; {_HINT}")
     return labels
 
 

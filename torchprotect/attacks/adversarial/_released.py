@@ -15,7 +15,7 @@ from torchprotect.errors import InputShapeError, InputTypeError
 FOR_PERTURBED = only_for("AdversarialEncrypt")
 """The reason against all other disguises."""
 
-TRAINING = "trains networks, which takes long: run it by naming it in attacks="
+TRAINING = "trains networks, which takes long: ask for it by name (--attack; in Python, attacks=)"
 """Why an audit leaves an attack out unless it is asked for."""
 
 NEEDS = frozenset({Need.PUBLIC, Need.LABELS, Need.RELEASED_LABELS})

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torchprotect import training
 from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import (
-    require_data,
     require_grey_levels,
     require_images,
+    require_labels,
 )
 from torchprotect.attacks.results import ClassGuesses, Level
 from torchprotect.attacks.seeding import seeded
-from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import predict
 
@@ -95,7 +95,7 @@ class DNNExaminer:
         """
         require_grey_levels("images", images)
         self._require_size(images)
-        self._require_labels(images, labels)
+        require_labels(images, labels, self.classes)
         require_int("epochs", epochs, at_least=1)
         require_int("batch_size", batch_size, at_least=1)
         if len(images) % batch_size == 1:
@@ -177,16 +177,6 @@ class DNNExaminer:
             raise InputShapeError(
                 f"this examiner takes images of {[self.channels, *self.image_size]}, not {list(images.shape[1:])}"
             )
-
-    def _require_labels(self, images: Tensor, labels: Tensor) -> None:
-        require_data("labels", labels)
-        if labels.dtype != torch.int64:
-            raise InputTypeError(f"labels must be int64 class numbers, not {labels.dtype}")
-        if labels.shape != images.shape[:1]:
-            raise InputShapeError(f"{len(images)} labels are needed, one for each image, not {list(labels.shape)}")
-        low, high = (int(edge) for edge in labels.aminmax())
-        if low < 0 or high >= self.classes:
-            raise LabelError(f"labels must lie in 0..{self.classes - 1}, but lie in {low}..{high}")
 
 
 class _Standardised(nn.Module):

@@ -61,7 +61,7 @@ class Settings:
                 f"not {self.pairs!r}"
             )
         if not isinstance(self.device, str):
-            raise InputRangeError(f"device is a name such as 'cpu' or 'cuda', not {self.device!r}")
+            raise InputRangeError(f"device must be a name such as 'cpu' or 'cuda', not {self.device!r}")
 
     def faster(self) -> "Settings":
         """Return settings for a fifth of the time: one training, fewer images, fewer points on a curve."""

@@ -9,7 +9,7 @@ import torch
 from torchprotect import attacks
 from torchprotect.attacks import Level
 from torchprotect.audit.bench.bench import Bench
-from torchprotect.audit.report.utility import Utility
+from torchprotect.audit.report.utility import DISGUISED_TRAINING, PLAIN_TRAINING, Utility
 from torchprotect.errors import InputRangeError
 
 Trained = dict[str, float]
@@ -29,10 +29,10 @@ def trainings(bench: Bench) -> dict[str, Training]:
     todo: dict[str, Training] = {}
     for number in range(bench.settings.trainings if evidence.classes_present > 1 else 0):
         if evidence.plain is not None and evidence.plain_labels is not None:
-            todo[f"plain training {number + 1}"] = Training(Level.PUBLIC_DATA, partial(_train_plain, bench, number))
+            todo[f"{PLAIN_TRAINING} {number + 1}"] = Training(Level.PUBLIC_DATA, partial(_train_plain, bench, number))
         if evidence.labels is not None:
             run = partial(_train_disguised, bench, number)
-            todo[f"disguised training {number + 1}"] = Training(Level.CIPHERTEXT_ONLY, run)
+            todo[f"{DISGUISED_TRAINING} {number + 1}"] = Training(Level.CIPHERTEXT_ONLY, run)
     return todo
 
 
@@ -44,8 +44,8 @@ def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
     written = None if labels is None else labels[bench.split.attacked.to(labels.device)]
     chance = None if written is None else float(written.bincount().max()) / len(written)
     return Utility(
-        plain=tuple(each["accuracy"] for name, each in done.items() if name.startswith("plain")),
-        disguised=tuple(each["accuracy"] for name, each in done.items() if name.startswith("disguised")),
+        plain=tuple(each["accuracy"] for name, each in done.items() if name.startswith(PLAIN_TRAINING)),
+        disguised=tuple(each["accuracy"] for name, each in done.items() if name.startswith(DISGUISED_TRAINING)),
         crossed=tuple(each["crossed"] for each in done.values() if "crossed" in each),
         chance=chance,
         trained=_images(bench),

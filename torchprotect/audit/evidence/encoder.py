@@ -62,10 +62,12 @@ def encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
     """Return 64 hex digits of class, weights, structure, and what it makes of the first plain image, if there is one.
 
     The image shows what neither weights nor structure do, such as another normalisation; and, before the work begins,
-    that the encoder cannot take such images.
+    that the encoder cannot take such images. Images with NaN are passed over: attacks refuse them, and say so.
 
     Raises:
         ModelError: the encoder is in training mode, cannot take the image, or returns something else.
     """
-    probe = "-" if plain is None else tensor_digest(embeddings_of(encoder, plain[:1]))
+    probe = "-"
+    if plain is not None and len(finite := plain.flatten(1).isfinite().all(1).nonzero().flatten()):
+        probe = tensor_digest(embeddings_of(encoder, plain[finite[:1]]))
     return hashlib.sha256(f"{model_digest(encoder, b'')} {probe} {encoder!r}".encode()).hexdigest()

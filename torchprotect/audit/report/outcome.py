@@ -53,4 +53,6 @@ def level_of(level: Level | str) -> Level:
     try:
         return level if isinstance(level, Level) else Level(level)
     except ValueError:
-        raise InputRangeError(f"a level is one of {', '.join(each.value for each in Level)}, not {level!r}") from None
+        raise InputRangeError(
+            f"a level must be one of {', '.join(each.value for each in Level)}, not {level!r}"
+        ) from None

@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+PLAIN_TRAINING, DISGUISED_TRAINING = "plain training", "disguised training"
+"""How the names of trainings begin; a number follows."""
+
 
 @dataclass(frozen=True)
 class Utility:

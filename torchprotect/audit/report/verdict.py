@@ -8,7 +8,7 @@ from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
-from torchprotect.audit.report.utility import Utility, mean_and_deviation
+from torchprotect.audit.report.utility import DISGUISED_TRAINING, Utility, mean_and_deviation
 from torchprotect.audit.report.words import NO_SCALE
 
 _KEEP_OUT = "To keep images from others in storage or on the way, use an encryption tool such as age or GnuPG."
@@ -206,7 +206,7 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
     kinds = ((), (), ()) if utility is None else (utility.plain, utility.disguised, utility.crossed)
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
-        trainings = (each.reason for each in not_run if each.attack.startswith("disguised training"))
+        trainings = (each.reason for each in not_run if each.attack.startswith(DISGUISED_TRAINING))
         reason = next(trainings, "that needs labels of several classes")
         return f"What a network learns from the protected images was not measured: {reason}."
     told = f"A network trained on {utility.trained:,} of the protected images is right for {hundred(disguised['mean'])}"
