@@ -1,4 +1,4 @@
-"""One export a folder: a lock on the folder itself, shared with the worker processes."""
+"""A lock on a folder, which worker processes share: no two exports or audits write to one."""
 
 import errno
 import os

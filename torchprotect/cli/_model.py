@@ -32,9 +32,7 @@ def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
     from torchprotect.errors import ModelError
 
     if device.startswith("cuda"):
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # for deterministic matrix products; read at the first one
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product, to repeat to the bit
     factory = _import_factory(spec)
     try:
         model = factory()

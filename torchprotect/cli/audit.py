@@ -37,8 +37,8 @@ def audit(
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run this attack and no others, by its name or title, see docs/attacks.md; may be repeated. Attacks "
-            "that take long run only so.",
+            help="Run this attack and no others, by its name or title; an unknown name lists them all. May be "
+            "repeated. Attacks that take long run only so.",
             metavar="NAME",
         ),
     ] = None,

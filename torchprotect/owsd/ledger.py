@@ -104,9 +104,8 @@ class Ledger:
             use = Use(before + count, self.bound)
             row = (fingerprint, use.used, _checksum(fingerprint, use.used))
             connection.execute("INSERT OR REPLACE INTO used (fingerprint, images, checksum) VALUES (?, ?, ?)", row)
-            if (
-                before < _WARN_AT * self.bound <= use.used
-            ):  # inside the transaction: a warning raised as an error rolls the count back
+            # inside the transaction, so that a warning raised as an error rolls the count back
+            if before < _WARN_AT * self.bound <= use.used:
                 warnings.warn(
                     f"key {fingerprint[:12]} has been used for {use.used:,} of {self.bound:,} images; prepare the "
                     "next key",

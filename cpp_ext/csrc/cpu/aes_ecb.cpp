@@ -82,15 +82,18 @@ bool is_narrow(const Plan& plan) {
   return plan.has_rows() && (plan.run == 4 || plan.run == 8) && plan.grid.height % 4 == 0;
 }
 
+/// Blocks that are encrypted together, in the lanes of a vector.
+int64_t count_blocks(const Plan& plan, const Cipher& cipher, bool narrow, bool key_per_lane) {
+  if (narrow) return kUnitBytes / plan.run;
+  return key_per_lane ? cipher.lanes : 1;
+}
+
 class Job {
  public:
   Job(const AesTask& task, const Cipher& cipher)
       : cipher_(cipher), plan_(task.image, task.out, task.grid, task.order, count_slices(task.grid)),
         units_(plan_.block_bytes / kUnitBytes), narrow_(cipher.narrow != nullptr && is_narrow(plan_)),
-        key_per_lane_(units_ % cipher.lanes != 0), blocks_(
-                                                       narrow_         ? kUnitBytes / plan_.run
-                                                       : key_per_lane_ ? cipher.lanes
-                                                                       : 1),
+        key_per_lane_(units_ % cipher.lanes != 0), blocks_(count_blocks(plan_, cipher, narrow_, key_per_lane_)),
         tiles_(plan_, task.keys.channels, blocks_, kStepBytes), schedules_(cipher, task),
         direct_(reach_units(plan_, cipher.lanes)), decrypt_(task.decrypt) {}
 
