@@ -203,6 +203,36 @@ def test_code_on_pages_names_existing_functions_and_options(page):
     assert not problems, "\n".join(f"{page}, {each}" for each in problems)
 
 
+@pytest.mark.parametrize("page", [str(page.relative_to(ROOT)) for page in TABLES if page.name != "CHANGELOG.md"])
+def test_names_in_the_text_of_pages_exist(page):
+    assert not unknown_names((ROOT / page).read_text())
+
+
+def test_unknown_names_are_found():
+    text = "`audit.run(out)`, `torchprotect.attacks.gone` and `audit.bench.nothing`, `audit.Settings`, `keys.gone.too`"
+    assert unknown_names(text) == ["attacks.gone", "audit.bench.nothing", "keys.gone.too"]
+
+
+def unknown_names(text):
+    """Return the names in backticks, of rooms of this package, that lead to nothing; file names are none."""
+    rooms = "|".join(room.__name__.split(".")[1] for room in ROOMS)
+    names = re.findall(rf"`(?:torchprotect\.)?((?:{rooms})(?:\.\w+)+)", text)
+    return [name for name in names if not name.endswith(".py") and not exists(name.split("."))]
+
+
+def exists(path):
+    """Return whether a dotted name leads to a module or an attribute."""
+    found = importlib.import_module("torchprotect")
+    for number, name in enumerate(path, 1):
+        if not hasattr(found, name):
+            try:
+                importlib.import_module(".".join(["torchprotect", *path[:number]]))
+            except ModuleNotFoundError:
+                return False
+        found = getattr(found, name)
+    return True
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
 def test_every_public_name_is_in_the_reference(room):
     reference = (ROOT / "docs" / "api.md").read_text()
