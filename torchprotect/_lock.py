@@ -27,12 +27,13 @@ def _receive(duplicate: Any) -> SharedDescriptor:
     return SharedDescriptor(duplicate.detach())
 
 
-def lock_folder(folder: Path, in_use: str) -> SharedDescriptor:
+def lock_folder(folder: Path, in_use: str, *, shared: bool = False) -> SharedDescriptor:
     """Lock a folder until every process that holds the descriptor has closed it or ended.
 
     Args:
         folder: to lock.
         in_use: message of the error where another process holds the lock.
+        shared: whether others that ask for a shared lock may hold it too.
 
     Raises:
         ExportError: another process holds it, or the file system has no such locks.
@@ -43,7 +44,7 @@ def lock_folder(folder: Path, in_use: str) -> SharedDescriptor:
         raise ExportError("file locks (flock) are needed, which this system does not have") from None
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):

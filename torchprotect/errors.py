@@ -69,6 +69,10 @@ class ExportError(ProtectError, RuntimeError):
     """An export cannot start, continue or be read."""
 
 
+class StoreError(ExportError, OSError):
+    """A folder or bucket cannot be reached, listed, read or written, or its URL is refused."""
+
+
 class VerificationError(ProtectError, RuntimeError):
     """An export does not match its manifest."""
 

@@ -24,6 +24,7 @@ from torchprotect.audit.report.destination import require_destination
 from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.session import Progress, Session
+from torchprotect.data.store import is_url
 from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import Key
 
@@ -49,7 +50,7 @@ def run(
     has from L1 on; pairs of them are what is known at L2. No attack gets a key.
 
     Args:
-        export: folder of a finished export, or evidence of one's own.
+        export: folder or URL of a finished export, or evidence of one's own.
         plain: the source it was made from, by name or opened.
         key: the key it was made with: it tells which plain image belongs to which disguised one.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
@@ -80,7 +81,7 @@ def run(
     path = None if report is None else Path(report)
     if path is not None:
         require_page_tools()
-        require_destination(path, export.folder if isinstance(export, Evidence) else Path(export))
+        require_destination(path, _folder_of(export))
     started, start = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     chosen = settings or (Settings().faster() if fast else Settings())
     chosen = replace(chosen, device=device) if device is not None else chosen
@@ -98,6 +99,13 @@ def run(
             done.write_html(path)
             store.remove()
     return done
+
+
+def _folder_of(export: str | os.PathLike[str] | Evidence) -> Path | None:
+    """Return the local folder of an export, if it has one."""
+    if isinstance(export, Evidence):
+        return export.folder
+    return None if is_url(export) else Path(export)
 
 
 def _require_attacks(attacks: Iterable[Attack]) -> tuple[Attack, ...]:

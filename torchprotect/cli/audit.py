@@ -22,9 +22,7 @@ _SCRAMBLING = "One way scrambling"
 
 
 def audit(
-    export: Annotated[
-        Path, typer.Argument(help="Folder of a finished export.", metavar="EXPORT", exists=True, file_okay=False)
-    ],
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
     report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
     plain: Annotated[
         str | None, typer.Option(help="The source it was made from, as for `torchprotect export`.", metavar="SOURCE")

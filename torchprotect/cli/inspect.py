@@ -2,21 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
 from torchprotect.cli._say import say
 
+if TYPE_CHECKING:
+    from torchprotect.data.store import Store
+
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A key file or the folder of an export.", metavar="FILE_OR_EXPORT")],
+    file_or_export: Annotated[
+        str, typer.Argument(help="A key file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT")
+    ],
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Describe a key file or an export, without secrets. Nothing is verified; see `torchprotect verify`."""
     with errors_as_exit_codes():
-        facts = _of_export(path) if path.is_dir() else _of_key(path, passphrase_file)
+        from torchprotect.data.store import is_url, open_store
+
+        is_export = is_url(file_or_export) or Path(file_or_export).is_dir()
+        facts = _of_export(open_store(file_or_export)) if is_export else _of_key(Path(file_or_export), passphrase_file)
         for name, value in facts.items():
             say(f"{name + ':':<16}{value}")
 
@@ -36,17 +44,18 @@ def _flat(params: dict[str, Any]) -> dict[str, Any]:
     return {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in params.items()}
 
 
-def _of_export(folder: Path) -> dict[str, Any]:
+def _of_export(store: "Store") -> dict[str, Any]:
     from torchprotect.data import manifest
 
-    if not (folder / manifest.MANIFEST).exists() and (folder / manifest.PLAN).exists():
-        plan = manifest.read_document(folder / manifest.PLAN, manifest.PLAN_FORMAT)
-        done = sum(manifest.is_shard_name(entry.name) for entry in folder.iterdir())
+    names = store.entries().keys()
+    if manifest.MANIFEST not in names and manifest.PLAN in names:
+        plan = manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT)
+        done = sum(map(manifest.is_shard_name, names))
         state = (
             f"unfinished: {done} shards of {plan.get('shard_size')} images so far, {plan.get('images')} images in all"
         )
         return {"kind": "export", "state": f"{state}; run the export again", **_described(plan)}
-    document = manifest.read_manifest(folder)
+    document = manifest.read_manifest(store)
     shards = document["shards"]
     return {
         "kind": "export",

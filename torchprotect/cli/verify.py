@@ -10,9 +10,7 @@ from torchprotect.cli._say import say
 
 
 def verify(
-    export: Annotated[
-        Path, typer.Argument(help="Folder of a finished export.", metavar="EXPORT", exists=True, file_okay=False)
-    ],
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
     key: Annotated[Path | None, typer.Option(help="Key file: also check the signatures.", dir_okay=False)] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:

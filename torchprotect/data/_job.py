@@ -1,25 +1,23 @@
-"""How one shard of an export is made: read, disguise, encode, write. The same in every process."""
+"""How one shard of an export is made: read, disguise, encode, write. The same in every process and on every machine."""
 
 import hmac
 import io
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchprotect._files import atomic_file, open_regular
 from torchprotect._inputs import type_name
+from torchprotect.data._destination import Destination
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._repeatable import deterministic, without_global_generators
 from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
 from torchprotect.data.keyed import KeystreamNoise, sample_id
-from torchprotect.data.manifest import shard_name
-from torchprotect.data.sources import Source
+from torchprotect.data.sources import Sample, Source, read_samples
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
 from torchprotect.transforms import DisguisedBatch
@@ -65,12 +63,11 @@ class DisguiseJob:
         source: plain images.
         pipeline: the disguise and the steps around it; noise is drawn from keyed streams.
         labels: renaming of classes, or ``None``.
-        signing: key of the digests that the journal keeps.
+        signing: key of the digests that reports keep.
         id_subkey: key of the sample ids.
         noise_key: key of the noise.
         dtype: what every plain image must have.
         labelled: whether every sample must have a label, or none.
-        folder: where shards are written.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
     """
 
@@ -82,7 +79,6 @@ class DisguiseJob:
     noise_key: bytes
     dtype: torch.dtype
     labelled: bool
-    folder: Path
     skip_unfit: bool
 
     @property
@@ -90,21 +86,27 @@ class DisguiseJob:
         """Whether gradients are computed."""
         return self.pipeline.uses_gradients
 
-    def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
-        """Make one shard: the file has its final name only when it is whole and on disk."""
+    def make(self, file: BinaryIO, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
+        """Write one shard to an open file.
+
+        Args:
+            file: open for writing.
+            index: of the shard.
+            indices: of its samples in the source.
+            advance: called with each number of images done.
+        """
         count, labels, skipped, distances = 0, set[int](), list[int](), list[Tensor]()
         inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
-        with atomic_file(self.folder / shard_name(index)) as file:
-            stream = TarStream(file)
-            for part in self._batches(indices.tolist()):
-                batch = self._make_batch(part)
-                stream.write(batch.members)
-                count += len(batch.written)
-                labels |= {label for label in batch.written if label is not None}
-                skipped += batch.skipped
-                distances += batch.distances
-                advance(len(part))
-            digest = stream.finish()
+        stream = TarStream(file)
+        for part in self._batches(indices.tolist()):
+            batch = self._make_batch(part)
+            stream.write(batch.members)
+            count += len(batch.written)
+            labels |= {label for label in batch.written if label is not None}
+            skipped += batch.skipped
+            distances += batch.distances
+            advance(len(part))
+        digest = stream.finish()
         made_from = self._finish_inputs(inputs, skipped)
         return ShardReport(
             index, count, stream.size, digest, sorted(labels), skipped, made_from, *_max_and_mean(distances)
@@ -114,20 +116,19 @@ class DisguiseJob:
         """Return the keyed digest of what a shard is made from, as its report has it."""
         return self._finish_inputs(self._digest(self.source.content(indices.tolist())), skipped)
 
-    def compare(self, path: Path, indices: Any, *, batches: int | None = None) -> tuple[bool, list[int]]:
-        """Make the first batches of a shard again, or all, and compare them with the file.
+    def compare(self, file: BinaryIO, indices: Any, *, batches: int | None = None) -> tuple[bool, list[int]]:
+        """Make the first batches of a shard again, or all, and compare them with an open file.
 
         Returns:
             Whether they are the same, and the source indices of images left out.
         """
         skipped = list[int]()
-        with open_regular(path) as file:
-            for part in self._batches(indices.tolist())[:batches]:
-                buffer, batch = io.BytesIO(), self._make_batch(part)
-                skipped += batch.skipped
-                TarStream(buffer).write(batch.members)
-                if file.read(len(buffer.getvalue())) != buffer.getvalue():
-                    return False, skipped
+        for part in self._batches(indices.tolist())[:batches]:
+            buffer, batch = io.BytesIO(), self._make_batch(part)
+            skipped += batch.skipped
+            TarStream(buffer).write(batch.members)
+            if file.read(len(buffer.getvalue())) != buffer.getvalue():
+                return False, skipped
         return True, skipped
 
     def _digest(self, lines: Iterator[bytes]) -> Any:
@@ -224,17 +225,19 @@ class DisguiseJob:
     def _read(self, indices: list[int]) -> tuple[list[_PlainSample], list[int]]:
         """Return the samples that can be read and fit, and the indices of the others."""
         samples, skipped = list[_PlainSample](), list[int]()
-        for index in indices:
+        for index, found in zip(indices, read_samples(self.source, indices), strict=True):
             try:
-                samples.append(self._read_one(index))
+                samples.append(self._checked(index, found))
             except (SourceError, LabelError):
                 if not self.skip_unfit:
                     raise
                 skipped.append(index)
         return samples, skipped
 
-    def _read_one(self, index: int) -> _PlainSample:
-        image, label = self.source[index]
+    def _checked(self, index: int, found: Sample | SourceError) -> _PlainSample:
+        if isinstance(found, SourceError):
+            raise found
+        image, label = found
         where = self.source.locate(index)
         if image.dtype != self.dtype:
             raise SourceError(
@@ -264,6 +267,38 @@ class DisguiseJob:
         except ProtectError as error:
             others = " and others in its batch" if isinstance(error, ModelError) and len(group) > 1 else ""
             raise type(error)(f"sample {self.source.locate(group[0].source_index)}{others}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class ShardTask:
+    """Makes any shard of one export and writes it. Can be sent to other processes and machines.
+
+    Attributes:
+        job: makes the shards.
+        destination: where they are written.
+    """
+
+    job: DisguiseJob
+    destination: Destination
+
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether gradients are computed."""
+        return self.job.uses_gradients
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes can write to the destination."""
+        return self.destination.store.shared
+
+    def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
+        """Make and write one shard, then its report."""
+        with self.destination.write_shard(index) as upload:
+            made = self.job.make(upload.file, index, indices, advance)
+        # Perturbations differ between machines: a tag does not tell which of two writers made the bytes.
+        report = replace(made, tag=None if self.uses_gradients else upload.tag)
+        self.destination.record(report)
+        return report
 
 
 def _max_and_mean(distances: list[Tensor]) -> tuple[float, float] | tuple[None, None]:

@@ -2,7 +2,6 @@
 
 import hmac
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from torchprotect.transforms.pipeline import Pipeline
 
 
 def make_job(
-    source: Source, pipeline: Pipeline, key: Key, described: list[dict[str, Any]], folder: Path, *, skip_unfit: bool
+    source: Source, pipeline: Pipeline, key: Key, described: list[dict[str, Any]], *, skip_unfit: bool
 ) -> DisguiseJob:
     """Return the job; the first sample that fits has been disguised by it, so that mistakes show at once.
 
@@ -29,7 +28,6 @@ def make_job(
         pipeline: the disguise.
         key: that signs the export.
         described: ``pipeline.describe()``, which digests all weights of a model.
-        folder: where shards are written.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
 
     Raises:
@@ -45,7 +43,6 @@ def make_job(
         noise_key(key.subkey("noise"), described),
         torch.uint8,  # this and the next are set by the first sample
         False,
-        folder,
         skip_unfit,
     )
     known = source.known_labels() if hasattr(source, "known_labels") else None
@@ -98,7 +95,15 @@ def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard
     }
 
 
-def plan_shards(plan: dict[str, Any], key: Key) -> list[NDArray[np.int64]]:
-    """Return the source indices of the samples of each shard, in the order in which they are written."""
+def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = None) -> dict[int, NDArray[np.int64]]:
+    """Return the source indices of the samples of each shard, in the order in which they are written.
+
+    Args:
+        plan: of the export.
+        key: that signs it.
+        part: index of the part whose shards are wanted, and the number of parts; ``None`` for all shards.
+    """
     order, size = keyed_order(key.subkey("order"), plan["images"]), plan["shard_size"]
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    first, step = (0, 1) if part is None else part
+    count = -(-len(order) // size)
+    return {index: order[index * size : (index + 1) * size] for index in range(first, count, step)}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.data._job import DisguiseJob
+from torchprotect.data.sources import read_samples
 from torchprotect.errors import KeySizeError, SourceError
 from torchprotect.keys import BlockKey
 
@@ -28,7 +29,7 @@ def check_labels(job: DisguiseJob) -> None:
             job.check_label(label, job.source.locate(index))
 
 
-def check_shapes(job: DisguiseJob, tasks: list[tuple[int, Any]]) -> None:
+def check_shapes(job: DisguiseJob, shards: list[Any]) -> None:
     """Check the shapes of the images that are left to do, from their headers, unless a step may resize them.
 
     Raises:
@@ -39,7 +40,7 @@ def check_shapes(job: DisguiseJob, tasks: list[tuple[int, Any]]) -> None:
     if not keys or not hasattr(job.source, "shape"):
         return
     fitting = set[tuple[int, int, int]]()
-    for _, indices in tasks:
+    for indices in shards:
         for index in indices.tolist():
             if (shape := job.source.shape(index)) not in fitting:
                 _require_fit(keys, shape, job.source.locate(index))
@@ -99,11 +100,10 @@ def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
     total, shape, size = len(job.source), None, 0
     count = min(_MOST_IMAGES, total)
-    for position in range(count):
-        try:
-            image = job.source[position * total // count].image
-        except SourceError:
+    for sample in read_samples(job.source, [position * total // count for position in range(count)]):
+        if isinstance(sample, SourceError):
             continue
+        image = sample.image
         if image.dtype == torch.uint8 and shape in (None, image.shape):
             yield image
             shape, size = image.shape, size + image.nbytes

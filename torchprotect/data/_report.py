@@ -1,13 +1,14 @@
-"""Reports of finished shards, and the journal that keeps them while an export runs."""
+"""Reports of finished shards, and the files that keep them while an export runs."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from torchprotect._files import open_regular
 from torchprotect._json import canonical, parse
-from torchprotect.data.manifest import JOURNAL, JOURNAL_FORMAT, is_signed, shard_name, signed
+from torchprotect.data.manifest import REPORT_FORMAT, is_report_name, is_signed, report_name, shard_name, signed
+from torchprotect.data.store import Store
+
+_LARGEST = 1 << 24  # bytes of a report: it lists what was skipped
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class ShardReport:
         max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
             perturbations only.
         mean_distance: mean of these distances.
+        tag: of the shard in its store, as the write returned it; ``None`` where there is none, or where another machine
+            may make other bytes.
     """
 
     index: int
@@ -37,6 +40,7 @@ class ShardReport:
     inputs: str
     max_distance: float | None = None
     mean_distance: float | None = None
+    tag: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,39 +81,38 @@ def distance_member(most: float | None, mean: float | None) -> dict[str, Any]:
     return {} if most is None else {"distance": {"max": most, "mean": mean}}
 
 
-class Journal:
-    """Reports of finished shards while an export runs, one line each. Removed at the end.
+class Reports:
+    """Signed reports of finished shards, one file each, while an export runs. Deleted at the end.
 
-    It is not flushed to disk: if a power cut takes a line, its shard is made again.
+    Args:
+        store: of the export.
+        signing: key of the HMACs.
+        plan: digest of the plan that the shards were made by.
     """
 
-    def __init__(self, folder: Path, subkey: bytes, plan: str) -> None:
-        self._path, self._subkey, self._plan = folder / JOURNAL, subkey, plan
+    def __init__(self, store: Store, signing: bytes, plan: str) -> None:
+        self._store, self._signing, self._plan = store, signing, plan
 
-    def read(self) -> dict[int, ShardReport]:
-        """Return the reports that are whole and signed; a line torn by a crash is skipped."""
-        if not self._path.exists():
-            return {}
-        with open_regular(self._path) as file:
-            return {report.index: report for line in file if (report := self._report(line)) is not None}
+    def read(self, names: Iterable[str]) -> dict[int, ShardReport]:
+        """Return the reports among these files that are whole, signed and by this plan, by index."""
+        found = self._store.read_all((name for name in names if is_report_name(name)), _LARGEST)
+        reports = [self._parse(content) for content in found.values()]
+        return {report.index: report for report in reports if report is not None}
 
-    def _report(self, line: bytes) -> ShardReport | None:
+    def _parse(self, content: bytes) -> ShardReport | None:
         try:
-            document = parse(line)
+            document = parse(content)
         except ValueError:
             return None
-        if not isinstance(document, dict) or not is_signed(document, self._subkey) or document["plan"] != self._plan:
+        if not isinstance(document, dict) or not is_signed(document, self._signing) or document["plan"] != self._plan:
             return None
-        fields = {name: value for name, value in document.items() if name not in ("format", "plan", "hmac")}
-        return ShardReport(**fields)
+        return ShardReport(
+            **{field.name: document[field.name] for field in fields(ShardReport) if field.name in document}
+        )
 
-    def append(self, report: ShardReport) -> None:
-        """Add one report. A leading line break ends a line that a crash may have torn."""
-        fields = {name: value for name, value in asdict(report).items() if value is not None}
-        document = signed({"format": JOURNAL_FORMAT, "plan": self._plan, **fields}, self._subkey)
-        with self._path.open("ab") as file:
-            file.write(b"\n" + canonical(document) + b"\n")
-
-    def remove(self) -> None:
-        """Delete the journal."""
-        self._path.unlink(missing_ok=True)
+    def write(self, report: ShardReport, part: str | None) -> None:
+        """Write one report; ``part`` is told to :func:`torchprotect.data.status`."""
+        told = {name: value for name, value in asdict(report).items() if value is not None}
+        told |= {"format": REPORT_FORMAT, "plan": self._plan} | ({} if part is None else {"part": part})
+        with self._store.write(report_name(report.index)) as upload:
+            upload.file.write(canonical(signed(told, self._signing)) + b"\n")

@@ -2,42 +2,41 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from torchprotect.data._folder import ExportFolder
-from torchprotect.data._job import DisguiseJob
+from torchprotect.data._destination import State
+from torchprotect.data._job import ShardTask
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
-from torchprotect.data._resume import reusable_shards
-from torchprotect.data.engines import local
-from torchprotect.errors import ExportError, ProtectError
+from torchprotect.data._resume import Shards, reusable_shards
+from torchprotect.data.engines import Engine
+from torchprotect.errors import ExportError
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number in all."""
 
+_ROUNDS = 3
+
 
 @dataclass(frozen=True)
 class ExportResult:
-    """Size, gaps and distances of an export that was just finished.
+    """Size, gaps and distances of an export, or of a part of it, that was just made.
 
     Attributes:
-        folder: of the export.
-        images: images in it.
-        shards: shards in it.
-        size: bytes of all shards.
+        location: path or URL of the export.
+        images: images in it, or in the part.
+        shards: shards in it, or in the part.
+        size: bytes of these shards.
         skipped: names of images left out in this run or the ones it resumed, since they could not be read or did not
             fit. Shards with such gaps are made again each time, so that a repaired image is added.
         max_distance: largest L2 distance in pixel units (0..1) of a perturbed image to its plain one, as written, over
-            all shards; ``None`` where nothing was perturbed.
+            all these shards; ``None`` where nothing was perturbed.
         mean_distance: mean of these distances, or ``None``.
         notes: what its owner should know, in whole sentences: what the source left out, labels that the key does not
             expect, a disguise that keeps little of such images.
+        finished: whether the export has its manifest. A part leaves it to the call without ``part``.
     """
 
-    folder: Path
+    location: str
     images: int
     shards: int
     size: int
@@ -45,53 +44,65 @@ class ExportResult:
     max_distance: float | None = None
     mean_distance: float | None = None
     notes: tuple[str, ...] = ()
+    finished: bool = True
 
 
 def run(
-    job: DisguiseJob,
-    folder: ExportFolder,
-    shards: list[NDArray[np.int64]],
-    *,
-    workers: int,
-    resume: bool,
-    progress: Progress,
+    task: ShardTask, shards: Shards, *, engine: Engine, workers: int, resume: bool, progress: Progress
 ) -> ExportResult:
-    """Make the shards that are not finished yet, then finish the export.
+    """Make the shards that are not finished yet; then, unless this is a part, finish the export.
 
     Args:
-        job: makes a shard.
-        folder: where the shards and documents go.
-        shards: source indices of the samples of each shard.
-        workers: worker processes; 0 works in this process.
-        resume: whether the folder may hold an export.
+        task: makes and writes a shard.
+        shards: those of the export, or of the part.
+        engine: runs the task for each of the shards.
+        workers: how many of them at once; 0 leaves it to the engine.
+        resume: whether there may be an export at the destination.
         progress: called with images done and images in all.
     """
-    folder.start_or_resume(resume)
-    finished = reusable_shards(job, folder, shards)
-    tasks = [(index, indices) for index, indices in enumerate(shards) if index not in finished]
-    if not job.skip_unfit:
-        check_shapes(job, tasks)
-    advance = _counter(progress, sum(map(len, shards)), left=sum(len(indices) for _, indices in tasks))
-    try:
-        for report in local.run(job, tasks, workers=workers, lock=folder.lock, advance=advance):
-            folder.record(report)
-            finished[report.index] = report
-        _require_unchanged_source(job, finished, shards)
-        manifest = folder.finish(finished.values())
-    except OSError as error:
-        if isinstance(error, ProtectError):
-            raise
-        raise ExportError(
-            f"cannot write to {folder.path}: {error.strerror}; nothing half-written was left behind. Make room or "
-            "repair the disk, then run the same export again to resume"
-        ) from error
-    return ExportResult(
-        folder.path,
-        manifest["images"],
-        len(finished),
-        sum(report.size for report in finished.values()),
-        tuple(job.source.name(index) for report in finished.values() for index in sorted(report.skipped)),
-        *overall_distance(finished.values()),
+    destination, is_part = task.destination, task.destination.part is not None
+    state = destination.require_same_plan(resume=resume)
+    if is_part and state is State.FINISHED:
+        return _result(task, {}, finished=True)
+    reports = {} if state is State.EMPTY else reusable_shards(task.job, destination, shards)
+    if not task.job.skip_unfit:
+        check_shapes(task.job, [indices for index, indices in shards.items() if index not in reports])
+    if state is State.EMPTY:
+        destination.start()
+    elif not is_part:
+        destination.delete_temporaries()
+    _make(task, shards, reports, engine, workers, progress)
+    _require_unchanged_source(task, shards, reports)
+    if not is_part:
+        destination.finish(reports.values())
+    return _result(task, reports, finished=not is_part)
+
+
+def _make(
+    task: ShardTask,
+    shards: Shards,
+    reports: dict[int, ShardReport],
+    engine: Engine,
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Make the shards that have no report, and make those again that somebody else has changed meanwhile."""
+    new = set[int]()
+    for _ in range(_ROUNDS):
+        missing = [(index, indices) for index, indices in shards.items() if index not in reports]
+        left = sum(len(indices) for _, indices in missing)
+        advance = _counter(progress, sum(map(len, shards.values())), left=left)
+        for report in engine.run(task, missing, workers=workers, advance=advance):
+            reports[report.index] = report
+            new.add(report.index)
+        intact = task.destination.intact(reports, new)
+        for changed in reports.keys() - intact.keys():
+            del reports[changed]
+        if len(reports) == len(shards):
+            return
+    raise ExportError(
+        f"{len(shards) - len(reports)} shards in {task.destination.store.location} were changed or deleted while the "
+        "export ran: find what else writes there, then run the same export again"
     )
 
 
@@ -108,17 +119,30 @@ def _counter(progress: Progress, total: int, *, left: int) -> Callable[[int], No
     return advance
 
 
-def _require_unchanged_source(
-    job: DisguiseJob, finished: dict[int, ShardReport], shards: list[NDArray[np.int64]]
-) -> None:
+def _require_unchanged_source(task: ShardTask, shards: Shards, reports: dict[int, ShardReport]) -> None:
     """Check that no image was replaced while the export ran: its shards would be of two states."""
     changed = [
         report.name
-        for index, report in sorted(finished.items())
-        if not report.is_from_manifest and job.inputs(shards[index], report.skipped) != report.inputs
+        for index, report in sorted(reports.items())
+        if not report.is_from_manifest and task.job.inputs(shards[index], report.skipped) != report.inputs
     ]
     if changed:
         raise ExportError(
             f"the source changed while it was exported: {len(changed)} of {len(shards)} shards, such as "
             f"{changed[0]}, are made of images that were replaced; run the same export again to make them again"
         )
+
+
+def _result(task: ShardTask, reports: dict[int, ShardReport], *, finished: bool) -> ExportResult:
+    ordered = [report for _, report in sorted(reports.items())]
+    max_distance, mean_distance = overall_distance(ordered)
+    return ExportResult(
+        task.destination.store.location,
+        sum(report.count for report in ordered),
+        len(ordered),
+        sum(report.size for report in ordered),
+        tuple(task.job.source.name(index) for report in ordered for index in sorted(report.skipped)),
+        max_distance,
+        mean_distance,
+        finished=finished,
+    )

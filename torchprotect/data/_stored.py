@@ -1,17 +1,16 @@
 """Reading the samples of one shard. Every byte is checked, to the end of the file."""
 
 import hashlib
-import os
+import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from torch import Tensor
 
-from torchprotect._files import open_regular
 from torchprotect.data._decode import decode
 from torchprotect.data._tar import BLOCK, parse_header
+from torchprotect.data.store import Store
 from torchprotect.errors import VerificationError
 
 _MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
@@ -31,12 +30,12 @@ class Stored(NamedTuple):
 
 
 def read_shard(
-    path: Path, entry: dict[str, Any], image_size: tuple[int, int] | None, *, verify: bool = True
+    store: Store, entry: dict[str, Any], image_size: tuple[int, int] | None, *, verify: bool = True
 ) -> Iterator[Stored]:
     """Yield the samples of a shard, and compare it with its entry in the manifest.
 
     Args:
-        path: of the shard.
+        store: of the export.
         entry: of the shard, in the manifest.
         image_size: of all images, if the manifest states it.
         verify: compare the SHA-256 of the file too, after its last sample.
@@ -44,20 +43,19 @@ def read_shard(
     Raises:
         VerificationError: the shard is damaged, or is not the one in the manifest.
     """
+    path = store.path_of(entry["name"])
     try:
-        with open_regular(path) as file:
+        with store.open(entry["name"]) as file:
             yield from _Reading(file, path, entry, image_size, verify).samples()
     except OSError as error:
-        if isinstance(error, VerificationError):
-            raise
-        raise VerificationError(f"cannot read {path}: {error.strerror}") from error
+        raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 class _Reading:
     """One pass through the file of a shard."""
 
     def __init__(
-        self, file: BinaryIO, path: Path, entry: dict[str, Any], size: tuple[int, int] | None, verify: bool
+        self, file: BinaryIO, path: str, entry: dict[str, Any], size: tuple[int, int] | None, verify: bool
     ) -> None:
         self._file, self._path, self._entry, self._image_size = file, path, entry, size
         self._digest = hashlib.sha256() if verify else None
@@ -65,7 +63,9 @@ class _Reading:
 
     def samples(self) -> Iterator[Stored]:
         stated = self._entry["size"]
-        if (found := os.fstat(self._file.fileno()).st_size) != stated:
+        found = self._file.seek(0, io.SEEK_END)
+        self._file.seek(0)
+        if found != stated:
             raise self._damage(f"it has {found:,} bytes, the manifest says {stated:,}")
         image: tuple[str, Tensor] | None = None
         for name, content in self._members():

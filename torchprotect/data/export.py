@@ -3,19 +3,20 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
-from torchprotect._files import require_local
 from torchprotect._inputs import require_int
 from torchprotect.data import manifest as documents
-from torchprotect.data._folder import ExportFolder
+from torchprotect.data._destination import Destination
+from torchprotect.data._job import ShardTask
 from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
+from torchprotect.data.engines import Engine, LocalEngine
 from torchprotect.data.sources import Source, as_source
+from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
@@ -31,6 +32,8 @@ def export(
     key: Key | None = None,
     shard_size: int = 1000,
     workers: int = 0,
+    engine: Engine | None = None,
+    part: tuple[int, int] | None = None,
     resume: bool = True,
     progress: Progress | None = None,
     on_error: Literal["stop", "skip"] = "stop",
@@ -38,7 +41,8 @@ def export(
 ) -> ExportResult:
     """Disguise every image of a data set and write it as WebDataset shards with a manifest.
 
-    An interrupted export is finished by the same call; its bytes equal those of an undisturbed run.
+    An interrupted export is finished by the same call; its bytes equal those of an undisturbed run, wherever the shards
+    are made and in whatever order.
 
     To perturb a data set, export it with :class:`torchprotect.transforms.AdversarialEncrypt`. Images go through the
     model ``batch_size`` at a time, with their plain labels, by deterministic algorithms. The bytes are then the same on
@@ -46,7 +50,8 @@ def export(
 
     Args:
         dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`.
-        out: folder to write; must be new, empty, or hold an unfinished export by the same plan.
+        out: folder or URL to write to, such as ``s3://bucket/prefix``; must be new, empty, or hold an export by the
+            same plan. Credentials come from the environment or from fsspec's configuration files.
         transform: a disguise, or a ``v2.Compose`` of disguises and deterministic steps. Disguises draw their noise from
             a keyed stream; nothing may draw from the global generators of Python, NumPy and torch.
         key: bundle whose label map renames the classes; without one, the key of the disguise, and labels stay.
@@ -54,6 +59,11 @@ def export(
         workers: worker processes, by multiprocessing's default start method; 0 works in this process. Each computes on
             one thread, as this process does meanwhile. With a perturbation, "spawn" replaces "fork" if there is an
             accelerator. A model on an accelerator needs 0.
+        engine: makes the shards elsewhere, such as :class:`torchprotect.data.engines.RayEngine`; then ``workers`` is
+            the most shards in the making at once, 0 for the engine's choice.
+        part: ``(i, n)`` makes shards i, i + n, i + 2n, .. alone, with ``0 <= i < n``, and leaves the manifest out. Any
+            number of parts may run at once, on any machines. The call without ``part`` makes what is missing and
+            finishes the export.
         resume: whether an unfinished export in ``out`` may be continued.
         progress: called with images done and images in all.
         on_error: ``"stop"`` at an image that cannot be read or does not fit (another size, no label, a label outside
@@ -62,6 +72,7 @@ def export(
 
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
+        StoreError: the folder or bucket cannot be reached, listed or written, or the URL has credentials in it.
         SourceError: an image cannot be read; the message says which one and where it is.
         KeyKindError: ``key`` is not the transform's key, nor a bundle with it.
         KeySizeError: an image has another size or number of channels than the key is for.
@@ -72,22 +83,33 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    source, path = _open(dataset, out)
+    _require_part(part)
+    source, store = _open(dataset, out)
     pipeline = Pipeline(transform)
     own_key = _require_key(pipeline, key)
     _require_shared_devices(pipeline, workers)
     described = pipeline.describe()
-    job = make_job(source, pipeline, own_key, described, path, skip_unfit=on_error == "skip")
+    job = make_job(source, pipeline, own_key, described, skip_unfit=on_error == "skip")
     if on_error == "stop":
         check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None))
     plan = make_plan(job, own_key, described, shard_size)
-    with ExportFolder(path, plan, job.signing) as folder:
-        shards = plan_shards(plan, own_key)
-        result = run(job, folder, shards, workers=workers, resume=resume, progress=progress or _no_progress)
-    if not hasattr(source, "known_labels"):  # now the labels are known
-        notes.add(note_classes(job, documents.read_manifest(path)["labels"]))
+    shards = plan_shards(plan, own_key, part)
+    task = ShardTask(job, Destination(store, plan, job.signing, None if part is None else f"{part[0]}/{part[1]}"))
+    in_use = f"{store.location} is in use by another export; wait for it to end"
+    store.prepare()
+    with store.lock(in_use, shared=part is not None) as lock:
+        result = run(
+            task,
+            shards,
+            engine=engine or LocalEngine(lock),
+            workers=workers,
+            resume=resume,
+            progress=progress or _no_progress,
+        )
+    if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
+        notes.add(note_classes(job, documents.read_manifest(store)["labels"]))
     return replace(result, notes=tuple(notes.all))
 
 
@@ -110,16 +132,26 @@ def _no_progress(done: int, total: int) -> None:
     """Show nothing."""
 
 
-def _open(dataset: Any, out: str | os.PathLike[str]) -> tuple[Source, Path]:
-    """Return the source and the path of the folder to write, which must not lie inside the source."""
-    require_local(out)
-    source, path = as_source(dataset), Path(out)
+def _require_part(part: Any) -> None:
+    if part is None:
+        return
+    if not isinstance(part, tuple) or len(part) != 2:
+        raise InputRangeError(f"part must be (index, number of parts), got {part!r}")
+    require_int("the number of parts", part[1], at_least=1)
+    require_int("the index of the part", part[0], at_least=0, at_most=part[1] - 1)
+
+
+def _open(dataset: Any, out: str | os.PathLike[str]) -> tuple[Source, Store]:
+    """Return the source and the store to write to; neither may lie inside the other."""
+    source, store = as_source(dataset), open_store(out)
     if len(source) == 0:
         raise ExportError("the source holds no images")
     for root in source.folders:
-        if path.resolve().is_relative_to(root.resolve()):
-            raise ExportError(f"{path} lies inside the source {root}; write the export somewhere else")
-    return source, path
+        if lies_in(store.location, root):
+            raise ExportError(f"{store.location} lies inside the source {root}; write the export somewhere else")
+        if lies_in(root, store.location):
+            raise ExportError(f"the source {root} lies inside {store.location}; write the export somewhere else")
+    return source, store
 
 
 def _require_key(pipeline: Pipeline, key: Key | None) -> Key:

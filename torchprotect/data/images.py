@@ -1,6 +1,5 @@
 """All images of an export in memory, with their ids and labels."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from torchprotect.data import manifest as documents
 from torchprotect.data._stored import read_shard
+from torchprotect.data.store import Store
 from torchprotect.errors import ExportError
 
 
@@ -27,11 +27,11 @@ class ExportedImages(NamedTuple):
     per_shard: list[int]
 
 
-def read_images(folder: Path, manifest: dict[str, Any], limit: int) -> ExportedImages:
+def read_images(store: Store, manifest: dict[str, Any], limit: int) -> ExportedImages:
     """Read the first ``limit`` samples of a finished export. They were written in a keyed order: a fair sample.
 
     Args:
-        folder: of the export.
+        store: of the export.
         manifest: its manifest.
         limit: most samples to read, at least 1.
 
@@ -45,7 +45,7 @@ def read_images(folder: Path, manifest: dict[str, Any], limit: int) -> ExportedI
     per_shard: list[int] = []
     for entry in manifest["shards"]:
         start = len(ids)
-        for identity, image, label in read_shard(folder / entry["name"], entry, documents.image_size(manifest)):
+        for identity, image, label in read_shard(store, entry, documents.image_size(manifest)):
             if len(ids) == limit:
                 break
             ids.append(identity)
@@ -55,6 +55,6 @@ def read_images(folder: Path, manifest: dict[str, Any], limit: int) -> ExportedI
         if len(ids) == limit:
             break
     if not images or len({image.shape for image in images}) > 1:
-        raise ExportError(f"images of one size are needed; the export {folder} holds several sizes, or no images")
+        raise ExportError(f"images of one size are needed; {store.location} holds several sizes, or no images")
     known = None if None in labels else torch.tensor(labels)
     return ExportedImages(torch.stack(images), ids, known, per_shard)

@@ -1,24 +1,24 @@
-"""The three documents of an export: plan, journal, manifest. Each is JSON with an HMAC under the manifest sub-key."""
+"""The documents of an export: plan, reports, manifest. Each is JSON with an HMAC under the manifest sub-key."""
 
 import hashlib
 import hmac
 import json
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from torchprotect._files import atomic_file, open_regular, read_regular
 from torchprotect._json import canonical, parse
-from torchprotect.errors import ExportError, VerificationError
+from torchprotect.data.store import Store
+from torchprotect.errors import ExportError, StoreError, VerificationError
 
-PLAN, JOURNAL, MANIFEST = "plan.json", "journal.jsonl", "manifest.json"
-PLAN_FORMAT, JOURNAL_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-journal", "torchprotect-export"
+PLAN, MANIFEST = "plan.json", "manifest.json"
+PLAN_FORMAT, REPORT_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-report", "torchprotect-export"
 VERSION = 2
 READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
 _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for each shard; JSON takes more memory
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
+_REPORT_NAME = re.compile(r"report-\d{6,}\.json")
+_CHUNK = 1 << 20
 
 
 def shard_name(index: int) -> str:
@@ -29,6 +29,16 @@ def shard_name(index: int) -> str:
 def is_shard_name(name: str) -> bool:
     """Return whether an export may hold a shard of this name."""
     return _SHARD_NAME.fullmatch(name) is not None
+
+
+def report_name(index: int) -> str:
+    """Return the file name of the report of a shard."""
+    return f"report-{index:06d}.json"
+
+
+def is_report_name(name: str) -> bool:
+    """Return whether an unfinished export may hold a report of this name."""
+    return _REPORT_NAME.fullmatch(name) is not None
 
 
 def digest(plan: dict[str, Any]) -> str:
@@ -47,24 +57,21 @@ def is_signed(document: dict[str, Any], subkey: bytes) -> bool:
     return hmac.compare_digest(str(document.get("hmac")).encode(), signed(body, subkey)["hmac"].encode())
 
 
-def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Write JSON for people and programs to a temporary name, then rename it."""
-    with atomic_file(path) as file:
-        file.write(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+def dump(document: dict[str, Any]) -> bytes:
+    """Return a document as JSON for people and programs."""
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def read_document(path: Path, form: str) -> dict[str, Any]:
+def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
     """Read a plan or a manifest and check its format and version.
 
     Raises:
-        ExportError: it is missing, no JSON, of another format or of a newer version.
+        FileNotFoundError: it is missing.
+        ExportError: it is no JSON, of another format or of a newer version.
     """
+    path = store.path_of(name)
     try:
-        document = parse(read_regular(path, _largest(path.parent), ExportError))
-    except FileNotFoundError:
-        raise ExportError(f"{path.parent} is no finished export: it has no {path.name}") from None
-    except OSError as error:
-        raise ExportError(f"cannot read {path}: {error.strerror}") from error
+        document = parse(_read_bounded(store, name))
     except ValueError:
         raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
@@ -74,27 +81,39 @@ def read_document(path: Path, form: str) -> dict[str, Any]:
     return document
 
 
-def _largest(folder: Path) -> int:
-    """Return the most bytes a document may have: a hostile one is bounded by the number of files in its folder."""
-    files = sum(1 for _ in os.scandir(folder)) if folder.is_dir() else 0
-    return _LARGEST + _LARGEST_ENTRY * files
+def _read_bounded(store: Store, name: str) -> bytes:
+    """Read a document; a hostile one is bounded by the number of files beside it."""
+    try:
+        return store.read(name, _LARGEST)
+    except StoreError:
+        if store.stat(name).size <= _LARGEST:
+            raise
+    return store.read(name, _LARGEST + _LARGEST_ENTRY * len(store.entries()))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(store: Store) -> dict[str, Any]:
     """Read the manifest of a finished export; all its members but the HMAC are of the type they should be.
 
     Raises:
         ExportError: the export is not finished, or the manifest is of another program or version.
         VerificationError: the manifest is malformed.
     """
-    path = folder / MANIFEST
-    if not path.exists() and (folder / PLAN).exists():
-        raise ExportError(f"{folder} is an unfinished export; run the export again to finish it")
-    manifest = read_document(path, MANIFEST_FORMAT)
+    try:
+        manifest = read_document(store, MANIFEST, MANIFEST_FORMAT)
+    except FileNotFoundError:
+        raise ExportError(_why_unfinished(store)) from None
     wrong = [name for name, fits in _MEMBERS.items() if not fits(manifest.get(name))]
     if wrong:
-        raise VerificationError(f"{path} is malformed: missing or damaged: {', '.join(wrong)}")
+        raise VerificationError(f"{store.path_of(MANIFEST)} is malformed: missing or damaged: {', '.join(wrong)}")
     return manifest
+
+
+def _why_unfinished(store: Store) -> str:
+    try:
+        store.stat(PLAN)
+    except FileNotFoundError:
+        return f"{store.location} is no finished export: it has no {MANIFEST}"
+    return f"{store.location} is an unfinished export; run the export again to finish it"
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
@@ -105,11 +124,11 @@ def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def file_sha256(path: Path) -> str:
+def sha256_of(store: Store, name: str) -> str:
     """Return the SHA-256 of a file in hex."""
     digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while block := file.read(1 << 20):
+    with store.open(name) as file:
+        while block := file.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
 

@@ -1,7 +1,5 @@
 """Pairs of plain and disguised images: with the key, each sample of an export leads back to its source."""
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -10,7 +8,8 @@ from torch import Tensor
 from torchprotect.data import manifest as documents
 from torchprotect.data.images import ExportedImages
 from torchprotect.data.keyed import keyed_order, sample_id
-from torchprotect.data.sources import Sample, Source
+from torchprotect.data.sources import Sample, Source, read_samples
+from torchprotect.data.store import Store
 from torchprotect.errors import SourceError
 from torchprotect.keys import Key
 
@@ -22,11 +21,11 @@ class PlainImages(NamedTuple):
     labels: Tensor | None
 
 
-def find_plain_images(folder: Path, source: Source, key: Key, exported: ExportedImages) -> PlainImages:
+def find_plain_images(store: Store, source: Source, key: Key, exported: ExportedImages) -> PlainImages:
     """Find the plain image of each exported one by its id, a keyed digest of name, index and plain pixels.
 
     Args:
-        folder: of the export.
+        store: of the export.
         source: that was exported.
         key: that it was exported with.
         exported: images to find the plain ones of, from :func:`torchprotect.data.images.read_images`.
@@ -34,7 +33,7 @@ def find_plain_images(folder: Path, source: Source, key: Key, exported: Exported
     Raises:
         SourceError: the source is not the one that was exported, or its images have several sizes.
     """
-    plan = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
+    plan = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
     if plan["images"] != len(source):
         raise SourceError(
             f"the plain source holds {len(source)} images, the one that was exported {plan['images']}; give that one"
@@ -59,16 +58,14 @@ def find_plain_images(folder: Path, source: Source, key: Key, exported: Exported
     return PlainImages(torch.stack([sample.image for sample in found]), known_labels)
 
 
-def _read_until_found(source: Source, key: Key, indices: Iterable[int], wanted: set[str]) -> dict[str, Sample]:
+def _read_until_found(source: Source, key: Key, indices: list[int], wanted: set[str]) -> dict[str, Sample]:
     """Read samples in order until all that are wanted are found; those that cannot be read are skipped.
 
     A data set that was exported from Python has its indices for names.
     """
     subkey, found = key.subkey("id"), dict[str, Sample]()
-    for index in indices:
-        try:
-            sample = source[index]
-        except SourceError:
+    for index, sample in zip(indices, read_samples(source, indices), strict=True):
+        if isinstance(sample, SourceError):
             continue
         for name in (source.name(index), str(index)):
             identity = sample_id(subkey, name, index, sample.image).hex()

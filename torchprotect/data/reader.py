@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from torchprotect._files import require_local
 from torchprotect.data import manifest as documents
 from torchprotect.data._stored import read_shard
+from torchprotect.data.cache import ShardCache
+from torchprotect.data.store import Store, open_store
 from torchprotect.errors import ExportError
 
 
@@ -17,6 +17,7 @@ def read(
     export: str | os.PathLike[str],
     *,
     verify: bool = True,
+    cache: str | os.PathLike[str] | None = None,
     shardshuffle: int | bool = False,
     seed: int | None = None,
     resampled: bool = False,
@@ -30,8 +31,11 @@ def read(
     numbers of images: take ``resampled=True`` and ``.with_epoch(...)``.
 
     Args:
-        export: its folder.
+        export: its folder or URL.
         verify: whether to hash the shards too; the other checks stay.
+        cache: folder for copies of shards that are read from a URL. A shard is fetched whole and compared with the
+            manifest before its first sample, and read from the copy from then on. Without one shards are streamed: of a
+            damaged shard, samples are seen before the error.
         shardshuffle: number of shards in the buffer from which the next is drawn; ``False`` keeps their order.
         seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
         resampled: draw shards with replacement, without end.
@@ -47,12 +51,11 @@ def read(
     """
     import webdataset
 
-    require_local(export)
-    folder = Path(export).resolve()
-    manifest = documents.read_manifest(folder)
-    reader = _Reader(manifest, folder, verify)
+    store = open_store(export)
+    copies = ShardCache(cache) if cache is not None and not store.local else None
+    reader = _Reader(documents.read_manifest(store), store, verify, copies)
     if not reader.shards:
-        raise ExportError(f"{folder} holds no shards")
+        raise ExportError(f"{store.location} holds no shards")
     shards = webdataset.ResampledShards if resampled else webdataset.SimpleShardList
     dataset = webdataset.FluidWrapper(shards(reader.shards))
     dataset.append(_split_by_rank)
@@ -80,17 +83,26 @@ def _split_by_rank(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]
 class _Reader:
     """The stage of the pipeline that turns shards into samples; can be pickled."""
 
-    def __init__(self, manifest: dict[str, Any], folder: Path, verify: bool) -> None:
-        self._entries = {str(folder / entry["name"]): entry for entry in manifest["shards"]}
-        self._image_size, self._verify = documents.image_size(manifest), verify
+    def __init__(self, manifest: dict[str, Any], store: Store, verify: bool, cache: ShardCache | None) -> None:
+        self._cache = cache
+        self._entries = {store.path_of(entry["name"]): entry for entry in manifest["shards"]}
+        self._store, self._image_size, self._verify = store, documents.image_size(manifest), verify
 
     @property
     def shards(self) -> list[str]:
-        """Paths of the shards."""
+        """Paths or URLs of the shards."""
         return list(self._entries)
 
     def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | None]]:
         for shard in shards:
-            path = shard["url"]
-            for _, image, label in read_shard(Path(path), self._entries[path], self._image_size, verify=self._verify):
+            store, entry, verify = self._fetch(self._entries[shard["url"]])
+            for _, image, label in read_shard(store, entry, self._image_size, verify=verify):
                 yield image, label
+
+    def _fetch(self, entry: dict[str, Any]) -> tuple[Store, dict[str, Any], bool]:
+        """Return where to read a shard: from its copy, if there is a cache, which has compared its hash already."""
+        if self._cache is None:
+            return self._store, entry, self._verify
+        digest = entry["sha256"]
+        path = self._cache.fetch(self._store, entry["name"], f"{digest}.tar", size=entry["size"], sha256=digest)
+        return open_store(path.parent), entry | {"name": path.name}, False

@@ -2,13 +2,12 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from torchprotect._files import require_local
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
-from torchprotect.errors import KeyKindError, VerificationError
+from torchprotect.data.store import Entry, Store, open_store
+from torchprotect.errors import ExportError, KeyKindError, VerificationError
 from torchprotect.keys import Key
 
 
@@ -17,14 +16,14 @@ class VerifyResult:
     """Extent of a verification that found nothing wrong.
 
     Attributes:
-        folder: the export.
+        location: path or URL of the export.
         images: images its manifest lists.
         shards: shards hashed.
         size: bytes hashed.
         signature_checked: whether a key was given and the HMACs of plan and manifest were right.
     """
 
-    folder: Path
+    location: str
     images: int
     shards: int
     size: int
@@ -42,48 +41,56 @@ def verify(export: str | os.PathLike[str], key: Key | None = None) -> VerifyResu
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
-    require_local(export)
-    folder = Path(export)
-    manifest = documents.read_manifest(folder)
+    store = open_store(export)
+    manifest = documents.read_manifest(store)
+    plan = _read_plan(store)
     entries = manifest["shards"]
-    problems = [problem for entry in entries if (problem := _check_shard(folder / entry["name"], entry)) is not None]
+    found = store.entries()
+    problems = [problem for entry in entries if (problem := _check_shard(store, entry, found)) is not None]
+    problems += _check_plan(plan, manifest)
     expected = {documents.PLAN, documents.MANIFEST, *(entry["name"] for entry in entries)}
-    problems += _check_plan(folder, manifest)
-    problems += [f"{extra} does not belong here" for extra in sorted({p.name for p in folder.iterdir()} - expected)]
+    problems += [f"{extra.rstrip('/')} does not belong here" for extra in sorted(found.keys() - expected)]
     if manifest.get("images") != sum(entry["count"] for entry in entries):
         problems.append("the manifest's number of images is not the sum over its shards")
     if key is not None:
-        problems += _check_signatures(folder, manifest, key)
+        problems += _check_signatures(plan, manifest, key)
     if problems:
-        raise VerificationError(f"{folder} is not what its manifest says: {'; '.join(problems)}")
-    return VerifyResult(folder, manifest["images"], len(entries), sum(e["size"] for e in entries), key is not None)
+        raise VerificationError(f"{store.location} is not what its manifest says: {'; '.join(problems)}")
+    return VerifyResult(
+        store.location, manifest["images"], len(entries), sum(e["size"] for e in entries), key is not None
+    )
 
 
-def _check_shard(path: Path, entry: dict[str, Any]) -> str | None:
+def _check_shard(store: Store, entry: dict[str, Any], found: dict[str, Entry]) -> str | None:
     """Return the problem with a shard, or ``None``."""
+    name = entry["name"]
     try:
-        if path.exists() and not path.is_file():
-            return f"{path.name} is not a regular file"
-        if path.stat().st_size == entry["size"] and documents.file_sha256(path) == entry["sha256"]:
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].size == entry["size"] and documents.sha256_of(store, name) == entry["sha256"]:
             return None
     except FileNotFoundError:
-        return f"{path.name} is missing"
-    except OSError as error:
-        return f"{path.name} cannot be read ({error.strerror})"
-    return f"{path.name} was changed"
+        return f"{name} is missing"
+    except ExportError as error:
+        return f"{name} cannot be read ({error})"
+    return f"{name} was changed"
 
 
-def _check_plan(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    if not (folder / documents.PLAN).exists():
+def _read_plan(store: Store) -> dict[str, Any] | None:
+    try:
+        return documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
+    except FileNotFoundError:
+        return None
+
+
+def _check_plan(plan: dict[str, Any] | None, manifest: dict[str, Any]) -> list[str]:
+    if plan is None:
         return [f"{documents.PLAN} is missing"]
-    plan = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
     return [] if manifest["plan"] == documents.digest(plan) else ["plan and manifest do not belong together"]
 
 
-def _check_signatures(folder: Path, manifest: dict[str, Any], key: Key) -> list[str]:
-    found = {documents.MANIFEST: manifest}
-    if (folder / documents.PLAN).exists():
-        found[documents.PLAN] = documents.read_document(folder / documents.PLAN, documents.PLAN_FORMAT)
+def _check_signatures(plan: dict[str, Any] | None, manifest: dict[str, Any], key: Key) -> list[str]:
+    found = {documents.MANIFEST: manifest} if plan is None else {documents.MANIFEST: manifest, documents.PLAN: plan}
     problems = []
     for name, document in sorted(found.items()):
         if document.get("key") != key.fingerprint:

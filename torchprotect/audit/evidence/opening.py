@@ -1,6 +1,5 @@
 """From an export and the owner's images to evidence."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.data import Source, manifest
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
-from torchprotect.data.sources import as_source
+from torchprotect.data.sources import as_source, read_samples
+from torchprotect.data.store import Store, open_store
 from torchprotect.errors import ExportError, ProtectError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
@@ -26,7 +26,7 @@ def open_evidence(
     """Verify an export, read it, and find the plain image of each disguised one.
 
     Args:
-        export: folder of a finished export.
+        export: folder or URL of a finished export.
         plain: the source it was made from, by name or opened; ``None`` leaves attacks out that need plain images.
         key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
             get it. ``None`` leaves attacks out that need pairs.
@@ -39,15 +39,15 @@ def open_evidence(
     """
     require_int("limit", limit, at_least=1)
     data.verify(export, key)
-    folder = Path(export)
-    document = manifest.read_manifest(folder)
-    written = read_images(folder, document, limit)
+    store = open_store(export)
+    document = manifest.read_manifest(store)
+    written = read_images(store, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))
     bundle = key if isinstance(key, KeyBundle) else None
     label_map = bundle.labels.labels if bundle is not None and bundle.labels is not None else None
     found: dict[str, Any] = {}
     if given is not None and key is not None:
-        paired = find_plain_images(folder, given, key, written)
+        paired = find_plain_images(store, given, key, written)
         found = {"plain": paired.images, "plain_labels": paired.labels, "pairing": torch.arange(len(written.images))}
     elif given is not None:
         images, labels = _read_evenly(given, limit)
@@ -60,8 +60,8 @@ def open_evidence(
         order=_order(key),
         correspondence=_correspondence(key),
         label_map=label_map,
-        folder=folder,
-        about={**_about(document, folder, written, found), "hmac_checked": key is not None},
+        folder=Path(store.location) if store.local else None,
+        about={**_about(document, store, written, found), "hmac_checked": key is not None},
     )
 
 
@@ -91,7 +91,11 @@ def _correspondence(key: Key | None) -> Tensor | None:
 def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
     """Read evenly spaced images of a source."""
     count = min(limit, len(source))
-    samples = [source[index * len(source) // count] for index in range(count)]
+    samples = []
+    for sample in read_samples(source, [index * len(source) // count for index in range(count)]):
+        if isinstance(sample, SourceError):
+            raise sample
+        samples.append(sample)
     if len({sample.image.shape for sample in samples}) > 1:
         raise SourceError("the plain images have several sizes, so they cannot be the ones an audit needs")
     labels = [sample.label for sample in samples]
@@ -99,9 +103,9 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
     return torch.stack([sample.image for sample in samples]), known
 
 
-def _about(document: dict[str, Any], folder: Path, written: ExportedImages, found: dict[str, Any]) -> dict[str, Any]:
+def _about(document: dict[str, Any], store: Store, written: ExportedImages, found: dict[str, Any]) -> dict[str, Any]:
     digests = {
-        "manifest_sha256": hashlib.sha256((folder / manifest.MANIFEST).read_bytes()).hexdigest(),
+        "manifest_sha256": manifest.sha256_of(store, manifest.MANIFEST),
         "disguised_sha256": tensor_digest(written.images),
         "plain_sha256": tensor_digest(found["plain"]) if "plain" in found else None,
     }

@@ -5,59 +5,49 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data._repeatable import one_thread
 from torchprotect.data._report import ShardReport
-from torchprotect.errors import ExportError
+from torchprotect.data.engines._base import Advance, Task, Work
+from torchprotect.errors import ExportError, InputRangeError
 
 _POLL_SECONDS = 0.1
 
-Advance = Callable[[int], None]
 
-
-class Job(Protocol):
-    """Work that makes one shard; can be pickled."""
-
-    @property
-    def uses_gradients(self) -> bool:
-        """Whether gradients are computed."""
-
-    def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
-        """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""
-
-
-def run(
-    job: Job, tasks: list[tuple[int, Any]], *, workers: int, lock: SharedDescriptor, advance: Advance
-) -> Iterator[ShardReport]:
-    """Yield a report for each task, in order of completion.
+class LocalEngine:
+    """Makes shards in this process (``workers=0``) or in worker processes, by the default start method.
 
     Args:
-        job: makes the shards.
-        tasks: index of each shard and the source indices of its samples.
-        workers: number of processes; 0 runs in this one.
-        lock: the folder's lock; workers hold it too, and exit when this process does.
-        advance: called with each number of images done.
+        lock: the folder's lock, if there is one; workers hold it too, and exit when this process does.
     """
-    if workers == 0:
-        with one_thread():
-            for index, indices in tasks:
-                yield job.run(index, indices, advance)
-    elif tasks:
-        yield from _run_in_workers(job, tasks, min(workers, len(tasks)), lock, advance)
+
+    def __init__(self, lock: SharedDescriptor | None = None) -> None:
+        self._lock = lock
+
+    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
+        """Yield a report for each shard, in order of completion."""
+        if workers == 0:
+            with one_thread():
+                for index, indices in work:
+                    yield task.run(index, indices, advance)
+        elif work:
+            if not task.shared:
+                raise InputRangeError("worker processes do not see memory:// of this process; take workers=0")
+            yield from _run_in_workers(task, work, min(workers, len(work)), self._lock, advance)
 
 
 def _run_in_workers(
-    job: Job, tasks: list[tuple[int, Any]], workers: int, lock: SharedDescriptor, advance: Advance
+    task: Task, work: Work, workers: int, lock: SharedDescriptor | None, advance: Advance
 ) -> Iterator[ShardReport]:
-    executor, counter = _make_executor(job, workers, lock)
-    waiting, unreported, seen = iter(tasks), set[Future[ShardReport]](), 0
+    executor, counter = _make_executor(task, workers, lock)
+    waiting, unreported, seen = iter(work), set[Future[ShardReport]](), 0
     try:
         while True:
             for index, indices in waiting:
@@ -91,12 +81,12 @@ def _succeeded(future: Future[ShardReport]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[ProcessPoolExecutor, Any]:
+def _make_executor(task: Task, workers: int, lock: SharedDescriptor | None) -> tuple[ProcessPoolExecutor, Any]:
     """Return an executor, and the counter of images done that its workers share."""
-    context = _context(job)
+    context = _context(task)
     try:
         counter = context.Value("q", 0)
-        return ProcessPoolExecutor(workers, context, _start_worker, (job, lock, counter)), counter
+        return ProcessPoolExecutor(workers, context, _start_worker, (task, lock, counter)), counter
     except (OSError, ImportError) as error:  # such as a container without /dev/shm
         raise ExportError(
             f"worker processes need POSIX semaphores, which this system refuses ({error}); they usually live in "
@@ -104,22 +94,22 @@ def _make_executor(job: Job, workers: int, lock: SharedDescriptor) -> tuple[Proc
         ) from error
 
 
-def _context(job: Job) -> multiprocessing.context.BaseContext:
+def _context(task: Task) -> multiprocessing.context.BaseContext:
     """Return the default start method, or "spawn" where torch cannot compute gradients in a forked process."""
     forked = multiprocessing.get_start_method() == "fork"
-    return multiprocessing.get_context("spawn" if forked and job.uses_gradients and _has_accelerator() else None)
+    return multiprocessing.get_context("spawn" if forked and task.uses_gradients and _has_accelerator() else None)
 
 
 def _has_accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
-_worker: tuple[Job, SharedDescriptor, Any]
+_worker: tuple[Task, SharedDescriptor | None, Any]
 
 
-def _start_worker(job: Job, lock: SharedDescriptor, counter: Any) -> None:
+def _start_worker(task: Task, lock: SharedDescriptor | None, counter: Any) -> None:
     global _worker
-    _worker = (job, lock, counter)
+    _worker = (task, lock, counter)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and lets shards in progress finish
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -133,10 +123,10 @@ def _end_with_parent() -> None:
 
 
 def _run_task(index: int, indices: Any) -> ShardReport:
-    job, _, counter = _worker
+    task, _, counter = _worker
 
     def advance(images: int) -> None:
         with counter.get_lock():
             counter.value += images
 
-    return job.run(index, indices, advance)
+    return task.run(index, indices, advance)

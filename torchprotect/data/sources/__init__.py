@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import require_local
-from torchprotect.data.sources._base import Sample, Source
+from torchprotect.data.sources._base import Sample, Source, read_samples
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.cifar import cifar10
 from torchprotect.data.sources.dataset import DatasetSource
@@ -13,7 +13,7 @@ from torchprotect.data.sources.folder import ImageFolderSource
 from torchprotect.data.sources.tar import TarSource
 from torchprotect.errors import ExportError, SourceError
 
-__all__ = ["Sample", "Source", "as_source", "open_source"]
+__all__ = ["Sample", "Source", "as_source", "open_source", "read_samples"]
 
 _SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
 _SPLITS = ("train", "test")

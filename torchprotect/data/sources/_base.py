@@ -32,7 +32,9 @@ class Source(Protocol):
     """Plain images read by index. A source can be pickled, for worker processes.
 
     A source may also have ``known_labels() -> list[int | None]``, all labels, and ``shape(index) -> (C, H, W)``, each
-    without decoding an image: an export then finds samples that do not fit before it writes a shard.
+    without decoding an image: an export then finds samples that do not fit before it writes a shard. It may have
+    ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
+    error in place of one that cannot be read: a source that is far away then fetches them together.
 
     Attributes:
         folders: folders that are searched or read as a whole; an export refuses to write in there.
@@ -58,6 +60,20 @@ class Source(Protocol):
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
         """Yield values that change when one of these samples is replaced, as far as they are known without decoding."""
+
+
+def read_samples(source: Source, indices: list[int]) -> Iterator[Sample | SourceError]:
+    """Yield the samples at these indices, in their order; an error in place of one that cannot be read."""
+    if hasattr(source, "read"):
+        yield from source.read(indices)
+        return
+    for index in indices:
+        try:
+            sample = source[index]
+        except SourceError as error:
+            yield error
+        else:
+            yield sample
 
 
 def to_tensor(picture: PIL.Image.Image) -> Tensor:

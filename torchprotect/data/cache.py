@@ -1,0 +1,76 @@
+"""Local copies of whole shards, which several processes may share."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from torchprotect._files import atomic_file, make_folder, open_regular
+from torchprotect.data.store import Store
+from torchprotect.errors import VerificationError
+
+_CHUNK = 1 << 20
+
+
+class ShardCache:
+    """A folder of copies. A copy is there whole or not at all; nothing is ever deleted from it.
+
+    Args:
+        folder: made unless it exists; processes on one machine may share it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def fetch(self, store: Store, name: str, copy: str, *, size: int, sha256: str | None = None) -> Path:
+        """Return the path of the copy of a file, after fetching it if there is none yet.
+
+        Args:
+            store: that has the file.
+            name: of the file.
+            copy: name of the copy, which must tell the file's content: its hash, or that of its URL and tag.
+            size: of the file, in bytes.
+            sha256: of the file, in hex; the copy is then read and compared each time, and a damaged one is replaced.
+
+        Raises:
+            VerificationError: what was fetched has another size or hash; nothing is kept of it.
+        """
+        path = self.folder / copy
+        if self._is_whole(path, size, sha256):
+            return path
+        make_folder(self.folder)
+        with atomic_file(path) as file:
+            digest, count = hashlib.sha256(), 0
+            for block in _blocks(store, name):
+                file.write(block)
+                digest.update(block)
+                count += len(block)
+            if count != size or sha256 not in (None, digest.hexdigest()):
+                raise VerificationError(
+                    f"{store.path_of(name)} is damaged, or it was replaced: it has {count:,} bytes where {size:,} were "
+                    "expected, or another SHA-256"
+                )
+        return path
+
+    def _is_whole(self, path: Path, size: int, sha256: str | None) -> bool:
+        try:
+            with open_regular(path) as file:
+                if os.fstat(file.fileno()).st_size != size:
+                    return False
+                return sha256 is None or _sha256(file) == sha256
+        except FileNotFoundError:
+            return False
+
+
+def _blocks(store: Store, name: str) -> Iterator[bytes]:
+    with store.open(name) as file:
+        while block := file.read(_CHUNK):
+            yield block
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_CHUNK):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""The interface of an engine: it runs one task for each shard of a plan."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from torchprotect.data._report import ShardReport
+
+Advance = Callable[[int], None]
+"""Called with each number of images done."""
+
+Work = list[tuple[int, Any]]
+"""Index of each shard to be made, and the source indices of its samples."""
+
+
+class Task(Protocol):
+    """Makes one shard, writes it and its report; can be sent to other processes."""
+
+    @property
+    def uses_gradients(self) -> bool:
+        """Whether gradients are computed."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes can write to the destination."""
+
+    def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
+        """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""
+
+
+class Engine(Protocol):
+    """Decides where and when the shards of a plan are made; their bytes do not depend on it."""
+
+    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
+        """Yield a report for each shard, in order of completion.
+
+        Args:
+            task: makes a shard.
+            work: shards to be made.
+            workers: how many at once; 0 leaves it to the engine.
+            advance: called with each number of images done.
+
+        Raises:
+            ExportError: a worker was lost, or has another version of torchprotect.
+        """

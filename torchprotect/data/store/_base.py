@@ -1,0 +1,97 @@
+"""The interface of a store."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple, Protocol
+
+from torchprotect._lock import SharedDescriptor
+
+
+class Entry(NamedTuple):
+    """One file or object.
+
+    Attributes:
+        size: in bytes.
+        tag: changes whenever the object is written; the server's ETag or generation. ``None`` where there is none, as
+            in a local folder.
+        modified: time of the last write, in seconds since 1970, by the clock of the store; ``None`` where unknown.
+    """
+
+    size: int
+    tag: str | None = None
+    modified: float | None = None
+
+
+@dataclass
+class Upload:
+    """A file being written.
+
+    Attributes:
+        file: to write to.
+        tag: of the finished object, set when the block has ended without an error; ``None`` in a local folder.
+    """
+
+    file: BinaryIO
+    tag: str | None = None
+
+
+class Store(Protocol):
+    """Files by name. Holds no credentials and can be pickled.
+
+    Every method raises :class:`torchprotect.errors.StoreError` where the store cannot be reached or refuses, unless
+    it says otherwise. Names are relative and use ``/``.
+
+    Attributes:
+        location: path or URL, as it was given.
+        shared: whether other processes see what this one writes.
+        local: whether this is a folder of the local file system.
+    """
+
+    location: str
+    shared: bool
+    local: bool
+
+    def path_of(self, name: str) -> str:
+        """Return the path or URL of a file."""
+
+    def entries(self) -> dict[str, Entry]:
+        """List all files, at any depth; of a local folder those at its top, with the names of subfolders."""
+
+    def stat(self, name: str) -> Entry:
+        """Return size and tag of a file; raise ``FileNotFoundError`` if there is none."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the content of a file of at most ``limit`` bytes; raise ``FileNotFoundError`` if there is none."""
+
+    def read_all(self, names: Iterable[str], limit: int) -> dict[str, bytes]:
+        """Return the contents of many small files; those that are gone or too large are left out."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to be read from start to end; raise ``FileNotFoundError`` if there is none."""
+
+    def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
+        """Return parts of files, each given by name, first byte and the byte behind the last."""
+
+    def write(self, name: str) -> AbstractContextManager[Upload]:
+        """Open a file for writing. It appears whole when the block has succeeded, and never in part."""
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a new file; of several callers exactly one succeeds, the others get ``FileExistsError``."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files; those that are gone already are passed over."""
+
+    def prepare(self) -> None:
+        """Make the place ready for writing: a folder is made unless it exists."""
+
+    def lock(self, in_use: str, *, shared: bool) -> AbstractContextManager[SharedDescriptor | None]:
+        """Keep other processes of this machine out of a local folder; does nothing elsewhere.
+
+        Args:
+            in_use: message of the error where another process holds the lock.
+            shared: whether others that ask for the same may come in.
+
+        Raises:
+            ExportError: another process holds the lock.
+        """
