@@ -8,6 +8,7 @@ Each case is drawn from its own seed, which is printed where it fails, and the f
 import argparse
 import collections
 import contextlib
+import hashlib
 import io
 import json
 import random
@@ -34,6 +35,7 @@ from torchprotect._json import canonical
 from torchprotect.attacks import Scheme
 from torchprotect.data import manifest as documents
 from torchprotect.data.images import read_images
+from torchprotect.data.store import open_store
 from torchprotect.errors import ProtectError
 from torchprotect.keys._base import fingerprint
 from torchprotect.owsd import Inference, InferenceSettings, Observations, _inference_file
@@ -249,7 +251,7 @@ class World:
     def read_shard(self, path: Path) -> None:
         body = path.read_bytes()
         manifest = json.loads(self.manifest)
-        manifest["shards"][0] |= {"size": len(body), "sha256": documents.file_sha256(path)}
+        manifest["shards"][0] |= {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
         self.with_files({"shard-000000.tar": body, "manifest.json": json.dumps(manifest).encode()})
 
     def read_manifest(self, path: Path) -> None:
@@ -286,8 +288,8 @@ class World:
             lambda: list(data.read(self.export, verify=False)),
             lambda: data.verify(self.export),
             lambda: data.verify(self.export, BUNDLE),
-            lambda: Scheme.of(documents.read_manifest(self.export)["transform"]),
-            lambda: read_images(self.export, documents.read_manifest(self.export), 9),
+            lambda: Scheme.of(documents.read_manifest(open_store(self.export))["transform"]),
+            lambda: read_images(open_store(self.export), documents.read_manifest(open_store(self.export)), 9),
         ]
 
     def read_key(self, path: Path) -> None:

@@ -197,12 +197,13 @@ class TestResume:
         run(tmp_path / "out", workers=2)
         assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
 
-    def test_torn_or_forged_journal_lines_are_ignored(self, tmp_path):
+    def test_torn_or_forged_reports_are_ignored(self, tmp_path):
         run(tmp_path / "out")
         expected = content(tmp_path / "out")
         (tmp_path / "out/manifest.json").unlink()
         forged = {"count": 7, "index": 0, "labels": [], "sha256": "0" * 64, "size": 1, "skipped": [], "hmac": "0" * 64}
-        (tmp_path / "out/journal.jsonl").write_bytes(b'{"index":0,"co\n' + json.dumps(forged).encode() + b"\n[1]\n\xff")
+        for index, body in enumerate([b'{"index":0,"co', json.dumps(forged).encode(), b"[1]", b"\xff", b""]):
+            (tmp_path / f"out/report-{index:06}.json").write_bytes(body)
         run(tmp_path / "out")
         assert content(tmp_path / "out") == expected
 
@@ -269,12 +270,24 @@ class TestNothingIsMixed:
             run(tmp_path)
         assert (tmp_path / "plan.json").read_text() == '{"my": "plan"}'
 
-    def test_a_plan_without_shards_is_replaced(self, tmp_path):
-        """An export that failed at its first shard can be repeated with what was wrong put right."""
+    def test_images_that_do_not_fit_stop_an_export_before_its_plan_is_written(self, tmp_path):
+        root = write_folder(tmp_path / "in", classes=1, each=8, size=(16, 20))
+        with pytest.raises(KeySizeError):
+            run(tmp_path / "out", dataset=data.open_source(root))
+        assert not (tmp_path / "out").exists() or not content(tmp_path / "out")
+        assert run(tmp_path / "out").images == 20
+
+    def test_a_plan_alone_binds(self, tmp_path):
+        """Other machines may be at work by it. The error says which file to delete."""
         dataset = [(make_image(1, 16, 16 if n != 5 else 20), 0) for n in range(8)]
         with pytest.raises(KeySizeError):
             run(tmp_path / "out", dataset=dataset, shard_size=8)
-        assert sorted(content(tmp_path / "out")) == ["plan.json"]
+        before = content(tmp_path / "out")
+        assert sorted(before) == ["plan.json"]
+        with pytest.raises(ExportError, match=r"another plan: .*shard_size was 8, is 7.*delete .*out/plan\.json"):
+            run(tmp_path / "out")
+        assert content(tmp_path / "out") == before
+        (tmp_path / "out" / "plan.json").unlink()
         assert run(tmp_path / "out").images == 20
 
     def test_resume_may_be_forbidden(self, tmp_path):

@@ -9,13 +9,15 @@ from torchprotect.data import manifest as documents
 from torchprotect.data.images import read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source
+from torchprotect.data.store import open_store
 from torchprotect.errors import SourceError
 
 BUNDLE = make_bundle()
 
 
 def read(folder, limit=1000):
-    return read_images(folder, documents.read_manifest(folder), limit)
+    store = open_store(folder)
+    return read_images(store, documents.read_manifest(store), limit)
 
 
 @pytest.fixture
@@ -34,16 +36,16 @@ def test_the_first_images_in_the_order_of_the_shards(folder, limit, per_shard):
 
 def test_each_exported_image_is_the_disguise_of_its_plain_image(folder):
     exported = read(folder, 9)
-    plain = find_plain_images(folder, as_source(Pictures(20)), BUNDLE, exported)
+    plain = find_plain_images(open_store(folder), as_source(Pictures(20)), BUNDLE, exported)
     assert torch.equal(transforms.from_key(BUNDLE)(plain.images), exported.images)
     assert torch.equal(BUNDLE.labels.map(plain.labels), exported.labels)
 
 
 def test_sources_of_another_length_are_refused(folder):
     with pytest.raises(SourceError, match="holds 19 images, the one that was exported 20"):
-        find_plain_images(folder, as_source(Pictures(19)), BUNDLE, read(folder))
+        find_plain_images(open_store(folder), as_source(Pictures(19)), BUNDLE, read(folder))
 
 
 def test_another_key_finds_nothing(folder):
     with pytest.raises(SourceError, match="20 of 20 images have other ids"):
-        find_plain_images(folder, as_source(Pictures(20)), make_bundle(), read(folder))
+        find_plain_images(open_store(folder), as_source(Pictures(20)), make_bundle(), read(folder))

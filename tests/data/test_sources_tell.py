@@ -392,7 +392,7 @@ class TestBeforeTheFirstShard:
         source = data.open_source(str(root))
         with pytest.raises(KeySizeError, match=r"sample .*class1/3\.png: .*16 x 16 pixels, but the image is 16 x 20"):
             run_export(tmp_path / "out", ORDER, source, shard_size=2)
-        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plan.json"]
+        assert not list((tmp_path / "out").iterdir())
         result = run_export(tmp_path / "out", ORDER, source, shard_size=2, on_error="skip")
         assert (result.images, result.skipped) == (15, ("class1/3.png",))
 
