@@ -15,6 +15,9 @@ from torchprotect.data.store import Entry, Store, Upload
 from torchprotect.errors import ExportError
 
 
+_LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
+
+
 class State(Enum):
     """How far an export has come."""
 
@@ -151,8 +154,8 @@ class Destination:
             ExportError: the manifest was changed, or belongs to another plan.
         """
         entries = self.store.entries()
-        names = {documents.report_name(index) for index in wanted} & entries.keys()
-        found = self._reports.read(sorted(names))
+        names = sorted(map(documents.report_name, wanted))
+        found = self._reports.read(name for name in names if name in entries and entries[name].size <= _LARGEST_REPORT)
         return self._reports_of_manifest(entries) | found if self._state_of(entries) is State.FINISHED else found
 
     def _reports_of_manifest(self, entries: dict[str, Entry]) -> dict[int, ShardReport]:

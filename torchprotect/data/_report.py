@@ -5,10 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torchprotect._json import canonical, parse
-from torchprotect.data.manifest import REPORT_FORMAT, is_report_name, is_signed, report_name, shard_name, signed
+from torchprotect.data.manifest import REPORT_FORMAT, is_signed, report_name, shard_name, signed
 from torchprotect.data.store import Store
-
-_LARGEST = 1 << 24  # bytes of a report: it lists what was skipped
 
 
 @dataclass(frozen=True)
@@ -94,8 +92,8 @@ class Reports:
         self._store, self._signing, self._plan = store, signing, plan
 
     def read(self, names: Iterable[str]) -> dict[int, ShardReport]:
-        """Return the reports among these files that are whole, signed and by this plan, by index."""
-        found = self._store.read_all((name for name in names if is_report_name(name)), _LARGEST)
+        """Return the reports in these files that are whole, signed and by this plan, by index."""
+        found = self._store.read_all(names)
         reports = [self._parse(content) for content in found.values()]
         return {report.index: report for report in reports if report is not None}
 

@@ -64,8 +64,8 @@ class Store(Protocol):
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of a file of at most ``limit`` bytes; raise ``FileNotFoundError`` if there is none."""
 
-    def read_all(self, names: Iterable[str], limit: int) -> dict[str, bytes]:
-        """Return the contents of many small files; those that are gone or too large are left out."""
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the contents of many small files; those that are gone are left out."""
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to be read from start to end; raise ``FileNotFoundError`` if there is none."""

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from torchprotect.errors import StoreError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://")
 _PATH_OF_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # pathlib merges double slashes
 _ACCOUNT_SCHEMES = ("az", "abfs", "abfss")  # abfs://container@account.dfs.core.windows.net/path
 _SECRET_PARAMETERS = re.compile(r"sig|token|key|secret|credential|passw|auth", re.IGNORECASE)

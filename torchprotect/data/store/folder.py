@@ -52,12 +52,12 @@ class FolderStore:
         with self._as_store_error(f"read {name} in"):
             return read_regular(self.path / name, limit, StoreError)
 
-    def read_all(self, names: Iterable[str], limit: int) -> dict[str, bytes]:
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of many files."""
         found = {}
         for name in names:
-            with contextlib.suppress(FileNotFoundError, StoreError):
-                found[name] = self.read(name, limit)
+            with contextlib.suppress(FileNotFoundError), self.open(name) as file:
+                found[name] = file.read()
         return found
 
     def open(self, name: str) -> BinaryIO:

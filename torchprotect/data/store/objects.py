@@ -69,11 +69,11 @@ class ObjectStore:
     def _find(self, system: Any) -> dict[str, Any]:
         try:
             return dict(system.find(self._root, detail=True))
-        except FileNotFoundError:
-            bucket = self._root.partition("/")[0]
-            if self._scheme == "memory" or (bucket != self._root and system.exists(bucket)):
+        except FileNotFoundError as error:
+            bucket = self._root.strip("/").partition("/")[0]
+            if bucket != self._root and system.exists(bucket):
                 return {}
-            raise
+            raise StoreError(f"cannot list {self.location}: {_reason(error)}") from error
 
     def stat(self, name: str) -> Entry:
         """Return size and tag of an object."""
@@ -90,22 +90,17 @@ class ObjectStore:
         with self._as_store_error(f"read {name} in"):
             return bytes(self._file_system.cat_file(self._full(name)))
 
-    def read_all(self, names: Iterable[str], limit: int) -> dict[str, bytes]:
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of many small objects, several at a time."""
         paths = {self._full(name): name for name in names}
         if not paths:
             return {}
         with self._as_store_error("read in"):
-            ranges = list(paths), [0] * len(paths), [limit] * len(paths)
-            found = self._file_system.cat_ranges(*ranges, on_error="return")
-            for content in found:
+            found = self._file_system.cat(list(paths), on_error="return")
+            for content in found.values():
                 if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                     raise content
-        return {
-            name: bytes(content)
-            for name, content in zip(paths.values(), found, strict=True)
-            if not isinstance(content, Exception) and len(content) < limit
-        }
+        return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
 
     def open(self, name: str) -> BinaryIO:
         """Open an object to be read from start to end, a few MB at a time."""
@@ -175,9 +170,14 @@ class ObjectStore:
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects."""
         paths = [self._full(name) for name in names]
-        if paths:
-            with self._as_store_error("delete objects in"), contextlib.suppress(FileNotFoundError):
-                self._file_system.rm(paths)
+        with self._as_store_error("delete objects in"):
+            try:
+                if paths:
+                    self._file_system.rm(paths)
+            except FileNotFoundError:  # some file systems stop at the first that is gone
+                for path in paths:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._file_system.rm_file(path)
 
     def prepare(self) -> None:
         """Check that objects can be written; a bucket is not made."""
