@@ -86,7 +86,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         plain = list(zip(images[~test], labels[~test].tolist(), strict=True))
         result = data.export(plain, Path(folder) / "shards", transform=perturb)
-        shards = list(data.read(result.folder))
+        shards = list(data.read(result.location))
     print(
         f"{result.images:,} images, distances {result.mean_distance:.2f} on average, {result.max_distance:.2f} at most"
     )

@@ -81,10 +81,10 @@ def main():
     )
     print(f"{result.images:,} images in {result.shards} shards, {result.size / 1e6:.1f} MB")
 
-    checked = data.verify(result.folder, bundle)
+    checked = data.verify(result.location, bundle)
     print(f"verified: {checked.shards} shards, HMACs checked: {checked.signature_checked}")
 
-    images, labels = next(iter(DataLoader(data.read(result.folder).shuffle(1000), batch_size=8)))
+    images, labels = next(iter(DataLoader(data.read(result.location).shuffle(1000), batch_size=8)))
     images = images / 255
     print(f"one batch: images {images.dtype} {list(images.shape)}, renamed labels {labels.tolist()}")
     print(f"labels renamed back by the key holder: {bundle.labels.unmap(labels).tolist()}")

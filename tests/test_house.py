@@ -54,11 +54,11 @@ def test_pinned_names():
     }.items():
         assert list(signature(call).parameters) == names.split()
     assert list(signature(functional.rmt_disguise).parameters)[:3] == ["image", "key", "delta"]
-    names = "dataset out transform key shard_size workers resume progress"
-    assert list(signature(data.export).parameters)[:8] == names.split()
+    names = "dataset out transform key shard_size workers engine part resume progress"
+    assert list(signature(data.export).parameters)[:10] == names.split()
 
 
-HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "ray", "multiprocessing"}
+HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "ray", "multiprocessing", "fsspec", "dask", "cloudpickle"}
 
 
 def test_import_is_lazy():

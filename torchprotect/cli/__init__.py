@@ -11,6 +11,7 @@ from torchprotect.cli.demo import demo
 from torchprotect.cli.export import export
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
+from torchprotect.cli.status import status
 from torchprotect.cli.verify import verify
 
 app = typer.Typer(
@@ -35,7 +36,7 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, verify, audit, demo):
+for command in (keygen, inspect, export, status, verify, audit, demo):
     app.command()(command)
 
 

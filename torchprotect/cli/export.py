@@ -40,13 +40,26 @@ def export(
             "fashion-mnist:ROOT, cifar10:ROOT with torchvision's root; add :test for the test split."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to write; an unfinished export in it is resumed.")],
+    out: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export there is resumed."
+        ),
+    ],
     key: Annotated[Path, typer.Option(help="Key file from `torchprotect keygen`.", dir_okay=False)],
     noise: Annotated[float | None, typer.Option(help="RMT: largest noise, in grey levels (0..255 scale).")] = None,
     salt_pepper: Annotated[float, typer.Option(help="Fraction of plain pixels turned black or white.")] = 0.0,
     unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels per unit: 16, 8, 4 or 2.")] = None,
     shard_size: Annotated[int, typer.Option(help="Images per shard.", min=1)] = 1000,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Make shards I, I+N, I+2N, .. alone; I counts from 0. The same command without --part "
+            "makes what is missing and finishes the export.",
+            metavar="I/N",
+        ),
+    ] = None,
     on_error: Annotated[
         OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
     ] = "stop",
@@ -120,6 +133,7 @@ def export(
             precision=precision,
             reproject=reproject or None,
         )
+        share = None if part is None else _parse_part(part)
         opened, secret = data.open_source(source), load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
         start = time.monotonic()
@@ -131,13 +145,30 @@ def export(
                 key=secret,
                 shard_size=shard_size,
                 workers=workers,
+                part=share,
                 progress=progress,
                 on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
             )
         for name in result.skipped:
             remark(f"skipped: {name}")
-        say(f"{out}: {_summary(result, opened.left_out.total())}, {time.monotonic() - start:.1f} s")
+        if part is not None and result.finished:
+            say(f"{out}: the export is finished already; part {part} made nothing")
+            return
+        of_part = "" if part is None else f"part {part}: "
+        say(f"{out}: {of_part}{_summary(result, opened.left_out.total())}, {time.monotonic() - start:.1f} s")
+        if part is not None:
+            remark("when all parts are done, run the same command without --part to finish the export")
+
+
+def _parse_part(text: str) -> tuple[int, int]:
+    from torchprotect.errors import InputRangeError
+
+    index, _, parts = text.partition("/")
+    try:
+        return int(index), int(parts)
+    except ValueError:
+        raise InputRangeError(f"--part takes I/N, such as 0/16 up to 15/16, not {text!r}") from None
 
 
 def _make_transform(secret: "Key", for_blocks: dict[str, Any], for_model: dict[str, Any]) -> Any:

@@ -5,10 +5,13 @@ from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.reader import read
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
+from torchprotect.data.status import ExportStatus, PartStatus, status
 from torchprotect.data.verify import VerifyResult, verify
 
 __all__ = [
     "ExportResult",
+    "ExportStatus",
+    "PartStatus",
     "Progress",
     "ProtectedDataset",
     "ProtectedIterableDataset",
@@ -19,5 +22,6 @@ __all__ = [
     "export",
     "open_source",
     "read",
+    "status",
     "verify",
 ]

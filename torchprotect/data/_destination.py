@@ -14,7 +14,6 @@ from torchprotect.data._stored import read_shard
 from torchprotect.data.store import Entry, Store, Upload
 from torchprotect.errors import ExportError
 
-
 _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
 
 

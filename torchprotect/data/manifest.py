@@ -42,7 +42,7 @@ def is_report_name(name: str) -> bool:
 
 
 def digest(plan: dict[str, Any]) -> str:
-    """Return the SHA-256 of a plan without its HMAC, which ties journal and manifest to it."""
+    """Return the SHA-256 of a plan without its HMAC, which ties reports and manifest to it."""
     return hashlib.sha256(canonical({name: value for name, value in plan.items() if name != "hmac"})).hexdigest()
 
 

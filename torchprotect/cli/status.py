@@ -1,0 +1,59 @@
+"""``torchprotect status``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import counted, errors_as_exit_codes
+from torchprotect.cli._say import complain, say
+
+if TYPE_CHECKING:
+    from torchprotect.data import ExportStatus
+
+_UNFINISHED = 3
+_SHOWN = 10
+
+
+def status(
+    export: Annotated[str, typer.Argument(help="Folder or URL of an export, finished or not.", metavar="EXPORT")],
+) -> None:
+    """Tell how far an export has come, on all machines together.
+
+    Exit code 0 if it is finished, 3 if it is not. No key is needed: nothing is verified.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        found = data.status(export)
+        say(f"{export}: {_summary(found)}")
+        for part in found.parts:
+            line = f"part {part.name}: {part.done:,} of {counted(part.shards, 'shard')}"
+            if part.stopped:
+                complain(f"{line}; it seems to have stopped: start it again")
+            else:
+                say(line)
+        if not found.finished:
+            raise typer.Exit(_UNFINISHED)
+
+
+def _summary(found: "ExportStatus") -> str:
+    if found.finished:
+        return f"finished, {counted(found.images, 'image')} in {counted(found.shards, 'shard')}"
+    done = f"{found.done:,} of {counted(found.shards, 'shard')} done"
+    rate = f", {found.rate:,.1f} a minute" if found.rate is not None else ""
+    left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None and found.missing else ""
+    if not found.missing:
+        return f"{done}{rate}; run the export without --part to finish it"
+    shown = ", ".join(map(str, found.missing[:_SHOWN])) + (", .." if len(found.missing) > _SHOWN else "")
+    return f"{done}{rate}{left}; missing: {shown}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 60
+        else f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min"
+    )
