@@ -58,7 +58,8 @@ def test_pinned_names():
     assert list(signature(data.export).parameters)[:10] == names.split()
 
 
-HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "ray", "multiprocessing", "fsspec", "dask", "cloudpickle"}
+HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "multiprocessing", "fsspec"}
+HEAVY |= {"ray", "dask", "cloudpickle"}
 
 
 def test_import_is_lazy():
