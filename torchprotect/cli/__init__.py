@@ -9,6 +9,7 @@ from torchprotect._version import __version__
 from torchprotect.cli.audit import audit
 from torchprotect.cli.demo import demo
 from torchprotect.cli.export import export
+from torchprotect.cli.index import index
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
 from torchprotect.cli.verify import verify
@@ -35,7 +36,7 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, verify, audit, demo):
+for command in (keygen, inspect, export, verify, index, audit, demo):
     app.command()(command)
 
 

@@ -1,0 +1,42 @@
+"""The shards of a finished export, and where others find them."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torchprotect.data import manifest as documents
+from torchprotect.data.store import Store, open_store
+from torchprotect.errors import ExportError
+
+
+class Shards(NamedTuple):
+    """A finished export.
+
+    Attributes:
+        store: of the export.
+        manifest: of the export.
+        entries: those in the manifest of shards that hold samples; at least one.
+    """
+
+    store: Store
+    manifest: dict[str, Any]
+    entries: list[dict[str, Any]]
+
+    def address(self, name: str) -> str:
+        """Return where a file lies: its URL, or its absolute path."""
+        return str(Path(self.store.location).resolve() / name) if self.store.local else self.store.path_of(name)
+
+
+def open_shards(export: str | os.PathLike[str]) -> Shards:
+    """Read the manifest of an export; the shards are not read.
+
+    Raises:
+        ExportError: it is no finished export, or holds no images.
+        VerificationError: the manifest is malformed.
+    """
+    store = open_store(export)
+    manifest = documents.read_manifest(store)
+    entries = [entry for entry in manifest["shards"] if entry["count"]]
+    if not entries:
+        raise ExportError(f"{store.location} holds no images, so there is nothing to list")
+    return Shards(store, manifest, entries)
