@@ -1,4 +1,4 @@
-"""The shards of a finished export, and where others find them."""
+"""The shards of a finished export."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ class Shards(NamedTuple):
     """A finished export.
 
     Attributes:
-        store: of the export.
+        store: of the export; it names files by URL or absolute path.
         manifest: of the export.
         entries: those in the manifest of shards that hold samples; at least one.
     """
@@ -21,10 +21,6 @@ class Shards(NamedTuple):
     store: Store
     manifest: dict[str, Any]
     entries: list[dict[str, Any]]
-
-    def address(self, name: str) -> str:
-        """Return where a file lies: its URL, or its absolute path."""
-        return str(Path(self.store.location).resolve() / name) if self.store.local else self.store.path_of(name)
 
 
 def open_shards(export: str | os.PathLike[str]) -> Shards:
@@ -35,6 +31,8 @@ def open_shards(export: str | os.PathLike[str]) -> Shards:
         VerificationError: the manifest is malformed.
     """
     store = open_store(export)
+    if store.local:
+        store = open_store(Path(store.location).resolve())
     manifest = documents.read_manifest(store)
     entries = [entry for entry in manifest["shards"] if entry["count"]]
     if not entries:

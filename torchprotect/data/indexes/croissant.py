@@ -43,7 +43,7 @@ def croissant_metadata(export: str | os.PathLike[str]) -> dict[str, Any]:
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
-        "name": PurePosixPath(shards.address("")).name,
+        "name": PurePosixPath(shards.store.location).name,
         "description": _description(shards.manifest),
         "conformsTo": CONFORMS_TO,
         "distribution": [*(_file_object(shards, entry) for entry in shards.entries), *files],
@@ -76,7 +76,7 @@ def _file_object(shards: Shards, entry: dict[str, Any]) -> dict[str, Any]:
         "@type": "cr:FileObject",
         "@id": entry["name"],
         "name": entry["name"],
-        "contentUrl": shards.address(entry["name"]),
+        "contentUrl": shards.store.path_of(entry["name"]),
         "contentSize": f"{entry['size']} B",
         "encodingFormat": "application/x-tar",
         "sha256": entry["sha256"],

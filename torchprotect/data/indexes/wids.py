@@ -20,7 +20,7 @@ def wids_index(export: str | os.PathLike[str]) -> dict[str, Any]:
     """
     shards = open_shards(export)
     listed = [
-        {"url": shards.address(entry["name"]), "nsamples": entry["count"], "filesize": entry["size"]}
+        {"url": shards.store.path_of(entry["name"]), "nsamples": entry["count"], "filesize": entry["size"]}
         for entry in shards.entries
     ]
     return {"wids_version": 1, "shardlist": listed}
