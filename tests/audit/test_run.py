@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 
+import fsspec
 import pytest
 import torch
 from audit_world import QUICK, World, control, export, named
@@ -248,6 +249,16 @@ def test_reasons_without_plain_images(exported):
     assert report.utility.plain == ()
     assert len(report.utility.disguised) == 1
     assert "RMTDisguise" in told["codebook_attack"]
+
+
+@pytest.mark.slow
+def test_a_folder_and_a_url_have_the_same_metadata(exported):
+    fsspec.filesystem("memory").put(str(exported[0]), "/audited/out", recursive=True)
+    options = {"attacks": named("metadata_scan"), "settings": QUICK}
+    local, remote = (audit.run(export, **options).findings for export in (exported[0], "memory://audited/out"))
+    assert len(local) == len(remote) == 1
+    assert replace(remote[0], seconds=0) == replace(local[0], seconds=0)
+    assert local[0].facts
 
 
 @pytest.mark.slow

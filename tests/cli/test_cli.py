@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from torchprotect import data, keys
 from torchprotect.cli import app
 
-VERBS = ["keygen", "inspect", "export", "verify", "audit", "demo"]
+VERBS = ["keygen", "inspect", "export", "verify", "index", "audit", "demo"]
 
 
 def call(*arguments, code=0, stdin=None):

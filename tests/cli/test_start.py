@@ -33,7 +33,7 @@ def python(program, *arguments, **variables):
     [
         ["--version"],
         ["--help"],
-        *([verb, "--help"] for verb in ("keygen", "inspect", "export", "verify", "audit", "demo")),
+        *([verb, "--help"] for verb in ("keygen", "inspect", "export", "verify", "index", "audit", "demo")),
     ],
     ids=" ".join,
 )

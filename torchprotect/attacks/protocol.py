@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Finds = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata", "use"]
 """What an attack gives away: the class of an image, the picture, which image it is, a part of the key, which images are
 alike, what is equal, what stands beside the pixels, or a network as good as one trained on plain images."""
+
+Files = Mapping[str, Callable[[], BinaryIO]]
+"""Files by name, each with a function that opens it for reading: those of an export that lies at a URL."""
 
 Reason = str | None
 """Why an attack does not apply; ``None`` where it does."""
@@ -61,7 +64,7 @@ class Seen:
         epochs: passes over the training images for attacks that train a network.
         released: all images of the release, those under attack among them, for attacks that count.
         released_labels: int64 ``[N]``, as they stand beside the disguised images.
-        folder: of the export.
+        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading.
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
         public_labels: int64 ``[M]``.
         known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
@@ -81,7 +84,7 @@ class Seen:
     epochs: int = 8
     released: Tensor | None = None
     released_labels: Tensor | None = None
-    folder: Path | None = None
+    folder: Path | Files | None = None
     public: Tensor | None = None
     public_labels: Tensor | None = None
     known: Tensor | None = None
@@ -116,7 +119,7 @@ class Seen:
     @overload
     def need(self, need: Literal[Need.ENCODER]) -> Callable[[Tensor], Tensor]: ...
     @overload
-    def need(self, need: Literal[Need.FOLDER]) -> Path: ...
+    def need(self, need: Literal[Need.FOLDER]) -> Path | Files: ...
     @overload
     def need(self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.RELEASED_LABELS]) -> Tensor: ...
 

@@ -104,7 +104,7 @@ def run(
 def _folder_of(export: str | os.PathLike[str] | Evidence) -> Path | None:
     """Return the local folder of an export, if it has one."""
     if isinstance(export, Evidence):
-        return export.folder
+        return export.folder if isinstance(export.folder, Path) else None
     return None if is_url(export) else Path(export)
 
 

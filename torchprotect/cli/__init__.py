@@ -9,6 +9,7 @@ from torchprotect._version import __version__
 from torchprotect.cli.audit import audit
 from torchprotect.cli.demo import demo
 from torchprotect.cli.export import export
+from torchprotect.cli.index import index
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
 from torchprotect.cli.status import status
@@ -36,7 +37,7 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, status, verify, audit, demo):
+for command in (keygen, inspect, export, status, verify, index, audit, demo):
     app.command()(command)
 
 

@@ -2,6 +2,7 @@
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
 from torchprotect.data.export import ExportResult, Progress, export
+from torchprotect.data.indexes import croissant_metadata, wids_index
 from torchprotect.data.reader import read
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
@@ -19,9 +20,11 @@ __all__ = [
     "ShardWriter",
     "Source",
     "VerifyResult",
+    "croissant_metadata",
     "export",
     "open_source",
     "read",
     "status",
     "verify",
+    "wids_index",
 ]

@@ -4,6 +4,7 @@ import os
 import struct
 import tarfile
 import zlib
+from functools import partial
 
 import numpy as np
 import PIL.Image
@@ -70,6 +71,24 @@ def test_an_export_of_ours(tmp_path):
     assert read["level"] == "L0"
     assert read["worst"] == "low"
     assert [each["topic"] for each in read["findings"]] == TOPICS
+
+
+def test_files_that_lie_elsewhere(tmp_path):
+    run_export(tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_bytes(b"torchprotect-key")
+    write_tar(tmp_path / "out" / "more.tar.gz", samples(), "w:gz")
+    files = {path.name: partial(path.open, "rb") for path in (tmp_path / "out").iterdir()}
+    here, elsewhere = scan(tmp_path / "out"), scan(files)
+    assert elsewhere.to_json() == here.to_json()
+    assert elsewhere.worst == "high"
+
+
+def test_files_elsewhere_that_cannot_be_opened(tmp_path):
+    write_tar(tmp_path / "a.tar", samples())
+    files = {"a.tar": partial((tmp_path / "a.tar").open, "rb"), "b.tar": partial((tmp_path / "b.tar").open, "rb")}
+    assert found(files)["unread"] == ("low", 1)
+    assert scan(files).cost == {"files": 2, "members": 80}
+    assert scan({}).samples == 0
 
 
 def test_a_plain_archive_that_tells_nothing(tmp_path):

@@ -3,18 +3,21 @@
 Nothing is unpacked, no link is followed, and no more is read than stated limits allow: a folder may be hostile.
 """
 
+import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from torchprotect._tarwalk import walk
+from torchprotect.attacks.protocol import Files
 from torchprotect.errors import SourceError
 
 ENTRIES = 1_000_000  # files and members looked at, all together
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
 @dataclass
@@ -58,12 +61,12 @@ class Folder:
     """Goes through a folder and counts what could not be looked at.
 
     Attributes:
-        path: of the folder.
+        location: path of the folder, or its files.
         seen: files and members so far.
         unread: files that are damaged, compressed archives, or beyond the limits.
     """
 
-    path: Path
+    location: Path | Files
     seen: int = 0
     unread: int = 0
     files: int = field(default=0, init=False)
@@ -74,35 +77,50 @@ class Folder:
         Raises:
             SourceError: there is no such folder, or it cannot be read.
         """
-        if not self.path.is_dir():
-            raise SourceError(f"{self.path} is no folder; give the folder of an export")
-        for parent, folders, names in os.walk(self.path, onerror=_raise):
+        for opened in self._each():
+            self.files += 1
+            try:
+                yield from opened
+            except OSError:
+                self.unread += 1
+            if self.seen >= ENTRIES:
+                self.unread += 1
+                return
+
+    def _each(self) -> Iterator[Iterator[Entry]]:
+        """Yield the entries of each file."""
+        if isinstance(self.location, Mapping):
+            for name in sorted(self.location):
+                yield self._elsewhere(name, self.location[name])
+            return
+        if not self.location.is_dir():
+            raise SourceError(f"{self.location} is no folder; give the folder of an export")
+        for parent, folders, names in os.walk(self.location, onerror=_raise):
             folders.sort()
             links = [name for name in folders if (Path(parent) / name).is_symlink()]
             for name in sorted(names + links):
-                yield from self._file(Path(parent) / name)
-                if self.seen >= ENTRIES:
-                    self.unread += 1
-                    return
+                yield self._local(self.location, Path(parent) / name)
 
-    def _file(self, path: Path) -> Iterator[Entry]:
-        self.files += 1
-        try:
-            state = path.lstat()
-            regular = stat.S_ISREG(state.st_mode)
-            name = PurePosixPath(path.relative_to(self.path).as_posix())
-            if not regular:
-                yield self._count(Entry(name, 0, 0, 0, False, False, False, False, None, 0))
-                return
-            with path.open("rb") as file:
-                if path.name.endswith(".tar"):
-                    yield from self._members(file, state.st_size)
-                    return
-                self.unread += path.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip"))
-                time, mode = state.st_mtime, stat.S_IMODE(state.st_mode)
-                yield self._count(Entry(name, state.st_size, time, mode, False, False, True, False, file, 0))
-        except OSError:
-            self.unread += 1
+    def _local(self, folder: Path, path: Path) -> Iterator[Entry]:
+        state = path.lstat()
+        name = PurePosixPath(path.relative_to(folder).as_posix())
+        if not stat.S_ISREG(state.st_mode):
+            yield self._count(Entry(name, 0, 0, 0, False, False, False, False, None, 0))
+            return
+        with path.open("rb") as file:
+            yield from self._file(name, file, state.st_size, state.st_mtime, stat.S_IMODE(state.st_mode))
+
+    def _elsewhere(self, name: str, open_file: Callable[[], BinaryIO]) -> Iterator[Entry]:
+        """Yield the entries of an object of a store; such objects state neither mode nor a time of the owner's."""
+        with open_file() as file:
+            yield from self._file(PurePosixPath(name), file, file.seek(0, io.SEEK_END), 0, 0)
+
+    def _file(self, name: PurePosixPath, file: BinaryIO, size: int, time: float, mode: int) -> Iterator[Entry]:
+        if name.name.endswith(".tar"):
+            yield from self._members(file, size)
+            return
+        self.unread += name.name.endswith(_COMPRESSED)
+        yield self._count(Entry(name, size, time, mode, False, False, True, False, file, 0))
 
     def _members(self, file: BinaryIO, size: int) -> Iterator[Entry]:
         """Yield the members of an open archive; stops where it is damaged."""

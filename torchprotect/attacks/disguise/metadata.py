@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torchprotect.attacks.disguise._folder import Folder
 from torchprotect.attacks.disguise._metadata_checks import CHECKS
 from torchprotect.attacks.disguise._metadata_seen import Listing
 from torchprotect.attacks.disguise.metadata_finding import MetadataFinding, Severity
-from torchprotect.attacks.protocol import Attack, Need, Seen
+from torchprotect.attacks.protocol import Attack, Files, Need, Seen
 from torchprotect.attacks.results import AttackResult, Level, facts_of
 from torchprotect.attacks.scores import NOTHING
 
@@ -41,7 +42,7 @@ class MetadataResult(AttackResult):
         return json.dumps({"level": self.level.value, **told, "findings": findings})
 
 
-def metadata_scan(folder: str | Path) -> MetadataResult:
+def metadata_scan(folder: str | Path | Files) -> MetadataResult:
     """Read what stands beside the pixels of an export: an attacker with the export only (level L0).
 
     Looks at names, order, sizes, times, owners, modes, what image files carry beside pixels, classes and their
@@ -51,12 +52,12 @@ def metadata_scan(folder: str | Path) -> MetadataResult:
     Cost: ``files`` and ``members`` looked at; image files are not decoded, only their headers are read.
 
     Args:
-        folder: of the export.
+        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading.
 
     Raises:
         SourceError: there is no such folder, or it cannot be read.
     """
-    source, seen = Folder(Path(folder)), Listing()
+    source, seen = Folder(folder if isinstance(folder, Mapping) else Path(folder)), Listing()
     for entry in source.entries():
         seen.add(entry)
     seen.unread += source.unread

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchprotect._inputs import require_tensor
 from torchprotect.attacks import Scheme
+from torchprotect.attacks.protocol import Files
 from torchprotect.attacks.scores.identities import identities
 from torchprotect.errors import InputRangeError, InputShapeError
 
@@ -36,7 +37,8 @@ class Evidence:
             ``None`` where that is not known.
         label_map: int64 ``[classes]``, the number written for each plain class; ``None`` where they are not renamed, or
             that is not known.
-        folder: of the export; ``None`` without one.
+        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading;
+            ``None`` without an export.
         about: facts for the report, such as digests.
     """
 
@@ -49,7 +51,7 @@ class Evidence:
     order: Tensor | None = None
     correspondence: Tensor | None = None
     label_map: Tensor | None = None
-    folder: Path | None = None
+    folder: Path | Files | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """From an export and the owner's images to evidence."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def open_evidence(
         order=_order(key),
         correspondence=_correspondence(key),
         label_map=label_map,
-        folder=Path(store.location) if store.local else None,
+        folder=Path(store.location) if store.local else {name: partial(store.open, name) for name in store.entries()},
         about={**_about(document, store, written, found), "hmac_checked": key is not None},
     )
 

@@ -1,0 +1,27 @@
+"""``torchprotect index``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchprotect.cli._common import errors_as_exit_codes
+from torchprotect.cli._say import say
+
+
+def index(
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    wids: Annotated[Path | None, typer.Option(help="Write the index of wids, for random access.")] = None,
+    croissant: Annotated[Path | None, typer.Option(help="Write Croissant metadata (JSON-LD).")] = None,
+) -> None:
+    """Describe an export to other readers, in files outside it. Nothing is verified; see `torchprotect verify`."""
+    if wids is None and croissant is None:
+        raise typer.BadParameter("give --wids FILE, --croissant FILE or both")
+    with errors_as_exit_codes():
+        from torchprotect.data.indexes import croissant_metadata, wids_index, write_indexes
+
+        makers = ((wids, wids_index), (croissant, croissant_metadata))
+        made = [(path, make(export)) for path, make in makers if path is not None]
+        write_indexes(made, export=export)
+        written = " and ".join(str(path) for path, _ in made)
+        say(f"{export}: described in {written}")
