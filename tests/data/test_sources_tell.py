@@ -499,7 +499,6 @@ class TestDatasets:
 def test_urls_are_refused(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
     for use in (
-        data.open_source,
         data.read,
         data.verify,
         lambda out: run_export(out),

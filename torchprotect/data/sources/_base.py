@@ -37,11 +37,11 @@ class Source(Protocol):
     error in place of one that cannot be read: a source that is far away then fetches them together.
 
     Attributes:
-        folders: folders that are searched or read as a whole; an export refuses to write in there.
+        folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write in there.
         left_out: kinds of files that were found but are not part of the source, and how many of each.
     """
 
-    folders: tuple[Path, ...]
+    folders: tuple[Path | str, ...]
     left_out: Counter[str]
 
     def __len__(self) -> int: ...
@@ -59,7 +59,11 @@ class Source(Protocol):
         """Yield what identifies this source, whatever its files contain: the names of the samples."""
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
-        """Yield values that change when one of these samples is replaced, as far as they are known without decoding."""
+        """Yield values that change when one of these samples is replaced, as far as they are known without decoding.
+
+        Raises:
+            SourceError: the source itself changed since it was opened, so that an export of it must stop.
+        """
 
 
 def read_samples(source: Source, indices: list[int]) -> Iterator[Sample | SourceError]:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
+from torchprotect.data.store._many import ask_each, list_folders
 from torchprotect.errors import ProtectError, StoreError
 
 _IN_MEMORY = 64 << 20  # bytes of an object that is sent in one request
@@ -81,6 +82,15 @@ class ObjectStore:
             system = self._file_system
             system.invalidate_cache(self._full(name))
             return _entry(system.info(self._full(name)))
+
+    def stat_all(self, names: Iterable[str]) -> dict[str, Entry]:
+        """Return size and tag of many objects: of each by itself, many at a time, or else by listing their folders."""
+        paths = {self._full(name): name for name in names}
+        with self._as_store_error("read in"):
+            system = self._file_system
+            system.invalidate_cache()
+            found = ask_each(system, list(paths)) if system.async_impl else list_folders(system, paths)
+        return {name: _entry(found[path]) for path, name in paths.items() if path in found}
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of an object."""
