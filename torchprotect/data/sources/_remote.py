@@ -100,15 +100,15 @@ class ObjectArchives:
 
     def _ask(self, numbers: Any) -> dict[int, Entry]:
         """Return what the stores say now of these archives; those that are gone are left out."""
-        by_folder: dict[str, dict[str, int]] = {}
+        by_folder: dict[str, dict[int, str]] = {}
         for number in numbers:
             folder, _, name = self.names[number].rpartition("/")
-            by_folder.setdefault(folder, {})[name] = number
-        return {
-            wanted[name]: entry
-            for folder, wanted in by_folder.items()
-            for name, entry in self._stores[folder].stat_all(wanted).items()
-        }
+            by_folder.setdefault(folder, {})[number] = name
+        found: dict[int, Entry] = {}
+        for folder, names in by_folder.items():
+            entries = self._stores[folder].stat_all(names.values())
+            found.update({number: entries[name] for number, name in names.items() if name in entries})
+        return found
 
     def _require_unchanged(self, numbers: set[int]) -> None:
         found = self._ask(sorted(numbers))
@@ -152,23 +152,28 @@ class CachedArchives(ObjectArchives):
     def read(self, rows: list[Row]) -> Iterator[bytes | OSError]:
         """Yield the content of each image's file."""
         for row in rows:
-            path = self._copy(row.archive)
-            content = os.pread(self._handles.open(path), row.size, row.offset)
+            content = os.pread(self._descriptor(row.archive), row.size, row.offset)
             if len(content) < row.size:
-                raise StoreError(f"{path}, a copy of {self.names[row.archive]}, is damaged; delete it")
+                where = self._path(row.archive)
+                raise StoreError(f"{where}, a copy of {self.names[row.archive]}, is damaged; delete it")
             yield content
+
+    def _descriptor(self, number: int) -> int:
+        path = self._path(number)
+        return self._handles.open(path if path in self._handles.opened else self._copy(number))
+
+    def _path(self, number: int) -> Path:
+        identity = f"{self.names[number]}\0{self.entries[number].tag or ''}\0{self.entries[number].size}"
+        return self._cache.folder / (hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest() + ".tar")
 
     def _copy(self, number: int) -> Path:
         """Return the path of the copy of an archive."""
-        entry, (store, name) = self.entries[number], self._place(number)
-        identity = f"{self.names[number]}\0{entry.tag or ''}\0{entry.size}"
-        copy = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest() + ".tar"
-        path = self._cache.folder / copy
+        path, size, (store, name) = self._path(number), self.entries[number].size, self._place(number)
         try:
             if path.exists():
-                return self._cache.fetch(store, name, copy, size=entry.size)
+                return self._cache.fetch(store, name, path.name, size=size)
             self._require_unchanged({number})
-            self._cache.fetch(store, name, copy, size=entry.size)
+            self._cache.fetch(store, name, path.name, size=size)
         except ProtectError:
             raise
         except OSError as error:

@@ -1,0 +1,115 @@
+"""Servers on loopback: objects as in S3, by moto, and files over HTTP, with and without byte ranges."""
+
+import contextlib
+import functools
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+_SERVE = """
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+input()
+"""
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Start one server for all tests; it ends with its standard input."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    command = [sys.executable, "-W", "ignore", "-c", _SERVE]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        server.stdin.close()
+        server.kill()  # its threads are no daemons
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch, tmp_path_factory) -> Iterator[str]:
+    """Return the URL of an empty bucket; the environment has the endpoint and credentials, as it would for a user."""
+    import s3fs
+
+    nowhere = str(tmp_path_factory.mktemp("aws") / "none")
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "id-of-a-test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-a-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_CONFIG_FILE": nowhere,
+        "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    system, bucket = s3fs.S3FileSystem(), f"bucket-{next(_numbers)}"
+    system.mkdir(bucket)
+    yield f"s3://{bucket}"
+    system.rm(bucket, recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+_numbers = iter(range(1 << 30))
+
+
+class _WithRanges(SimpleHTTPRequestHandler):
+    """Serves a folder, and parts of its files."""
+
+    def log_message(self, *args) -> None:
+        pass
+
+    def end_headers(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.is_file():
+            state = path.stat()
+            self.send_header("ETag", f'"{state.st_mtime_ns:x}-{state.st_size:x}"')
+        super().end_headers()
+
+    def do_GET(self) -> None:
+        path, asked = (
+            Path(self.translate_path(self.path)),
+            re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")),
+        )
+        if asked is None or not path.is_file():
+            super().do_GET()
+            return
+        content = path.read_bytes()
+        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+        if first > last:
+            self.send_error(416)
+            return
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(last + 1 - first))
+        self.end_headers()
+        self.wfile.write(content[first : last + 1])
+
+
+class _WithoutRanges(SimpleHTTPRequestHandler):
+    def log_message(self, *args) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def serve_folder(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+    """Serve a folder over HTTP; yield its URL."""
+    handler = functools.partial(_WithRanges if ranges else _WithoutRanges, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
