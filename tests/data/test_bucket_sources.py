@@ -21,6 +21,7 @@ from torchprotect import data
 from torchprotect.data.sources import _requests as requests
 from torchprotect.data.sources import read_samples
 from torchprotect.data.sources._archives import Row
+from torchprotect.data.store import open_store
 from torchprotect.data.store.objects import ObjectStore
 from torchprotect.errors import SourceError, StoreError
 
@@ -554,6 +555,38 @@ class TestHostileIndex:
         for hostile in (packed.getvalue(), claimed.getvalue()):
             with pytest.raises(SourceError, match="is no index of torchprotect, or it is damaged"):
                 use(hostile)
+
+
+class TestStatAll:
+    def test_what_is_gone_is_left_out(self, tars, bucket, tmp_path):
+        upload(tars, f"{bucket}/a")
+        names = ["a/t-0.tar", "a/t-1.tar", "a", "a/t-9.tar", "b/t-0.tar"]
+        store = open_store(bucket)
+        for alike in (False, True):
+            assert store.stat_all(names, alike=alike) == {name: store.stat(name) for name in names[:2]}
+            assert store.stat_all([], alike=alike) == {}
+        local = open_store(tars)
+        assert local.stat_all(["t-0.tar", "x"]) == {"t-0.tar": local.stat("t-0.tar")}
+
+    @pytest.mark.slow
+    def test_tars_take_one_listing_for_each_folder(self, tars, s3, monkeypatch):
+        import s3fs
+
+        upload(tars, s3)
+        overwrite(f"{s3}/other/x", b"")
+        source, calls = data.open_source(f"{s3}/{PATTERN}"), []
+        for name in ("_lsdir", "_info"):
+            monkeypatch.setattr(s3fs.S3FileSystem, name, recorded(calls, name, getattr(s3fs.S3FileSystem, name)))
+        list(source.content(list(range(12))))
+        assert calls == [("_lsdir", "t-")]
+
+
+def recorded(calls, name, original):
+    async def record(self, *args, **options):
+        calls.append((name, options.get("prefix")))
+        return await original(self, *args, **options)
+
+    return record
 
 
 class TestPickling:

@@ -34,8 +34,8 @@ class Source(Protocol):
     A source may also have ``known_labels() -> list[int | None]``, all labels, and ``shape(index) -> (C, H, W)``, each
     without decoding an image: an export then finds samples that do not fit before it writes a shard. It may have
     ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
-    error in place of one that cannot be read: a source that is far away then fetches them together. What is raised there,
-    as by a store that cannot be reached, stops an export even if it skips images.
+    error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
+    raised instead, as by a store that cannot be reached, stops an export even if it skips images.
 
     Attributes:
         folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write in there.

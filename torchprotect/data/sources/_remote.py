@@ -106,7 +106,7 @@ class ObjectArchives:
             by_folder.setdefault(folder, {})[number] = name
         found: dict[int, Entry] = {}
         for folder, names in by_folder.items():
-            entries = self._stores[folder].stat_all(names.values())
+            entries = self._stores[folder].stat_all(names.values(), alike=True)
             found.update({number: entries[name] for number, name in names.items() if name in entries})
         return found
 

@@ -47,7 +47,7 @@ class FolderStore:
             state = (self.path / name).stat()
         return Entry(state.st_size, None, state.st_mtime)
 
-    def stat_all(self, names: Iterable[str]) -> dict[str, Entry]:
+    def stat_all(self, names: Iterable[str], *, alike: bool = False) -> dict[str, Entry]:
         """Return the sizes of many files."""
         found = {}
         for name in names:

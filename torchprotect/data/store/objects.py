@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
-from torchprotect.data.store._many import ask_each, list_folders
+from torchprotect.data.store._many import ask_each, can_list_alike, list_alike, list_folders
 from torchprotect.errors import ProtectError, StoreError
 
 _IN_MEMORY = 64 << 20  # bytes of an object that is sent in one request
@@ -83,13 +83,16 @@ class ObjectStore:
             system.invalidate_cache(self._full(name))
             return _entry(system.info(self._full(name)))
 
-    def stat_all(self, names: Iterable[str]) -> dict[str, Entry]:
-        """Return size and tag of many objects: of each by itself, many at a time, or else by listing their folders."""
+    def stat_all(self, names: Iterable[str], *, alike: bool = False) -> dict[str, Entry]:
+        """Return size and tag of many objects: by listings, or of each by itself and many at a time."""
         paths = {self._full(name): name for name in names}
         with self._as_store_error("read in"):
             system = self._file_system
             system.invalidate_cache()
-            found = ask_each(system, list(paths)) if system.async_impl else list_folders(system, paths)
+            if alike and can_list_alike(system):
+                found = list_alike(system, paths)
+            else:
+                found = ask_each(system, list(paths)) if system.async_impl else list_folders(system, paths)
         return {name: _entry(found[path]) for path, name in paths.items() if path in found}
 
     def read(self, name: str, limit: int) -> bytes:
