@@ -63,7 +63,7 @@ def s3(s3_server, monkeypatch, tmp_path_factory) -> Iterator[str]:
 _numbers = iter(range(1 << 30))
 
 
-class _WithRanges(SimpleHTTPRequestHandler):
+class WithRanges(SimpleHTTPRequestHandler):
     """Serves a folder, and parts of its files."""
 
     def log_message(self, *args) -> None:
@@ -96,15 +96,27 @@ class _WithRanges(SimpleHTTPRequestHandler):
         self.wfile.write(content[first : last + 1])
 
 
-class _WithoutRanges(SimpleHTTPRequestHandler):
+class Redirecting(WithRanges):
+    """Sends its visitors to signed URLs, as clouds do, but refuses to serve those."""
+
+    def do_GET(self) -> None:
+        if "X-Amz-Signature" in self.path:
+            self.send_error(403)
+            return
+        self.send_response(302)
+        self.send_header("Location", f"{self.path}?X-Amz-Signature=signed-by-a-test")
+        super(SimpleHTTPRequestHandler, self).end_headers()
+
+
+class WithoutRanges(SimpleHTTPRequestHandler):
     def log_message(self, *args) -> None:
         pass
 
 
 @contextlib.contextmanager
-def serve_folder(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+def serve_folder(folder: Path, handler: type = WithRanges) -> Iterator[str]:
     """Serve a folder over HTTP; yield its URL."""
-    handler = functools.partial(_WithRanges if ranges else _WithoutRanges, directory=str(folder))
+    handler = functools.partial(handler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

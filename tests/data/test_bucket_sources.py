@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from s3 import serve_folder
+from s3 import Redirecting, WithoutRanges, serve_folder
 from support import content, make_bundle, make_image, png, run_export, write_folder, write_tar
 
 from torchprotect import data
@@ -347,7 +348,7 @@ def tar_of(shard: int, seed: int) -> bytes:
 
 class TestUnreachable:
     @pytest.mark.parametrize("spec", [PATTERN, "images/"])
-    def test_a_store_that_fails_is_no_broken_image(self, tars, images, memory, monkeypatch, spec):
+    def test_a_store_that_fails_is_no_broken_image(self, tars, images, memory, monkeypatch, tmp_path, spec):
         upload(tars, memory)
         upload(images, f"{memory}/images")
         source = data.open_source(f"{memory}/{spec}")
@@ -361,7 +362,7 @@ class TestUnreachable:
         with pytest.raises(StoreError, match="no route"):
             source[0]
         with pytest.raises(StoreError):
-            run_export("unused", None, source, on_error="skip")
+            run_export(tmp_path / "out", None, source, on_error="skip")
 
     def test_a_web_server_that_is_gone(self, tars):
         with serve_folder(tars) as url:
@@ -656,16 +657,28 @@ class TestBadInput:
         with pytest.raises(SourceError, match="use braces"):
             data.open_source(f"{memory}/*.tar")
 
+    def test_urls_that_servers_sign_are_not_shown(self, tars):
+        with serve_folder(tars, Redirecting) as url:
+            store = open_store(url)
+            for read in (lambda: store.read_ranges([("t-0.tar", 0, 9)]), lambda: store.read("t-0.tar", 1 << 20)):
+                with pytest.raises(StoreError, match=r"403.*t-0\.tar\?\.\.\.") as caught:
+                    read()
+                assert "signed-by-a-test" not in str(caught.value)
+
     def test_hf_without_its_package(self, monkeypatch):
-        monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-        fsspec.registry._registry.pop("hf", None) if hasattr(fsspec.registry, "_registry") else None
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "hf", raising=False)
         with pytest.raises(StoreError, match="hf:// needs a package that is not installed"):
             data.open_source("hf://datasets/a/b/x.tar")
+
+    def test_paths_made_of_urls(self):
+        with pytest.raises(StoreError, match="is a URL, but was given as a path; give it as a str"):
+            data.open_source(Path("s3://b/x.tar"))
 
     @pytest.mark.parametrize("cached", [False, True])
     def test_a_server_without_ranges(self, tars, tmp_path, cached):
         cache = tmp_path / "cache" if cached else None
-        with serve_folder(tars, ranges=False) as url:
+        with serve_folder(tars, WithoutRanges) as url:
             with pytest.raises(SourceError, match="its server must support range requests; copy the tars"):
                 data.open_source(f"{url}/{PATTERN}", cache=cache)
             with pytest.raises(SourceError, match="a web server does not list folders"):

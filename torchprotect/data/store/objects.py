@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import io
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -17,6 +18,7 @@ _READ_AHEAD = 4 << 20
 _TRIES = 3
 _READ_ONLY = ("hf", "http", "https")
 _TAGS = ("generation", "ETag", "etag", "blob_id", "Content-MD5", "Last-Modified", "created")
+_PARAMETERS = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*")
 _TIMES = ("LastModified", "updated", "last_modified", "mtime", "created")
 
 
@@ -265,7 +267,9 @@ def _time(info: dict[str, Any]) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+    """Return the first line of an error, without the parameters of URLs: those that servers redirect to are signed."""
+    text = (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+    return _PARAMETERS.sub(r"\1?...", text)
 
 
 def _advice(error: Exception) -> str:
