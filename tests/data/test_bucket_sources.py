@@ -245,6 +245,8 @@ class TestFolder:
             ((), r"holds no images; expected .*/CLASS/PICTURE\.png"),
             (("a.png",), r"holds no images; expected"),
             (("a/x.png", "b/x.txt"), r"class folder .*/b holds no images \(png, jpg"),
+            (("a/x.png", "b/.keep"), r"class folder .*/b holds no images"),
+            (("a/x.png", "b/.git/x.png"), r"class folder .*/b holds no images"),
         ],
     )
     def test_refusals(self, bucket, names, message):

@@ -113,6 +113,8 @@ class BucketFolderSource:
             parts = (*folders, last) if last else tuple(folders)  # a name that ends in a slash stands for a folder
             if (depth := next((n for n, part in enumerate(parts, 1) if is_hidden(part)), None)) is not None:
                 hidden.add(parts[:depth])
+                if depth > 1:
+                    classes.setdefault(parts[0], [])  # a class without images is refused, not passed over
             elif not all(parts):
                 self.left_out["object with an empty part in its name"] += 1
             elif not folders:
