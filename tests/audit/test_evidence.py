@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 
@@ -10,7 +11,6 @@ from support import Pictures, write_folder
 from torchprotect import attacks, audit, data, keys, transforms
 from torchprotect.data._encode import encode
 from torchprotect.data._tar import TarStream
-from torchprotect.data.manifest import file_sha256
 from torchprotect.errors import (
     BlockSizeError,
     ExportError,
@@ -150,7 +150,12 @@ def test_shards_that_hold_something_else(exported, tmp_path, members, message):
         stream.finish()
     manifest = json.loads((exported[0] / "manifest.json").read_text())
     shard = tmp_path / "shard-000000.tar"
-    entry = {"name": shard.name, "count": 1, "size": shard.stat().st_size, "sha256": file_sha256(shard)}
+    entry = {
+        "name": shard.name,
+        "count": 1,
+        "size": shard.stat().st_size,
+        "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
+    }
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "images": 1, "shards": [entry]}))
     shutil.copy(exported[0] / "plan.json", tmp_path)
     with pytest.raises(VerificationError, match=message):

@@ -120,7 +120,7 @@ class TestTar:
         for _ in range(2):
             for n in range(80):
                 assert torch.equal(source[n].image, make_image(1, 8, 8, seed=n))
-        assert len(source._handles) <= 64
+        assert len(source._archives._handles.opened) <= 64
 
     def test_labels_are_optional(self, tmp_path):
         write_tar(tmp_path / "x.tar", {"a.png": png(make_image(1, 8, 8))})

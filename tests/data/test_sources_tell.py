@@ -3,11 +3,9 @@
 import gzip
 import io
 import os
-import re
 import struct
 import tarfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -493,18 +491,3 @@ class TestDatasets:
         loader = torch.utils.data.DataLoader([(make_image(1, 16, 16), 1)])
         with pytest.raises(ExportError, match=r"give loader\.dataset"):
             as_source(loader)
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/x", "hf://datasets/x/train.tar", "gs://b/{0..3}.tar", "file://x.tar"])
-def test_urls_are_refused(tmp_path, monkeypatch, url):
-    monkeypatch.chdir(tmp_path)
-    for use in (
-        data.open_source,
-        data.read,
-        data.verify,
-        lambda out: run_export(out),
-        lambda out: run_export(Path(out)),
-    ):
-        with pytest.raises(ExportError, match=f"^{re.escape(url)} is a URL, and .*:// is not supported"):
-            use(url)
-    assert not list(tmp_path.iterdir())

@@ -9,7 +9,6 @@ import pickle
 import pprint
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,8 +17,10 @@ from support import make_bundle, make_image, sent_to_worker
 
 from torchprotect import functional as F
 from torchprotect import keys, transforms
-from torchprotect.data._job import DisguiseJob
+from torchprotect.data._destination import Destination
+from torchprotect.data._job import DisguiseJob, ShardTask
 from torchprotect.data.keyed import noise_key
+from torchprotect.data.store import open_store
 from torchprotect.errors import KeyPickledWarning, LabelError, ProtectError
 from torchprotect.keys._transfer import rebuild_key, reduce_key
 
@@ -240,9 +241,10 @@ def test_slices_of_secrets_are_secret():
     assert keys.SecretBytes(b"secret")[0] == ord("s")
 
 
-def test_the_job_of_an_export_shows_no_subkeys():
+def test_the_task_of_an_export_shows_no_subkeys():
     key = make_bundle()
     subkeys = key.subkey("manifest"), key.subkey("id"), noise_key(key.subkey("noise"), [])
-    job = DisguiseJob([], None, None, *subkeys, torch.uint8, True, Path("out"), False)
-    assert repr(job).count("<32 secret bytes>") == 3
-    assert repr(bytes(key.subkey("id"))) not in repr(job)
+    job = DisguiseJob([], None, None, *subkeys, torch.uint8, True, False)
+    task = ShardTask(job, Destination(open_store("out"), {}, key.subkey("manifest")))
+    assert repr(task).count("<32 secret bytes>") == 4
+    assert repr(bytes(key.subkey("id"))) not in repr(task)

@@ -36,8 +36,9 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            help="Image folder (root/class/*.png), WebDataset pattern (train-{000000..000020}.tar), or mnist:ROOT, "
-            "fashion-mnist:ROOT, cifar10:ROOT with torchvision's root; add :test for the test split."
+            help="Image folder (root/class/*.png) or WebDataset pattern (train-{000000..000020}.tar), local or behind "
+            "a URL such as s3://bucket/..; or mnist:ROOT, fashion-mnist:ROOT, cifar10:ROOT with torchvision's root; "
+            "add :test for the test split."
         ),
     ],
     out: Annotated[
@@ -64,6 +65,18 @@ def export(
         OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
     ] = "stop",
     passphrase_file: PassphraseFile = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep copies of the source's tars, if they are behind a URL, in this folder.", metavar="DIR"),
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep the places of all samples in the source's tars in this file, a path or URL. It holds their "
+            "names: leave it beside the source, never in the export.",
+            metavar="FILE",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -134,7 +147,7 @@ def export(
             reproject=reproject or None,
         )
         share = None if part is None else _parse_part(part)
-        opened, secret = data.open_source(source), load_key(key, passphrase_file)
+        opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
         start = time.monotonic()
         with progress_bar("exporting") as progress:

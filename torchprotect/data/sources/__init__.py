@@ -4,41 +4,63 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import require_local
 from torchprotect.data.sources._base import Sample, Source, read_samples
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
+from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
 from torchprotect.data.sources.dataset import DatasetSource
 from torchprotect.data.sources.folder import ImageFolderSource
-from torchprotect.data.sources.tar import TarSource
+from torchprotect.data.sources.patterns import is_pattern, open_local_tars, open_remote_tars
+from torchprotect.data.store import is_url, require_usable_url
 from torchprotect.errors import ExportError, SourceError
 
 __all__ = ["Sample", "Source", "as_source", "open_source", "read_samples"]
 
 _SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
 _SPLITS = ("train", "test")
-_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
-def open_source(spec: str | os.PathLike[str]) -> Source:
+def open_source(
+    spec: str | os.PathLike[str],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    index: str | os.PathLike[str] | None = None,
+) -> Source:
     """Open a source of plain images by its name on the command line.
 
+    A source behind a URL is read as it was when it was opened: an export stops at an object that has changed since.
+
     Args:
-        spec: an image folder (``root/class/picture.png``); a WebDataset pattern (``train-{000000..000020}.tar``, also
-            ``.tar.gz``); or ``mnist:ROOT``, ``fashion-mnist:ROOT``, ``cifar10:ROOT`` with torchvision's root,
-            optionally followed by ``:test`` for the test split.
+        spec: an image folder (``root/class/picture.png``); a WebDataset pattern (``train-{000000..000020}.tar``, or
+            ``.tar.gz`` where it is local); or ``mnist:ROOT``, ``fashion-mnist:ROOT``, ``cifar10:ROOT`` with
+            torchvision's root, optionally followed by ``:test`` for the test split. Folders and patterns may be URLs
+            that fsspec knows, such as ``s3://bucket/images/`` or ``hf://datasets/OWNER/NAME/train-{000..099}.tar``;
+            patterns also those of a web server that supports range requests. Credentials and endpoints come from the
+            environment or from fsspec's configuration files, never from the URL.
+        cache: local folder for copies of whole tars behind a URL, each made when a process first needs it. Faster than
+            reading parts of them if images have less than about 100 KB. Nothing is ever deleted from it.
+        index: path or URL of a file that keeps the places of all samples in the tars. If it exists, the tars are not
+            read from start to end; else it is made, and other runs and machines can use it. It holds the names of the
+            samples, so it belongs beside the source, never into the export; whoever can write it decides which bytes
+            are read as which sample.
 
     Raises:
-        SourceError: there is no such source, or it holds no images.
+        SourceError: there is no such source, it holds no images, or the index is not that of these tars.
+        StoreError: the URL has credentials in it, or its store cannot be reached or refuses.
     """
-    require_local(spec)
+    if is_url(spec):
+        return _open_url(os.fspath(spec), cache, index)
     spec = os.fspath(spec)
+    if cache is not None:
+        raise SourceError(f"a cache is for tars behind a URL; {spec} is local already, leave the cache out")
     scheme, _, rest = spec.partition(":")
+    if scheme not in _SETS and is_pattern(spec):
+        return open_local_tars(spec, index)
+    if index is not None:
+        raise SourceError(f"an index is for tars, and {spec} is none; leave it out")
     if scheme in _SETS:
         root, _, split = rest.rpartition(":") if rest.rpartition(":")[2] in _SPLITS else (rest, "", "train")
         return _SETS[scheme](Path(root), split)
-    if spec.endswith(_TAR_SUFFIXES):
-        return TarSource(_expand(spec))
     if os.path.isdir(spec):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return ImageFolderSource(Path(spec))
     raise SourceError(
@@ -46,20 +68,18 @@ def open_source(spec: str | os.PathLike[str]) -> Source:
     )
 
 
-def _expand(pattern: str) -> list[Path]:
-    from webdataset.shardlists import expand_urls
-
-    paths = [Path(name) for name in expand_urls(pattern)]
-    if "*" in pattern and not all(path.exists() for path in paths):
-        raise SourceError(f"{pattern} is no pattern of shards: use braces, as in train-{{000000..000020}}.tar")
-    if special := [path for path in paths if path.exists() and not path.is_file()]:
-        raise SourceError(f"{special[0]} is not a regular file; a shard is read by offset")
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise SourceError(
-            f"{missing[0]} does not exist ({len(missing)} of {len(paths)} shards of {pattern} are missing)"
-        )
-    return paths
+def _open_url(url: str, cache: str | os.PathLike[str] | None, index: str | os.PathLike[str] | None) -> Source:
+    require_usable_url(url)
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() in ("file", "local"):
+        return open_source(rest, cache=cache, index=index)
+    if is_pattern(url):
+        return open_remote_tars(url, cache, index)
+    if cache is not None or index is not None:
+        raise SourceError(f"a cache and an index are for tars, and {url} is none; leave them out")
+    if scheme.lower() in ("http", "https"):
+        raise SourceError(f"{url} is no .tar pattern, and a web server does not list folders")
+    return BucketFolderSource(url)
 
 
 def as_source(dataset: Any) -> Source:

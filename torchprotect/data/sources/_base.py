@@ -34,14 +34,15 @@ class Source(Protocol):
     A source may also have ``known_labels() -> list[int | None]``, all labels, and ``shape(index) -> (C, H, W)``, each
     without decoding an image: an export then finds samples that do not fit before it writes a shard. It may have
     ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
-    error in place of one that cannot be read: a source that is far away then fetches them together.
+    error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
+    raised instead, as by a store that cannot be reached, stops an export even if it skips images.
 
     Attributes:
-        folders: folders that are searched or read as a whole; an export refuses to write in there.
+        folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write in there.
         left_out: kinds of files that were found but are not part of the source, and how many of each.
     """
 
-    folders: tuple[Path, ...]
+    folders: tuple[Path | str, ...]
     left_out: Counter[str]
 
     def __len__(self) -> int: ...
@@ -59,7 +60,11 @@ class Source(Protocol):
         """Yield what identifies this source, whatever its files contain: the names of the samples."""
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
-        """Yield values that change when one of these samples is replaced, as far as they are known without decoding."""
+        """Yield values that change when one of these samples is replaced, as far as they are known without decoding.
+
+        Raises:
+            SourceError: the source itself changed since it was opened, so that an export of it must stop.
+        """
 
 
 def read_samples(source: Source, indices: list[int]) -> Iterator[Sample | SourceError]:

@@ -5,7 +5,6 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from torchprotect._tarwalk import walk
@@ -36,7 +35,7 @@ class _Group:
 
 
 def index_archives(
-    file: BinaryIO, start: int, end: int, path: Path, left_out: Counter[str]
+    file: BinaryIO, start: int, end: int, path: str, left_out: Counter[str]
 ) -> Iterator[tuple[str, ImageMember]]:
     """Yield key and image of each sample of the archives in ``file[start:end]``.
 
@@ -44,7 +43,7 @@ def index_archives(
         file: open for reading.
         start: offset of the first archive.
         end: offset behind the last one.
-        path: of the file, for messages.
+        path: path or URL of the file, for messages.
         left_out: counts members that are not used.
 
     Raises:
@@ -82,7 +81,7 @@ def _is_hidden(name: str) -> bool:
     return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in name.split("/"))
 
 
-def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: Path) -> tuple[int, int]:
+def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: str) -> tuple[int, int]:
     """Return offset and size of a member's content, following a hard link."""
     if member.type in _PLAIN and not member.issparse():
         return member.offset_data, member.size
@@ -102,7 +101,7 @@ def _locate(member: tarfile.TarInfo, regular: dict[str, tuple[int, int]], path: 
     raise SourceError(f"member {member.name} of {path} is {kind}, not a regular file; pack the files again")
 
 
-def _add_image(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], path: Path) -> None:
+def _add_image(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], path: str) -> None:
     if group.image is not None:
         raise SourceError(
             f"sample {group.key} in {path} holds two images, {group.image[0]} and {member.name}: names that are equal "
@@ -111,7 +110,7 @@ def _add_image(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], p
     group.image = (member.name, *where)
 
 
-def _add_label(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], file: BinaryIO, path: Path) -> None:
+def _add_label(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], file: BinaryIO, path: str) -> None:
     if group.label is not None:
         raise SourceError(
             f"sample {group.key} in {path} holds two labels, {group.label[0]} and {member.name}; keep one"
@@ -124,7 +123,7 @@ def _add_label(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], f
     group.label = member.name, int(text)
 
 
-def _finish(group: _Group, path: Path, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+def _finish(group: _Group, path: str, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
     if group.image is None:
         if group.label is None:
             left_out["group of members without image and label"] += 1

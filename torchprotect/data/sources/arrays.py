@@ -26,7 +26,7 @@ class ArraySource:
     """Images in memory: uint8 ``[N, C, H, W]``, labels ``[N]``."""
 
     def __init__(self, name: str, folder: Path, images: NDArray[np.uint8], labels: NDArray[Any]) -> None:
-        self.folders: tuple[Path, ...] = (folder,)
+        self.folders: tuple[Path | str, ...] = (folder,)
         self.left_out: Counter[str] = Counter()
         self._name, self._images, self._labels = name, images, labels
 

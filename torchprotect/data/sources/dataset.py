@@ -30,7 +30,7 @@ class DatasetSource:
             raise ExportError(
                 f"an export reads by index, but {type(dataset).__name__} has no length; write it with data.ShardWriter"
             )
-        self.folders: tuple[Path, ...] = ()
+        self.folders: tuple[Path | str, ...] = ()
         self.left_out: Counter[str] = Counter()
         self._dataset = dataset
 

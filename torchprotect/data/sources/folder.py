@@ -4,13 +4,14 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from torchprotect._files import open_regular
 from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode, decode_shape
 from torchprotect.errors import SourceError
 
-_EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
+EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
+HIDDEN, MACOSX, OUTSIDE = "hidden file or folder", "__MACOSX folder", "file outside the class folders"
 
 
 class ImageFolderSource:
@@ -23,21 +24,18 @@ class ImageFolderSource:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folders: tuple[Path, ...] = (root,)
+        self.folders: tuple[Path | str, ...] = (root,)
         self.left_out: Counter[str] = Counter()
         self._files: list[str] = []
         self._labels: list[int] = []
         for label, name in enumerate(self._classes()):
             files = sorted(self._pictures(root / name), key=lambda path: path.relative_to(root).parts)
             if not files:
-                raise SourceError(
-                    f"class folder {root / name} holds no images (png, {_EXTENSIONS}): without it all later "
-                    "classes would have other numbers; add its images or remove the folder"
-                )
+                raise SourceError(no_images_in(str(root / name)))
             self._files += [path.relative_to(root).as_posix() for path in files]
             self._labels += [label] * len(files)
         if not self._files:
-            raise SourceError(f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {_EXTENSIONS})")
+            raise SourceError(f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS})")
 
     def __len__(self) -> int:
         return len(self._files)
@@ -92,7 +90,7 @@ class ImageFolderSource:
         """Return the names of the class folders, sorted."""
         classes = []
         for entry in _entries(self.root):
-            if _is_hidden(entry.name):
+            if is_hidden(entry.name):
                 self._leave_out_hidden(entry.name)
             elif entry.is_dir():
                 classes.append(entry.name)
@@ -102,7 +100,7 @@ class ImageFolderSource:
                     "other numbers; repair or remove it"
                 )
             else:
-                self.left_out["file outside the class folders"] += 1
+                self.left_out[OUTSIDE] += 1
         return sorted(classes)
 
     def _pictures(self, top: Path) -> Iterator[Path]:
@@ -115,22 +113,36 @@ class ImageFolderSource:
             seen.add(identity)
             for entry in _entries(folder):
                 path = folder / entry.name
-                if _is_hidden(entry.name):
+                if is_hidden(entry.name):
                     self._leave_out_hidden(entry.name)
                 elif entry.is_dir():
                     waiting.append(path)
                 elif path.suffix[1:].lower() not in IMAGE_EXTENSIONS:
-                    self.left_out[f"{path.suffix.lower() or 'extensionless'} file in the class folders"] += 1
+                    self.left_out[not_a_picture(path)] += 1
                 else:
                     _require_file(path, entry)
                     yield path
 
     def _leave_out_hidden(self, name: str) -> None:
-        self.left_out["__MACOSX folder" if name == "__MACOSX" else "hidden file or folder"] += 1
+        self.left_out[MACOSX if name == "__MACOSX" else HIDDEN] += 1
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return whether this is the name of an operating system's or a tool's own file or folder."""
     return name.startswith(".") or name == "__MACOSX"
+
+
+def not_a_picture(path: PurePath) -> str:
+    """Return the kind of a file that is left out of a class."""
+    return f"{path.suffix.lower() or 'extensionless'} file in the class folders"
+
+
+def no_images_in(folder: str) -> str:
+    """Return the message on an empty class folder."""
+    return (
+        f"class folder {folder} holds no images (png, {EXTENSIONS}): without it all later classes would have other "
+        "numbers; add its images or remove the folder"
+    )
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -7,7 +7,7 @@ from torchprotect.data.store._base import Entry, Store, Upload
 from torchprotect.data.store._urls import is_url, lies_in, require_usable_url
 from torchprotect.data.store.folder import FolderStore
 
-__all__ = ["Entry", "Store", "Upload", "is_url", "lies_in", "open_parent", "open_store"]
+__all__ = ["Entry", "Store", "Upload", "is_url", "lies_in", "open_parent", "open_store", "require_usable_url"]
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:

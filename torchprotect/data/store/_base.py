@@ -61,6 +61,14 @@ class Store(Protocol):
     def stat(self, name: str) -> Entry:
         """Return size and tag of a file; raise ``FileNotFoundError`` if there is none."""
 
+    def stat_all(self, names: Iterable[str], *, alike: bool = False) -> dict[str, Entry]:
+        """Return size and tag of many files, fresh from the store; those that are gone are left out.
+
+        Args:
+            names: of the files.
+            alike: whether few other names in their folders begin like these, so that a listing takes fewer requests.
+        """
+
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of a file of at most ``limit`` bytes; raise ``FileNotFoundError`` if there is none."""
 

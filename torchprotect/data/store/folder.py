@@ -47,6 +47,14 @@ class FolderStore:
             state = (self.path / name).stat()
         return Entry(state.st_size, None, state.st_mtime)
 
+    def stat_all(self, names: Iterable[str], *, alike: bool = False) -> dict[str, Entry]:
+        """Return the sizes of many files."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = self.stat(name)
+        return found
+
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of a regular file."""
         with self._as_store_error(f"read {name} in"):

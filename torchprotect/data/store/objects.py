@@ -3,12 +3,14 @@
 import contextlib
 import datetime
 import io
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
+from torchprotect.data.store._many import ask_each, can_list_alike, list_alike, list_folders
 from torchprotect.errors import ProtectError, StoreError
 
 _IN_MEMORY = 64 << 20  # bytes of an object that is sent in one request
@@ -16,6 +18,7 @@ _READ_AHEAD = 4 << 20
 _TRIES = 3
 _READ_ONLY = ("hf", "http", "https")
 _TAGS = ("generation", "ETag", "etag", "blob_id", "Content-MD5", "Last-Modified", "created")
+_PARAMETERS = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\"]*")
 _TIMES = ("LastModified", "updated", "last_modified", "mtime", "created")
 
 
@@ -81,6 +84,18 @@ class ObjectStore:
             system = self._file_system
             system.invalidate_cache(self._full(name))
             return _entry(system.info(self._full(name)))
+
+    def stat_all(self, names: Iterable[str], *, alike: bool = False) -> dict[str, Entry]:
+        """Return size and tag of many objects: by listings, or of each by itself and many at a time."""
+        paths = {self._full(name): name for name in names}
+        with self._as_store_error("read in"):
+            system = self._file_system
+            system.invalidate_cache()
+            if alike and can_list_alike(system):
+                found = list_alike(system, paths)
+            else:
+                found = ask_each(system, list(paths)) if system.async_impl else list_folders(system, paths)
+        return {name: _entry(found[path]) for path, name in paths.items() if path in found}
 
     def read(self, name: str, limit: int) -> bytes:
         """Return the content of an object."""
@@ -252,7 +267,9 @@ def _time(info: dict[str, Any]) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+    """Return the first line of an error, without the parameters of URLs: those that servers redirect to are signed."""
+    text = (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+    return _PARAMETERS.sub(r"\1?...", text)
 
 
 def _advice(error: Exception) -> str:

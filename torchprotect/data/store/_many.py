@@ -1,0 +1,77 @@
+"""What a file system says of many objects."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import Iterable
+from typing import Any
+
+_AT_ONCE = 64
+_GONE = (404, 410)
+
+
+def ask_each(system: Any, paths: list[str]) -> dict[str, Any]:
+    """Ask for each object by itself, many at a time; those that are gone are left out."""
+    from fsspec.asyn import sync
+
+    found = sync(system.loop, _ask_each, system, paths)
+    return {path: info for path, info in zip(paths, found, strict=True) if info is not None and info["type"] == "file"}
+
+
+def can_list_alike(system: Any) -> bool:
+    """Return whether a file system lists the objects alone whose names begin in the same way."""
+    return system.async_impl and "prefix" in inspect.signature(system._find).parameters
+
+
+def list_alike(system: Any, paths: Iterable[str]) -> dict[str, Any]:
+    """List the objects whose names begin like those asked for, folder by folder."""
+    found = dict[str, Any]()
+    for folder, wanted in _by_folder(paths).items():
+        prefix = os.path.commonprefix([path.rpartition("/")[2] for path in wanted])  # noqa: RUF071 - of characters
+        try:
+            listed = system.find(folder, prefix=prefix, detail=True)
+        except FileNotFoundError:
+            continue
+        found.update({path: listed[path] for path in wanted if path in listed and listed[path]["type"] == "file"})
+    return found
+
+
+def list_folders(system: Any, paths: Iterable[str]) -> dict[str, Any]:
+    """List the folder of each object, once: for file systems that answer one question at a time."""
+    found = dict[str, Any]()
+    for folder, wanted in _by_folder(paths).items():
+        try:
+            entries = system.ls(folder, detail=True)
+        except FileNotFoundError:
+            continue
+        found.update({info["name"]: info for info in entries if info["type"] == "file" and info["name"] in wanted})
+    return found
+
+
+def _by_folder(paths: Iterable[str]) -> dict[str, set[str]]:
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folders.setdefault(path.rpartition("/")[0], set()).add(path)
+    return folders
+
+
+async def _ask_each(system: Any, paths: list[str]) -> list[Any]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(path: str) -> Any:
+        async with gate:
+            try:
+                return await system._info(path)
+            except FileNotFoundError as error:
+                _require_gone(system, error)
+                return None
+
+    return await asyncio.gather(*map(ask, paths))
+
+
+def _require_gone(system: Any, error: FileNotFoundError) -> None:
+    """Raise what is behind the error of a web server: its file system says "not found" whatever has failed."""
+    cause = error.__cause__
+    protocols = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
+    if "http" in protocols and cause is not None and getattr(cause, "status", None) not in _GONE:
+        raise cause
