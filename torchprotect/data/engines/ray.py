@@ -106,8 +106,13 @@ class _Nodes:
     def result(self, handle: Any) -> Outcome:
         try:
             return self._ray.get(handle)
-        except self._ray.exceptions.RayTaskError:
-            raise  # also of the class that was raised: a mistake in a data set or transform
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, self._ray.exceptions.RayError):
+                raise ExportError(
+                    f"a node cannot load what it was sent ({error.cause}); install this package there, and ray, both "
+                    "of the same version"
+                ) from None
+            raise  # it is also of the class that was raised in a data set or a transform
         except self._ray.exceptions.RayError as error:
             raise lost_worker(error) from None
 
