@@ -355,7 +355,7 @@ class TestDask:
     def test_logs_of_a_mistake_show_no_key(self, tmp_path):
         shown = on_cluster("dask_mistake", tmp_path, "distributed")
         assert "a mistake" in shown
-        assert "secret bytes>" in shown  # Dask logs arguments
+        assert "Compute Failed" in shown  # the log of a worker, where some versions of Dask show arguments
         tensors = [tensor.numpy().tobytes() for tensor in BUNDLE.tensors().values()]
         assert not [secret for secret in tensors if secret[:16].hex() in shown or repr(secret[:16])[2:-1] in shown]
 
