@@ -116,7 +116,6 @@ def ray_cluster(nodes):
     cluster = Cluster(initialize_head=True, head_node_args=options)
     try:
         others = [cluster.add_node(**options) for _ in range(nodes - 1)]
-        ray.init(address=cluster.address, log_to_driver=False)
         yield cluster, others
     finally:
         ray.shutdown()
@@ -130,7 +129,7 @@ def ray_lost_node(folder):
             if done > total / 3 and others:
                 cluster.remove_node(others.pop(), allow_graceful=False)
 
-        export(folder, "remote", engine=RayEngine(), progress=remove_one)
+        export(folder, "remote", engine=RayEngine(address=cluster.address), progress=remove_one)
         assert not others
     require_equal(folder)
 
@@ -138,8 +137,8 @@ def ray_lost_node(folder):
 def ray_broken_image(folder):
     """An error ends the export and is not retried: the image is read as often as by this process."""
     logs = {}
-    with ray_cluster(nodes=1):
-        for name, engine in (("local", None), ("remote", RayEngine())):
+    with ray_cluster(nodes=1) as (cluster, _):
+        for name, engine in (("local", None), ("remote", RayEngine(address=cluster.address))):
             log = folder / f"{name}.log"
             try:
                 export(folder, name, Slow(broken=77, log=str(log)), engine=engine)
@@ -212,7 +211,8 @@ def ray_keys_stay_out(folder):
         findings.append(search(needles(keys.load(folder / "key"), [secret])))
 
     real_seal, ray.seal = ray.seal, remember
-    with ray_cluster(nodes=1):
+    with ray_cluster(nodes=1) as (cluster, _):
+        package.init(address=cluster.address, log_to_driver=False)
         export(folder, "remote", Slow(payload=20 << 20), engine=RayEngine(), progress=fill_and_search)
     ((found, places),) = findings
     assert places > 50

@@ -1,5 +1,6 @@
 """Shards on a Ray cluster."""
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -97,27 +98,34 @@ class _Nodes:
         return slots
 
     def submit(self, sealed: Any, secret: SecretBytes, index: int, indices: bytes) -> Any:
-        return self._make_shard.remote(sealed, secret, index, indices)
+        with self._as_export_error():
+            return self._make_shard.remote(sealed, secret, index, indices)
 
     def wait(self, handles: Collection[Any]) -> Collection[Any]:
-        done, _ = self._ray.wait(list(handles), num_returns=1)
+        with self._as_export_error():
+            done, _ = self._ray.wait(list(handles), num_returns=1)
         return done
 
     def result(self, handle: Any) -> Outcome:
-        try:
+        with self._as_export_error():
             return self._ray.get(handle)
-        except self._ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, self._ray.exceptions.RayError):
-                raise ExportError(
-                    f"a node cannot load what it was sent ({error.cause}); install this package there, and ray, both "
-                    "of the same version"
-                ) from None
-            raise  # it is also of the class that was raised in a data set or a transform
-        except self._ray.exceptions.RayError as error:
-            raise lost_worker(error) from None
 
     def cancel(self, handles: Collection[Any]) -> None:
         """Let them end: Ray would interrupt those that have started."""
+
+    @contextlib.contextmanager
+    def _as_export_error(self) -> Iterator[None]:
+        errors = self._ray.exceptions
+        try:
+            yield
+        except errors.RayTaskError as error:
+            if not isinstance(error.cause, errors.RayError):
+                raise  # a mistake in a data set or a transform: the error is also of the class that was raised there
+            raise ExportError(
+                f"a node cannot load what it was sent ({error.cause}); install torchprotect there, of the same version"
+            ) from None
+        except errors.RayError as error:
+            raise lost_worker(error) from None
 
 
 def _fit(resources: dict[str, float], name: str, needed: float) -> float:
