@@ -60,10 +60,11 @@ class FailsInWorkers(torch.nn.Module):
         return "FailsInWorkers()"
 
 
-def export(folder, name, dataset=None, steps=(), **options):
+def export(folder, out, dataset=None, steps=(), **options):
     bundle = keys.load(folder / "key")
     transform = v2.Compose([*steps, transforms.from_key(bundle)])
-    return data.export(dataset or Slow(), folder / name, transform=transform, key=bundle, shard_size=SHARD, **options)
+    place = out if "://" in out else folder / out
+    return data.export(dataset or Slow(), place, transform=transform, key=bundle, shard_size=SHARD, **options)
 
 
 def require_equal(folder):
@@ -147,6 +148,29 @@ def ray_broken_image(folder):
     assert logs["remote"] == logs["local"]
 
 
+def ray_to_s3(folder):
+    """Workers have endpoint and credentials from the environment of their node."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        os.environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+        os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+        bucket = fsspec.filesystem("s3")
+        bucket.mkdir("bucket")
+        with ray_cluster(nodes=1) as (cluster, _):
+            export(folder, "s3://bucket/remote", engine=RayEngine(address=cluster.address))
+        (folder / "remote").mkdir()
+        for path in bucket.find("bucket/remote"):
+            bucket.get_file(path, str(folder / path.removeprefix("bucket/")))
+    finally:
+        server.stop()
+    require_equal(folder)
+
+
 def needles(bundle, secrets):
     """Return parts of all key material as it is, in hex and in base64."""
     subkeys = [bundle.subkey(purpose) for purpose in ("id", "order", "noise", "manifest")]
@@ -202,9 +226,10 @@ def ray_keys_stay_out(folder):
     def fill_and_search(done, total):
         if done < total / 3 or findings:
             return
-        fillers.extend(package.put(np.full(16 << 20, number, np.uint8)) for number in range(8))
         task, secret = sealed[0]
         control = {task.content[1000:1032]: "sealed"}
+        assert any("/fd/" in place for place, _ in search(control)[0]), "the search does not see shared memory"
+        fillers.extend(package.put(np.full(16 << 20, number, np.uint8)) for number in range(8))
         deadline = time.monotonic() + 60
         while not any("spilled" in place for place, _ in search(control)[0]):
             assert time.monotonic() < deadline, "Ray did not spill the sealed task"

@@ -365,6 +365,11 @@ class TestRay:
     def test_bytes_after_a_lost_node(self, tmp_path):
         on_cluster("ray_lost_node", tmp_path, "ray")
 
+    def test_objects_on_s3(self, tmp_path):
+        pytest.importorskip("s3fs")
+        pytest.importorskip("moto.server")
+        on_cluster("ray_to_s3", tmp_path, "ray")
+
     def test_a_broken_image_is_told_once(self, tmp_path):
         on_cluster("ray_broken_image", tmp_path, "ray")
 
