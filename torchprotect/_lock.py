@@ -54,3 +54,13 @@ def lock_folder(folder: Path, in_use: str, *, shared: bool = False) -> SharedDes
             "processes apart; write to a local folder and copy the result"
         ) from error
     return SharedDescriptor(descriptor)
+
+
+def unlock_folder(lock: SharedDescriptor) -> None:
+    """Unlock a folder for all processes that hold the descriptor.
+
+    A process pool of the caller that was forked meanwhile holds a copy, and may live on.
+    """
+    import fcntl
+
+    fcntl.flock(lock.descriptor, fcntl.LOCK_UN)

@@ -39,6 +39,13 @@ def test_export_cifar10(tmp_path, workers):
 
 
 @pytest.mark.slow
+def test_export_on_a_cluster(tmp_path):
+    pytest.importorskip("cloudpickle")
+    printed = run("export_on_a_cluster.py", tmp_path / "out", cwd=tmp_path)
+    assert "the same bytes in both: True" in printed
+
+
+@pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
     printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
     both, embedding, cloud = (

@@ -21,10 +21,12 @@ from torchprotect.cli._say import remark, say
 
 if TYPE_CHECKING:
     from torchprotect.data import ExportResult
+    from torchprotect.data.engines import Engine
     from torchprotect.keys import Key
 
 
 OnError = Literal["stop", "skip"]
+EngineName = Literal["local", "ray"]
 TargetSource = Literal["label", "predicted", "random"]
 Precision = Literal["bfloat16", "float16"]
 
@@ -52,7 +54,15 @@ def export(
     salt_pepper: Annotated[float, typer.Option(help="Fraction of plain pixels turned black or white.")] = 0.0,
     unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels per unit: 16, 8, 4 or 2.")] = None,
     shard_size: Annotated[int, typer.Option(help="Images per shard.", min=1)] = 1000,
-    workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Worker processes; 0 works in this one. Ray: most shards at once.", min=0)
+    ] = 0,
+    engine: Annotated[
+        EngineName, typer.Option(help="Make shards on this machine, or on the Ray cluster at $RAY_ADDRESS.")
+    ] = "local",
+    gpus_per_task: Annotated[
+        float | None, typer.Option(help="Ray: GPUs for each shard; a fraction lets several share one.", min=0)
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +169,7 @@ def export(
                 shard_size=shard_size,
                 workers=workers,
                 part=share,
+                engine=_make_engine(engine, gpus_per_task),
                 progress=progress,
                 on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
@@ -182,6 +193,18 @@ def _parse_part(text: str) -> tuple[int, int]:
         return int(index), int(parts)
     except ValueError:
         raise InputRangeError(f"--part takes I/N, such as 0/16 up to 15/16, not {text!r}") from None
+
+
+def _make_engine(name: EngineName, gpus_per_task: float | None) -> "Engine | None":
+    """Return the engine of that name, ``None`` for this machine."""
+    from torchprotect.data.engines import RayEngine
+    from torchprotect.errors import InputTypeError
+
+    if name == "ray":
+        return RayEngine(gpus_per_task=gpus_per_task or 0.0)
+    if gpus_per_task is not None:
+        raise InputTypeError("--gpus-per-task goes with --engine ray")
+    return None
 
 
 def _make_transform(secret: "Key", for_blocks: dict[str, Any], for_model: dict[str, Any]) -> Any:

@@ -291,6 +291,11 @@ class ShardTask:
         """Whether other processes can write to the destination."""
         return self.destination.store.shared
 
+    @property
+    def devices(self) -> set[torch.device]:
+        """Devices that models are on."""
+        return self.job.pipeline.devices
+
     def run(self, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
         """Make and write one shard, then its report."""
         with self.destination.write_shard(index) as upload:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from torchprotect.data._job import ShardTask
 from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
-from torchprotect.data.engines import Engine, LocalEngine
+from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError
@@ -32,7 +33,7 @@ def export(
     key: Key | None = None,
     shard_size: int = 1000,
     workers: int = 0,
-    engine: Engine | None = None,
+    engine: Engine | Executor | None = None,
     part: tuple[int, int] | None = None,
     resume: bool = True,
     progress: Progress | None = None,
@@ -59,8 +60,9 @@ def export(
         workers: worker processes, by multiprocessing's default start method; 0 works in this process. Each computes on
             one thread, as this process does meanwhile. With a perturbation, "spawn" replaces "fork" if there is an
             accelerator. A model on an accelerator needs 0.
-        engine: makes the shards elsewhere, such as :class:`torchprotect.data.engines.RayEngine`; then ``workers`` is
-            the most shards in the making at once, 0 for the engine's choice.
+        engine: makes the shards elsewhere: an executor as in ``concurrent.futures``, or a
+            :class:`torchprotect.data.engines.RayEngine`; then ``workers`` is the most shards in the making at once, 0
+            for the engine's choice.
         part: ``(i, n)`` makes shards i, i + n, i + 2n, .. alone, with ``0 <= i < n``, and leaves the manifest out. Any
             number of parts may run at once, on any machines. The call without ``part`` makes what is missing and
             finishes the export.
@@ -87,7 +89,8 @@ def export(
     source, store = _open(dataset, out)
     pipeline = Pipeline(transform)
     own_key = _require_key(pipeline, key)
-    _require_shared_devices(pipeline, workers)
+    if engine is None:
+        _require_shared_devices(pipeline, workers)
     described = pipeline.describe()
     job = make_job(source, pipeline, own_key, described, skip_unfit=on_error == "skip")
     if on_error == "stop":
@@ -103,7 +106,7 @@ def export(
         result = run(
             task,
             shards,
-            engine=engine or LocalEngine(lock),
+            engine=ExecutorEngine(engine) if isinstance(engine, Executor) else engine or LocalEngine(lock),
             workers=workers,
             resume=resume,
             progress=progress or _no_progress,

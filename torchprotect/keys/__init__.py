@@ -3,6 +3,7 @@
 from torchprotect.keys._base import BlockKey, Key
 from torchprotect.keys._file import load, peek, save
 from torchprotect.keys._secret import SecretBytes
+from torchprotect.keys._transfer import reduce_key
 from torchprotect.keys.aes import AESKey
 from torchprotect.keys.bundle import KeyBundle
 from torchprotect.keys.correspondence import CorrespondenceKey
@@ -24,5 +25,6 @@ __all__ = [
     "SecretBytes",
     "load",
     "peek",
+    "reduce_key",
     "save",
 ]

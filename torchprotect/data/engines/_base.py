@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import torch
+
 from torchprotect.data._report import ShardReport
 
 Advance = Callable[[int], None]
@@ -22,6 +24,10 @@ class Task(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other processes can write to the destination."""
+
+    @property
+    def devices(self) -> set[torch.device]:
+        """Devices that models are on."""
 
     def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
         """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from torchprotect._files import atomic_file, make_folder, open_regular, read_regular
-from torchprotect._lock import SharedDescriptor, lock_folder
+from torchprotect._lock import SharedDescriptor, lock_folder, unlock_folder
 from torchprotect.data.store._base import Entry, Upload
 from torchprotect.errors import ProtectError, StoreError
 
@@ -105,10 +105,12 @@ class FolderStore:
     @contextlib.contextmanager
     def lock(self, in_use: str, *, shared: bool) -> Iterator[SharedDescriptor | None]:
         """Lock the folder for this process and its workers."""
-        descriptor = lock_folder(self.path, in_use, shared=shared)
+        descriptor, holder = lock_folder(self.path, in_use, shared=shared), os.getpid()
         try:
             yield descriptor
         finally:
+            if os.getpid() == holder:  # a forked process may drop its copy of this block, but the lock is its parent's
+                unlock_folder(descriptor)
             descriptor.close()
 
     @contextlib.contextmanager
