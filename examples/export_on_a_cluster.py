@@ -2,8 +2,8 @@
 Export on many machines
 =======================
 
-Disguises the Fashion-MNIST sample that comes with the package on a process pool, then again in two parts, as a scheduler
-such as Slurm would run them. Both exports have the same bytes.
+Disguises the Fashion-MNIST sample that comes with the package on a process pool, then again in two parts, as a
+scheduler such as Slurm would run them. Both exports have the same bytes.
 
 Run it with ``python examples/export_on_a_cluster.py OUT``. It needs ``pip install cloudpickle``. On a cluster only the
 engine is another one: ``engine=client.get_executor()`` with Dask, ``engine=MPIPoolExecutor()`` with MPI,
