@@ -121,8 +121,9 @@ class _Nodes:
         except errors.RayTaskError as error:
             if not isinstance(error.cause, errors.RayError):
                 raise  # a mistake in a data set or a transform: the error is also of the class that was raised there
+            reason = str(error.cause).partition("\n")[0]  # the rest is a traceback
             raise ExportError(
-                f"a node cannot load what it was sent ({error.cause}); install torchprotect there, of the same version"
+                f"a node cannot load what it was sent ({reason}); install torchprotect there, of the same version"
             ) from None
         except errors.RayError as error:
             raise lost_worker(error) from None
