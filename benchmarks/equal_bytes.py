@@ -5,6 +5,7 @@ Usage: python benchmarks/equal_bytes.py SOURCE [--images N]; SOURCE as for `torc
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import signal
@@ -70,8 +71,9 @@ def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.
         command += ["--key", str(folder / "key"), "--out", out, *(["--part", of] if of else [])]
         with subprocess.Popen(command, start_new_session=True) as process:
             if kill:
-                wait_for_shards(out, 2)
-                os.killpg(process.pid, signal.SIGKILL)
+                wait_for_shards(out, 2, process)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def parts(out: str) -> None:
         part(out, "0/3", kill=True)
@@ -120,10 +122,11 @@ def digest(out: str) -> str:
     return whole.hexdigest()
 
 
-def wait_for_shards(out: str, count: int) -> None:
+def wait_for_shards(out: str, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has written so many shards, or has ended."""
     store = open_store(out)
     before = sum(".tar" in name for name in store.entries())
-    while sum(".tar" in name for name in store.entries()) < before + count:
+    while sum(".tar" in name for name in store.entries()) < before + count and process.poll() is None:
         time.sleep(0.2)
 
 
