@@ -1,8 +1,8 @@
-"""What a bucket costs beside a folder: exports to a folder, to memory and to S3 on loopback, and resumes of them.
+"""What a bucket and a cluster cost beside a folder and workers: exports, and resumes of finished ones.
 
 Usage: python benchmarks/storage.py SOURCE [--rounds N] [--json FILE]; SOURCE as for `torchprotect export`. Needs the
-extra `s3` and moto[server], which is the server, in a process of its own. The figures are processor time of the client:
-the wall time depends on the server.
+extras `s3` and `ray`, and moto[server], which is the server, in a process of its own. Of storage the processor time of
+the client is taken, since the wall time depends on the server; of Ray the wall time, on a cluster that is up already.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import fsspec
 from _common import interleave, machine, report
 
 from torchprotect import data, keys, transforms
+from torchprotect.data.engines import RayEngine
 from torchprotect.data.keyed import keyed_order
 from torchprotect.demo._blocks import choose_block
 
@@ -64,8 +65,27 @@ def main() -> None:
             export(out, small)
             taken = processor_clock(lambda out=out: export(out, small), 1)
             print(f"resume of a finished export of 1,000 shards in {name}: {taken:.2f} s")
+    beside_ray(
+        lambda **options: data.export(source, str(folder / "out"), transform=transform, key=key, **options),
+        folder,
+        arguments.rounds,
+    )
     shutil.rmtree(folder)
     order_of_ten_million()
+
+
+def beside_ray(export: Callable[..., object], folder: Path, rounds: int) -> None:
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+    def run(**options: object) -> None:
+        export(workers=2, **options)
+        shutil.rmtree(folder / "out")
+
+    cases = {"2 workers": run, "Ray, 2 shards at once": lambda: run(engine=RayEngine())}
+    report("exports to a folder, wall time", interleave(cases, rounds), "2 workers", None)
+    ray.shutdown()
 
 
 def processor_clock(action: Callable[[], object], count: int) -> float:

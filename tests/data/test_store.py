@@ -349,3 +349,37 @@ class TestCache:
         run_export(tmp_path / "out")
         assert len(list(data.read(tmp_path / "out", cache=tmp_path / "cache"))) == 20
         assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+class TestLoaders:
+    """What is read from a bucket, in worker processes and on several ranks."""
+
+    @pytest.mark.parametrize(("start_method", "cached"), [("fork", True), ("spawn", False), ("forkserver", True)])
+    def test_worker_processes(self, tmp_path, s3, start_method, cached):
+        run_export(f"{s3}/a", dataset=Pictures(60), shard_size=6)
+        cache = tmp_path / "cache" if cached else None
+        dataset = data.read(f"{s3}/a", cache=cache, shardshuffle=10, seed=3).shuffle(20)
+        loader = torch.utils.data.DataLoader(
+            dataset, batch_size=None, num_workers=2, multiprocessing_context=start_method
+        )
+        seen = sorted(image.numpy().tobytes() for image, _ in loader)
+        assert seen == sorted(image.numpy().tobytes() for image, _ in data.read(f"{s3}/a"))
+
+    def test_ranks(self, s3, monkeypatch):
+        run_export(f"{s3}/a", dataset=Pictures(60), shard_size=6)
+        seen = []
+        for rank in range(2):
+            monkeypatch.setenv("RANK", str(rank))
+            monkeypatch.setenv("WORLD_SIZE", "2")
+            seen.append([image.numpy().tobytes() for image, _ in data.read(f"{s3}/a")])
+        monkeypatch.delenv("RANK")
+        monkeypatch.delenv("WORLD_SIZE")
+        assert [len(images) for images in seen] == [30, 30]
+        assert sorted(seen[0] + seen[1]) == sorted(image.numpy().tobytes() for image, _ in data.read(f"{s3}/a"))
+
+    def test_damage_in_a_worker_process(self, s3):
+        run_export(f"{s3}/a")
+        put(open_store(f"{s3}/a"), "shard-000001.tar", b"x" * len(files(f"{s3}/a")["shard-000001.tar"]))
+        with pytest.raises(VerificationError, match=r"shard-000001\.tar is damaged"):
+            list(torch.utils.data.DataLoader(data.read(f"{s3}/a"), batch_size=None, num_workers=2))
