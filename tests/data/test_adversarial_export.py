@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from torchprotect import data, keys, transforms
 from torchprotect.data.engines import local
 from torchprotect.data.keyed import KeystreamNoise, keyed_order, noise_key
+from torchprotect.data.store import open_store
 from torchprotect.errors import ExportError, InputRangeError, LabelError, ModelError
 
 
@@ -434,3 +435,29 @@ def test_killed_half_way_and_resumed(tmp_path):
                 raise
             time.sleep(0.05)
     assert content(tmp_path / "out") == expected
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_in_a_bucket_and_in_parts(tmp_path):
+    """Bits may differ between machines, so no report says by a tag that a shard is the one its machine made."""
+    run(tmp_path / "out")
+    place = f"memory://perturbed/{tmp_path.name}"
+    run(place, part=(1, 2))
+    store = open_store(place)
+    assert "tag" not in json.loads(store.read("report-000001.json", 1 << 20))
+    run(place)
+    assert {name: store.read(name, 1 << 30) for name in store.entries()} == content(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_shard_that_another_machine_has_replaced_is_made_again(tmp_path):
+    run(tmp_path / "out")
+    place = f"memory://perturbed/{tmp_path.name}"
+    run(place, part=(1, 2))
+    store = open_store(place)
+    body = store.read("shard-000001.tar", 1 << 30)
+    with store.write("shard-000001.tar") as upload:
+        upload.file.write(body[:-1] + b"x")
+    run(place)
+    assert store.read("shard-000001.tar", 1 << 30) == body
+    assert data.verify(place, KEY).images == 20

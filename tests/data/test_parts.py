@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from support import SHARED_AES, Pictures, content, make_bundle, run_export
+from support import SHARED_AES, Pictures, content, make_bundle, run_export, write_folder
 
 from torchprotect import data, keys
 from torchprotect.data import ExportStatus
@@ -69,6 +69,17 @@ class TestParts:
         assert export(out, part=(30, 50)).shards == 0
         export(out)
         assert files(out) == whole
+
+    def test_what_parts_skip_is_told_at_the_end(self, tmp_path):
+        root = write_folder(tmp_path / "in", classes=2, each=10, mode="L")
+        for name in ("3", "7"):
+            (root / "class0" / f"{name}.png").write_bytes(b"broken")
+        options = {"dataset": data.open_source(root), "shard_size": 3, "on_error": "skip"}
+        of_parts = [run_export(tmp_path / "out", part=(index, 2), **options).skipped for index in range(2)]
+        result = run_export(tmp_path / "out", **options)
+        assert sorted(result.skipped) == sorted(of_parts[0] + of_parts[1]) == ["class0/3.png", "class0/7.png"]
+        run_export(tmp_path / "whole", **options)
+        assert content(tmp_path / "out") == content(tmp_path / "whole")
 
     def test_parts_of_two_plans(self, out):
         export(out, part=(0, 2))

@@ -15,6 +15,7 @@ _QUIET_SECONDS = 60
 _QUIET_SHARDS = 5
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _MOST_PARTS = 1_000_000
+_ASKED = 32  # reports that are read
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class PartStatus:
     Attributes:
         name: as given to the export, such as ``"3/16"``.
         shards: shards that the part is to make.
-        done: shards it has made.
+        done: those of them that are finished.
         stopped: whether it has shards left, and wrote none for longer than it should have taken.
     """
 
@@ -47,7 +48,7 @@ class ExportStatus:
         rate: shards per minute, over the reports that are there; ``None`` with fewer than two.
         seconds_left: time left at that rate, or ``None``.
         missing: indices of the shards that are not finished.
-        parts: the parts that have reported a shard, in order, and those between them that have not.
+        parts: all parts, in order, if a part has reported a shard; empty where none has.
     """
 
     location: str
@@ -101,22 +102,25 @@ def _rate(reports: Iterable[Entry]) -> float | None:
 
 
 def _parts(store: Store, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
-    """Group the reports by the part that wrote them; parts between them have written none yet."""
-    names = [name for name in entries if documents.is_report_name(name)]
-    written: dict[tuple[int, int], list[float]] = {}
-    for name, content in store.read_all(names).items():
-        if (part := _part_in(content)) is not None:
-            written.setdefault(part, []).append(entries[name].modified or 0.0)
+    """Group the shards that have reports by part. Some reports tell how many parts there are; part i has every n-th."""
+    written = {i: entries[name] for i in range(shards) if (name := documents.report_name(i)) in entries}
+    asked = list(written)[:: max(1, len(written) // _ASKED)]
+    counts = {_parts_in(report) for report in store.read_all(map(documents.report_name, asked)).values()} - {None}
     started = entries[documents.PLAN].modified or 0.0
     return tuple(
-        _part_status(f"{index}/{parts}", len(range(index, shards, parts)), written.get((index, parts), []), started)
-        for parts in sorted({parts for _, parts in written})
+        _part_status(
+            f"{index}/{parts}",
+            len(range(index, shards, parts)),
+            [written[shard].modified or 0.0 for shard in range(index, shards, parts) if shard in written],
+            started,
+        )
+        for parts in sorted(count for count in counts if count is not None)
         for index in range(min(parts, shards))
     )
 
 
-def _part_in(report: bytes) -> tuple[int, int] | None:
-    """Return index and number of parts from a report, if its shard was made by a part."""
+def _parts_in(report: bytes) -> int | None:
+    """Return the number of parts from a report, if its shard was made by a part."""
     try:
         told = _PART.fullmatch(parse(report)["part"])
     except (ValueError, TypeError, KeyError):
@@ -124,7 +128,7 @@ def _part_in(report: bytes) -> tuple[int, int] | None:
     if told is None:
         return None
     index, parts = int(told[1]), int(told[2])
-    return (index, parts) if index < parts <= _MOST_PARTS else None
+    return parts if index < parts <= _MOST_PARTS else None
 
 
 def _part_status(name: str, shards: int, times: list[float], started: float) -> PartStatus:

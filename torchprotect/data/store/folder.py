@@ -19,14 +19,14 @@ class FolderStore:
     local = True
 
     def __init__(self, path: Path) -> None:
-        self.path, self.location = path, str(path)
+        self.path, self.location = path.absolute(), str(path)  # a process may change its folder later
 
     def __repr__(self) -> str:
         return f"FolderStore({self.location!r})"
 
     def path_of(self, name: str) -> str:
         """Return the path of a file."""
-        return str(self.path / name)
+        return str(Path(self.location) / name)
 
     def entries(self) -> dict[str, Entry]:
         """List the files at the top of the folder, and its subfolders as names that end in a slash."""
