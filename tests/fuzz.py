@@ -169,7 +169,7 @@ class World:
             "shard": Kind(lambda rng: mutate_tar(self.shard, rng), self.read_shard),
             "manifest": Kind(lambda rng: mutate_json(self.manifest, rng), self.read_manifest),
             "plan": Kind(lambda rng: mutate_json(self.plan, rng), self.read_plan),
-            "journal": Kind(lambda rng: mutate_json(b'{"index":0,"hmac":"0"}', rng), self.read_journal),
+            "report": Kind(lambda rng: mutate_json(b'{"index":0,"hmac":"0"}', rng), self.read_report),
             "key": Kind(self.mutate_key, self.read_key),
             "inference": Kind(self.mutate_inference, self.read_inference),
         }
@@ -262,8 +262,8 @@ class World:
         self.with_files({"plan.json": body})
         self.with_files({"plan.json": body, "manifest.json": None}, resume=True)
 
-    def read_journal(self, path: Path) -> None:
-        self.with_files({"journal.jsonl": path.read_bytes(), "manifest.json": None}, resume=True)
+    def read_report(self, path: Path) -> None:
+        self.with_files({"report-000000.json": path.read_bytes(), "manifest.json": None}, resume=True)
 
     def with_files(self, files: dict[str, bytes | None], resume: bool = False) -> None:
         """Put files into the place of the export's own, read the export in every way, and put its own back."""

@@ -277,7 +277,7 @@ class TestPlan:
         with pytest.raises(ExportError, match="do not give what"):
             run(tmp_path / "out", transform=make(model=model))
 
-    def test_manifest_and_journal(self, tmp_path):
+    def test_manifest_and_reports(self, tmp_path):
         result = run(tmp_path / "out", BUNDLE)
         manifest = json.loads((tmp_path / "out/manifest.json").read_text())
         assert manifest["security_claim"] == "obfuscation"
