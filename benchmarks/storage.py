@@ -111,9 +111,11 @@ def s3_bucket() -> Iterator[str]:
             "AWS_SECRET_ACCESS_KEY": "secret-for-testing",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
-        fsspec.filesystem("s3").mkdir("benchmark")
-        yield "s3://benchmark"
-        server.kill()
+        try:
+            fsspec.filesystem("s3").mkdir("benchmark")
+            yield "s3://benchmark"
+        finally:
+            server.kill()
 
 
 def order_of_ten_million() -> None:

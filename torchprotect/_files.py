@@ -11,28 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from torchprotect.errors import ExportError, ProtectError
+from torchprotect.errors import ProtectError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PATH_OF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib merges double slashes
 _TEMPORARY = re.compile(r"\.torchprotect-[0-9a-f]{16}\.tmp")
 _SAFETENSORS_HEADER = 1 << 20  # bytes; this package writes a few thousand
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-def require_local(name: str | os.PathLike[str]) -> None:
-    """Refuse URLs, which would otherwise create a local folder such as ``s3:``.
-
-    Raises:
-        ExportError: it is a URL.
-    """
-    text = os.fspath(name)
-    if (_URL if isinstance(name, str) else _PATH_OF_URL).match(text):
-        scheme, _, rest = text.partition(":")
-        url = f"{scheme}://{rest.lstrip('/')}"
-        raise ExportError(f"{url} is a URL, and {scheme}:// is not supported; give a local path")
 
 
 def temporary_name() -> str:

@@ -413,7 +413,7 @@ class TestCache:
 
     def test_a_cache_that_cannot_be_written(self, tars, memory, tmp_path):
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(StoreError, match=r"cannot keep a copy of .*t-0\.tar in .*file"):
+        with pytest.raises(StoreError, match=r"cannot keep copies in .*file"):
             data.open_source(f"{upload(tars, memory)}/{PATTERN}", cache=tmp_path / "file")
 
 
@@ -508,7 +508,9 @@ class TestHostileIndex:
         middle = bytearray(good)
         middle[len(good) // 2] ^= 255
         for damaged in (b"", b"PK", good[:100], good[:-40], bytes(middle), b"x" * 1000, np.zeros(3).tobytes()):
-            with pytest.raises(SourceError, match=r"i\.npz is no index of torchprotect, or it is damaged .*delete it"):
+            with pytest.raises(
+                SourceError, match=r"i\.npz is no index of torchprotect, or it is damaged .*delete this"
+            ):
                 use(damaged)
 
     def test_arrays(self, opened):
@@ -696,7 +698,7 @@ class TestBadInput:
         ):
             with pytest.raises(SourceError, match="leave"):
                 data.open_source(spec, **options)
-        with pytest.raises(SourceError, match="must be a local folder"):
+        with pytest.raises(StoreError, match="must be a local folder"):
             data.open_source(f"{memory}/x.tar", cache=f"{memory}/cache")
 
     def test_an_export_does_not_go_into_its_source(self, images, memory):

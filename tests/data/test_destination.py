@@ -8,7 +8,7 @@ import pytest
 from support import content
 
 from torchprotect.data import manifest as documents
-from torchprotect.data._destination import Destination, State
+from torchprotect.data._destination import Destination, FinishedMeanwhileError, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data.store import open_store
 from torchprotect.errors import ExportError
@@ -171,12 +171,16 @@ def test_two_may_finish_at_once(destination, store):
     first = destination.finish(reports)
     assert destination.finish(reports) == first
     with pytest.raises(ExportError, match="could not be made again as it was"):
-        destination.finish([*reports[:2], make_shard(destination, 2, b"other")])
+        destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")])
 
 
-def test_a_part_that_is_late_leaves_no_report(destination, store):
+def test_who_is_late_changes_nothing(destination, store):
     destination.start()
-    destination.finish([make_shard(destination, index) for index in range(3)])
-    before = sorted(files(store))
-    make_shard(replace(destination, part="0/2"), 0)
-    assert sorted(files(store)) == before
+    reports = [make_shard(destination, index) for index in range(3)]
+    destination.finish(reports)
+    before, part = files(store), replace(destination, part="0/2")
+    for late in (destination, part):
+        with pytest.raises(FinishedMeanwhileError, match="nothing was changed"):
+            make_shard(late, 0, b"other")
+    part.record(reports[0])  # the manifest came between shard and report
+    assert files(store) == before

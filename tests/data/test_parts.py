@@ -1,5 +1,6 @@
 """An export made in parts, on any machines, in any order, twice, with one of them killed: the bytes are the same."""
 
+import json
 import os
 import re
 import signal
@@ -121,15 +122,26 @@ class TestParts:
         export(tmp_path / "out")
         assert content(tmp_path / "out") == whole
 
-    def test_a_part_that_is_still_running_at_the_end_leaves_nothing(self, s3, whole):
-        """In a bucket the end does not wait: the late part makes the same bytes, and takes its report away."""
+    @pytest.mark.parametrize("part", [(0, 2), None])
+    def test_who_is_late_changes_nothing_of_a_finished_export(self, s3, whole, part):
+        """In a bucket nobody waits. The late one may have other images: a plan lists names alone."""
         ends = []
+
+        class Others(Pictures):
+            def __getitem__(self, index):
+                return 255 - super().__getitem__(index)[0], index % 10
 
         def finish_meanwhile(done, total):
             if not ends:
                 ends.append(export(f"{s3}/out"))
 
-        export(f"{s3}/out", part=(0, 2), progress=finish_meanwhile)
+        Others.__qualname__ = "Pictures"
+        late = {"dataset": Others(40), "shard_size": 3, "part": part, "progress": finish_meanwhile}
+        if part is None:
+            with pytest.raises(ExportError, match="do not give what"):
+                run_export(f"{s3}/out", **late)
+        else:
+            assert run_export(f"{s3}/out", **late).made == 0
         assert ends[0].finished
         assert files(f"{s3}/out") == whole
 
@@ -236,12 +248,28 @@ class TestStatus:
 
     def test_rate_and_time_left(self, tmp_path):
         export(tmp_path / "out", part=(0, 2))
-        start = time.time() - 600
+        start = time.time() - 6 * 30
         for place, path in enumerate(sorted((tmp_path / "out").glob("report-*"))):
             os.utime(path, (start + 30 * place, start + 30 * place))
         found = data.status(tmp_path / "out")
         assert found.rate == pytest.approx(2)
         assert found.seconds_left == pytest.approx(7 * 30)
+        for path in (tmp_path / "out").glob("report-*"):
+            os.utime(path, (path.stat().st_mtime - 600,) * 2)
+        assert data.status(tmp_path / "out").rate is None  # no news for so long is no rate
+
+    @pytest.mark.parametrize(("images", "size"), [(10**12, 1), (10**400, 1), (True, 1), (5, 0), ("5", 1), (None, 1)])
+    def test_hostile_plans(self, tmp_path, images, size):
+        plan = {"format": "torchprotect-plan", "version": 2, "images": images, "shard_size": size}
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        with pytest.raises(ExportError, match="malformed|no JSON"):
+            data.status(tmp_path)
+
+    def test_shards_that_were_deleted_later(self, tmp_path):
+        export(tmp_path / "out")
+        (tmp_path / "out" / "shard-000003.tar").unlink()
+        found = data.status(tmp_path / "out")
+        assert (found.finished, found.missing) == (True, (3,))
 
     @pytest.mark.parametrize(
         "body", [b"", b"[]", b'{"part": 3}', b'{"part": "9/3"}', b'{"part": "0/99999999"}', b"\xff"]

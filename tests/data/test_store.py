@@ -10,6 +10,7 @@ import pytest
 import torch
 from s3 import error, ignore_conditions, only
 from support import SHARED_AES, Pictures, content, run_export
+from web import serve_folder
 
 from torchprotect import data
 from torchprotect.data.store import is_url, lies_in, open_parent, open_store
@@ -125,7 +126,9 @@ class TestNames:
         assert is_url("s3://bucket/x")
         assert not is_url("C:/x")
         assert not is_url(tmp_path)
-        assert open_store(f"file://{tmp_path}").path == tmp_path
+        for url in (f"file://{tmp_path}", f"FILE://localhost{tmp_path}/", f"local://{tmp_path}"):
+            assert open_store(url).path == tmp_path
+        assert open_store("S3A://bucket/x/").location == "s3://bucket/x"
         assert open_parent("memory://a/b/c.npz")[0].location == "memory://a/b"
         assert open_parent(tmp_path / "c.npz")[1] == "c.npz"
 
@@ -138,6 +141,9 @@ class TestNames:
         [
             "s3://AKIDSECRET:hush@bucket/x",
             "s3://AKIDSECRET@bucket/x",
+            "s3://AKIDSECRET:hu/sh/hush@bucket/x",
+            "s3://AKID/SECRET:hush@bucket/x",
+            "https://host/x?pwd=hush",
             "https://user:hush@host/x",
             "https://host/x?X-Amz-Signature=hush",
             "https://host/x?sv=2&sig=hush",
@@ -154,7 +160,7 @@ class TestNames:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("nothing://x", "nothing:// is not known to fsspec"),
+            ("nothing://x", "nothing:// cannot be opened by fsspec"),
             ("simplecache::s3://bucket/x", "chains file systems"),
             ("hf://datasets/a/b", "needs a package that is not installed|can be read but not written"),
             ("https://host/x", "can be read but not written"),
@@ -170,6 +176,7 @@ class TestNames:
         assert lies_in(tmp_path / "a", "a")
         assert not lies_in("ab", "a")
         assert lies_in("s3://b/a/", "s3://b/a")
+        assert lies_in("s3a://b/a/c", "S3://b/a")
         assert not lies_in("s3://b/ab", "s3://b/a")
         assert not lies_in("s3://b/a", "gs://b/a")
         assert not lies_in("s3://b/a", "b")
@@ -194,6 +201,27 @@ class TestExports:
         put(open_store(f"{s3}/a"), "deep/notes.txt", b"x")
         with pytest.raises(ExportError, match=r"holds other files, such as deep/notes\.txt"):
             run_export(f"{s3}/a")
+
+    def test_no_character_of_a_name_is_a_pattern(self, s3):
+        run_export(f"{s3}/run1", part=(0, 2))
+        before = files(f"{s3}/run1")
+        run_export(f"{s3}/run[1]", part=(0, 2))
+        run_export(f"{s3}/run[1]")
+        assert data.verify(f"{s3}/run[1]", SHARED_AES).images == 20
+        run_export(f"{s3}/run?")
+        assert files(f"{s3}/run1") == before
+
+    def test_objects_that_consoles_make_for_folders(self, s3):
+        import s3fs
+
+        s3fs.S3FileSystem().call_s3("put_object", Bucket=s3[5:], Key="a/", Body=b"")
+        run_export(f"{s3}/a")
+        assert data.verify(f"{s3}/a", SHARED_AES).images == 20
+
+    def test_a_copy_on_a_web_server(self, tmp_path):
+        run_export(tmp_path / "out")
+        with serve_folder(tmp_path) as url:
+            assert data.verify(f"{url}/out", SHARED_AES).images == len(list(data.read(f"{url}/out"))) == 20
 
     def test_neighbours_of_a_prefix_do_not_matter(self, s3):
         put(open_store(s3), "abc", b"x")
@@ -344,6 +372,18 @@ class TestCache:
             body[3000] ^= 1
             copy.write_bytes(body)
         assert len(list(data.read(f"{s3}/a", cache=tmp_path / "cache"))) == whole == 20
+
+    @pytest.mark.parametrize("cache", ["", "s3://bucket/cache"])
+    def test_wrong_places(self, s3, cache):
+        run_export(f"{s3}/a")
+        with pytest.raises(StoreError, match="a cache must be a local folder"):
+            data.read(f"{s3}/a", cache=cache)
+
+    def test_a_file_in_the_place_of_the_cache(self, tmp_path, s3):
+        run_export(f"{s3}/a")
+        (tmp_path / "cache").write_bytes(b"")
+        with pytest.raises(StoreError, match="cannot keep copies in"):
+            list(data.read(f"{s3}/a", cache=tmp_path / "cache"))
 
     def test_a_cache_is_not_needed_for_a_folder(self, tmp_path):
         run_export(tmp_path / "out")

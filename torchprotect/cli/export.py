@@ -1,5 +1,6 @@
 """``torchprotect export``."""
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -157,6 +158,8 @@ def export(
             reproject=reproject or None,
         )
         share = None if part is None else _parse_part(part)
+        if index is not None:
+            _require_outside(index, out)
         opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
         start = time.monotonic()
@@ -185,14 +188,20 @@ def export(
             remark("when all parts are done, run the same command without --part to finish the export")
 
 
-def _parse_part(text: str) -> tuple[int, int]:
+def _require_outside(index: str, out: str) -> None:
+    """Refuse an index in the export: it holds names of the source, and an export holds no other files."""
+    from torchprotect.data.store import lies_in
     from torchprotect.errors import InputRangeError
 
-    index, _, parts = text.partition("/")
-    try:
-        return int(index), int(parts)
-    except ValueError:
-        raise InputRangeError(f"--part takes I/N, such as 0/16 up to 15/16, not {text!r}") from None
+    if lies_in(index, out):
+        raise InputRangeError(f"--index {index} lies inside {out}; keep it beside the source")
+
+
+def _parse_part(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise typer.BadParameter(f"--part takes I/N, such as 0/16 up to 15/16, not {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def _make_engine(name: EngineName, gpus_per_task: float | None) -> "Engine | None":
@@ -246,7 +255,8 @@ def _refuse(kind: str, options: dict[str, Any]) -> None:
 
 
 def _summary(result: "ExportResult", left_out: int) -> str:
-    done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
+    kept = f" ({result.made:,} made now)" if result.made < result.shards else ""
+    done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}{kept}, {by_size(result.size)}"
     distance = ""
     if result.max_distance is not None:
         distance = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"

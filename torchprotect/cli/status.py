@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchprotect.cli._common import counted, errors_as_exit_codes
-from torchprotect.cli._say import complain, say
+from torchprotect.cli._say import say
 
 if TYPE_CHECKING:
     from torchprotect.data import ExportStatus
@@ -28,32 +28,26 @@ def status(
         say(f"{export}: {_summary(found)}")
         for part in found.parts:
             line = f"part {part.name}: {part.done:,} of {counted(part.shards, 'shard')}"
-            if part.stopped:
-                complain(f"{line}; it seems to have stopped: start it again")
-            else:
-                say(line)
-        if not found.finished:
+            say(f"{line}; it seems to have stopped: start it again" if part.stopped else line)
+        if not found.finished or found.missing:
             raise typer.Exit(_UNFINISHED)
 
 
 def _summary(found: "ExportStatus") -> str:
+    missing = ", ".join(map(str, found.missing[:_SHOWN])) + (", .." if len(found.missing) > _SHOWN else "")
     if found.finished:
-        return f"finished, {counted(found.images, 'image')} in {counted(found.shards, 'shard')}"
+        state = f"finished, {counted(found.images, 'image')} in {counted(found.shards, 'shard')}"
+        return f"{state}; deleted since: {missing}; run the export again to repair it" if missing else state
     done = f"{found.done:,} of {counted(found.shards, 'shard')} done"
     rate = f", {found.rate:,.1f} a minute" if found.rate is not None else ""
     left = f", about {_duration(found.seconds_left)} left" if found.seconds_left is not None and found.missing else ""
     if not found.missing:
         return f"{done}{rate}; run the export without --part to finish it"
-    shown = ", ".join(map(str, found.missing[:_SHOWN])) + (", .." if len(found.missing) > _SHOWN else "")
-    return f"{done}{rate}{left}; missing: {shown}"
+    return f"{done}{rate}{left}; missing: {missing}"
 
 
 def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 60
-        else f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min"
-    )
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -10,11 +10,16 @@ from typing import Any
 from torchprotect._files import is_temporary
 from torchprotect.data import manifest as documents
 from torchprotect.data._report import Reports, ShardReport, distance_member, overall_distance
+from torchprotect.data._same_plan import require_same_plan
 from torchprotect.data._stored import read_shard
 from torchprotect.data.store import Entry, Store, Upload
 from torchprotect.errors import ExportError
 
 _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
+
+
+class FinishedMeanwhileError(ExportError):
+    """Somebody else has finished the export."""
 
 
 class State(Enum):
@@ -42,12 +47,14 @@ class Destination:
         plan: unsigned.
         signing: key of all HMACs.
         part: name of the part of the export that this process makes, such as ``"3/16"``, if it does not make all.
+        repairs: whether the export was finished before, and what is damaged is made again.
     """
 
     store: Store
     plan: dict[str, Any]
     signing: bytes
     part: str | None = None
+    repairs: bool = False
 
     @cached_property
     def _reports(self) -> Reports:
@@ -70,7 +77,10 @@ class Destination:
                 f"{self.store.location} holds other files, such as {foreign[0]}; choose another place for the export"
             )
         if kept and documents.PLAN not in kept:
-            raise ExportError(f"{self.store.location} holds {kept[0]} but no plan; choose another place for the export")
+            raise ExportError(
+                f"{self.store.location} holds {kept[0]} but no plan: if it is what is left of an export, delete all of "
+                "it; else choose another place"
+            )
         if documents.MANIFEST in kept:
             return State.FINISHED
         return State.UNFINISHED if kept else State.EMPTY
@@ -89,7 +99,7 @@ class Destination:
             return state
         if not resume:
             raise ExportError(f"{self.store.location} holds an export already; choose another place, or resume it")
-        self._require_same(documents.read_document(self.store, documents.PLAN, documents.PLAN_FORMAT))
+        require_same_plan(self.store, self.plan, self.signing)
         return state
 
     def start(self) -> None:
@@ -102,22 +112,7 @@ class Destination:
             signed = documents.signed(self.plan, self.signing)
             self.store.create(documents.PLAN, documents.dump(signed))
         except FileExistsError:
-            self._require_same(documents.read_document(self.store, documents.PLAN, documents.PLAN_FORMAT))
-
-    def _require_same(self, found: dict[str, Any]) -> None:
-        path = self.store.path_of(documents.PLAN)
-        different = sorted(name for name in self.plan if found.get(name) != self.plan[name])
-        if "key" in different:  # digests of source and transform are keyed too, so they differ with it
-            different = ["key"]
-        if different:
-            shown = [f"{name} was {_short(found.get(name))}, is {_short(self.plan[name])}" for name in different]
-            raise ExportError(
-                f"{self.store.location} holds an export by another plan: {'; '.join(shown)}; nothing was changed. "
-                "Repeat the call with the settings of that export, or choose another place; to give that export up, "
-                f"delete its shards and then {path}"
-            )
-        if not documents.is_signed(found, self.signing):
-            raise ExportError(f"{path} was changed: its HMAC is wrong; choose another place for the export")
+            require_same_plan(self.store, self.plan, self.signing)
 
     def delete_temporaries(self) -> None:
         """Delete what processes that were killed while writing have left in a local folder."""
@@ -126,9 +121,17 @@ class Destination:
 
     @contextlib.contextmanager
     def write_shard(self, index: int) -> Iterator[Upload]:
-        """Open the file of a shard for writing; it is there when the block has succeeded."""
+        """Open the file of a shard for writing; it is there when the block has succeeded.
+
+        Raises:
+            FinishedMeanwhileError: a manifest was created since this run began, so nothing may be changed any more.
+        """
         with self.store.write(documents.shard_name(index)) as upload:
             yield upload
+            if not self.repairs and self._is_finished():
+                raise FinishedMeanwhileError(
+                    f"{self.store.location} was finished by somebody else while this export ran; nothing was changed"
+                )
 
     def record(self, report: ShardReport) -> None:
         """Write the report of a shard that was just written.
@@ -279,8 +282,3 @@ def _is_older(entry: Entry, finished: float | None) -> bool:
     A manifest lists no tags. It is written last, so a shard of that age is the one that it lists.
     """
     return entry.modified is not None and finished is not None and entry.modified <= finished
-
-
-def _short(value: Any) -> str:
-    """Return a field of a plan for a message: digests by their first digits."""
-    return value[:12] if isinstance(value, str) else str(value)

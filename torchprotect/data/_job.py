@@ -13,7 +13,7 @@ from torch import Tensor
 from torchprotect._inputs import type_name
 from torchprotect.data._destination import Destination
 from torchprotect.data._encode import encode, extension
-from torchprotect.data._repeatable import deterministic, without_global_generators
+from torchprotect.data._repeatable import deterministic, without_draws
 from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
 from torchprotect.data.keyed import KeystreamNoise, sample_id
@@ -158,10 +158,15 @@ class DisguiseJob:
             ExportError: random numbers were drawn from elsewhere, or the result is no batch of N images.
             ModelError: a perturbation's model fails.
         """
-        noise = KeystreamNoise(self.noise_key, ids)
         classes = torch.tensor(labels) if self.pipeline.needs_labels else None
-        with without_global_generators(), deterministic() if self.uses_gradients else nullcontext():
-            batch = self.pipeline.disguise_batch(images, classes, noise=noise)
+
+        def run() -> DisguisedBatch:
+            noise = KeystreamNoise(self.noise_key, ids)
+            with deterministic() if self.uses_gradients else nullcontext():
+                return self.pipeline.disguise_batch(images, classes, noise=noise)
+
+        # A perturbation takes so long that other threads draw meanwhile: it is watched on one image only.
+        batch = run() if self.uses_gradients and len(ids) > 1 else without_draws(run)
         if not isinstance(batch.images, Tensor) or batch.images.ndim != 4 or len(batch.images) != len(ids):
             came = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
             raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {came}")

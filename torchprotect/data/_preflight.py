@@ -55,13 +55,13 @@ def _require_fit(keys: list[BlockKey], shape: tuple[int, int, int], where: str) 
             raise KeySizeError(f"sample {where}: {error}") from error
 
 
-def make_notes(job: DisguiseJob, key_given: bool) -> tuple[str, ...]:
-    """Return notes for the owner of the images, in whole sentences."""
+def make_notes(job: DisguiseJob, *, key_given: bool, is_part: bool) -> tuple[str, ...]:
+    """Return notes for the owner of the images, in whole sentences; those of a part take no reading of images."""
     found = (
         _note_left_out(job),
         None if key_given else _note_plain_labels(job),
         _note_labels(job),
-        job.pipeline.note_on(_sample_images(job)),
+        None if is_part else job.pipeline.note_on(_sample_images(job)),
     )
     return tuple(note for note in found if note is not None)
 

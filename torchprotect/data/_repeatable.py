@@ -2,13 +2,16 @@
 
 import contextlib
 import random
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from torchprotect.errors import ExportError, ModelError, ProtectError
+
+_TRIES = 5
+_Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
@@ -52,22 +55,24 @@ def deterministic() -> Iterator[None]:
         torch.set_float32_matmul_precision(matmul_precision)
 
 
-@contextlib.contextmanager
-def without_global_generators() -> Iterator[None]:
+def without_draws(run: Callable[[], _Result]) -> _Result:
     """Run a transform that must not draw from the global generators of Python, NumPy and torch.
 
-    Only a transform is watched. A source may draw: the retry of a network client does so, for instance.
+    Other threads may draw meanwhile, such as those of network clients and clusters. A transform that draws does so each
+    time it runs, other threads now and then: so it is run again.
 
     Raises:
-        ExportError: it drew from one.
+        ExportError: somebody drew from one, every time.
     """
-    before = _generator_states()
-    yield
-    if _generator_states() != before:
-        raise ExportError(
-            "the transform drew random numbers, so the export could not be repeated or resumed; take random "
-            "augmentation out of it and put it into the training pipeline"
-        )
+    for _ in range(_TRIES):
+        before = _generator_states()
+        result = run()
+        if _generator_states() == before:
+            return result
+    raise ExportError(
+        "the transform drew random numbers, so the export could not be repeated or resumed; take random "
+        "augmentation out of it and put it into the training pipeline"
+    )
 
 
 def _generator_states() -> tuple[Any, ...]:

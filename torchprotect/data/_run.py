@@ -1,9 +1,9 @@
 """One run of an export: what is finished stays, the rest is made, the manifest comes last."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torchprotect.data._destination import State
+from torchprotect.data._destination import FinishedMeanwhileError, State
 from torchprotect.data._job import ShardTask
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
@@ -25,6 +25,7 @@ class ExportResult:
         location: path or URL of the export.
         images: images in it, or in the part.
         shards: shards in it, or in the part.
+        made: those of them that were made in this run; the others were there.
         size: bytes of these shards.
         skipped: names of images left out in this run or the ones it resumed, since they could not be read or did not
             fit. Shards with such gaps are made again each time, so that a repaired image is added.
@@ -39,6 +40,7 @@ class ExportResult:
     location: str
     images: int
     shards: int
+    made: int
     size: int
     skipped: tuple[str, ...]
     max_distance: float | None = None
@@ -60,10 +62,20 @@ def run(
         resume: whether there may be an export at the destination.
         progress: called with images done and images in all.
     """
-    destination, is_part = task.destination, task.destination.part is not None
-    state = destination.require_same_plan(resume=resume)
+    try:
+        return _run_once(task, shards, engine=engine, workers=workers, resume=resume, progress=progress)
+    except FinishedMeanwhileError:  # then this is a part with nothing left to do, or a run that checks what is there
+        return _run_once(task, shards, engine=engine, workers=workers, resume=True, progress=progress)
+
+
+def _run_once(
+    task: ShardTask, shards: Shards, *, engine: Engine, workers: int, resume: bool, progress: Progress
+) -> ExportResult:
+    is_part, state = task.destination.part is not None, task.destination.require_same_plan(resume=resume)
     if is_part and state is State.FINISHED:
-        return _result(task, {}, finished=True)
+        return _result(task, {}, made=0, finished=True)
+    task = replace(task, destination=replace(task.destination, repairs=state is State.FINISHED))
+    destination = task.destination
     reports = {} if state is State.EMPTY else reusable_shards(task.job, destination, shards)
     if not task.job.skip_unfit:
         check_shapes(task.job, [indices for index, indices in shards.items() if index not in reports])
@@ -71,11 +83,11 @@ def run(
         destination.start()
     elif not is_part:
         destination.delete_temporaries()
-    _make(task, shards, reports, engine, workers, progress)
+    made = _make(task, shards, reports, engine, workers, progress)
     _require_unchanged_source(task, shards, reports)
     if not is_part:
         destination.finish(reports.values())
-    return _result(task, reports, finished=not is_part)
+    return _result(task, reports, made=made, finished=not is_part)
 
 
 def _make(
@@ -85,8 +97,8 @@ def _make(
     engine: Engine,
     workers: int,
     progress: Progress,
-) -> None:
-    """Make the shards that have no report, and make those again that somebody else has changed meanwhile."""
+) -> int:
+    """Make the shards that have no report, and those again that somebody else has changed meanwhile; count them."""
     new = set[int]()
     for _ in range(_ROUNDS):
         missing = [(index, indices) for index, indices in shards.items() if index not in reports]
@@ -99,7 +111,7 @@ def _make(
         for changed in reports.keys() - intact.keys():
             del reports[changed]
         if len(reports) == len(shards):
-            return
+            return len(new)
     raise ExportError(
         f"{len(shards) - len(reports)} shards in {task.destination.store.location} were changed or deleted while the "
         "export ran: find what else writes there, then run the same export again"
@@ -133,13 +145,14 @@ def _require_unchanged_source(task: ShardTask, shards: Shards, reports: dict[int
         )
 
 
-def _result(task: ShardTask, reports: dict[int, ShardReport], *, finished: bool) -> ExportResult:
+def _result(task: ShardTask, reports: dict[int, ShardReport], *, made: int, finished: bool) -> ExportResult:
     ordered = [report for _, report in sorted(reports.items())]
     max_distance, mean_distance = overall_distance(ordered)
     return ExportResult(
         task.destination.store.location,
         sum(report.count for report in ordered),
         len(ordered),
+        made,
         sum(report.size for report in ordered),
         tuple(task.job.source.name(index) for report in ordered for index in sorted(report.skipped)),
         max_distance,

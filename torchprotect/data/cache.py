@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from torchprotect._files import atomic_file, make_folder, open_regular
 from torchprotect.data.store import Store
-from torchprotect.errors import VerificationError
+from torchprotect.errors import ProtectError, StoreError, VerificationError
 
 _CHUNK = 1 << 20
 
@@ -21,6 +21,8 @@ class ShardCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        if not os.fspath(folder) or ":/" in os.fspath(folder):
+            raise StoreError(f"a cache must be a local folder, got {os.fspath(folder)!r}")
         self.folder = Path(folder)
 
     def fetch(self, store: Store, name: str, copy: str, *, size: int, sha256: str | None = None) -> Path:
@@ -36,7 +38,14 @@ class ShardCache:
         Raises:
             VerificationError: what was fetched has another size or hash; nothing is kept of it.
         """
-        path = self.folder / copy
+        try:
+            return self._fetch(store, name, self.folder / copy, size, sha256)
+        except OSError as error:
+            if isinstance(error, ProtectError | FileNotFoundError):
+                raise
+            raise StoreError(f"cannot keep copies in {self.folder}: {error.strerror or error}") from error
+
+    def _fetch(self, store: Store, name: str, path: Path, size: int, sha256: str | None) -> Path:
         if self._is_whole(path, size, sha256):
             return path
         make_folder(self.folder)
@@ -46,11 +55,10 @@ class ShardCache:
                 file.write(block)
                 digest.update(block)
                 count += len(block)
-            if count != size or sha256 not in (None, digest.hexdigest()):
-                raise VerificationError(
-                    f"{store.path_of(name)} is damaged, or it was replaced: it has {count:,} bytes where {size:,} were "
-                    "expected, or another SHA-256"
-                )
+            if count != size:
+                raise _damaged(store, name, f"it has {count:,} bytes where {size:,} were expected")
+            if sha256 not in (None, digest.hexdigest()):
+                raise _damaged(store, name, "its SHA-256 is not the one that was expected")
         return path
 
     def _is_whole(self, path: Path, size: int, sha256: str | None) -> bool:
@@ -61,6 +69,10 @@ class ShardCache:
                 return sha256 is None or _sha256(file) == sha256
         except FileNotFoundError:
             return False
+
+
+def _damaged(store: Store, name: str, how: str) -> VerificationError:
+    return VerificationError(f"{store.path_of(name)} is damaged, or it was replaced: {how}")
 
 
 def _blocks(store: Store, name: str) -> Iterator[bytes]:

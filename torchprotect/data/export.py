@@ -96,7 +96,7 @@ def export(
     if on_error == "stop":
         check_labels(job)
     notes = _Notes(notify)
-    notes.add(*make_notes(job, key_given=key is not None))
+    notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
     plan = make_plan(job, own_key, described, shard_size)
     shards = plan_shards(plan, own_key, part)
     task = ShardTask(job, Destination(store, plan, job.signing, None if part is None else f"{part[0]}/{part[1]}"))

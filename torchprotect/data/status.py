@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torchprotect._json import parse
 from torchprotect.data import manifest as documents
@@ -15,6 +16,7 @@ _QUIET_SECONDS = 60
 _QUIET_SHARDS = 5
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _MOST_PARTS = 1_000_000
+_MOST_SHARDS = 10_000_000
 _ASKED = 32  # reports that are read
 
 
@@ -45,9 +47,10 @@ class ExportStatus:
         shards: shards of the whole export.
         done: shards that are finished.
         images: images of the whole export.
-        rate: shards per minute, over the reports that are there; ``None`` with fewer than two.
+        rate: shards per minute, over the reports that are there; ``None`` with fewer than two, and where none came for
+            so long that the export seems to have stopped.
         seconds_left: time left at that rate, or ``None``.
-        missing: indices of the shards that are not finished.
+        missing: indices of the shards that are not finished; of a finished export, those that have been deleted since.
         parts: all parts, in order, if a part has reported a shard; empty where none has.
     """
 
@@ -71,14 +74,15 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
     store = open_store(export)
     entries = store.entries()
     if documents.PLAN not in entries:
-        raise ExportError(f"{store.location} holds no export: it has no {documents.PLAN}")
+        raise ExportError(
+            f"{store.location} holds no export: it has no {documents.PLAN}. One that was just started has read its "
+            "source first, which may take a while"
+        )
     plan = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
-    images, size = plan.get("images"), plan.get("shard_size")
-    if not isinstance(images, int) or not isinstance(size, int) or min(images, size) < 1:
-        raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: images and shard_size must be positive")
-    shards = -(-images // size)
+    images, shards = _extent(plan, store)
     finished = documents.MANIFEST in entries
-    missing = () if finished else tuple(i for i in range(shards) if documents.report_name(i) not in entries)
+    name_of = documents.shard_name if finished else documents.report_name
+    missing = tuple(index for index in range(shards) if name_of(index) not in entries)
     rate = None if finished else _rate(entry for name, entry in entries.items() if documents.is_report_name(name))
     return ExportStatus(
         store.location,
@@ -93,12 +97,21 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
     )
 
 
+def _extent(plan: dict[str, Any], store: Store) -> tuple[int, int]:
+    """Return the number of images and of shards."""
+    images, size = plan.get("images"), plan.get("shard_size")
+    if type(images) is int and type(size) is int and min(images, size) > 0 and images // size <= _MOST_SHARDS:
+        return images, -(-images // size)
+    raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: it has no sensible images and shard_size")
+
+
 def _rate(reports: Iterable[Entry]) -> float | None:
     """Return reports per minute, between the first and the last of them."""
     times = sorted(entry.modified for entry in reports if entry.modified is not None)
     if len(times) < 2 or times[-1] == times[0]:
         return None
-    return 60 * (len(times) - 1) / (times[-1] - times[0])
+    per_shard = (times[-1] - times[0]) / (len(times) - 1)
+    return None if _is_silent(times[-1], per_shard) else 60 / per_shard
 
 
 def _parts(store: Store, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
@@ -132,9 +145,11 @@ def _parts_in(report: bytes) -> int | None:
 
 
 def _part_status(name: str, shards: int, times: list[float], started: float) -> PartStatus:
-    """Take a part for stopped if it is silent for several times as long as it took for a shard."""
-    times = sorted(times)
-    per_shard = (times[-1] - started) / len(times) if times else 0.0
-    silent = time.time() - (times[-1] if times else started)
-    stopped = len(times) < shards and silent > max(_QUIET_SECONDS, _QUIET_SHARDS * per_shard)
-    return PartStatus(name, shards, len(times), stopped)
+    last = max(times, default=started)
+    per_shard = (last - started) / len(times) if times else 0.0
+    return PartStatus(name, shards, len(times), len(times) < shards and _is_silent(last, per_shard))
+
+
+def _is_silent(last: float, per_shard: float) -> bool:
+    """Return whether there was no report for several times as long as a shard takes, and for a minute."""
+    return time.time() - last > max(_QUIET_SECONDS, _QUIET_SHARDS * per_shard)

@@ -8,7 +8,7 @@ from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data.store import Entry, Store, open_store
 from torchprotect.errors import ExportError, KeyKindError, VerificationError
-from torchprotect.keys import Key
+from torchprotect.keys import Key, KeyBundle
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,17 @@ def _check_signatures(plan: dict[str, Any] | None, manifest: dict[str, Any], key
     problems = []
     for name, document in sorted(found.items()):
         if document.get("key") != key.fingerprint:
-            made_with = str(document.get("key"))[:12]
-            problems.append(f"{name} was made with key {made_with!r}, the key given is {key.fingerprint[:12]}")
+            problems.append(f"{name} was made with key {str(document.get('key'))[:12]!r}, {_told(key, document)}")
         elif not documents.is_signed(document, key.subkey("manifest")):
             problems.append(f"the HMAC of {name} is wrong")
     return problems
+
+
+def _told(key: Key, document: dict[str, Any]) -> str:
+    """Return what another key than the one of a document is; a bundle may hold the right one."""
+    if isinstance(key, KeyBundle) and key.transform.fingerprint == document.get("key"):
+        return (
+            f"which is in the bundle {key.fingerprint[:12]}: it was exported without key=bundle, so its class numbers "
+            "are plain"
+        )
+    return f"the key given is {key.fingerprint[:12]}"

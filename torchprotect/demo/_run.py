@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from torchprotect import data, keys, transforms
-from torchprotect._files import require_local
 from torchprotect.data.keyed import keyed_order
+from torchprotect.data.store import is_url
 from torchprotect.demo._blocks import choose_block
 from torchprotect.demo._measure import EPOCHS, Row, measure
 from torchprotect.demo._page import render
@@ -62,7 +62,8 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     Raises:
         ExportError: the folder is not empty, or the images have no labels or not all one shape.
     """
-    require_local(out)
+    if is_url(out):
+        raise ExportError(f"the demo is written to a local folder, not to {out}")
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out} is not empty; choose a new folder with --out")
     opened = data.open_source(source or SAMPLE)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import atomic_file, require_local
-from torchprotect.data.store import lies_in, open_store
+from torchprotect._files import atomic_file
+from torchprotect.data.store import is_url, lies_in
 from torchprotect.errors import ExportError
 
 
@@ -30,9 +30,5 @@ def write_indexes(indexes: Sequence[tuple[Path, dict[str, Any]]], *, export: str
 
 
 def _require_outside(path: Path, export: str | os.PathLike[str]) -> None:
-    require_local(path)
-    store = open_store(export)
-    if store.local and lies_in(path.parent, store.location):
-        raise ExportError(
-            f"{path} lies inside the export {store.location}, which holds no other files: write it somewhere else"
-        )
+    if not is_url(path) and lies_in(path.parent, export):
+        raise ExportError(f"{path} lies inside the export {export}, which holds no other files: write it elsewhere")

@@ -11,7 +11,7 @@ from torchprotect.data.sources.cifar import cifar10
 from torchprotect.data.sources.dataset import DatasetSource
 from torchprotect.data.sources.folder import ImageFolderSource
 from torchprotect.data.sources.patterns import is_pattern, open_local_tars, open_remote_tars
-from torchprotect.data.store import is_url, require_usable_url
+from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, SourceError
 
 __all__ = ["Sample", "Source", "as_source", "open_source", "read_samples"]
@@ -69,15 +69,15 @@ def open_source(
 
 
 def _open_url(url: str, cache: str | os.PathLike[str] | None, index: str | os.PathLike[str] | None) -> Source:
-    require_usable_url(url)
+    url = normalise_url(url)
     scheme, _, rest = url.partition("://")
-    if scheme.lower() in ("file", "local"):
+    if scheme == "file":
         return open_source(rest, cache=cache, index=index)
     if is_pattern(url):
         return open_remote_tars(url, cache, index)
     if cache is not None or index is not None:
         raise SourceError(f"a cache and an index are for tars, and {url} is none; leave them out")
-    if scheme.lower() in ("http", "https"):
+    if scheme in ("http", "https"):
         raise SourceError(f"{url} is no .tar pattern, and a web server does not list folders")
     return BucketFolderSource(url)
 

@@ -169,15 +169,10 @@ class CachedArchives(ObjectArchives):
     def _copy(self, number: int) -> Path:
         """Return the path of the copy of an archive."""
         path, size, (store, name) = self._path(number), self.entries[number].size, self._place(number)
-        try:
-            if path.exists():
-                return self._cache.fetch(store, name, path.name, size=size)
-            self._require_unchanged({number})
-            self._cache.fetch(store, name, path.name, size=size)
-        except ProtectError:
-            raise
-        except OSError as error:
-            raise StoreError(f"cannot keep a copy of {self.names[number]} in {self._cache.folder}: {error}") from error
+        if path.exists():
+            return self._cache.fetch(store, name, path.name, size=size)
+        self._require_unchanged({number})
+        self._cache.fetch(store, name, path.name, size=size)
         try:
             self._require_unchanged({number})  # the name tells the tag, so it must be the tag of what was fetched
         except ProtectError:

@@ -7,9 +7,19 @@ from pathlib import Path, PurePosixPath
 from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
 from torchprotect.data.sources._remote import require_unchanged
 from torchprotect.data.sources._requests import groups
-from torchprotect.data.sources.folder import EXTENSIONS, HIDDEN, MACOSX, OUTSIDE, is_hidden, no_images_in, not_a_picture
+from torchprotect.data.sources.folder import (
+    HIDDEN,
+    MACOSX,
+    OUTSIDE,
+    is_hidden,
+    no_classes_in,
+    no_images_in,
+    not_a_picture,
+)
 from torchprotect.data.store import Entry, Store, open_store
 from torchprotect.errors import SourceError
+
+_LISTED_AT_ONCE = 1000  # objects in a request
 
 
 class BucketFolderSource:
@@ -31,8 +41,8 @@ class BucketFolderSource:
             self._files += ["/".join(parts) for parts in sorted(pictures)]
             self._labels += [label] * len(pictures)
         if not self._files:
-            where = self._store.location
-            raise SourceError(f"{where} holds no images; expected {where}/CLASS/PICTURE.png (or {EXTENSIONS})")
+            has_tars = any(name.endswith(".tar") for name in entries)
+            raise SourceError(no_classes_in(self._store.location.rstrip("/"), has_tars))
         self._entries = [Entry(entries[file].size, entries[file].tag) for file in self._files]
 
     def __len__(self) -> int:
@@ -76,7 +86,8 @@ class BucketFolderSource:
         Raises:
             SourceError: one is not the object that was listed.
         """
-        found = self._store.stat_all(self._files[index] for index in indices)
+        few = len(self._files) < _LISTED_AT_ONCE * len(indices)  # then a listing takes fewer requests
+        found = self._store.entries() if few else self._store.stat_all(self._files[index] for index in indices)
         for index in indices:
             file, entry = self._files[index], self._entries[index]
             require_unchanged(self.locate(index), entry, found.get(file))

@@ -35,7 +35,7 @@ class ImageFolderSource:
             self._files += [path.relative_to(root).as_posix() for path in files]
             self._labels += [label] * len(files)
         if not self._files:
-            raise SourceError(f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS})")
+            raise SourceError(no_classes_in(str(root), any(root.glob("*.tar"))))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -135,6 +135,12 @@ def is_hidden(name: str) -> bool:
 def not_a_picture(path: PurePath) -> str:
     """Return the kind of a file that is left out of a class."""
     return f"{path.suffix.lower() or 'extensionless'} file in the class folders"
+
+
+def no_classes_in(root: str, has_tars: bool) -> str:
+    """Return the message on a folder without class folders."""
+    hint = f"; for its tars give a pattern, as in {root}/train-{{000000..000020}}.tar" if has_tars else ""
+    return f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS}){hint}"
 
 
 def no_images_in(folder: str) -> str:

@@ -11,7 +11,6 @@ from torchprotect.data.sources._remote import CachedArchives, ObjectArchives
 from torchprotect.data.sources._samples import TarSamples, scan
 from torchprotect.data.sources._unpacked import is_gzipped
 from torchprotect.data.sources.tar import LocalTarSource, TarSource
-from torchprotect.data.store import is_url
 from torchprotect.errors import SourceError
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -57,18 +56,12 @@ def open_remote_tars(
         )
     if starred := [url for url in urls if "*" in url]:
         raise SourceError(f"{starred[0]} {_USE_BRACES}")
-    archives = ObjectArchives(urls) if cache is None else CachedArchives(urls, ShardCache(_local(cache)))
+    archives = ObjectArchives(urls) if cache is None else CachedArchives(urls, ShardCache(cache))
     return TarSource(archives, _samples(archives, index))
 
 
 def _samples(archives: Archives, index: str | os.PathLike[str] | None) -> TarSamples:
     return scan(archives) if index is None else load_or_scan(index, archives)
-
-
-def _local(cache: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    if is_url(cache):
-        raise SourceError(f"the cache must be a local folder, not {os.fspath(cache)}")
-    return cache
 
 
 def _name(spec: str) -> str:

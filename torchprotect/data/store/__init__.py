@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from torchprotect.data.store._base import Entry, Store, Upload
-from torchprotect.data.store._urls import is_url, lies_in, require_usable_url
+from torchprotect.data.store._urls import is_url, lies_in, normalise_url
 from torchprotect.data.store.folder import FolderStore
 
-__all__ = ["Entry", "Store", "Upload", "is_url", "lies_in", "open_parent", "open_store", "require_usable_url"]
+__all__ = ["Entry", "Store", "Upload", "is_url", "lies_in", "normalise_url", "open_parent", "open_store"]
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
@@ -23,12 +23,11 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     """
     if not is_url(location):
         return FolderStore(Path(location))
+    url = normalise_url(os.fspath(location))
+    if url.startswith("file://"):
+        return FolderStore(Path(url.removeprefix("file://")))
     from torchprotect.data.store.objects import ObjectStore
 
-    url = os.fspath(location)
-    require_usable_url(url)
-    if url.startswith(("file://", "local://")):
-        return FolderStore(Path(url.partition("://")[2]))
     return ObjectStore(url)
 
 

@@ -1,6 +1,7 @@
 """What a file system says of many objects."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 from collections.abc import Iterable
@@ -55,6 +56,29 @@ def _by_folder(paths: Iterable[str]) -> dict[str, set[str]]:
     return folders
 
 
+def delete_each(system: Any, paths: list[str]) -> None:
+    """Delete each object, many at a time; those that are gone are passed over, and no name is taken for a pattern."""
+    if not system.async_impl:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                system.rm_file(path)
+        return
+    from fsspec.asyn import sync
+
+    sync(system.loop, _delete_each, system, paths)
+
+
+async def _delete_each(system: Any, paths: list[str]) -> None:
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def delete(path: str) -> None:
+        async with gate:
+            with contextlib.suppress(FileNotFoundError):
+                await system._rm_file(path)
+
+    await asyncio.gather(*map(delete, paths))
+
+
 async def _ask_each(system: Any, paths: list[str]) -> list[Any]:
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -63,15 +87,14 @@ async def _ask_each(system: Any, paths: list[str]) -> list[Any]:
             try:
                 return await system._info(path)
             except FileNotFoundError as error:
-                _require_gone(system, error)
+                require_gone(error)
                 return None
 
     return await asyncio.gather(*map(ask, paths))
 
 
-def _require_gone(system: Any, error: FileNotFoundError) -> None:
+def require_gone(error: FileNotFoundError) -> None:
     """Raise what is behind the error of a web server: its file system says "not found" whatever has failed."""
     cause = error.__cause__
-    protocols = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
-    if "http" in protocols and cause is not None and getattr(cause, "status", None) not in _GONE:
-        raise cause
+    if type(cause).__module__.partition(".")[0] == "aiohttp" and getattr(cause, "status", None) not in _GONE:
+        raise cause  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""URLs: which names are URLs, and which of those are refused."""
+"""URLs: which names are URLs, their one spelling, and which are refused."""
 
 import os
 import re
@@ -9,8 +9,10 @@ from torchprotect.errors import StoreError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://")
 _PATH_OF_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # pathlib merges double slashes
-_ACCOUNT_SCHEMES = ("az", "abfs", "abfss")  # abfs://container@account.dfs.core.windows.net/path
-_SECRET_PARAMETERS = re.compile(r"sig|token|key|secret|credential|passw|auth", re.IGNORECASE)
+_SAME_SCHEMES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "local": "file"}
+_ACCOUNT = re.compile(r"[^/:@]*@[^/:@]*(/|$)")  # abfs://container@account.dfs.core.windows.net/path
+_WEB = ("http", "https")
+_SECRET_PARAMETERS = re.compile(r"sig|token|key|secret|credential|pass|pwd|auth", re.IGNORECASE)
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
@@ -26,21 +28,37 @@ def is_url(location: str | os.PathLike[str]) -> bool:
     return _URL.match(text) is not None
 
 
-def require_usable_url(url: str) -> None:
-    """Check that a URL has no credentials in it, since URLs are printed and recorded, and names one file system.
+def normalise_url(url: str) -> str:
+    """Return a URL in its one spelling, without a slash at the end.
 
     Raises:
-        StoreError: it has, or it chains several file systems.
+        StoreError: it has credentials in it, and URLs are printed and recorded; or it chains several file systems.
     """
     if "::" in url:
         raise StoreError(f"the URL {url.partition('::')[0]}::... chains file systems; give the last of them alone")
     scheme, _, rest = url.partition("://")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if at and (":" in user or scheme.lower() not in _ACCOUNT_SCHEMES):
-        raise StoreError(_refusal(scheme, "before the @"))
-    secrets = [name for name, _ in parse_qsl(urlsplit(url).query) if _SECRET_PARAMETERS.search(name)]
-    if secrets:
-        raise StoreError(_refusal(scheme, f"in its parameter {secrets[0]}"))
+    scheme = _SAME_SCHEMES.get(scheme.lower(), scheme.lower())
+    where = "before the @" if _has_user(scheme, rest) else _secret_parameter(url)
+    if where:
+        raise StoreError(
+            f"a URL of {scheme}:// has credentials {where}. URLs are printed and recorded, so credentials must come "
+            "from the environment or from fsspec's configuration files instead"
+        )
+    if scheme == "file":
+        rest = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
+    return f"{scheme}://{rest.rstrip('/')}" if rest.strip("/") else f"{scheme}://{rest[:1]}"
+
+
+def _has_user(scheme: str, rest: str) -> bool:
+    """Return whether there is a user or password. A secret may hold a slash, so the @ is looked for everywhere."""
+    if "@" in rest.partition("/")[0]:
+        return not (scheme == "az" and _ACCOUNT.match(rest))
+    return scheme not in _WEB and ":" in rest.partition("@")[0] and "@" in rest
+
+
+def _secret_parameter(url: str) -> str | None:
+    names = [name for name, _ in parse_qsl(urlsplit(url).query) if _SECRET_PARAMETERS.search(name)]
+    return f"in its parameter {names[0]}" if names else None
 
 
 def lies_in(inner: str | os.PathLike[str], outer: str | os.PathLike[str]) -> bool:
@@ -48,12 +66,5 @@ def lies_in(inner: str | os.PathLike[str], outer: str | os.PathLike[str]) -> boo
     if is_url(inner) != is_url(outer):
         return False
     if is_url(inner):
-        return f"{os.fspath(inner).rstrip('/')}/".startswith(f"{os.fspath(outer).rstrip('/')}/")
+        return f"{normalise_url(os.fspath(inner))}/".startswith(f"{normalise_url(os.fspath(outer))}/")
     return Path(inner).resolve().is_relative_to(Path(outer).resolve())
-
-
-def _refusal(scheme: str, where: str) -> str:
-    return (
-        f"a {scheme}:// URL has credentials {where}. URLs are printed and recorded, so credentials must come from the "
-        "environment or from fsspec's configuration files instead"
-    )

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
-from torchprotect.data.store._many import ask_each, can_list_alike, list_alike, list_folders
+from torchprotect.data.store._many import ask_each, can_list_alike, delete_each, list_alike, list_folders, require_gone
 from torchprotect.errors import ProtectError, StoreError
 
 _IN_MEMORY = 64 << 20  # bytes of an object that is sent in one request
@@ -32,8 +32,8 @@ class ObjectStore:
     local = False
 
     def __init__(self, url: str) -> None:
-        self.location = url.rstrip("/") if not url.endswith("://") else url
-        self._scheme = url.partition("://")[0].lower()
+        self.location = url
+        self._scheme = url.partition("://")[0]
         self.shared = self._scheme != "memory"
         self._root: str = self._file_system._strip_protocol(self.location).rstrip("/")
 
@@ -49,8 +49,8 @@ class ObjectStore:
             return fsspec.filesystem(self._scheme, use_listings_cache=False)
         except ImportError as error:
             raise StoreError(f"{self._scheme}:// needs a package that is not installed: {error}") from error
-        except ValueError as error:
-            raise StoreError(f"{self._scheme}:// is not known to fsspec: {error}") from error
+        except Exception as error:  # not known to fsspec, or it cannot be opened without further settings
+            raise StoreError(f"{self._scheme}:// cannot be opened by fsspec: {_reason(error)}") from error
 
     def path_of(self, name: str) -> str:
         """Return the URL of an object."""
@@ -66,8 +66,9 @@ class ObjectStore:
             system.invalidate_cache()
             found = self._find(system)
         start = self._root + "/"
-        below = {name: info for name, info in found.items() if info["type"] == "file" and name.startswith(start)}
-        return {name.removeprefix(start): _entry(info) for name, info in below.items()}
+        below = {name.removeprefix(start): info for name, info in found.items() if _is_object(name, info, start)}
+        unsized = [name for name, info in below.items() if info["size"] is None]  # as a web server lists its files
+        return {name: _entry(info) for name, info in below.items()} | (self.stat_all(unsized) if unsized else {})
 
     def _find(self, system: Any) -> dict[str, Any]:
         try:
@@ -107,15 +108,14 @@ class ObjectStore:
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of many small objects, several at a time."""
-        paths = {self._full(name): name for name in names}
-        if not paths:
-            return {}
+        asked = list(names)
         with self._as_store_error("read in"):
-            found = self._file_system.cat(list(paths), on_error="return")
-            for content in found.values():
+            whole = [None] * len(asked)
+            found = self._file_system.cat_ranges([*map(self._full, asked)], whole, whole, on_error="return")
+            for content in found:
                 if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                     raise content
-        return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+        return {name: content for name, content in zip(asked, found, strict=True) if isinstance(content, bytes)}
 
     def open(self, name: str) -> BinaryIO:
         """Open an object to be read from start to end, a few MB at a time."""
@@ -186,13 +186,7 @@ class ObjectStore:
         """Delete objects."""
         paths = [self._full(name) for name in names]
         with self._as_store_error("delete objects in"):
-            try:
-                if paths:
-                    self._file_system.rm(paths)
-            except FileNotFoundError:  # some file systems stop at the first that is gone
-                for path in paths:
-                    with contextlib.suppress(FileNotFoundError):
-                        self._file_system.rm_file(path)
+            delete_each(self._file_system, paths)
 
     def prepare(self) -> None:
         """Check that objects can be written; a bucket is not made."""
@@ -214,8 +208,14 @@ class ObjectStore:
             yield
         except ProtectError:
             raise
-        except (FileNotFoundError, FileExistsError) as error:
-            raise type(error)(f"cannot {action} {self.location}: {_reason(error)}") from error
+        except FileExistsError as error:
+            raise FileExistsError(f"cannot {action} {self.location}: {_reason(error)}") from error
+        except FileNotFoundError as error:
+            try:
+                require_gone(error)
+            except Exception as cause:
+                raise StoreError(f"cannot {action} {self.location}: {_reason(cause)}{_advice(cause)}") from error
+            raise FileNotFoundError(f"cannot {action} {self.location}: {_reason(error)}") from error
         except Exception as error:  # clients of clouds have exceptions of their own
             raise StoreError(f"cannot {action} {self.location}: {_reason(error)}{_advice(error)}") from error
 
@@ -251,6 +251,11 @@ def _entry(info: dict[str, Any]) -> Entry:
     return Entry(int(info["size"] or 0), _tag(info), _time(info))
 
 
+def _is_object(name: str, info: dict[str, Any], start: str) -> bool:
+    """Return whether this is an object below a prefix, and not an empty one that consoles show as a folder."""
+    return info["type"] == "file" and name.startswith(start) and not (name.endswith("/") and not info["size"])
+
+
 def _tag(info: dict[str, Any]) -> str | None:
     """Return the first value that changes with the object."""
     found = next((info[name] for name in _TAGS if info.get(name) is not None), None)
@@ -267,12 +272,14 @@ def _time(info: dict[str, Any]) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, without the parameters of URLs: those that servers redirect to are signed."""
-    text = (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
+    """Return an error as one line, without the parameters of URLs: those that servers redirect to are signed."""
+    text = " ".join(str(error).split()) or type(error).__name__
     return _PARAMETERS.sub(r"\1?...", text)
 
 
 def _advice(error: Exception) -> str:
     if isinstance(error, PermissionError) or "credential" in str(error).lower():
         return "; check the credentials in the environment, and whether they may list, read and write there"
-    return "; if it was a passing fault, run the same command again to resume"
+    if "endpoint" in str(error).lower():
+        return "; check the network and the endpoint, such as AWS_ENDPOINT_URL where the store is not Amazon's"
+    return "; if it was a passing fault, run the same command again"

@@ -1,0 +1,54 @@
+"""Is the export in a store made by the same plan? If not, what differs?"""
+
+from typing import Any
+
+from torchprotect.data import manifest as documents
+from torchprotect.data.store import Store
+from torchprotect.errors import ExportError
+
+
+def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> None:
+    """Check that the plan in a store is this one.
+
+    Args:
+        store: of the export.
+        plan: unsigned.
+        signing: key of the HMAC.
+
+    Raises:
+        ExportError: it is another one, and the message names what differs; or it was changed.
+    """
+    path = store.path_of(documents.PLAN)
+    found = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
+    different = sorted(name for name in plan if found.get(name) != plan[name])
+    if "key" in different:  # digests of source and transform are keyed too, so they differ with it
+        different = ["key"]
+    if different:
+        shown = [told for name in different for told in _differences(name, found.get(name), plan[name])]
+        raise ExportError(
+            f"{store.location} holds an export by another plan: {'; '.join(shown)}; nothing was changed. Repeat the "
+            "call with the settings of that export, or choose another place; to give that export up, delete all other "
+            f"files there and then {path}"
+        )
+    if not documents.is_signed(found, signing):
+        raise ExportError(f"{path} was changed: its HMAC is wrong; choose another place for the export")
+
+
+def _differences(name: str, was: Any, now: Any) -> list[str]:
+    """Return what differs between two values of a plan, in words; of equally named steps, the settings alone."""
+    if isinstance(was, list) and isinstance(now, list) and [*map(_step, was)] == [*map(_step, now)]:
+        return [told for old, new in zip(was, now, strict=True) for told in _differences(name, old, new)]
+    if isinstance(was, dict) and isinstance(now, dict):
+        members = sorted(was.keys() | now.keys())
+        changed = [member for member in members if was.get(member) != now.get(member)]
+        return [f"{member} was {_short(was.get(member))}, is {_short(now.get(member))}" for member in changed]
+    return [f"{name} was {_short(was)}, is {_short(now)}"] if was != now else []
+
+
+def _step(step: Any) -> Any:
+    return step.get("name") if isinstance(step, dict) else None
+
+
+def _short(value: Any) -> str:
+    """Return a value of a plan for a message: digests by their first digits."""
+    return value[:12] if isinstance(value, str) else str(value)
