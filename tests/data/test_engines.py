@@ -349,11 +349,8 @@ def processes_with(value):
 
 @pytest.mark.slow
 class TestDask:
-    def test_bytes_after_a_killed_worker(self, tmp_path):
-        on_cluster("dask_killed_worker", tmp_path, "distributed")
-
-    def test_logs_of_a_mistake_show_no_key(self, tmp_path):
-        shown = on_cluster("dask_mistake", tmp_path, "distributed")
+    def test_bytes_after_a_killed_worker_and_logs_without_keys(self, tmp_path):
+        shown = on_cluster("on_dask", tmp_path, "distributed")
         assert "a mistake" in shown
         assert "Compute Failed" in shown  # the log of a worker, where some versions of Dask show arguments
         tensors = [tensor.numpy().tobytes() for tensor in BUNDLE.tensors().values()]
@@ -362,16 +359,10 @@ class TestDask:
 
 @pytest.mark.slow
 class TestRay:
-    def test_bytes_after_a_lost_node(self, tmp_path):
-        on_cluster("ray_lost_node", tmp_path, "ray")
-
-    def test_objects_on_s3(self, tmp_path):
+    def test_bytes_in_a_bucket_after_a_lost_node_and_one_error_of_a_broken_image(self, tmp_path):
         pytest.importorskip("s3fs")
         pytest.importorskip("moto.server")
-        on_cluster("ray_to_s3", tmp_path, "ray")
-
-    def test_a_broken_image_is_told_once(self, tmp_path):
-        on_cluster("ray_broken_image", tmp_path, "ray")
+        on_cluster("on_ray", tmp_path, "ray")
 
     def test_keys_are_in_no_file_of_the_cluster(self, tmp_path):
         on_cluster("ray_keys_stay_out", tmp_path, "ray")
