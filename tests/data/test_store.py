@@ -9,7 +9,7 @@ import fsspec
 import pytest
 import torch
 from s3 import error, ignore_conditions, only
-from support import SHARED_AES, Pictures, content, run_export
+from support import SHARED_AES, Pictures, content, run_export, write_folder
 from web import serve_folder
 
 from torchprotect import data
@@ -242,6 +242,17 @@ def stop_after(images):
             raise KeyboardInterrupt
 
     return progress
+
+
+def test_neither_source_nor_export_lies_in_the_other(tmp_path, s3):
+    root = write_folder(tmp_path / "out" / "in", classes=1, each=4)
+    with pytest.raises(ExportError, match="the source .* lies inside"):
+        run_export(tmp_path / "out", dataset=data.open_source(root))
+    with pytest.raises(ExportError, match="lies inside the source"):
+        run_export(root / "deep", dataset=data.open_source(root))
+    put(open_store(f"{s3}/out/in"), "class0/0.png", (root / "class0" / "0.png").read_bytes())
+    with pytest.raises(ExportError, match="the source .* lies inside"):
+        run_export(f"{s3}/out", dataset=data.open_source(f"{s3}/out/in"))
 
 
 class TestFaults:
