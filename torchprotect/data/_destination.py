@@ -169,7 +169,7 @@ class Destination:
         finished = entries[documents.MANIFEST].modified
         reports = [ShardReport.from_entry(index, entry) for index, entry in enumerate(manifest["shards"])]
         return {
-            report.index: replace(report, tag=entry.tag) if _is_older(entry, finished) else report
+            report.index: replace(report, tag=entry.tag) if _is_no_newer(entry, finished) else report
             for report in reports
             if (entry := entries.get(report.name)) is not None
         }
@@ -276,8 +276,8 @@ def _is_own(name: str) -> bool:
     )
 
 
-def _is_older(entry: Entry, finished: float | None) -> bool:
-    """Return whether an object was written no later than the manifest, by the clock of the store.
+def _is_no_newer(entry: Entry, finished: float | None) -> bool:
+    """Return whether an object was written before the manifest, or in the same second, by the clock of the store.
 
     A manifest lists no tags. It is written last, so a shard of that age is the one that it lists.
     """

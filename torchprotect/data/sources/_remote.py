@@ -3,9 +3,8 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.sources._archives import Handles, Row, scan_file
@@ -98,7 +97,7 @@ class ObjectArchives:
         folder, _, name = self.names[number].rpartition("/")
         return self._stores[folder], name
 
-    def _ask(self, numbers: Any) -> dict[int, Entry]:
+    def _ask(self, numbers: Iterable[int]) -> dict[int, Entry]:
         """Return what the stores say now of these archives; those that are gone are left out."""
         by_folder: dict[str, dict[int, str]] = {}
         for number in numbers:
