@@ -4,16 +4,6 @@ import logging
 import threading
 import uuid
 
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
-
-
-class QuietHandler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, *_):
-        pass
-
 
 class S3Server:
     """moto's server in a thread.
@@ -26,6 +16,15 @@ class S3Server:
     """
 
     def __init__(self):
+        from moto.server import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class QuietHandler(WSGIRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log(self, *_):
+                pass
+
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._app = DomainDispatcherApplication(create_backend_app)
         self.fault, self.requests = None, []

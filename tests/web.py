@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 
 class WithRanges(SimpleHTTPRequestHandler):
     """Serves a folder, and parts of its files."""
@@ -62,6 +64,7 @@ class WithoutRanges(SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def serve_folder(folder: Path, handler: type = WithRanges) -> Iterator[str]:
     """Serve a folder over HTTP; yield its URL."""
+    pytest.importorskip("aiohttp")  # fsspec's client
     handler = functools.partial(handler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -21,7 +21,7 @@ def test_a_scale_is_learned_where_matrices_keep_no_lengths(tmp_path, matrix, kee
     report = audited(tmp_path, "RMTDisguise", matrix=matrix)
     energies, links = report.findings
     assert energies.measures[0].low > energies.measures[0].chance
-    assert links.measures[0].value > 0.95
+    assert links.measures[0].value > 0.9
     assert links.cost["known"] == QUICK.targets
     bench = Bench(audit.open_evidence(tmp_path / "out"), QUICK)
     assert all(bench.seen(each, 0).scheme.keeps_lengths is keeps for each in BLOCKS)

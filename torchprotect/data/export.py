@@ -154,6 +154,7 @@ def _open(dataset: Any, out: str | os.PathLike[str]) -> tuple[Source, Store]:
             raise ExportError(f"{store.location} lies inside the source {root}; write the export somewhere else")
         if lies_in(root, store.location):
             raise ExportError(f"the source {root} lies inside {store.location}; write the export somewhere else")
+    store.require_writable()
     return source, store
 
 

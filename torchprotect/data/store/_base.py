@@ -90,6 +90,9 @@ class Store(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Delete files; those that are gone already are passed over."""
 
+    def require_writable(self) -> None:
+        """Check that the store can be written to at all; nothing is written for it."""
+
     def prepare(self) -> None:
         """Make the place ready for writing: a folder is made unless it exists."""
 

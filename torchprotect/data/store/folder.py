@@ -98,6 +98,9 @@ class FolderStore:
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
 
+    def require_writable(self) -> None:
+        """Do nothing: whether a folder can be written to shows when it is."""
+
     def prepare(self) -> None:
         """Make the folder unless it exists."""
         make_folder(self.path)

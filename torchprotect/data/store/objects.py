@@ -6,6 +6,7 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from torchprotect._lock import SharedDescriptor
@@ -35,10 +36,13 @@ class ObjectStore:
         self.location = url
         self._scheme = url.partition("://")[0]
         self.shared = self._scheme != "memory"
-        self._root: str = self._file_system._strip_protocol(self.location).rstrip("/")
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.location!r})"
+
+    @cached_property
+    def _root(self) -> str:
+        return str(self._file_system._strip_protocol(self.location)).rstrip("/")
 
     @property
     def _file_system(self) -> Any:
@@ -133,7 +137,7 @@ class ObjectStore:
     @contextlib.contextmanager
     def write(self, name: str) -> Iterator[Upload]:
         """Collect the content of an object, and send it when the block succeeds."""
-        self._require_writable()
+        self.require_writable()
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             upload = Upload(cast(BinaryIO, file))
             yield upload
@@ -158,7 +162,7 @@ class ObjectStore:
             FileExistsError: there is one.
             StoreError: the server ignores such conditions, so that two exports could overwrite each other's documents.
         """
-        self._require_writable()
+        self.require_writable()
         with self._as_store_error("write to"):
             self._create(name, content)
             try:
@@ -190,14 +194,15 @@ class ObjectStore:
 
     def prepare(self) -> None:
         """Check that objects can be written; a bucket is not made."""
-        self._require_writable()
+        self.require_writable()
 
     @contextlib.contextmanager
     def lock(self, in_use: str, *, shared: bool) -> Iterator[SharedDescriptor | None]:
         """Do nothing: there are no locks, and none are needed, since equal plans make equal shards."""
         yield None
 
-    def _require_writable(self) -> None:
+    def require_writable(self) -> None:
+        """Check that the file system can be written to at all."""
         if self._scheme in _READ_ONLY:
             raise StoreError(f"{self._scheme}:// can be read but not written: export to a local folder, then upload it")
 
