@@ -40,6 +40,7 @@ def main() -> None:
     source = data.open_source(arguments.source)
     if arguments.out:
         part = tuple(map(int, arguments.part.split("/"))) if arguments.part else None
+        print("begins", flush=True)
         Export(source, arguments.images, keys.load(arguments.key))(arguments.out, part=part)
         return
     print(machine())
@@ -69,7 +70,7 @@ def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.
     def part(out: str, of: str | None = None, kill: bool = False) -> None:
         command = [sys.executable, __file__, arguments.source, "--images", str(arguments.images)]
         command += ["--key", str(folder / "key"), "--out", out, *(["--part", of] if of else [])]
-        with subprocess.Popen(command, start_new_session=True) as process:
+        with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as process:
             if kill:
                 wait_for_shards(out, 2, process)
                 with contextlib.suppress(ProcessLookupError):
@@ -82,9 +83,18 @@ def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.
         export(out)
 
     def killed(out: str) -> None:
-        for _ in range(3):
-            part(out, kill=True)
+        for _ in range(10):
+            kill_at_random(out)
         export(out)
+
+    def kill_at_random(out: str) -> None:
+        command = [sys.executable, __file__, arguments.source, "--images", str(arguments.images)]
+        command += ["--key", str(folder / "key"), "--out", out]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            if process.stdout is not None:
+                process.stdout.readline()
+            time.sleep(4 * int.from_bytes(os.urandom(2), "big") / (1 << 16))
+            process.kill()
 
     ways: dict[str, tuple[str, Callable[[str], None]]] = {
         "folder, in this process": (str(folder / "0"), export),
@@ -93,7 +103,7 @@ def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.
         "memory://": ("memory://equal/bytes", export),
         "s3://": (f"{bucket}/0", export),
         "s3://, 2 workers": (f"{bucket}/2", lambda out: export(out, workers=2)),
-        "s3://, killed three times": (f"{bucket}/killed", killed),
+        "s3://, killed ten times at random": (f"{bucket}/killed", killed),
         "folder, 3 parts, one killed, one run twice": (str(folder / "parts"), parts),
         "s3://, 3 parts, one killed, one run twice": (f"{bucket}/parts", parts),
         "folder, Dask, a worker killed": (str(folder / "dask"), lambda out: on_dask(export, folder, out)),
@@ -126,7 +136,9 @@ def wait_for_shards(out: str, count: int, process: subprocess.Popen[bytes]) -> N
     """Wait until a process has written so many shards, or has ended."""
     store = open_store(out)
     before = sum(".tar" in name for name in store.entries())
-    while sum(".tar" in name for name in store.entries()) < before + count and process.poll() is None:
+    while process.poll() is None:
+        if sum(".tar" in name for name in store.entries()) >= before + count:
+            return
         time.sleep(0.2)
 
 
