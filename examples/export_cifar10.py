@@ -82,7 +82,7 @@ def main():
     print(f"{result.images:,} images in {result.shards} shards, {result.size / 1e6:.1f} MB")
 
     checked = data.verify(result.location, bundle)
-    print(f"verified: {checked.shards} shards, HMACs checked: {checked.signature_checked}")
+    print(f"verified: {checked.shards} shards, manifest checked by: {checked.proofs}")
 
     images, labels = next(iter(DataLoader(data.read(result.location).shuffle(1000), batch_size=8)))
     images = images / 255

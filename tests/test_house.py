@@ -50,7 +50,7 @@ def test_pinned_names():
         transforms.SaltAndPepper: "amount",
         functional.block_permute: "image key inverse",
         data.ProtectedDataset: "dataset transform labels",
-        data.verify: "export key",
+        data.verify: "export key identity signer expect",
     }.items():
         assert list(signature(call).parameters) == names.split()
     assert list(signature(functional.rmt_disguise).parameters)[:3] == ["image", "key", "delta"]
@@ -59,7 +59,7 @@ def test_pinned_names():
 
 
 HEAVY = {"kornia", "webdataset", "matplotlib", "rich", "typer", "Crypto", "multiprocessing", "fsspec"}
-HEAVY |= {"ray", "dask", "cloudpickle"}
+HEAVY |= {"ray", "dask", "cloudpickle", "cryptography", "pyrage"}
 
 
 def test_import_is_lazy():
@@ -144,6 +144,7 @@ def test_disguises_are_never_called_secure():
     """Disguises are never called what they are not. The statement itself, and names from outside, may use the words."""
     allowed = (
         "private advisor",
+        "private key",
         "private vulnerability",
         "is not private",
         "deriving private information",

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -127,6 +128,33 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+class HashedFile:
+    """A file that is written from start to end, counted and hashed on the way.
+
+    Attributes:
+        size: bytes written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self.size = file, hashlib.sha256(), 0
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append to the file."""
+        self._file.write(content)
+        self._digest.update(content)
+        self.size += len(content)
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what has been written."""
+        return self._digest.hexdigest()
+
+    def reread(self) -> BinaryIO:
+        """Return the file, open at its first byte, for reading what was written. Nothing may be written after that."""
+        self._file.seek(0)
+        return self._file
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -73,6 +73,10 @@ class StoreError(ExportError, OSError):
     """A folder or bucket cannot be reached, listed, read or written, or its URL is refused."""
 
 
+class EnvelopeError(ExportError):
+    """A sealed export cannot be opened, or cannot be sealed as asked: by these identities, recipients or packages."""
+
+
 class VerificationError(ProtectError, RuntimeError):
     """An export does not match its manifest."""
 

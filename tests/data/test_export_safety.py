@@ -69,9 +69,9 @@ class TestVerify:
         return tmp_path / "out"
 
     def test_right(self, out):
-        assert not data.verify(out).signature_checked
+        assert data.verify(out).proofs == ()
         result = data.verify(out, AES)
-        assert (result.images, result.shards, result.signature_checked) == (20, 3, True)
+        assert (result.images, result.shards, result.proofs) == (20, 3, ("hmac",))
 
     @pytest.mark.parametrize("offset", [0, 600, -1])
     def test_changed_byte(self, out, offset):

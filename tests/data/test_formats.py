@@ -1,6 +1,5 @@
 """The bytes we write ourselves: PNG, npy, tar, noise, order."""
 
-import hashlib
 import io
 import struct
 import subprocess
@@ -95,11 +94,9 @@ def test_tar_is_read_by_tarfile_and_gnu_tar(tmp_path):
         stream = TarStream(file)
         stream.write(members[:2])
         stream.write(members[2:])
-        digest = stream.finish()
+        stream.finish()
     assert tar_members(path) == dict(members)
-    assert path.stat().st_size == stream.size
     assert path.stat().st_size % 10240 == 0
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     listed = subprocess.run(["tar", "-tvf", str(path)], capture_output=True, text=True, check=True)
     assert listed.stderr == ""
     assert len(listed.stdout.splitlines()) == 6

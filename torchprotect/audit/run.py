@@ -24,6 +24,7 @@ from torchprotect.audit.report.destination import require_destination
 from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.session import Progress, Session
+from torchprotect.data.finished import Identities
 from torchprotect.data.store import is_url
 from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import Key
@@ -34,6 +35,7 @@ def run(
     *,
     plain: Any = None,
     key: Key | None = None,
+    identity: Identities = None,
     encoder: nn.Module | None = None,
     attacks: Iterable[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -53,6 +55,7 @@ def run(
         export: folder or URL of a finished export, or evidence of one's own.
         plain: the source it was made from, by name or opened.
         key: the key it was made with: it tells which plain image belongs to which disguised one.
+        identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
             it too. Another encoder shows less than there is to see.
         attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
@@ -70,6 +73,7 @@ def run(
         ExportError: ``export`` is no finished export; or the extra ``audit`` is missing and a page is wanted; or the
             page would lie inside the export, or take the place of a file that no audit wrote; or another audit writes
             it.
+        EnvelopeError: it is sealed, and neither identity nor key opens it.
         VerificationError: the export is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
         InputTypeError: an encoder for another disguise.
@@ -86,7 +90,9 @@ def run(
     chosen = settings or (Settings().faster() if fast else Settings())
     chosen = replace(chosen, device=device) if device is not None else chosen
     usable_device(chosen.device)
-    evidence = export if isinstance(export, Evidence) else open_evidence(export, plain, key, limit=limit)
+    evidence = (
+        export if isinstance(export, Evidence) else open_evidence(export, plain, key, identity=identity, limit=limit)
+    )
     if encoder is not None:
         require_encoder(encoder, evidence)
     bench = Bench(evidence, chosen, encoder)

@@ -12,6 +12,9 @@ from torchprotect.cli.export import export
 from torchprotect.cli.index import index
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
+from torchprotect.cli.open import open_export
+from torchprotect.cli.recipients import recipients
+from torchprotect.cli.seal import seal
 from torchprotect.cli.status import status
 from torchprotect.cli.verify import verify
 
@@ -37,8 +40,9 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, status, verify, index, audit, demo):
+for command in (keygen, inspect, export, status, verify, seal, recipients, index, audit, demo):
     app.command()(command)
+app.command("open")(open_export)
 
 
 def main() -> None:

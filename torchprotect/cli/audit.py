@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
 from torchprotect.cli._model import load_model
 from torchprotect.cli._say import complain, say
 
@@ -32,6 +33,8 @@ def audit(
         typer.Option(help="Key file: tells which plain image is which; attacks never see it.", dir_okay=False),
     ] = None,
     passphrase_file: PassphraseFile = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,6 +90,7 @@ def audit(
                 export,
                 plain=plain,
                 key=secret,
+                identity=load_identities(identity, open_passphrase_file),
                 encoder=encoder,
                 attacks=_choose(attack),
                 report=report,

@@ -17,6 +17,13 @@ from torchprotect.cli._common import (
     load_key,
     progress_bar,
 )
+from torchprotect.cli._envelope import (
+    RecipientKeys,
+    RecipientsFile,
+    SealPassphraseFile,
+    SigningKeyFile,
+    load_recipients,
+)
 from torchprotect.cli._model import load_model
 from torchprotect.cli._say import remark, say
 
@@ -76,6 +83,10 @@ def export(
         OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
     ] = "stop",
     passphrase_file: PassphraseFile = None,
+    recipient: RecipientKeys = None,
+    recipients_file: RecipientsFile = None,
+    seal_passphrase_file: SealPassphraseFile = None,
+    sign: SigningKeyFile = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Keep copies of the source's tars, if they are behind a URL, in this folder.", metavar="DIR"),
@@ -143,6 +154,7 @@ def export(
     """
     with errors_as_exit_codes():
         from torchprotect import data
+        from torchprotect.envelope import SigningKey
 
         for_blocks = given(noise=noise, salt_pepper=salt_pepper or None, unit_pixels=unit_pixels)
         for_model = given(
@@ -162,6 +174,8 @@ def export(
             _require_outside(index, out)
         opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
+        to = load_recipients(recipient, recipients_file, seal_passphrase_file)
+        signing_key = None if sign is None else SigningKey.load(sign)
         start = time.monotonic()
         with progress_bar("exporting") as progress:
             result = data.export(
@@ -176,6 +190,8 @@ def export(
                 progress=progress,
                 on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
+                recipients=to,
+                signing_key=signing_key,
             )
         for name in result.skipped:
             remark(f"skipped: {name}")
@@ -183,7 +199,9 @@ def export(
             say(f"{out}: the export is finished already; part {part} made nothing")
             return
         of_part = "" if part is None else f"part {part}: "
-        say(f"{out}: {of_part}{_summary(result, opened.left_out.total())}, {time.monotonic() - start:.1f} s")
+        summary = _summary(result, opened.left_out.total(), sealed=to is not None)
+        digest = "" if result.digest is None else f"; digest {result.digest}"
+        say(f"{out}: {of_part}{summary}, {time.monotonic() - start:.1f} s{digest}")
         if part is not None:
             remark("when all parts are done, run the same command without --part to finish the export")
 
@@ -254,11 +272,11 @@ def _refuse(kind: str, options: dict[str, Any]) -> None:
         raise InputTypeError(f"{kind} does not go with {', '.join(map(flag, options))}")
 
 
-def _summary(result: "ExportResult", left_out: int) -> str:
+def _summary(result: "ExportResult", left_out: int, *, sealed: bool) -> str:
     kept = f" ({result.made:,} made now)" if result.made < result.shards else ""
     done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}{kept}, {by_size(result.size)}"
     distance = ""
     if result.max_distance is not None:
         distance = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"
     of_source = f", {left_out:,} files or members left out" if left_out else ""
-    return f"{done}{distance}, {len(result.skipped)} skipped{of_source}"
+    return f"{done}{distance}, {len(result.skipped)} skipped{of_source}{', sealed' if sealed else ''}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 Scheme = Literal["block-permute", "aes-ecb", "rmt", "adversarial", "owsd"]
+Kind = Literal[Scheme, "identity", "signing"]
 Matrix = Literal["orthogonal", "uniform", "gaussian"]
 Side = Literal["right", "left"]
 Preset = Literal["basic", "horizontal-concat", "mixup-and-concat", "mri"]
@@ -31,7 +32,13 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def keygen(
-    scheme: Annotated[Scheme, typer.Argument(help="The scheme that the key is for.")],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            help="The scheme that the key is for; or `identity`, which opens sealed exports, or `signing`, for their "
+            "manifests."
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Key file to write; never overwritten.")],
     image_size: Annotated[
         str | None, typer.Option(help="Size of the images in pixels; needed for blocks.", metavar="HxW")
@@ -81,6 +88,9 @@ def keygen(
 
     Keep a copy: without the key an export cannot be resumed, checked or undone. Example: torchprotect keygen aes-ecb -o
     my.key --image-size 28x28 --block-size 4x4 --permute --labels 10
+
+    An identity is an age identity; its public key, the recipient, is printed. A signing key is Ed25519 in PEM; its
+    public key is written to OUTPUT.pub.
     """
     with errors_as_exit_codes():
         from torchprotect import keys
@@ -101,10 +111,27 @@ def keygen(
             embedding_size=embedding_size,
             embeddings=embeddings,
         )
-        _require_fitting(scheme, options)
-        key = _generate(scheme, options)
+        if kind == "identity" or kind == "signing":
+            _generate_for_envelopes(kind, output, options | given(passphrase=passphrase or passphrase_file))
+            return
+        _require_fitting(kind, options)
+        key = _generate(kind, options)
         keys.save(key, output, _new_passphrase(passphrase, passphrase_file))
         say(f"wrote {output}: {key!r}")
+
+
+def _generate_for_envelopes(kind: Literal["identity", "signing"], output: Path, options: dict[str, Any]) -> None:
+    from torchprotect import envelope
+
+    if options:
+        raise typer.BadParameter(f"{kind} takes no {', '.join(map(flag, sorted(options)))}")
+    if kind == "identity":
+        recipient = envelope.generate_identity(output)
+        say(f"wrote {output}: identity, which opens what is sealed for")
+        say(recipient)
+    else:
+        public = envelope.generate_signing_key(output)
+        say(f"wrote {output}: signing key, and {public}: its public key, for --signer")
 
 
 _SIZES = {"image_size", "block_size"}

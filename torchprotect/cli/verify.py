@@ -1,24 +1,57 @@
 """``torchprotect verify``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key
+from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_identities
 from torchprotect.cli._say import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torchprotect.data.verify import Proof
+
+_NAMES = {
+    "hmac": "its HMAC under the key",
+    "mac": "its MAC under the data key",
+    "signature": "the signature",
+    "digest": "its digest",
+}
 
 
 def verify(
     export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
     key: Annotated[Path | None, typer.Option(help="Key file: also check the signatures.", dir_okay=False)] = None,
     passphrase_file: PassphraseFile = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+    signer: SignerFile = None,
+    expect: ExpectedDigest = None,
 ) -> None:
-    """Hash every shard again and compare with the manifest; exit code 1 if anything differs."""
+    """Hash every shard again and compare with the manifest; exit code 1 if anything differs.
+
+    Of a sealed export the sealed files are hashed; with an identity or the key they are opened, and what is inside is
+    compared with the manifest inside.
+    """
     with errors_as_exit_codes():
         from torchprotect import data
 
-        result = data.verify(export, load_key(key, passphrase_file) if key is not None else None)
-        signatures = "signatures right" if result.signature_checked else "signatures not checked (no --key)"
+        result = data.verify(
+            export,
+            load_key(key, passphrase_file) if key is not None else None,
+            identity=load_identities(identity, open_passphrase_file),
+            signer=signer,
+            expect=expect,
+        )
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{export}: {done}, all as the manifest says; {signatures}")
+        say(f"{export}: {done}, all as the manifest says; {_vouched(result.proofs)}")
+
+
+def _vouched(proofs: "Sequence[Proof]") -> str:
+    """Return what the manifest itself was checked against."""
+    if not proofs:
+        return "the manifest itself was not checked (give --key, --identity, --signer or --expect)"
+    return f"the manifest was checked by {', '.join(_NAMES[proof] for proof in proofs)}"

@@ -4,6 +4,8 @@ from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDatase
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.indexes import croissant_metadata, wids_index
 from torchprotect.data.reader import read
+from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
+from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
 from torchprotect.data.status import ExportStatus, PartStatus, status
@@ -20,10 +22,15 @@ __all__ = [
     "ShardWriter",
     "Source",
     "VerifyResult",
+    "add_recipients",
+    "count_recipients",
     "croissant_metadata",
     "export",
+    "open_export",
     "open_source",
     "read",
+    "seal_export",
+    "set_recipients",
     "status",
     "verify",
     "wids_index",

@@ -1,7 +1,7 @@
 """Where an export is written: its documents and shards, its state, and the steps from one state to the next."""
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -9,11 +9,14 @@ from typing import Any
 
 from torchprotect._files import is_temporary
 from torchprotect.data import manifest as documents
+from torchprotect.data._manifests import Manifests
 from torchprotect.data._report import Reports, ShardReport, distance_member, overall_distance
 from torchprotect.data._same_plan import require_same_plan
 from torchprotect.data._stored import read_shard
-from torchprotect.data.store import Entry, Store, Upload
-from torchprotect.errors import ExportError
+from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, Upload
+from torchprotect.envelope.data_key import DataKey
+from torchprotect.envelope.recipients import is_envelope
+from torchprotect.errors import ExportError, VerificationError
 
 _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
 
@@ -48,6 +51,7 @@ class Destination:
         signing: key of all HMACs.
         part: name of the part of the export that this process makes, such as ``"3/16"``, if it does not make all.
         repairs: whether the export was finished before, and what is damaged is made again.
+        data_key: seals shards, reports and manifest; ``None`` leaves the export open.
     """
 
     store: Store
@@ -55,10 +59,27 @@ class Destination:
     signing: bytes
     part: str | None = None
     repairs: bool = False
+    data_key: DataKey | None = None
+
+    @cached_property
+    def _sealed(self) -> SealedStore | None:
+        if self.data_key is None:
+            return None
+        shards = -(-self.plan["images"] // self.plan["shard_size"])
+        return SealedStore(self.store, self.data_key, documents.digest(self.plan), shards)
+
+    @property
+    def files(self) -> Store:
+        """The shards and reports, by their names and contents in an open export."""
+        return self._sealed or self.store
+
+    @property
+    def _manifests(self) -> Manifests:
+        return Manifests(self.store, self._sealed, self.plan, self.signing)
 
     @cached_property
     def _reports(self) -> Reports:
-        return Reports(self.store, self.signing, documents.digest(self.plan))
+        return Reports(self.files, self.signing, documents.digest(self.plan))
 
     @property
     def state(self) -> State:
@@ -71,7 +92,7 @@ class Destination:
 
     def _state_of(self, entries: dict[str, Entry]) -> State:
         kept = sorted(name for name in entries if not is_temporary(name))
-        foreign = [name for name in kept if not _is_own(name)]
+        foreign = [name for name in kept if not self._is_own(name)]
         if foreign:
             raise ExportError(
                 f"{self.store.location} holds other files, such as {foreign[0]}; choose another place for the export"
@@ -85,6 +106,15 @@ class Destination:
             return State.FINISHED
         return State.UNFINISHED if kept else State.EMPTY
 
+    def _is_own(self, name: str) -> bool:
+        if name in (documents.PLAN, documents.MANIFEST, documents.SIGNATURE):
+            return True
+        if self.data_key is None:
+            return _is_shard_or_report(name)
+        opened = name.removesuffix(SUFFIX)
+        is_document = opened in (documents.PLAN, documents.MANIFEST)
+        return is_envelope(name) or (opened != name and (is_document or _is_shard_or_report(opened)))
+
     def require_same_plan(self, *, resume: bool = True) -> State:
         """Check that the store is empty, or that the export in it has the same plan; return its state.
 
@@ -94,13 +124,12 @@ class Destination:
         Raises:
             ExportError: there is one and it must not be resumed, or its plan is another one or was changed.
         """
-        state = self.state
-        if state is State.EMPTY:
-            return state
-        if not resume:
-            raise ExportError(f"{self.store.location} holds an export already; choose another place, or resume it")
-        require_same_plan(self.store, self.plan, self.signing)
-        return state
+        entries = self.store.entries()
+        if documents.PLAN in entries:
+            if not resume:
+                raise ExportError(f"{self.store.location} holds an export already; choose another place, or resume it")
+            require_same_plan(self.store, self.plan, self.signing)
+        return self._state_of(entries)
 
     def start(self) -> None:
         """Create the plan. Whoever comes second joins in, if the plan is the same.
@@ -126,7 +155,7 @@ class Destination:
         Raises:
             FinishedMeanwhileError: a manifest was created since this run began, so nothing may be changed any more.
         """
-        with self.store.write(documents.shard_name(index)) as upload:
+        with self.files.write(documents.shard_name(index)) as upload:
             yield upload
             if not self.repairs and self._is_finished():
                 raise FinishedMeanwhileError(
@@ -140,7 +169,7 @@ class Destination:
         """
         self._reports.write(report, self.part)
         if self.part is not None and self._is_finished():
-            self.store.delete([documents.report_name(report.index)])
+            self.files.delete([documents.report_name(report.index)])
 
     def _is_finished(self) -> bool:
         try:
@@ -155,19 +184,15 @@ class Destination:
         Raises:
             ExportError: the manifest was changed, or belongs to another plan.
         """
-        entries = self.store.entries()
+        entries = self.files.entries()
         names = sorted(map(documents.report_name, wanted))
         found = self._reports.read(name for name in names if name in entries and entries[name].size <= _LARGEST_REPORT)
-        return self._reports_of_manifest(entries) | found if self._state_of(entries) is State.FINISHED else found
+        return self._reports_of_manifest(entries) | found if self.state is State.FINISHED else found
 
     def _reports_of_manifest(self, entries: dict[str, Entry]) -> dict[int, ShardReport]:
         """Return what the manifest tells of the shards, with the tags of those that were not written after it."""
-        manifest = documents.read_manifest(self.store)
-        if not documents.is_signed(manifest, self.signing) or manifest["plan"] != documents.digest(self.plan):
-            path = self.store.path_of(documents.MANIFEST)
-            raise ExportError(f"{path} was changed, or belongs to another plan; choose another place for the export")
-        finished = entries[documents.MANIFEST].modified
-        reports = [ShardReport.from_entry(index, entry) for index, entry in enumerate(manifest["shards"])]
+        _, reports = self._manifests.read()
+        finished = self.store.stat(documents.MANIFEST).modified
         return {
             report.index: replace(report, tag=entry.tag) if _is_no_newer(entry, finished) else report
             for report in reports
@@ -184,18 +209,18 @@ class Destination:
             reports: by index.
             new: indices of shards that this run has written.
         """
-        entries = self.store.entries()
+        entries = self.files.entries()
         return {i: report for i, report in sorted(reports.items()) if self._is_intact(report, entries, i in new)}
 
     def _is_intact(self, report: ShardReport, entries: dict[str, Entry], is_new: bool) -> bool:
         entry = entries.get(report.name)
-        if entry is None or entry.size != report.size:
+        if entry is None or entry.size != report.size or (self.data_key is not None and report.sealed is None):
             return False
         if entry.tag == report.tag and (entry.tag is not None or is_new):
             return True
         try:
-            return documents.sha256_of(self.store, report.name) == report.sha256
-        except FileNotFoundError:
+            return documents.sha256_of(self.files, report.name) == report.sha256
+        except (FileNotFoundError, VerificationError):
             return False
 
     def planned_count(self, index: int) -> int:
@@ -203,77 +228,69 @@ class Destination:
         size: int = self.plan["shard_size"]
         return min(size, self.plan["images"] - index * size)
 
-    def finish(self, reports: Iterable[ShardReport]) -> dict[str, Any]:
+    def finish(
+        self,
+        reports: Iterable[ShardReport],
+        envelopes: Mapping[str, bytes],
+        *,
+        manifest: dict[str, Any] | None = None,
+    ) -> None:
         """Create the manifest, unless the same one is there already, and delete the reports.
 
         Args:
             reports: of all shards.
-
-        Returns:
-            The manifest.
+            envelopes: files with the data key for recipients; those that are there already stay as they are.
+            manifest: of the open export, if there is one.
 
         Raises:
             ExportError: there is a manifest, and a shard without gaps is not as it says.
         """
         ordered = sorted(reports, key=lambda report: report.index)
+        for name, content in envelopes.items():
+            with contextlib.suppress(FileExistsError):
+                self.store.create(name, content)
         if self.state is State.FINISHED:
-            manifest = self._renew_manifest(ordered)
+            self._renew_manifest(ordered)
         else:
-            manifest = self._make_manifest(ordered)
             try:
-                self.store.create(documents.MANIFEST, documents.dump(manifest))
+                self._manifests.create(manifest or self._make_manifest(ordered), ordered)
             except FileExistsError:
-                manifest = self._renew_manifest(ordered)
-        self.store.delete([name for name in self.store.entries() if documents.is_report_name(name)])
+                self._renew_manifest(ordered)
+        self.files.delete([name for name in self.files.entries() if documents.is_report_name(name)])
         self.delete_temporaries()
-        return manifest
 
-    def _renew_manifest(self, ordered: list[ShardReport]) -> dict[str, Any]:
-        """Return the manifest that is there if it lists the same shards; replace it where gaps were filled."""
-        before = documents.read_manifest(self.store)
-        entries = [report.entry for report in ordered]
-        if before["shards"] == entries:
-            return before
-        for index, (old, new) in enumerate(zip(before["shards"], entries, strict=True)):
-            if old != new and old["count"] == self.planned_count(index):
+    def _renew_manifest(self, ordered: list[ShardReport]) -> None:
+        """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
+        manifest, before = self._manifests.read()
+        for old, new in zip(before, ordered, strict=True):
+            if old.entry != new.entry and old.count == self.planned_count(old.index):
                 raise ExportError(
-                    f"{old['name']} in {self.store.location} was damaged and could not be made again as it was: the "
+                    f"{old.name} in {self.store.location} was damaged and could not be made again as it was: the "
                     "source has changed; choose another place for the export"
                 )
-        manifest = self._make_manifest(ordered)
-        with self.store.write(documents.MANIFEST) as upload:
-            upload.file.write(documents.dump(manifest))
-        return manifest
+        if any(old.entry != new.entry for old, new in zip(before, ordered, strict=True)):
+            manifest = self._make_manifest(ordered)
+        self._manifests.update(manifest, ordered)
 
     def _make_manifest(self, ordered: list[ShardReport]) -> dict[str, Any]:
         """Return the signed manifest of a finished export."""
-        manifest = {
-            "format": documents.MANIFEST_FORMAT,
-            "version": documents.VERSION,
-            "security_claim": "obfuscation",
-            "plan": documents.digest(self.plan),
-            "key": self.plan["key"],
-            "transform": self.plan["transform"],
-            "plain": self.plan["plain"],
+        members = {
             "images": sum(report.count for report in ordered),
             "labels": len(set().union(*(self._labels_of(report) for report in ordered))),
-            "shards": [report.entry for report in ordered],
             **distance_member(*overall_distance(ordered)),
         }
-        return documents.signed(manifest, self.signing)
+        return self._manifests.make(members, ordered)
 
     def _labels_of(self, report: ShardReport) -> list[int]:
         """Return the labels in a shard; they are read from it again where the report is from a manifest."""
         if not report.is_from_manifest:
             return report.labels
-        samples = read_shard(self.store, report.entry, None)
+        samples = read_shard(self.files, report.entry, None)
         return sorted({sample.label for sample in samples if sample.label is not None})
 
 
-def _is_own(name: str) -> bool:
-    return (
-        name in (documents.PLAN, documents.MANIFEST) or documents.is_shard_name(name) or documents.is_report_name(name)
-    )
+def _is_shard_or_report(name: str) -> bool:
+    return documents.is_shard_name(name) or documents.is_report_name(name)
 
 
 def _is_no_newer(entry: Entry, finished: float | None) -> bool:

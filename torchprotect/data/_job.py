@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
+from torchprotect._files import HashedFile
 from torchprotect._inputs import type_name
 from torchprotect.data._destination import Destination
 from torchprotect.data._encode import encode, extension
@@ -86,11 +87,11 @@ class DisguiseJob:
         """Whether gradients are computed."""
         return self.pipeline.uses_gradients
 
-    def make(self, file: BinaryIO, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
-        """Write one shard to an open file.
+    def make(self, file: HashedFile, index: int, indices: Any, advance: Callable[[int], None]) -> ShardReport:
+        """Write one shard to a file.
 
         Args:
-            file: open for writing.
+            file: empty.
             index: of the shard.
             indices: of its samples in the source.
             advance: called with each number of images done.
@@ -106,10 +107,10 @@ class DisguiseJob:
             skipped += batch.skipped
             distances += batch.distances
             advance(len(part))
-        digest = stream.finish()
+        stream.finish()
         made_from = self._finish_inputs(inputs, skipped)
         return ShardReport(
-            index, count, stream.size, digest, sorted(labels), skipped, made_from, *_max_and_mean(distances)
+            index, count, file.size, file.sha256, sorted(labels), skipped, made_from, *_max_and_mean(distances)
         )
 
     def inputs(self, indices: Any, skipped: list[int]) -> str:
@@ -306,7 +307,7 @@ class ShardTask:
         with self.destination.write_shard(index) as upload:
             made = self.job.make(upload.file, index, indices, advance)
         # Perturbations differ between machines: a tag does not tell which of two writers made the bytes.
-        report = replace(made, tag=None if self.uses_gradients else upload.tag)
+        report = replace(made, sealed=upload.sealed, tag=None if self.uses_gradients else upload.tag)
         self.destination.record(report)
         return report
 

@@ -12,6 +12,7 @@ from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data.keyed import keyed_order, noise_key
+from torchprotect.data.sealed_manifest import envelope_member
 from torchprotect.data.sources import Sample, Source
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
@@ -77,12 +78,14 @@ def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> None:
         raise ExportError("reading and disguising one sample twice gave two results; an export must be repeatable")
 
 
-def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int) -> dict[str, Any]:
+def make_plan(
+    job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int, *, sealed: bool
+) -> dict[str, Any]:
     """Return the unsigned plan."""
     listing = hmac.new(key.subkey("manifest"), digestmod="sha256")
     for line in job.source.listing():
         listing.update(len(line).to_bytes(8, "little") + line)
-    return {
+    plan = {
         "format": documents.PLAN_FORMAT,
         "version": documents.VERSION,
         "torchprotect": __version__,
@@ -93,6 +96,7 @@ def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard
         "images": len(job.source),
         "shard_size": shard_size,
     }
+    return plan | {"envelope": envelope_member(generation=1)} if sealed else plan
 
 
 def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = None) -> dict[int, NDArray[np.int64]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from torchprotect._json import canonical, parse
 from torchprotect.data.manifest import REPORT_FORMAT, is_signed, report_name, shard_name, signed
-from torchprotect.data.store import Store
+from torchprotect.data.store import SUFFIX, Store
+from torchprotect.envelope.streaming import sealed_size
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ShardReport:
         max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
             perturbations only.
         mean_distance: mean of these distances.
+        sealed: SHA-256 in hex of the sealed file; ``None`` in an open export.
         tag: of the shard in its store, as the write returned it; ``None`` where there is none, or where another machine
             may make other bytes.
     """
@@ -38,6 +40,7 @@ class ShardReport:
     inputs: str
     max_distance: float | None = None
     mean_distance: float | None = None
+    sealed: str | None = None
     tag: str | None = None
 
     @property
@@ -56,12 +59,18 @@ class ShardReport:
         entry = {"name": self.name, "count": self.count, "size": self.size, "sha256": self.sha256}
         return entry | distance_member(self.max_distance, self.mean_distance)
 
+    @property
+    def sealed_entry(self) -> dict[str, Any]:
+        """The shard's entry in the manifest of a sealed export."""
+        size, name = sealed_size(self.size), self.name + SUFFIX
+        return {"name": name, "count": self.count, "size": size, "sha256": self.sealed}
+
     @classmethod
-    def from_entry(cls, index: int, entry: dict[str, Any]) -> "ShardReport":
-        """Rebuild what the manifest keeps of a report."""
+    def from_entry(cls, index: int, entry: dict[str, Any], sealed: str | None = None) -> "ShardReport":
+        """Rebuild what the manifest keeps of a report, and that of the sealed export."""
         distance = entry.get("distance", {})
         written = entry["count"], entry["size"], entry["sha256"]
-        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"))
+        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"), sealed)
 
 
 def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tuple[None, None]:

@@ -49,7 +49,7 @@ def _confirm(
         return report if job.inputs(indices, report.skipped) == report.inputs else None
     if report.count == len(indices):
         return report
-    with destination.store.open(report.name) as file:
+    with destination.files.open(report.name) as file:
         same, skipped = job.compare(file, indices)
     return replace(report, skipped=skipped) if same else None
 
@@ -58,7 +58,7 @@ def _require_same_content(
     job: DisguiseJob, destination: Destination, report: ShardReport, indices: NDArray[np.int64], *, whole: bool
 ) -> None:
     """Make a shard again, or its first batch: other transforms and data sets may have the same description."""
-    with destination.store.open(report.name) as file:
+    with destination.files.open(report.name) as file:
         same, _ = job.compare(file, indices, batches=None if whole else 1)
     if not same:
         path = destination.store.path_of(report.name)

@@ -1,7 +1,8 @@
 """One run of an export: what is finished stays, the rest is made, the manifest comes last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torchprotect.data._destination import FinishedMeanwhileError, State
 from torchprotect.data._job import ShardTask
@@ -35,6 +36,8 @@ class ExportResult:
         notes: what its owner should know, in whole sentences: what the source left out, labels that the key does not
             expect, a disguise that keeps little of such images.
         finished: whether the export has its manifest. A part leaves it to the call without ``part``.
+        digest: SHA-256 in hex of the manifest's file, as ``sha256sum`` prints it. It stands for the whole export:
+            whoever is told it by another way can check the export with nothing else. ``None`` of a part.
     """
 
     location: str
@@ -47,10 +50,18 @@ class ExportResult:
     mean_distance: float | None = None
     notes: tuple[str, ...] = ()
     finished: bool = True
+    digest: str | None = None
 
 
 def run(
-    task: ShardTask, shards: Shards, *, engine: Engine, workers: int, resume: bool, progress: Progress
+    task: ShardTask,
+    shards: Shards,
+    *,
+    engine: Engine,
+    workers: int,
+    resume: bool,
+    progress: Progress,
+    envelopes: Mapping[str, bytes],
 ) -> ExportResult:
     """Make the shards that are not finished yet; then, unless this is a part, finish the export.
 
@@ -61,15 +72,24 @@ def run(
         workers: how many of them at once; 0 leaves it to the engine.
         resume: whether there may be an export at the destination.
         progress: called with images done and images in all.
+        envelopes: files with the data key, which the finished export gets.
     """
+    run_once = partial(_run_once, task, shards, engine=engine, workers=workers, progress=progress, envelopes=envelopes)
     try:
-        return _run_once(task, shards, engine=engine, workers=workers, resume=resume, progress=progress)
+        return run_once(resume=resume)
     except FinishedMeanwhileError:  # then this is a part with nothing left to do, or a run that checks what is there
-        return _run_once(task, shards, engine=engine, workers=workers, resume=True, progress=progress)
+        return run_once(resume=True)
 
 
 def _run_once(
-    task: ShardTask, shards: Shards, *, engine: Engine, workers: int, resume: bool, progress: Progress
+    task: ShardTask,
+    shards: Shards,
+    *,
+    engine: Engine,
+    workers: int,
+    resume: bool,
+    progress: Progress,
+    envelopes: Mapping[str, bytes],
 ) -> ExportResult:
     is_part, state = task.destination.part is not None, task.destination.require_same_plan(resume=resume)
     if is_part and state is State.FINISHED:
@@ -86,7 +106,7 @@ def _run_once(
     made = _make(task, shards, reports, engine, workers, progress)
     _require_unchanged_source(task, shards, reports)
     if not is_part:
-        destination.finish(reports.values())
+        destination.finish(reports.values(), envelopes)
     return _result(task, reports, made=made, finished=not is_part)
 
 

@@ -20,11 +20,11 @@ def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> Non
     """
     path = store.path_of(documents.PLAN)
     found = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
-    different = sorted(name for name in plan if found.get(name) != plan[name])
+    different = sorted(name for name in {*plan, *found} - {"hmac"} if found.get(name) != plan.get(name))
     if "key" in different:  # digests of source and transform are keyed too, so they differ with it
         different = ["key"]
     if different:
-        shown = [told for name in different for told in _differences(name, found.get(name), plan[name])]
+        shown = [told for name in different for told in _differences(name, found.get(name), plan.get(name))]
         raise ExportError(
             f"{store.location} holds an export by another plan: {'; '.join(shown)}; nothing was changed. Repeat the "
             "call with the settings of that export, or choose another place; to give that export up, delete all other "
@@ -36,6 +36,8 @@ def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> Non
 
 def _differences(name: str, was: Any, now: Any) -> list[str]:
     """Return what differs between two values of a plan, in words; of equally named steps, the settings alone."""
+    if name == "envelope" and None in (was, now):
+        return ["it was sealed, is open" if now is None else "it was open, is sealed"]
     if isinstance(was, list) and isinstance(now, list) and [*map(_step, was)] == [*map(_step, now)]:
         return [told for old, new in zip(was, now, strict=True) for told in _differences(name, old, new)]
     if isinstance(was, dict) and isinstance(now, dict):

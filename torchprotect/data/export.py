@@ -1,7 +1,7 @@
 """From plain images to protected shards: settings are checked, the plan is made, and its run is started."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,9 +15,12 @@ from torchprotect.data._job import ShardTask
 from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
+from torchprotect.data._sign import sign
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
+from torchprotect.envelope import Recipients, SigningKey
+from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import ExportError, InputRangeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
@@ -39,6 +42,8 @@ def export(
     progress: Progress | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     notify: Callable[[str], None] | None = None,
+    recipients: Recipients | Sequence[str] | None = None,
+    signing_key: SigningKey | None = None,
 ) -> ExportResult:
     """Disguise every image of a data set and write it as WebDataset shards with a manifest.
 
@@ -71,6 +76,10 @@ def export(
         on_error: ``"stop"`` at an image that cannot be read or does not fit (another size, no label, a label outside
             the map), or ``"skip"`` it and list it in the result.
         notify: called with each of the result's notes, before the first shard is made where they are known by then.
+        recipients: seals the export, so that whoever is among them can open it, and nobody else. Public keys
+            (``age1...``, ``ssh-ed25519 ...``, ``ssh-rsa ...``), or with a passphrase too
+            :class:`torchprotect.envelope.Recipients`.
+        signing_key: signs the manifest when the export is finished.
 
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
@@ -79,6 +88,7 @@ def export(
         KeyKindError: ``key`` is not the transform's key, nor a bundle with it.
         KeySizeError: an image has another size or number of channels than the key is for.
         LabelError: a label lies outside the label map, or is missing where others are there or a target depends on it.
+        EnvelopeError: a recipient is malformed, or a package of the extra ``envelope`` is missing.
         ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
     """
     require_int("shard_size", shard_size, at_least=1)
@@ -86,6 +96,7 @@ def export(
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
     _require_part(part)
+    to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
     source, store = _open(dataset, out)
     pipeline = Pipeline(transform)
     own_key = _require_key(pipeline, key)
@@ -97,9 +108,13 @@ def export(
         check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
-    plan = make_plan(job, own_key, described, shard_size)
+    plan = make_plan(job, own_key, described, shard_size, sealed=to is not None)
     shards = plan_shards(plan, own_key, part)
-    task = ShardTask(job, Destination(store, plan, job.signing, None if part is None else f"{part[0]}/{part[1]}"))
+    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation=1)
+    part_name = None if part is None else f"{part[0]}/{part[1]}"
+    task = ShardTask(job, Destination(store, plan, job.signing, part_name, data_key=data_key))
+    envelopes = {} if to is None or data_key is None else to.wrap(data_key)
+    notes.add(_note_envelopes(store, envelopes))
     in_use = f"{store.location} is in use by another export; wait for it to end"
     store.prepare()
     with store.lock(in_use, shared=part is not None) as lock:
@@ -110,10 +125,16 @@ def export(
             workers=workers,
             resume=resume,
             progress=progress or _no_progress,
+            envelopes=envelopes,
         )
-    if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
-        notes.add(note_classes(job, documents.read_manifest(store)["labels"]))
-    return replace(result, notes=tuple(notes.all))
+        if result.finished and signing_key is not None:
+            notes.add(sign(store, signing_key))
+    if not result.finished:
+        return replace(result, notes=tuple(notes.all))
+    if not hasattr(source, "known_labels"):  # now the labels are known
+        notes.add(note_classes(job, documents.read_manifest(task.destination.files)["labels"]))
+    digest = documents.sha256_of(store, documents.MANIFEST)
+    return replace(result, notes=tuple(notes.all), digest=digest)
 
 
 class _Notes:
@@ -129,6 +150,17 @@ class _Notes:
                 self.all.append(note)
                 if self._notify is not None:
                     self._notify(note)
+
+
+def _note_envelopes(store: Store, envelopes: Mapping[str, bytes]) -> str | None:
+    """Say which envelopes are there already: their recipients cannot be compared, since age does not name them."""
+    kept = sorted(envelopes.keys() & store.entries().keys()) if envelopes else []
+    if not kept:
+        return None
+    return (
+        f"{' and '.join(kept)} of an earlier run stays as it is, for the recipients given then; `torchprotect "
+        "recipients` changes them"
+    )
 
 
 def _no_progress(done: int, total: int) -> None:

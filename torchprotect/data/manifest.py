@@ -9,10 +9,11 @@ from typing import Any
 
 from torchprotect._json import canonical, parse
 from torchprotect.data.store import Store
-from torchprotect.errors import ExportError, StoreError, VerificationError
+from torchprotect.errors import EnvelopeError, ExportError, StoreError, VerificationError
 
-PLAN, MANIFEST = "plan.json", "manifest.json"
+PLAN, MANIFEST, SIGNATURE = "plan.json", "manifest.json", "manifest.json.sig"
 PLAN_FORMAT, REPORT_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-report", "torchprotect-export"
+SEALED_FORMAT = "torchprotect-sealed-export"
 VERSION = 2
 READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
 _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for each shard; JSON takes more memory
@@ -62,8 +63,14 @@ def dump(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
+def read_document(store: Store, name: str, form: str, *, readable: tuple[int, ...] = READABLE) -> dict[str, Any]:
     """Read a plan or a manifest and check its format and version.
+
+    Args:
+        store: of the export.
+        name: of the file.
+        form: the format it must have.
+        readable: versions of that format.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -71,18 +78,40 @@ def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
     """
     path = store.path_of(name)
     try:
-        document = parse(_read_bounded(store, name))
+        document = parse(read_bytes(store, name))
     except ValueError:
         raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
-        raise ExportError(f"{path} was not written by torchprotect")
-    if document.get("version") not in READABLE or isinstance(document["version"], bool):
-        raise ExportError(f"{path} has another format version than {READABLE}; use the torchprotect that wrote it")
+        raise _wrong_format(document, path, form)
+    if document.get("version") not in readable or isinstance(document["version"], bool):
+        versions = " or ".join(map(str, readable))
+        raise ExportError(f"{path} has another format version than {versions}; use the torchprotect that wrote it")
     return document
 
 
-def _read_bounded(store: Store, name: str) -> bytes:
-    """Read a document; a hostile one is bounded by the number of files beside it."""
+def _wrong_format(document: Any, path: str, form: str) -> ExportError:
+    """Return the error of a file that is not of the format it should have; a sealed export is told by name."""
+    found = document.get("format") if isinstance(document, dict) else None
+    if form == MANIFEST_FORMAT and found == SEALED_FORMAT:
+        return EnvelopeError(
+            f"{path} is of a sealed export: give identity=..., on the command line --identity FILE, or make an open "
+            "copy with `torchprotect open`"
+        )
+    return ExportError(f"{path} was not written by torchprotect")
+
+
+def format_of(store: Store) -> str | None:
+    """Return which format the manifest says it has, if any."""
+    try:
+        document = parse(read_bytes(store, MANIFEST))
+    except ValueError:
+        return None
+    found = document.get("format") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def read_bytes(store: Store, name: str) -> bytes:
+    """Read a document as it is; a hostile one is bounded by the number of files beside it."""
     try:
         return store.read(name, _LARGEST)
     except StoreError:
@@ -101,14 +130,24 @@ def read_manifest(store: Store) -> dict[str, Any]:
     try:
         manifest = read_document(store, MANIFEST, MANIFEST_FORMAT)
     except FileNotFoundError:
-        raise ExportError(_why_unfinished(store)) from None
-    wrong = [name for name, fits in _MEMBERS.items() if not fits(manifest.get(name))]
+        raise ExportError(why_unfinished(store)) from None
+    return require_members(manifest, MEMBERS, store.path_of(MANIFEST))
+
+
+def require_members(document: dict[str, Any], members: dict[str, Callable[[Any], bool]], path: str) -> dict[str, Any]:
+    """Return a document whose members all fit.
+
+    Raises:
+        VerificationError: some do not, or are missing.
+    """
+    wrong = [name for name, fits in members.items() if not fits(document.get(name))]
     if wrong:
-        raise VerificationError(f"{store.path_of(MANIFEST)} is malformed: missing or damaged: {', '.join(wrong)}")
-    return manifest
+        raise VerificationError(f"{path} is malformed: missing or damaged: {', '.join(wrong)}")
+    return document
 
 
-def _why_unfinished(store: Store) -> str:
+def why_unfinished(store: Store) -> str:
+    """Return the message about an export that has no manifest."""
     try:
         store.stat(PLAN)
     except FileNotFoundError:
@@ -137,7 +176,8 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_digest(value: Any) -> bool:
+def is_digest(value: Any) -> bool:
+    """Return whether this is a SHA-256 in hex."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
@@ -147,14 +187,20 @@ def _are_steps(value: Any) -> bool:
     )
 
 
-def _are_entries(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_entry(entry, index) for index, entry in enumerate(value))
+def are_entries(value: Any, name_of: Callable[[int], str], *, counted: bool = True) -> bool:
+    """Return whether this is a list of files with name, size and SHA-256, and the number of samples if ``counted``."""
+    return isinstance(value, list) and all(
+        isinstance(entry, dict)
+        and entry.get("name") == name_of(index)
+        and (not counted or _is_count(entry.get("count")))
+        and _is_count(entry.get("size"))
+        and is_digest(entry.get("sha256"))
+        for index, entry in enumerate(value)
+    )
 
 
-def _is_entry(entry: Any, index: int) -> bool:
-    if not isinstance(entry, dict) or entry.get("name") != shard_name(index):
-        return False
-    return _is_count(entry.get("count")) and _is_count(entry.get("size")) and _is_digest(entry.get("sha256"))
+def _are_shards(value: Any) -> bool:
+    return are_entries(value, shard_name)
 
 
 def _is_plain(value: Any) -> bool:
@@ -162,12 +208,12 @@ def _is_plain(value: Any) -> bool:
 
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_MEMBERS: dict[str, Callable[[Any], bool]] = {
-    "plan": _is_digest,
-    "key": _is_digest,
+MEMBERS: dict[str, Callable[[Any], bool]] = {
+    "plan": is_digest,
+    "key": is_digest,
     "transform": _are_steps,
     "plain": _is_plain,
     "images": _is_count,
     "labels": _is_count,
-    "shards": _are_entries,
+    "shards": _are_shards,
 }

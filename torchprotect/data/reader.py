@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,9 @@ from torch import Tensor
 from torchprotect.data import manifest as documents
 from torchprotect.data._stored import read_shard
 from torchprotect.data.cache import ShardCache
-from torchprotect.data.store import Store, open_store
+from torchprotect.data.finished import FinishedExport, Identities, open_finished
+from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
+from torchprotect.envelope import Signer
 from torchprotect.errors import ExportError
 
 
@@ -18,6 +21,9 @@ def read(
     *,
     verify: bool = True,
     cache: str | os.PathLike[str] | None = None,
+    identity: Identities = None,
+    signer: Signer | str | os.PathLike[str] | None = None,
+    expect: str | None = None,
     shardshuffle: int | bool = False,
     seed: int | None = None,
     resampled: bool = False,
@@ -35,7 +41,11 @@ def read(
         verify: whether to hash the shards too; the other checks stay.
         cache: folder for copies of shards that are read from a URL. A shard is fetched whole and compared with the
             manifest before its first sample, and read from the copy from then on. Without one shards are streamed: of a
-            damaged shard, samples are seen before the error.
+            damaged shard, samples are seen before the error. Copies of sealed shards are sealed.
+        identity: opens the export if it is sealed: path of a file of age identities or of an ssh key, an
+            :class:`torchprotect.envelope.Identity`, the key it was made with, or several of these.
+        signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
+        expect: SHA-256 in hex that the manifest must have, as the export printed it.
         shardshuffle: number of shards in the buffer from which the next is drawn; ``False`` keeps their order.
         seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
         resampled: draw shards with replacement, without end.
@@ -47,15 +57,17 @@ def read(
 
     Raises:
         ExportError: it is no finished export. While reading: there are fewer shards than ranks.
-        VerificationError: the manifest is malformed. While reading: a shard is not what the manifest says.
+        EnvelopeError: it is sealed, and no identity was given, or none that opens it.
+        VerificationError: the manifest is malformed, or not the one that signer or digest vouch for. While reading: a
+            shard is not what the manifest says.
     """
     import webdataset
 
-    store = open_store(export)
-    copies = ShardCache(cache) if cache is not None and not store.local else None
-    reader = _Reader(documents.read_manifest(store), store, verify, copies)
+    opened = open_finished(export, identity=identity, signer=signer, expect=expect)
+    copies = ShardCache(cache) if cache is not None and not opened.store.local else None
+    reader = _Reader(opened, verify, copies)
     if not reader.shards:
-        raise ExportError(f"{store.location} holds no shards")
+        raise ExportError(f"{opened.store.location} holds no shards")
     shards = webdataset.ResampledShards if resampled else webdataset.SimpleShardList
     dataset = webdataset.FluidWrapper(shards(reader.shards))
     dataset.append(_split_by_rank)
@@ -83,10 +95,11 @@ def _split_by_rank(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]
 class _Reader:
     """The stage of the pipeline that turns shards into samples; can be pickled."""
 
-    def __init__(self, manifest: dict[str, Any], store: Store, verify: bool, cache: ShardCache | None) -> None:
-        self._cache = cache
-        self._entries = {store.path_of(entry["name"]): entry for entry in manifest["shards"]}
-        self._store, self._image_size, self._verify = store, documents.image_size(manifest), verify
+    def __init__(self, export: FinishedExport, verify: bool, cache: ShardCache | None) -> None:
+        self._cache, self._store, self._verify = cache, export.store, verify
+        self._entries = {export.store.path_of(entry["name"]): entry for entry in export.manifest["shards"]}
+        self._image_size = documents.image_size(export.manifest)
+        self._stored = {} if export.public is None else dict(zip(self._entries, export.public["shards"], strict=True))
 
     @property
     def shards(self) -> list[str]:
@@ -95,14 +108,23 @@ class _Reader:
 
     def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | None]]:
         for shard in shards:
-            store, entry, verify = self._fetch(self._entries[shard["url"]])
+            store, entry, verify = self._fetch(shard["url"])
             for _, image, label in read_shard(store, entry, self._image_size, verify=verify):
                 yield image, label
 
-    def _fetch(self, entry: dict[str, Any]) -> tuple[Store, dict[str, Any], bool]:
+    def _fetch(self, url: str) -> tuple[Store, dict[str, Any], bool]:
         """Return where to read a shard: from its copy, if there is a cache, which has compared its hash already."""
+        entry = self._entries[url]
         if self._cache is None:
             return self._store, entry, self._verify
-        digest = entry["sha256"]
-        path = self._cache.fetch(self._store, entry["name"], f"{digest}.tar", size=entry["size"], sha256=digest)
+        if isinstance(self._store, SealedStore):
+            path = _copy(self._cache, self._store.inner, self._stored[url], f"tar{SUFFIX}")
+            return self._store.with_copy(entry["name"], path), entry, self._verify
+        path = _copy(self._cache, self._store, entry, "tar")
         return open_store(path.parent), entry | {"name": path.name}, False
+
+
+def _copy(cache: ShardCache, store: Store, entry: dict[str, Any], kind: str) -> Path:
+    """Return the path of the copy of a file that a manifest lists."""
+    digest = entry["sha256"]
+    return cache.fetch(store, entry["name"], f"{digest}.{kind}", size=entry["size"], sha256=digest)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torchprotect._json import parse
 from torchprotect.data import manifest as documents
-from torchprotect.data.store import Entry, Store, open_store
+from torchprotect.data.store import SUFFIX, Entry, Store, open_store
 from torchprotect.errors import ExportError
 
 _QUIET_SECONDS = 60
@@ -68,11 +68,13 @@ class ExportStatus:
 def status(export: str | os.PathLike[str]) -> ExportStatus:
     """Return how far an export has come, on all machines together. Needs no key, so nothing is verified.
 
+    Of a sealed export nothing is known of parts: the reports that tell of them are sealed.
+
     Raises:
         ExportError: there is no export.
     """
     store = open_store(export)
-    entries = store.entries()
+    entries = {name.removesuffix(SUFFIX): entry for name, entry in store.entries().items()}
     if documents.PLAN not in entries:
         raise ExportError(
             f"{store.location} holds no export: it has no {documents.PLAN}. One that was just started has read its "
@@ -93,7 +95,7 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
         rate,
         None if rate is None else len(missing) / rate * 60,
         missing,
-        () if finished else _parts(store, entries, shards),
+        () if finished or "envelope" in plan else _parts(store, entries, shards),
     )
 
 

@@ -1,14 +1,22 @@
 """Checking a finished export against its manifest."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
+from torchprotect.data._sign import require_authentic
+from torchprotect.data.finished import Identities, as_openers, is_sealed, open_sealed, require_finished
+from torchprotect.data.sealed_manifest import read_sealed_manifest
 from torchprotect.data.store import Entry, Store, open_store
+from torchprotect.envelope import Signer
+from torchprotect.envelope.recipients import is_envelope
 from torchprotect.errors import ExportError, KeyKindError, VerificationError
 from torchprotect.keys import Key, KeyBundle
+
+Proof = Literal["hmac", "mac", "signature", "digest"]
 
 
 @dataclass(frozen=True)
@@ -20,49 +28,112 @@ class VerifyResult:
         images: images its manifest lists.
         shards: shards hashed.
         size: bytes hashed.
-        signature_checked: whether a key was given and the HMACs of plan and manifest were right.
+        proofs: what the manifest was checked against: ``"hmac"`` (under the key it was made with), ``"mac"`` (under the
+            data key of a sealed export), ``"signature"`` (of the signer), ``"digest"`` (the one that was expected).
+            Where there is none, whoever wrote the shards may have written the manifest too.
     """
 
     location: str
     images: int
     shards: int
     size: int
-    signature_checked: bool
+    proofs: tuple[Proof, ...]
 
 
-def verify(export: str | os.PathLike[str], key: Key | None = None) -> VerifyResult:
+def verify(
+    export: str | os.PathLike[str],
+    key: Key | None = None,
+    *,
+    identity: Identities = None,
+    signer: Signer | str | os.PathLike[str] | None = None,
+    expect: str | None = None,
+) -> VerifyResult:
     """Hash every shard again and compare with the manifest, and the plan too; with the key, check the HMACs.
 
-    Without the key this finds damage, but not a plan and manifest that were replaced on purpose.
+    Without ``key``, ``identity``, ``signer`` and ``expect`` this finds damage, but not a plan and manifest that were
+    replaced on purpose. Of a sealed export the sealed files are hashed; with an identity or the key they are opened
+    instead, and what is inside is compared with the manifest inside.
+
+    Args:
+        export: its folder or URL.
+        key: that it was made with.
+        identity: as for :func:`torchprotect.data.read`.
+        signer: as for :func:`torchprotect.data.read`.
+        expect: as for :func:`torchprotect.data.read`.
 
     Raises:
         ExportError: it is no finished export.
+        EnvelopeError: no identity opens it.
         VerificationError: something differs; the message lists all of it.
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     store = open_store(export)
-    manifest = documents.read_manifest(store)
-    plan = _read_plan(store)
-    entries = manifest["shards"]
-    found = store.entries()
-    problems = [problem for entry in entries if (problem := _check_shard(store, entry, found)) is not None]
-    problems += _check_plan(plan, manifest)
-    expected = {documents.PLAN, documents.MANIFEST, *(entry["name"] for entry in entries)}
-    problems += [f"{extra.rstrip('/')} does not belong here" for extra in sorted(found.keys() - expected)]
-    if manifest.get("images") != sum(entry["count"] for entry in entries):
-        problems.append("the manifest's number of images is not the sum over its shards")
-    if key is not None:
-        problems += _check_signatures(plan, manifest, key)
+    require_finished(store)
+    require_authentic(store, signer=signer, expect=expect)
+    openers = [*as_openers(identity), *([] if key is None else [key])]
+    if not is_sealed(store):
+        manifest = documents.read_manifest(store)
+        proofs, problems = list[Proof](), _check_export(store, manifest, key)
+    elif not openers:
+        manifest = read_sealed_manifest(store)
+        proofs, problems = [], _check_sealed(store, manifest, key, hashes=True)
+    else:
+        opened = open_sealed(store, openers)
+        manifest, sealed = opened.manifest, read_sealed_manifest(store)
+        proofs = ["mac"]
+        problems = _check_sealed(store, sealed, key, hashes=False) + _check_export(opened.store, manifest, key)
     if problems:
-        raise VerificationError(f"{store.location} is not what its manifest says: {'; '.join(problems)}")
-    return VerifyResult(
-        store.location, manifest["images"], len(entries), sum(e["size"] for e in entries), key is not None
-    )
+        raise VerificationError(f"{store.location} is not what its manifest says: {'; '.join(dict.fromkeys(problems))}")
+    given: dict[Proof, Any] = {"hmac": key, "signature": signer, "digest": expect}
+    proofs += [name for name, value in given.items() if value is not None]
+    entries = manifest["shards"]
+    size = sum(entry["size"] for entry in entries)
+    return VerifyResult(store.location, manifest["images"], len(entries), size, tuple(proofs))
 
 
-def _check_shard(store: Store, entry: dict[str, Any], found: dict[str, Entry]) -> str | None:
-    """Return the problem with a shard, or ``None``."""
+def _check_export(store: Store, manifest: dict[str, Any], key: Key | None) -> list[str]:
+    """Return what is wrong with an open export, or with what is inside of a sealed one."""
+    plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
+    problems = [problem for entry in entries if (problem := _check_file(store, entry, found)) is not None]
+    problems += _check_plan(plan, manifest)
+    problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE}, entries)
+    problems += _check_sum(manifest)
+    return problems if key is None else problems + _check_signatures(plan, manifest, key)
+
+
+def _check_sealed(store: Store, manifest: dict[str, Any], key: Key | None, *, hashes: bool) -> list[str]:
+    """Return what is wrong with the sealed files of an export and the documents beside them.
+
+    Args:
+        store: of the export.
+        manifest: the one that everybody may read.
+        key: that the export was made with.
+        hashes: whether to hash the shards too.
+    """
+    plan, found = _read_plan(store), store.entries()
+    listed = [*manifest["documents"], *manifest["shards"]]
+    hashed = listed if hashes else manifest["documents"]
+    problems = [problem for entry in hashed if (problem := _check_file(store, entry, found)) is not None]
+    problems += _check_plan(plan, manifest)
+    known = {documents.PLAN, documents.MANIFEST, documents.SIGNATURE, *filter(is_envelope, found)}
+    problems += _extras(found, known, listed)
+    problems += _check_sum(manifest)
+    return problems if key is None else problems + _check_signatures(plan, manifest, key)
+
+
+def _extras(found: Iterable[str], known: set[str], entries: list[dict[str, Any]]) -> list[str]:
+    listed = {entry["name"] for entry in entries}
+    return [f"{extra.rstrip('/')} does not belong here" for extra in sorted(set(found) - known - listed)]
+
+
+def _check_sum(manifest: dict[str, Any]) -> list[str]:
+    right = manifest["images"] == sum(entry["count"] for entry in manifest["shards"])
+    return [] if right else ["the manifest's number of images is not the sum over its shards"]
+
+
+def _check_file(store: Store, entry: dict[str, Any], found: dict[str, Entry]) -> str | None:
+    """Return the problem with a file, or ``None``."""
     name = entry["name"]
     try:
         if name not in found:
@@ -73,7 +144,7 @@ def _check_shard(store: Store, entry: dict[str, Any], found: dict[str, Entry]) -
             return None
     except FileNotFoundError:
         return f"{name} is missing"
-    except ExportError as error:
+    except (ExportError, VerificationError) as error:
         return f"{name} cannot be read ({error})"
     return f"{name} was changed"
 

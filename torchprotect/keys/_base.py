@@ -92,6 +92,15 @@ class Key:
         """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them."""
         return derive(self.root.numpy().tobytes(), purpose)
 
+    def envelope_key(self, plan: bytes, generation: int) -> SecretBytes:
+        """Return the 32 secret bytes that seal one export.
+
+        Args:
+            plan: digest of the export's plan, 32 bytes.
+            generation: rises when the export is sealed anew.
+        """
+        return derive(self.root.numpy().tobytes(), f"envelope/{generation}", salt=plan)
+
     def on(self, name: str, device: torch.device) -> Tensor:
         """Return the attribute ``name`` on ``device``; the copy is kept beside the key, never pickled with it."""
         return self._copy_on(name, getattr(self, name), device)

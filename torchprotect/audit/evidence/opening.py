@@ -1,9 +1,10 @@
 """From an export and the owner's images to evidence."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -13,16 +14,22 @@ from torchprotect._inputs import require_int
 from torchprotect.attacks import Scheme
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.data import Source, manifest
+from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_finished
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source, read_samples
-from torchprotect.data.store import Store, open_store
+from torchprotect.data.store import Store
 from torchprotect.errors import ExportError, ProtectError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
 
 def open_evidence(
-    export: str | os.PathLike[str], plain: Any = None, key: Key | None = None, *, limit: int = 10_000
+    export: str | os.PathLike[str],
+    plain: Any = None,
+    key: Key | None = None,
+    *,
+    identity: Identities = None,
+    limit: int = 10_000,
 ) -> Evidence:
     """Verify an export, read it, and find the plain image of each disguised one.
 
@@ -31,17 +38,19 @@ def open_evidence(
         plain: the source it was made from, by name or opened; ``None`` leaves attacks out that need plain images.
         key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
             get it. ``None`` leaves attacks out that need pairs.
+        identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         limit: images to read at most. An export is written in a keyed order, so the first ones are a fair sample.
 
     Raises:
         ExportError: ``export`` is no finished export, or holds images of several sizes.
+        EnvelopeError: it is sealed, and neither identity nor key opens it.
         VerificationError: it is not what its manifest says.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
     require_int("limit", limit, at_least=1)
-    data.verify(export, key)
-    store = open_store(export)
-    document = manifest.read_manifest(store)
+    data.verify(export, key, identity=identity)
+    opened = open_finished(export, identity=[*as_openers(identity), *([] if key is None else [key])])
+    store, document = opened.store, opened.manifest
     written = read_images(store, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))
     bundle = key if isinstance(key, KeyBundle) else None
@@ -61,9 +70,16 @@ def open_evidence(
         order=_order(key),
         correspondence=_correspondence(key),
         label_map=label_map,
-        folder=Path(store.location) if store.local else {name: partial(store.open, name) for name in store.entries()},
+        folder=_files(opened),
         about={**_about(document, store, written, found), "hmac_checked": key is not None},
     )
+
+
+def _files(export: FinishedExport) -> Path | dict[str, Callable[[], BinaryIO]]:
+    """Return the files of an export, opened: of an open one in a folder, the folder."""
+    if export.store.local and export.public is None:
+        return Path(export.store.location)
+    return {name: partial(export.store.open, name) for name in export.store.entries()}
 
 
 def _scheme(document: dict[str, Any]) -> Scheme:

@@ -6,8 +6,20 @@ from pathlib import Path
 from torchprotect.data.store._base import Entry, Store, Upload
 from torchprotect.data.store._urls import is_url, lies_in, normalise_url
 from torchprotect.data.store.folder import FolderStore
+from torchprotect.data.store.sealed import SUFFIX, SealedStore
 
-__all__ = ["Entry", "Store", "Upload", "is_url", "lies_in", "normalise_url", "open_parent", "open_store"]
+__all__ = [
+    "SUFFIX",
+    "Entry",
+    "SealedStore",
+    "Store",
+    "Upload",
+    "is_url",
+    "lies_in",
+    "normalise_url",
+    "open_parent",
+    "open_store",
+]
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Protocol
 
+from torchprotect._files import HashedFile
 from torchprotect._lock import SharedDescriptor
 
 
@@ -30,10 +31,12 @@ class Upload:
     Attributes:
         file: to write to.
         tag: of the finished object, set when the block has ended without an error; ``None`` in a local folder.
+        sealed: SHA-256 in hex of the file as it is stored, set likewise; ``None`` where files are stored as they are.
     """
 
-    file: BinaryIO
+    file: HashedFile
     tag: str | None = None
+    sealed: str | None = None
 
 
 class Store(Protocol):
@@ -41,16 +44,19 @@ class Store(Protocol):
 
     Every method raises :class:`torchprotect.errors.StoreError` where the store cannot be reached or refuses, unless
     it says otherwise. Names are relative and use ``/``.
-
-    Attributes:
-        location: path or URL, as it was given.
-        shared: whether other processes see what this one writes.
-        local: whether this is a folder of the local file system.
     """
 
-    location: str
-    shared: bool
-    local: bool
+    @property
+    def location(self) -> str:
+        """Path or URL, as it was given."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see what this one writes."""
+
+    @property
+    def local(self) -> bool:
+        """Whether this is a folder of the local file system."""
 
     def path_of(self, name: str) -> str:
         """Return the path or URL of a file."""

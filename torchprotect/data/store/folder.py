@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from torchprotect._files import atomic_file, make_folder, open_regular, read_regular
+from torchprotect._files import HashedFile, atomic_file, make_folder, open_regular, read_regular
 from torchprotect._lock import SharedDescriptor, lock_folder, unlock_folder
 from torchprotect.data.store._base import Entry, Upload
 from torchprotect.errors import ProtectError, StoreError
@@ -85,7 +85,7 @@ class FolderStore:
     def write(self, name: str) -> Iterator[Upload]:
         """Open a file that takes its final name when the block succeeds."""
         with self._as_store_error("write to", _WRITING), atomic_file(self.path / name) as file:
-            yield Upload(file)
+            yield Upload(HashedFile(file))
 
     def create(self, name: str, content: bytes) -> None:
         """Write a new file."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
+from torchprotect._files import HashedFile
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
 from torchprotect.data.store._many import ask_each, can_list_alike, delete_each, list_alike, list_folders, require_gone
@@ -139,18 +140,17 @@ class ObjectStore:
         """Collect the content of an object, and send it when the block succeeds."""
         self.require_writable()
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            upload = Upload(cast(BinaryIO, file))
+            upload = Upload(HashedFile(cast(BinaryIO, file)))
             yield upload
-            size = file.tell()
-            file.seek(0)
             with self._as_store_error("write to"):
-                answer = self._send(name, file, size)
+                answer = self._send(name, upload.file)
         tag = _tag(answer) if isinstance(answer, dict) else None
         upload.tag = tag or self.stat(name).tag
 
-    def _send(self, name: str, file: Any, size: int) -> Any:
+    def _send(self, name: str, written: HashedFile) -> Any:
         """Send an object: small ones in one request, larger ones in parts that are joined when all have arrived."""
-        if size <= _IN_MEMORY:
+        file = written.reread()
+        if written.size <= _IN_MEMORY:
             return self._file_system.pipe_file(self._full(name), file.read())
         file.flush()
         return self._file_system.put_file(f"/dev/fd/{file.fileno()}", self._full(name))

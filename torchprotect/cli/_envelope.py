@@ -1,0 +1,112 @@
+"""Options about sealed and signed exports, shared by the commands."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import read_passphrase
+
+if TYPE_CHECKING:
+    from torchprotect.envelope import Identity, Recipients
+
+PANEL = "Sealed and signed exports"
+
+IdentityFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--identity",
+        help="Open a sealed export with this file: an age identity, as from `torchprotect keygen identity`, or an ssh "
+        "secret key. May be repeated.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+OpenPassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Open a sealed export with the passphrase in the first line of this file.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+SignerFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--signer",
+        help="Stop unless the export is signed by this public key, as from `torchprotect keygen signing`.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+ExpectedDigest = Annotated[
+    str | None,
+    typer.Option(
+        "--expect",
+        help="Stop unless the manifest has this SHA-256, which an export prints at its end.",
+        metavar="DIGEST",
+        rich_help_panel=PANEL,
+    ),
+]
+RecipientKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        help="Seal the export for this public key (age1.. or a line of an ssh public key file). May be repeated.",
+        metavar="KEY",
+        rich_help_panel=PANEL,
+    ),
+]
+RecipientsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Seal it for the public keys in this file, one in each line.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+SealPassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Seal it for whoever knows the passphrase in the first line of this file.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+SigningKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign",
+        help="Sign the manifest with this key from `torchprotect keygen signing`.",
+        metavar="FILE",
+        dir_okay=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def load_identities(files: list[Path] | None, passphrase_file: Path | None) -> "list[Identity]":
+    """Return what opens a sealed export; empty if nothing was given."""
+    from torchprotect.envelope import Identity
+
+    found = [Identity.load(file) for file in files or []]
+    if passphrase_file is not None:
+        found.append(Identity.of_passphrase(read_passphrase(passphrase_file)))
+    return found
+
+
+def load_recipients(keys: list[str] | None, file: Path | None, passphrase_file: Path | None) -> "Recipients | None":
+    """Return those whom an export is to be sealed for; ``None`` if nobody was given."""
+    from torchprotect.envelope import Recipients, read_recipients
+
+    if not keys and file is None and passphrase_file is None:
+        return None
+    listed = [] if file is None else read_recipients(file)
+    return Recipients.of(
+        [*(keys or []), *listed], None if passphrase_file is None else read_passphrase(passphrase_file)
+    )

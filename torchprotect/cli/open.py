@@ -1,0 +1,52 @@
+"""``torchprotect open``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import (
+    PassphraseFile,
+    by_size,
+    counted,
+    errors_as_exit_codes,
+    load_key,
+    progress_bar,
+)
+from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_identities
+from torchprotect.cli._say import say
+
+if TYPE_CHECKING:
+    from torchprotect.envelope import Opener
+
+
+def open_export(
+    export: Annotated[str, typer.Argument(help="Folder or URL of a sealed export.", metavar="EXPORT")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.", metavar="DIR", file_okay=False)],
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Open it with the key file that the export was made with.", dir_okay=False)
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    signer: SignerFile = None,
+    expect: ExpectedDigest = None,
+) -> None:
+    """Write the open export that a sealed one holds to DIR.
+
+    It is byte for byte what the same export without recipients gives. DIR appears when all of it has been checked, and
+    not at all if anything is wrong.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        openers: list[Opener] = [*load_identities(identity, open_passphrase_file)]
+        openers += [] if key is None else [load_key(key, passphrase_file)]
+        if not openers:
+            raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
+        start = time.monotonic()
+        with progress_bar("opening") as progress:
+            result = data.open_export(export, out, identity=openers, signer=signer, expect=expect, progress=progress)
+        done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
+        say(f"{out}: {done}, {time.monotonic() - start:.1f} s; it is open to whoever can read the folder")

@@ -1,0 +1,51 @@
+"""``torchprotect seal``."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
+from torchprotect.cli._envelope import (
+    RecipientKeys,
+    RecipientsFile,
+    SealPassphraseFile,
+    SigningKeyFile,
+    load_recipients,
+)
+from torchprotect.cli._say import remark, say
+
+
+def seal(
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    out: Annotated[str, typer.Argument(help="Folder or URL to write the sealed export to.", metavar="OUT")],
+    key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
+    recipient: RecipientKeys = None,
+    recipients_file: RecipientsFile = None,
+    seal_passphrase_file: SealPassphraseFile = None,
+    sign: SigningKeyFile = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Seal a finished export for recipients, in another place; its source is not needed.
+
+    A sealed export is sealed anew, under another data key: whoever could open the old one cannot open the new one,
+    unless they are among the recipients. Run the same command again to finish an interrupted one.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+        from torchprotect.envelope import SigningKey
+
+        to = load_recipients(recipient, recipients_file, seal_passphrase_file)
+        if to is None:
+            raise typer.BadParameter("give --recipient KEY, --recipients-file FILE or --seal-passphrase-file FILE")
+        signing_key = None if sign is None else SigningKey.load(sign)
+        secret, start = load_key(key, passphrase_file), time.monotonic()
+        with progress_bar("sealing") as progress:
+            result = data.seal_export(
+                export, out, key=secret, recipients=to, signing_key=signing_key, progress=progress
+            )
+        for note in result.notes:
+            remark(f"note: {note}")
+        done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
+        say(f"{out}: {done}, sealed, {time.monotonic() - start:.1f} s; digest {result.digest}")

@@ -1,0 +1,110 @@
+"""Who may open a sealed export: showing, adding and replacing its recipients. Shards stay as they are."""
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import count
+
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_envelopes
+from torchprotect.data.store import SealedStore, Store, open_store
+from torchprotect.envelope import Recipients
+from torchprotect.envelope.data_key import DataKey
+from torchprotect.envelope.recipients import ENVELOPE, PASSPHRASE_ENVELOPE, added_name
+from torchprotect.errors import EnvelopeError
+
+_STANZA = re.compile(rb"^-> (X25519|ssh-ed25519|ssh-rsa|scrypt) ", re.MULTILINE)
+
+
+def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
+    """Return the number of recipients of each kind, such as ``X25519``. age files do not name them.
+
+    Raises:
+        ExportError: there is no sealed export.
+    """
+    counts = dict[str, int]()
+    for content in _envelopes(open_store(export)).values():
+        header = content.partition(b"\n---")[0]
+        for kind in _STANZA.findall(header):
+            counts[kind.decode()] = counts.get(kind.decode(), 0) + 1
+    return counts
+
+
+def add_recipients(
+    export: str | os.PathLike[str], recipients: Recipients | Sequence[str], *, identity: Identities
+) -> None:
+    """Let more recipients open a sealed export: their envelope is one more file of a few hundred bytes.
+
+    Args:
+        export: folder or URL of a finished sealed export.
+        recipients: to be added; see :func:`torchprotect.data.export`.
+        identity: that opens the export now; see :func:`torchprotect.data.read`.
+
+    Raises:
+        EnvelopeError: no identity opens it, a recipient is malformed, or it has a passphrase already.
+    """
+    store, wrapped = _wrap(export, recipients, identity)
+    if PASSPHRASE_ENVELOPE in wrapped:
+        try:
+            store.create(PASSPHRASE_ENVELOPE, wrapped[PASSPHRASE_ENVELOPE])
+        except FileExistsError:
+            raise EnvelopeError(
+                f"{store.location} has a passphrase already, and age allows one: replace all recipients instead"
+            ) from None
+    if ENVELOPE in wrapped:
+        _create_next(store, wrapped[ENVELOPE])
+
+
+def set_recipients(
+    export: str | os.PathLike[str], recipients: Recipients | Sequence[str], *, identity: Identities
+) -> None:
+    """Replace all recipients of a sealed export.
+
+    Whoever could open it before keeps the data key, and whatever they have copied. To keep them from later copies, seal
+    the export anew with :func:`torchprotect.data.seal_export` and delete this one.
+
+    Args:
+        export: folder or URL of a finished sealed export.
+        recipients: all who may open it from now on.
+        identity: that opens it now.
+
+    Raises:
+        EnvelopeError: no identity opens it, or a recipient is malformed.
+    """
+    store, wrapped = _wrap(export, recipients, identity)
+    former = read_envelopes(store).keys()
+    for name, content in wrapped.items():
+        with store.write(name) as upload:
+            upload.file.write(content)
+    store.delete(former - wrapped.keys())
+
+
+def _wrap(
+    export: str | os.PathLike[str], recipients: Recipients | Sequence[str], identity: Identities
+) -> tuple[Store, dict[str, bytes]]:
+    """Return the store of a sealed export, and its data key wrapped for recipients, by the names of files."""
+    to = recipients if isinstance(recipients, Recipients) else Recipients.of(recipients)
+    opened = open_finished(export, identity=identity)
+    return opened.stored, to.wrap(_data_key(opened))
+
+
+def _data_key(opened: FinishedExport) -> DataKey:
+    if not isinstance(opened.store, SealedStore):
+        raise EnvelopeError(f"{opened.store.location} is not sealed, so it has no recipients")
+    return opened.store.data_key
+
+
+def _create_next(store: Store, content: bytes) -> None:
+    """Write an envelope under the first name that is free; others may be adding one too."""
+    for number in count(1):
+        try:
+            store.create(added_name(number), content)
+        except FileExistsError:
+            continue
+        return
+
+
+def _envelopes(store: Store) -> dict[str, bytes]:
+    found = read_envelopes(store)
+    if not found:
+        raise EnvelopeError(f"{store.location} has no envelope: it is not sealed, or not finished")
+    return found

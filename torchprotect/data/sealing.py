@@ -1,0 +1,222 @@
+"""Sealed copies of finished exports, and open copies of sealed ones."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name
+from torchprotect._inputs import type_name
+from torchprotect.data import manifest as documents
+from torchprotect.data._destination import Destination, State
+from torchprotect.data._report import ShardReport
+from torchprotect.data._run import ExportResult, Progress
+from torchprotect.data._sign import sign
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
+from torchprotect.data.sealed_manifest import envelope_member, generation_of, open_plan
+from torchprotect.data.store import Store, is_url, lies_in, open_store
+from torchprotect.envelope import Recipients, Signer, SigningKey
+from torchprotect.envelope.data_key import DataKey
+from torchprotect.errors import ExportError, KeyKindError, StoreError, VerificationError
+from torchprotect.keys import Key
+
+_CHUNK = 1 << 20
+
+
+def open_export(
+    export: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    identity: Identities,
+    signer: Signer | str | os.PathLike[str] | None = None,
+    expect: str | None = None,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Write the open export that a sealed one holds to a folder: byte for byte what an export without recipients gives.
+
+    The folder appears when all of it has been compared with the sealed manifest, and not at all if anything is wrong.
+
+    Args:
+        export: folder or URL of the sealed export.
+        out: folder; must be new or empty.
+        identity: as for :func:`torchprotect.data.read`.
+        signer: as for :func:`torchprotect.data.read`.
+        expect: as for :func:`torchprotect.data.read`.
+        progress: called with images done and images in all.
+
+    Raises:
+        ExportError: ``export`` is no finished sealed export, or ``out`` holds something.
+        EnvelopeError: no identity opens it.
+        VerificationError: something of it was changed.
+        StoreError: it cannot be read, or ``out`` not be written.
+    """
+    opened = open_finished(export, identity=identity, signer=signer, expect=expect)
+    if opened.public is None:
+        raise ExportError(f"{opened.store.location} is not sealed, so there is nothing to open; copy it as it is")
+    folder = _require_empty(out)
+    if lies_in(folder, opened.store.location):
+        raise ExportError(f"{folder} lies inside {opened.store.location}; choose another folder")
+    shards = opened.manifest["shards"]
+    with _new_folder(folder) as temporary:
+        advance = _counter(progress, opened.manifest["images"])
+        for entry in shards:
+            with atomic_file(temporary / entry["name"]) as file:
+                _copy(opened.store, entry, HashedFile(file))
+            advance(entry["count"])
+        for name in (documents.PLAN, documents.MANIFEST):
+            with atomic_file(temporary / name) as file:
+                file.write(documents.read_bytes(opened.store, name))
+        plan = documents.read_document(open_store(temporary), documents.PLAN, documents.PLAN_FORMAT)
+        if documents.digest(plan) != opened.manifest["plan"]:
+            raise VerificationError(f"{opened.store.location}: the sealed plan and manifest do not belong together")
+    digest = documents.sha256_of(open_store(folder), documents.MANIFEST)
+    size = sum(entry["size"] for entry in shards)
+    return ExportResult(str(folder), opened.manifest["images"], len(shards), len(shards), size, (), digest=digest)
+
+
+def seal_export(
+    export: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    key: Key,
+    recipients: Recipients | Sequence[str],
+    signing_key: SigningKey | None = None,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Seal a finished export for recipients, in another place, without its source.
+
+    Of an open export this gives, apart from the envelope, what an export with recipients gives. A sealed one is sealed
+    anew: under another data key, the next generation, which whoever could open the old one does not have. A seal that
+    was interrupted is finished by the same call.
+
+    Args:
+        export: folder or URL of the export.
+        out: folder or URL to write to; must be new, empty, or hold the same export.
+        key: that the export was made with.
+        recipients: who may open it; see :func:`torchprotect.data.export`.
+        signing_key: signs the sealed export.
+        progress: called with images done and images in all.
+
+    Raises:
+        ExportError: ``export`` is no finished export, or ``out`` holds something else.
+        EnvelopeError: a recipient is malformed.
+        KeyKindError: the export was made with another key.
+        VerificationError: something of the export was changed.
+    """
+    if not isinstance(key, Key):
+        raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
+    to = recipients if isinstance(recipients, Recipients) else Recipients.of(recipients)
+    opened, store = open_finished(export, identity=key), open_store(out)
+    if lies_in(store.location, opened.store.location) or lies_in(opened.store.location, store.location):
+        raise ExportError(f"{store.location} and {opened.store.location} lie in one another; choose another place")
+    plan = _sealed_plan(opened, key)
+    data_key = DataKey.of_export(key, documents.digest(plan), plan["envelope"]["generation"])
+    destination = Destination(store, plan, key.subkey("manifest"), data_key=data_key)
+    store.prepare()
+    with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
+        reports = _seal_shards(opened, destination, progress)
+        destination.finish(reports.values(), to.wrap(data_key), manifest=opened.manifest)
+        note = None if signing_key is None else sign(store, signing_key)
+    return ExportResult(
+        store.location,
+        opened.manifest["images"],
+        len(reports),
+        len(reports),
+        sum(report.size for report in reports.values()),
+        (),
+        notes=() if note is None else (note,),
+        digest=documents.sha256_of(store, documents.MANIFEST),
+    )
+
+
+def _sealed_plan(opened: FinishedExport, key: Key) -> dict[str, Any]:
+    """Return the unsigned plan of a sealed copy; check that the key has signed the export."""
+    location = opened.store.location
+    if opened.manifest["key"] != key.fingerprint:
+        raise KeyKindError(
+            f"{location} was made with key {opened.manifest['key'][:12]}, the key given is {key.fingerprint[:12]}"
+        )
+    plan = documents.read_document(opened.store, documents.PLAN, documents.PLAN_FORMAT)
+    signing = key.subkey("manifest")
+    if not documents.is_signed(opened.manifest, signing) or not documents.is_signed(plan, signing):
+        raise VerificationError(f"the HMACs of {location} are wrong: it was changed")
+    before = 0
+    if opened.public is not None:
+        before = generation_of(read_sealed_plan(opened.stored), opened.stored.path_of(documents.PLAN)) or 0
+    return open_plan(plan) | {"envelope": envelope_member(before + 1)}
+
+
+def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:
+    """Seal all shards that are not there yet, and return the reports of all."""
+    entries = opened.manifest["shards"]
+    state = destination.require_same_plan()
+    destination = replace(destination, repairs=state is State.FINISHED)
+    reports = {} if state is State.EMPTY else destination.intact(destination.reports(range(len(entries))))
+    if state is State.EMPTY:
+        destination.start()
+    advance = _counter(progress, opened.manifest["images"])
+    for index, entry in enumerate(entries):
+        known = ShardReport.from_entry(index, entry)
+        if index not in reports or reports[index].entry != known.entry:
+            with destination.write_shard(index) as upload:
+                _copy(opened.store, entry, upload.file)
+            reports[index] = replace(known, sealed=upload.sealed, tag=upload.tag)
+            destination.record(reports[index])
+        advance(entry["count"])
+    return reports
+
+
+def _copy(store: Store, entry: dict[str, Any], sink: HashedFile) -> None:
+    """Copy a shard, and compare it with the manifest."""
+    with store.open(entry["name"]) as file:
+        while block := file.read(_CHUNK):
+            sink.write(block)
+    if sink.sha256 != entry["sha256"]:
+        raise VerificationError(f"{store.path_of(entry['name'])} is not the shard in the manifest: it was replaced")
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    advance(0)
+    return advance
+
+
+def _require_empty(out: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that is new or empty."""
+    if is_url(out):
+        raise ExportError(f"{os.fspath(out)} is a URL, but an open copy is written to a local folder")
+    folder = Path(out)
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ExportError(f"{folder} is no empty folder; choose another one")
+    return folder
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder that takes its name when the block has succeeded, and is deleted if not."""
+    try:
+        make_folder(folder.absolute().parent)
+        temporary = folder.absolute().with_name(temporary_name())
+        temporary.mkdir(mode=0o700)
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.rename(folder.absolute())  # onto an empty folder too
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(folder.absolute().parent)
+    except OSError as error:
+        if isinstance(error, StoreError | FileExistsError):
+            raise
+        raise StoreError(f"cannot write to {folder}: {error.strerror or error}; nothing was left there") from error

@@ -1,0 +1,150 @@
+"""Identities: what opens an envelope. age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
+
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from torchprotect._files import atomic_file
+from torchprotect.envelope._packages import pyrage
+from torchprotect.envelope.data_key import DataKey
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE
+from torchprotect.errors import EnvelopeError
+from torchprotect.keys import Key, SecretBytes
+
+_LARGEST = 1 << 20  # bytes of a file of identities
+_PREFIX = "AGE-SECRET-KEY-1"
+
+
+class Identity:
+    """Opens envelopes. ``repr`` shows where it is from, and nothing of it.
+
+    Args:
+        source: in words.
+        openers: pyrage's identities.
+        passphrase: in UTF-8.
+    """
+
+    def __init__(self, source: str, openers: Sequence[Any], passphrase: SecretBytes | None = None) -> None:
+        self.source, self._openers, self._passphrase = source, openers, passphrase
+
+    def __repr__(self) -> str:
+        return f"<identity from {self.source}>"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Identity":
+        """Read a file of ``AGE-SECRET-KEY-1...`` lines, or an ssh private key (ed25519 or RSA).
+
+        Raises:
+            OSError: it cannot be read.
+            EnvelopeError: it holds no identity, or is itself protected by a passphrase.
+        """
+        name = os.fspath(path)
+        with Path(path).open("rb") as file:
+            content = SecretBytes(file.read(_LARGEST + 1))
+        if len(content) > _LARGEST:
+            raise EnvelopeError(f"{name} is no file of identities: it is larger than {_LARGEST:,} bytes")
+        if content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")):
+            raise EnvelopeError(f"{name} is encrypted; open it with `age --decrypt` first")
+        if content.startswith(b"-----BEGIN "):
+            return cls(name, [_ssh(content, name)])
+        lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise EnvelopeError(f"{name} holds no identity")
+        return cls(name, [_age(line, name) for line in found])
+
+    @classmethod
+    def of_passphrase(cls, passphrase: str) -> "Identity":
+        """Return the identity that a passphrase is."""
+        secret = SecretBytes(passphrase.encode())
+        del passphrase  # a traceback with local variables would show it
+        return cls("a passphrase", [], secret)
+
+    def unwrap(self, envelopes: Mapping[str, bytes]) -> bytes | None:
+        """Return the data key in the first of the envelopes that this identity opens, or ``None``.
+
+        Args:
+            envelopes: contents of age files, by name.
+        """
+        for name, content in envelopes.items():
+            try:
+                return self._decrypt(content, by_passphrase=name == PASSPHRASE_ENVELOPE)
+            except pyrage().DecryptError:
+                continue
+        return None
+
+    def _decrypt(self, content: bytes, *, by_passphrase: bool) -> bytes:
+        age = pyrage()
+        if by_passphrase != (self._passphrase is not None):
+            raise age.DecryptError
+        if self._passphrase is not None:
+            return bytes(age.passphrase.decrypt(content, self._passphrase.decode()))
+        return bytes(age.decrypt(content, self._openers))
+
+
+Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
+"""What opens a sealed export: path of a file of identities, an identity, or the key that the export was made with."""
+
+
+def open_envelopes(envelopes: Mapping[str, bytes], openers: Sequence[Opener], *, plan: str, generation: int) -> DataKey:
+    """Return the data key of an export.
+
+    Args:
+        envelopes: contents of the export's age files, by name.
+        openers: tried in this order.
+        plan: digest of the export's plan.
+        generation: in that plan.
+
+    Raises:
+        OSError: a file of identities cannot be read.
+        EnvelopeError: none of them opens any of the envelopes.
+    """
+    identities = [each if isinstance(each, Identity | Key) else Identity.load(each) for each in openers]
+    for identity in identities:
+        if isinstance(identity, Key):
+            return DataKey.of_export(identity, plan, generation)
+        secret = identity.unwrap(envelopes)
+        if secret is not None:
+            return DataKey(secret)
+    tried = ", ".join(each.source for each in identities if isinstance(each, Identity))
+    raise EnvelopeError(
+        f"nothing in {tried} opens {' or '.join(envelopes) or 'the export, which has no envelope'}: it is not among "
+        "the recipients, or the envelope was changed. Ask the export's owner to add its public key with `torchprotect "
+        "recipients`"
+    )
+
+
+def generate_identity(path: str | os.PathLike[str]) -> str:
+    """Write a new age identity to a file, with mode 0600, and return its recipient ``age1...``.
+
+    Raises:
+        FileExistsError: there is such a file; it is never overwritten.
+    """
+    made = pyrage().x25519.Identity.generate()
+    recipient = str(made.to_public())
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with atomic_file(Path(path), mode=0o600, overwrite=False) as file:
+        file.write(f"# created: {now}\n# public key: {recipient}\n{made}\n".encode())
+    return recipient
+
+
+def _age(line: str, name: str) -> Any:
+    age = pyrage()
+    if line.startswith(("age1", "ssh-")):
+        raise EnvelopeError(f"{name} holds a recipient, which is public; the identity that belongs to it is needed")
+    try:
+        return age.x25519.Identity.from_str(line)
+    except age.IdentityError:
+        raise EnvelopeError(f"{name} is no file of identities: expected lines {_PREFIX}..., or an ssh key") from None
+
+
+def _ssh(content: SecretBytes, name: str) -> Any:
+    age = pyrage()
+    try:
+        return age.ssh.Identity.from_buffer(bytes(content))
+    except age.IdentityError as error:
+        raise EnvelopeError(
+            f"{name} is no ssh key that opens envelopes ({error}): expected ed25519 or RSA without a passphrase"
+        ) from None

@@ -1,0 +1,110 @@
+"""Signatures of manifests: Ed25519 (RFC 8032) over the bytes of the file, with keys in PEM, as OpenSSL reads them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from torchprotect._files import atomic_file
+from torchprotect.envelope._packages import cryptography
+from torchprotect.errors import EnvelopeError
+
+PUBLIC_SUFFIX = ".pub"
+_LARGEST = 1 << 16  # bytes of a PEM file
+
+
+class SigningKey:
+    """The secret key that signs manifests; ``repr`` does not show it."""
+
+    def __init__(self, secret: Any) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "SigningKey(...)"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "SigningKey":
+        """Read an Ed25519 private key in PEM (PKCS #8).
+
+        Raises:
+            OSError: it cannot be read.
+            EnvelopeError: it is no such key, or is protected by a passphrase.
+        """
+        serialization = cryptography("hazmat.primitives.serialization")
+        found = _load(path, serialization.load_pem_private_key, "Ed25519PrivateKey", password=None)
+        return cls(found)
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature, 64 bytes."""
+        signature: bytes = self._secret.sign(content)
+        return signature
+
+    @property
+    def signer(self) -> "Signer":
+        """The public key that belongs to it."""
+        return Signer(self._secret.public_key())
+
+
+class Signer:
+    """Whoever signs manifests, by their public key."""
+
+    def __init__(self, public: Any) -> None:
+        self._public = public
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Signer":
+        """Read an Ed25519 public key in PEM.
+
+        Raises:
+            OSError: it cannot be read.
+            EnvelopeError: it is no such key.
+        """
+        serialization = cryptography("hazmat.primitives.serialization")
+        return cls(_load(path, serialization.load_pem_public_key, "Ed25519PublicKey"))
+
+    def has_signed(self, content: bytes, signature: bytes) -> bool:
+        """Return whether a signature is this signer's, of this content."""
+        try:
+            self._public.verify(signature, content)
+        except cryptography("exceptions").InvalidSignature:
+            return False
+        return True
+
+
+def generate_signing_key(path: str | os.PathLike[str]) -> Path:
+    """Write a new signing key to a file, with mode 0600, and its public key beside it; return the path of that.
+
+    Raises:
+        FileExistsError: there is such a file; none is overwritten.
+    """
+    ed25519 = cryptography("hazmat.primitives.asymmetric.ed25519")
+    forms = cryptography("hazmat.primitives.serialization")
+    secret = ed25519.Ed25519PrivateKey.generate()
+    public = Path(f"{os.fspath(path)}{PUBLIC_SUFFIX}")
+    with atomic_file(public, overwrite=False) as file:
+        file.write(secret.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo))
+        with atomic_file(Path(path), mode=0o600, overwrite=False) as secret_file:
+            secret_file.write(secret.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption()))
+    return public
+
+
+def _load(path: str | os.PathLike[str], parse: Any, kind: str, **options: Any) -> Any:
+    """Read a PEM file and check the kind of its key."""
+    name, private = os.fspath(path), kind.endswith("PrivateKey")
+    with Path(path).open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if private != (b"PRIVATE KEY" in content):
+        wanted = "the secret signing key" if private else f"the public key (NAME{PUBLIC_SUFFIX})"
+        raise EnvelopeError(f"{name} is not {wanted}; `torchprotect keygen signing` writes both")
+    try:
+        key = parse(content, **options)
+    except (
+        ValueError,
+        TypeError,
+        cryptography("exceptions").UnsupportedAlgorithm,
+    ):  # their messages may quote the file
+        key = None
+    if not isinstance(key, getattr(cryptography("hazmat.primitives.asymmetric.ed25519"), kind)):
+        raise EnvelopeError(
+            f"{name} is no Ed25519 key in PEM without a passphrase, as `torchprotect keygen signing` writes"
+        )
+    return key

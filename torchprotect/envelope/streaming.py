@@ -1,0 +1,183 @@
+"""Files in segments, each encrypted and authenticated: AES256-GCM-HKDF-1MB, the streaming AEAD that Tink documents.
+
+Each file has a key of its own: HKDF-SHA256 of a main key, with the salt in the file's header and the associated data.
+
+References:
+    https://developers.google.com/tink/streaming-aead/aes_gcm_hkdf_streaming
+    Hoang, Reyhanitabar, Rogaway, Vizar, "Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance",
+    CRYPTO 2015, https://eprint.iacr.org/2015/189.
+"""
+
+import io
+from typing import Any, BinaryIO
+
+from torchprotect.envelope._packages import cryptography
+from torchprotect.errors import VerificationError
+
+SEGMENT = 1 << 20
+"""Bytes of a sealed segment; the first one includes the header."""
+TAG = 16
+"""Bytes by which each segment grows."""
+SALT, PREFIX = 32, 7
+"""Bytes of the two random values in the header."""
+HEADER = 1 + SALT + PREFIX
+"""Bytes in front of the first segment: their number, the salt, and the prefix of the nonces."""
+_BUFFER = 1 << 16
+
+
+def sealed_size(size: int) -> int:
+    """Return the size in bytes of a file of ``size`` bytes after sealing."""
+    body = SEGMENT - TAG
+    return HEADER + size + TAG * max(1, -(-(size + HEADER) // body))
+
+
+def opened_size(size: int) -> int | None:
+    """Return the size in bytes of a sealed file of ``size`` bytes after opening; ``None`` if none has this size."""
+    opened = size - HEADER - TAG * max(1, -(-size // SEGMENT))
+    return opened if opened >= 0 and sealed_size(opened) == size else None
+
+
+def seal(source: BinaryIO, sink: Any, size: int, *, key: bytes, salt: bytes, prefix: bytes, data: bytes) -> None:
+    """Seal a file of any size in the memory of two segments.
+
+    Args:
+        source: open at the first byte to seal; ``read`` gives all that was asked for.
+        sink: anything with a method ``write``.
+        size: bytes to seal.
+        key: main key, 32 bytes.
+        salt: 32 bytes. Two different contents must not share salt and prefix under one key and the same ``data``.
+        prefix: 7 bytes.
+        data: associated data, which opening must be given too.
+
+    Raises:
+        ValueError: the source ends early.
+    """
+    cipher, sealed = _cipher(key, salt, data), memoryview(bytearray(SEGMENT))
+    sink.write(bytes([HEADER]) + salt + prefix)
+    index, left = 0, size
+    while index == 0 or left:
+        part = source.read(min(left, _capacity(index)))
+        if len(part) < min(left, _capacity(index)):
+            raise ValueError("the file to seal ends early")
+        left -= len(part)
+        cipher.encrypt_into(_nonce(prefix, index, last=not left), part, None, sealed[: len(part) + TAG])
+        sink.write(sealed[: len(part) + TAG])
+        index += 1
+
+
+def open_sealed(file: BinaryIO, *, key: bytes, data: bytes, name: str) -> BinaryIO:
+    """Return a sealed file, opened: bytes are seen only after their segment has been authenticated.
+
+    Args:
+        file: open for reading, seekable; closed with the result.
+        key: main key, 32 bytes.
+        data: associated data.
+        name: of the file, for errors.
+
+    Raises:
+        VerificationError: the file was changed or cut, or was sealed with another key or other data; now or on reading.
+    """
+    return io.BufferedReader(_Opening(file, key, data, name), _BUFFER)
+
+
+class _Opening(io.RawIOBase):
+    """A sealed file as the plain one. Holds one segment, sealed and plain."""
+
+    def __init__(self, file: BinaryIO, key: bytes, data: bytes, name: str) -> None:
+        self._file, self._name = file, name
+        self._sealed_size = file.seek(0, io.SEEK_END)
+        size = opened_size(self._sealed_size)
+        if size is None:
+            raise VerificationError(f"{name} is damaged, or is no sealed file: none has {self._sealed_size:,} bytes")
+        self._size, self._position = size, 0
+        file.seek(0)
+        header = bytearray(HEADER)
+        _fill(file, memoryview(header))
+        if header[0] != HEADER:
+            raise VerificationError(f"{name} is damaged, or is no sealed file: its header is wrong")
+        self._prefix = bytes(header[1 + SALT :])
+        self._cipher = _cipher(key, bytes(header[1 : 1 + SALT]), data)
+        self._sealed, self._plain = memoryview(bytearray(SEGMENT)), memoryview(bytearray(SEGMENT))
+        self._held = -1  # index of the segment in _plain
+        self._load(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        index, start = _place(self._position)
+        if index != self._held:
+            self._load(index)
+        available = self._plain[start : min(_capacity(index), self._size - self._position + start)]
+        part = available[: len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def _load(self, index: int) -> None:
+        """Read and authenticate a segment."""
+        start, end = max(HEADER, index * SEGMENT), min((index + 1) * SEGMENT, self._sealed_size)
+        part = self._sealed[: end - start]
+        self._file.seek(start)
+        nonce = _nonce(self._prefix, index, last=end == self._sealed_size)
+        self._held = -1
+        try:
+            part = part[: _fill(self._file, part)]  # shorter, if the file was cut meanwhile
+            self._cipher.decrypt_into(nonce, part, None, self._plain[: max(0, len(part) - TAG)])
+        except (ValueError, cryptography("exceptions").InvalidTag) as error:
+            raise VerificationError(
+                f"{self._name} does not open: byte {start:,} or one behind it was changed, the file was cut, or it "
+                "is from another place or export"
+            ) from error
+        self._held = index
+
+
+def _capacity(index: int) -> int:
+    """Return the most bytes that a segment holds."""
+    return SEGMENT - TAG - (HEADER if index == 0 else 0)
+
+
+def _place(position: int) -> tuple[int, int]:
+    """Return the segment that a byte is in, and its place there."""
+    index, start = divmod(position + HEADER, SEGMENT - TAG)
+    return index, start - (HEADER if index == 0 else 0)
+
+
+def _nonce(prefix: bytes, index: int, *, last: bool) -> bytes:
+    return prefix + index.to_bytes(4, "big") + bytes([last])
+
+
+def _cipher(key: bytes, salt: bytes, data: bytes) -> Any:
+    """Return AES-256-GCM under the key of one file."""
+    kdf, hashes = cryptography("hazmat.primitives.kdf.hkdf"), cryptography("hazmat.primitives.hashes")
+    derived = kdf.HKDF(hashes.SHA256(), length=32, salt=salt, info=data).derive(key)
+    return cryptography("hazmat.primitives.ciphers.aead").AESGCM(derived)
+
+
+def _fill(file: BinaryIO, buffer: memoryview) -> int:
+    """Read until a buffer is full or the file ends; return the number of bytes."""
+    count = 0
+    while count < len(buffer):
+        read: int = file.readinto(buffer[count:])  # type: ignore[attr-defined]
+        if not read:
+            break
+        count += read
+    return count
