@@ -52,7 +52,7 @@ def seal(source: BinaryIO, sink: Any, size: int, *, key: bytes, salt: bytes, pre
     Raises:
         ValueError: the source ends early.
     """
-    cipher, sealed = _cipher(key, salt, data), memoryview(bytearray(SEGMENT))
+    cipher, sealed = _cipher(key, salt, data), memoryview(bytearray(min(SEGMENT, sealed_size(size))))
     sink.write(bytes([HEADER]) + salt + prefix)
     index, left = 0, size
     while index == 0 or left:
@@ -97,7 +97,8 @@ class _Opening(io.RawIOBase):
             raise VerificationError(f"{name} is damaged, or is no sealed file: its header is wrong")
         self._prefix = bytes(header[1 + SALT :])
         self._cipher = _cipher(key, bytes(header[1 : 1 + SALT]), data)
-        self._sealed, self._plain = memoryview(bytearray(SEGMENT)), memoryview(bytearray(SEGMENT))
+        held = min(SEGMENT, self._sealed_size)
+        self._sealed, self._plain = memoryview(bytearray(held)), memoryview(bytearray(held))
         self._held = -1  # index of the segment in _plain
         self._load(0)
 
