@@ -173,7 +173,7 @@ def test_two_may_finish_at_once(destination, store):
     destination.finish(reports, {})
     assert documents.read_manifest(store) == first
     with pytest.raises(ExportError, match="could not be made again as it was"):
-        destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")])
+        destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")], {})
 
 
 def test_who_is_late_changes_nothing(destination, store):

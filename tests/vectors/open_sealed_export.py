@@ -1,6 +1,6 @@
 """Open a sealed export with nothing of torchprotect: `cryptography` and the standard library alone.
 
-Usage: python open_sealed_export.py EXPORT IDENTITY OUT [PUBLIC_KEY]; IDENTITY is a file with an AGE-SECRET-KEY-1.. line.
+Usage: python open_sealed_export.py EXPORT IDENTITY OUT [PUBLIC_KEY]; IDENTITY is a file of one age identity.
 Exit code 1 if anything is not as docs/envelope-format.md says.
 """
 

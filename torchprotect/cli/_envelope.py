@@ -78,6 +78,15 @@ SealPassphraseFile = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Generation = Annotated[
+    int | None,
+    typer.Option(
+        help="Generation of the data key that seals. Exports with the same key, settings and generation have the same "
+        "data key, wherever they are.",
+        min=1,
+        rich_help_panel=PANEL,
+    ),
+]
 SigningKeyFile = Annotated[
     Path | None,
     typer.Option(

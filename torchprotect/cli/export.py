@@ -18,6 +18,7 @@ from torchprotect.cli._common import (
     progress_bar,
 )
 from torchprotect.cli._envelope import (
+    Generation,
     RecipientKeys,
     RecipientsFile,
     SealPassphraseFile,
@@ -86,6 +87,7 @@ def export(
     recipient: RecipientKeys = None,
     recipients_file: RecipientsFile = None,
     seal_passphrase_file: SealPassphraseFile = None,
+    generation: Generation = None,
     sign: SigningKeyFile = None,
     cache: Annotated[
         Path | None,
@@ -155,6 +157,7 @@ def export(
     with errors_as_exit_codes():
         from torchprotect import data
         from torchprotect.envelope import SigningKey
+        from torchprotect.errors import InputTypeError
 
         for_blocks = given(noise=noise, salt_pepper=salt_pepper or None, unit_pixels=unit_pixels)
         for_model = given(
@@ -175,6 +178,8 @@ def export(
         opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
         to = load_recipients(recipient, recipients_file, seal_passphrase_file)
+        if to is None and generation is not None:
+            raise InputTypeError("--generation goes with recipients: give --recipient, for example")
         signing_key = None if sign is None else SigningKey.load(sign)
         start = time.monotonic()
         with progress_bar("exporting") as progress:
@@ -191,6 +196,7 @@ def export(
                 on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
                 recipients=to,
+                generation=generation or 1,
                 signing_key=signing_key,
             )
         for name in result.skipped:

@@ -8,6 +8,7 @@ import typer
 
 from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
 from torchprotect.cli._envelope import (
+    Generation,
     RecipientKeys,
     RecipientsFile,
     SealPassphraseFile,
@@ -24,6 +25,7 @@ def seal(
     recipient: RecipientKeys = None,
     recipients_file: RecipientsFile = None,
     seal_passphrase_file: SealPassphraseFile = None,
+    generation: Generation = None,
     sign: SigningKeyFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -43,7 +45,13 @@ def seal(
         secret, start = load_key(key, passphrase_file), time.monotonic()
         with progress_bar("sealing") as progress:
             result = data.seal_export(
-                export, out, key=secret, recipients=to, signing_key=signing_key, progress=progress
+                export,
+                out,
+                key=secret,
+                recipients=to,
+                generation=generation,
+                signing_key=signing_key,
+                progress=progress,
             )
         for note in result.notes:
             remark(f"note: {note}")

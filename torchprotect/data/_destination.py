@@ -184,15 +184,17 @@ class Destination:
         Raises:
             ExportError: the manifest was changed, or belongs to another plan.
         """
-        entries = self.files.entries()
+        stored = self.store.entries()
+        entries = stored if self._sealed is None else self._sealed.opened(stored)
         names = sorted(map(documents.report_name, wanted))
         found = self._reports.read(name for name in names if name in entries and entries[name].size <= _LARGEST_REPORT)
-        return self._reports_of_manifest(entries) | found if self.state is State.FINISHED else found
+        if self._state_of(stored) is not State.FINISHED:
+            return found
+        return self._reports_of_manifest(entries, stored[documents.MANIFEST].modified) | found
 
-    def _reports_of_manifest(self, entries: dict[str, Entry]) -> dict[int, ShardReport]:
+    def _reports_of_manifest(self, entries: dict[str, Entry], finished: float | None) -> dict[int, ShardReport]:
         """Return what the manifest tells of the shards, with the tags of those that were not written after it."""
         _, reports = self._manifests.read()
-        finished = self.store.stat(documents.MANIFEST).modified
         return {
             report.index: replace(report, tag=entry.tag) if _is_no_newer(entry, finished) else report
             for report in reports

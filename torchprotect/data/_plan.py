@@ -79,9 +79,9 @@ def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> None:
 
 
 def make_plan(
-    job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int, *, sealed: bool
+    job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int, *, generation: int | None
 ) -> dict[str, Any]:
-    """Return the unsigned plan."""
+    """Return the unsigned plan; that of a sealed export has a generation."""
     listing = hmac.new(key.subkey("manifest"), digestmod="sha256")
     for line in job.source.listing():
         listing.update(len(line).to_bytes(8, "little") + line)
@@ -96,7 +96,7 @@ def make_plan(
         "images": len(job.source),
         "shard_size": shard_size,
     }
-    return plan | {"envelope": envelope_member(generation=1)} if sealed else plan
+    return plan if generation is None else plan | {"envelope": envelope_member(generation)}
 
 
 def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = None) -> dict[int, NDArray[np.int64]]:

@@ -43,6 +43,7 @@ def export(
     on_error: Literal["stop", "skip"] = "stop",
     notify: Callable[[str], None] | None = None,
     recipients: Recipients | Sequence[str] | None = None,
+    generation: int = 1,
     signing_key: SigningKey | None = None,
 ) -> ExportResult:
     """Disguise every image of a data set and write it as WebDataset shards with a manifest.
@@ -79,6 +80,8 @@ def export(
         recipients: seals the export, so that whoever is among them can open it, and nobody else. Public keys
             (``age1...``, ``ssh-ed25519 ...``, ``ssh-rsa ...``), or with a passphrase too
             :class:`torchprotect.envelope.Recipients`.
+        generation: of the data key that seals. Exports with the same key, plan and generation have the same data key,
+            wherever they are: whoever opens one of them can open the others. Take another number to part them.
         signing_key: signs the manifest when the export is finished.
 
     Raises:
@@ -95,6 +98,7 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+    require_int("generation", generation, at_least=1)
     _require_part(part)
     to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
     source, store = _open(dataset, out)
@@ -108,9 +112,9 @@ def export(
         check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
-    plan = make_plan(job, own_key, described, shard_size, sealed=to is not None)
+    plan = make_plan(job, own_key, described, shard_size, generation=None if to is None else generation)
     shards = plan_shards(plan, own_key, part)
-    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation=1)
+    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
     task = ShardTask(job, Destination(store, plan, job.signing, part_name, data_key=data_key))
     envelopes = {} if to is None or data_key is None else to.wrap(data_key)

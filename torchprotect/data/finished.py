@@ -12,7 +12,7 @@ from torchprotect.envelope import Identity, Opener, Signer
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.identities import open_envelopes
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import EnvelopeError, ExportError, VerificationError
+from torchprotect.errors import ExportError, VerificationError
 from torchprotect.keys import Key
 
 _LARGEST_ENVELOPE = 1 << 20  # bytes; a recipient takes about 150
@@ -85,17 +85,13 @@ def is_sealed(store: Store) -> bool:
 def open_sealed(store: Store, openers: Sequence[Opener]) -> FinishedExport:
     """Open a finished export that is sealed, and check its manifests."""
     public, plan = read_sealed_manifest(store), read_sealed_plan(store)
-    data_key = _unwrap(store, openers, plan)
+    data_key = _unwrap(store, openers, plan, public)
     path = store.path_of(documents.MANIFEST)
-    if data_key.commitment != public["data_key"]:
-        raise EnvelopeError(
-            f"{store.location} was sealed with another data key than the one that was opened: its envelope belongs to "
-            "another export, or the key that was given did not make it"
-        )
     if not has_mac(public, data_key):
         raise VerificationError(f"{path} was changed: its MAC under the data key is wrong")
     if public["plan"] != documents.digest(plan):
         raise VerificationError(f"{store.location}: plan and manifest do not belong together")
+    _require_documents(store, public)
     sealed = SealedStore(store, data_key, public["plan"], len(public["shards"]))
     manifest = documents.read_manifest(sealed)
     counts = [[entry["count"] for entry in each["shards"]] for each in (manifest, public)]
@@ -104,19 +100,37 @@ def open_sealed(store: Store, openers: Sequence[Opener]) -> FinishedExport:
     return FinishedExport(sealed, manifest, public)
 
 
+def _require_documents(store: Store, public: dict[str, Any]) -> None:
+    """Check that the sealed documents are those that signature and digest vouch for: a recipient could seal others."""
+    for entry in public["documents"]:
+        path = store.path_of(entry["name"])
+        try:
+            replaced = documents.sha256_of(store, entry["name"]) != entry["sha256"]
+        except FileNotFoundError:
+            raise VerificationError(f"{path} is missing") from None
+        if replaced:
+            raise VerificationError(f"{path} is not the one in the manifest: it was changed or replaced")
+
+
 def read_sealed_plan(store: Store) -> dict[str, Any]:
     """Read the plan of a sealed export."""
     try:
         return documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
     except FileNotFoundError:
-        raise VerificationError(f"{store.location} has no {documents.PLAN}") from None
+        raise VerificationError(f"{store.path_of(documents.PLAN)} is missing") from None
 
 
-def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any]) -> DataKey:
+def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any], public: dict[str, Any]) -> DataKey:
     generation = generation_of(plan, store.path_of(documents.PLAN))
     if generation is None:
         raise VerificationError(f"{store.location}: the manifest is of a sealed export, the plan of an open one")
-    return open_envelopes(read_envelopes(store), openers, plan=documents.digest(plan), generation=generation)
+    return open_envelopes(
+        read_envelopes(store),
+        openers,
+        plan=documents.digest(plan),
+        generation=generation,
+        commitment=public["data_key"],
+    )
 
 
 def read_envelopes(store: Store) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name
-from torchprotect._inputs import type_name
+from torchprotect._inputs import require_int, type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, State
 from torchprotect.data._report import ShardReport
@@ -83,6 +83,7 @@ def seal_export(
     *,
     key: Key,
     recipients: Recipients | Sequence[str],
+    generation: int | None = None,
     signing_key: SigningKey | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
@@ -97,6 +98,8 @@ def seal_export(
         out: folder or URL to write to; must be new, empty, or hold the same export.
         key: that the export was made with.
         recipients: who may open it; see :func:`torchprotect.data.export`.
+        generation: of the data key: 1 for an open export, and one more than it had for a sealed one, if not given.
+            Give a higher number where a generation has been used before, in whatever place.
         signing_key: signs the sealed export.
         progress: called with images done and images in all.
 
@@ -108,11 +111,13 @@ def seal_export(
     """
     if not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
+    if generation is not None:
+        require_int("generation", generation, at_least=1)
     to = recipients if isinstance(recipients, Recipients) else Recipients.of(recipients)
     opened, store = open_finished(export, identity=key), open_store(out)
     if lies_in(store.location, opened.store.location) or lies_in(opened.store.location, store.location):
         raise ExportError(f"{store.location} and {opened.store.location} lie in one another; choose another place")
-    plan = _sealed_plan(opened, key)
+    plan = _sealed_plan(opened, key, generation)
     data_key = DataKey.of_export(key, documents.digest(plan), plan["envelope"]["generation"])
     destination = Destination(store, plan, key.subkey("manifest"), data_key=data_key)
     store.prepare()
@@ -132,7 +137,7 @@ def seal_export(
     )
 
 
-def _sealed_plan(opened: FinishedExport, key: Key) -> dict[str, Any]:
+def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> dict[str, Any]:
     """Return the unsigned plan of a sealed copy; check that the key has signed the export."""
     location = opened.store.location
     if opened.manifest["key"] != key.fingerprint:
@@ -146,7 +151,12 @@ def _sealed_plan(opened: FinishedExport, key: Key) -> dict[str, Any]:
     before = 0
     if opened.public is not None:
         before = generation_of(read_sealed_plan(opened.stored), opened.stored.path_of(documents.PLAN)) or 0
-    return open_plan(plan) | {"envelope": envelope_member(before + 1)}
+    if generation is not None and generation <= before:
+        raise ExportError(
+            f"{location} is of generation {before}: under generation {generation} its recipients could open the new "
+            f"export too; give a number above {before}"
+        )
+    return open_plan(plan) | {"envelope": envelope_member(generation or before + 1)}
 
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:

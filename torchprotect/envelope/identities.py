@@ -1,8 +1,9 @@
 """Identities: what opens an envelope. age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
 
+import contextlib
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,18 +63,15 @@ class Identity:
         del passphrase  # a traceback with local variables would show it
         return cls("a passphrase", [], secret)
 
-    def unwrap(self, envelopes: Mapping[str, bytes]) -> bytes | None:
-        """Return the data key in the first of the envelopes that this identity opens, or ``None``.
+    def unwrap(self, envelopes: Mapping[str, bytes]) -> Iterator[bytes]:
+        """Yield what is in each of the envelopes that this identity opens.
 
         Args:
             envelopes: contents of age files, by name.
         """
         for name, content in envelopes.items():
-            try:
-                return self._decrypt(content, by_passphrase=name == PASSPHRASE_ENVELOPE)
-            except pyrage().DecryptError:
-                continue
-        return None
+            with contextlib.suppress(pyrage().DecryptError):
+                yield self._decrypt(content, by_passphrase=name == PASSPHRASE_ENVELOPE)
 
     def _decrypt(self, content: bytes, *, by_passphrase: bool) -> bytes:
         age = pyrage()
@@ -88,32 +86,46 @@ Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
 """What opens a sealed export: path of a file of identities, an identity, or the key that the export was made with."""
 
 
-def open_envelopes(envelopes: Mapping[str, bytes], openers: Sequence[Opener], *, plan: str, generation: int) -> DataKey:
-    """Return the data key of an export.
+def open_envelopes(
+    envelopes: Mapping[str, bytes], openers: Sequence[Opener], *, plan: str, generation: int, commitment: str
+) -> DataKey:
+    """Return the data key of an export. Envelopes with another key are passed over: anybody may have put them there.
 
     Args:
         envelopes: contents of the export's age files, by name.
         openers: tried in this order.
         plan: digest of the export's plan.
         generation: in that plan.
+        commitment: to the data key, from the export's manifest.
 
     Raises:
         OSError: a file of identities cannot be read.
-        EnvelopeError: none of them opens any of the envelopes.
+        EnvelopeError: none of them opens any of the envelopes, or what is in there is another data key.
     """
     identities = [each if isinstance(each, Identity | Key) else Identity.load(each) for each in openers]
-    for identity in identities:
-        if isinstance(identity, Key):
-            return DataKey.of_export(identity, plan, generation)
-        secret = identity.unwrap(envelopes)
-        if secret is not None:
-            return DataKey(secret)
+    found = [key for each in identities for key in _data_keys(each, envelopes, plan, generation)]
+    for data_key in found:
+        if data_key.commitment == commitment:
+            return data_key
+    if found:
+        raise EnvelopeError(
+            "the export was sealed with another data key than the one that was opened: its envelope belongs to another "
+            "export, or the key that was given did not make it"
+        )
     tried = ", ".join(each.source for each in identities if isinstance(each, Identity))
     raise EnvelopeError(
         f"nothing in {tried} opens {' or '.join(envelopes) or 'the export, which has no envelope'}: it is not among "
         "the recipients, or the envelope was changed. Ask the export's owner to add its public key with `torchprotect "
         "recipients`"
     )
+
+
+def _data_keys(opener: Identity | Key, envelopes: Mapping[str, bytes], plan: str, generation: int) -> Iterator[DataKey]:
+    if isinstance(opener, Key):
+        yield DataKey.of_export(opener, plan, generation)
+        return
+    for content in opener.unwrap(envelopes):
+        yield DataKey(content)
 
 
 def generate_identity(path: str | os.PathLike[str]) -> str:

@@ -56,13 +56,19 @@ def seal(source: BinaryIO, sink: Any, size: int, *, key: bytes, salt: bytes, pre
     sink.write(bytes([HEADER]) + salt + prefix)
     index, left = 0, size
     while index == 0 or left:
-        part = source.read(min(left, _capacity(index)))
-        if len(part) < min(left, _capacity(index)):
-            raise ValueError("the file to seal ends early")
-        left -= len(part)
-        cipher.encrypt_into(_nonce(prefix, index, last=not left), part, None, sealed[: len(part) + TAG])
-        sink.write(sealed[: len(part) + TAG])
+        count = min(left, _capacity(index))
+        left -= count
+        nonce, part = _nonce(prefix, index, last=not left), sealed[: count + TAG]
+        _encrypt(cipher, nonce, source.read(count), part)
+        sink.write(part)
         index += 1
+
+
+def _encrypt(cipher: Any, nonce: bytes, plain: bytes, sealed: memoryview) -> None:
+    """Seal a segment. The plain bytes live no longer than the call, so that only one segment of them is in memory."""
+    if len(plain) + TAG < len(sealed):
+        raise ValueError("the file to seal ends early")
+    cipher.encrypt_into(nonce, plain, None, sealed)
 
 
 def open_sealed(file: BinaryIO, *, key: bytes, data: bytes, name: str) -> BinaryIO:
@@ -81,7 +87,7 @@ def open_sealed(file: BinaryIO, *, key: bytes, data: bytes, name: str) -> Binary
 
 
 class _Opening(io.RawIOBase):
-    """A sealed file as the plain one. Holds one segment, sealed and plain."""
+    """A sealed file as the plain one. Holds one plain segment."""
 
     def __init__(self, file: BinaryIO, key: bytes, data: bytes, name: str) -> None:
         self._file, self._name = file, name
@@ -91,14 +97,12 @@ class _Opening(io.RawIOBase):
             raise VerificationError(f"{name} is damaged, or is no sealed file: none has {self._sealed_size:,} bytes")
         self._size, self._position = size, 0
         file.seek(0)
-        header = bytearray(HEADER)
-        _fill(file, memoryview(header))
-        if header[0] != HEADER:
+        header = _read(file, HEADER)
+        if header[:1] != bytes([HEADER]):
             raise VerificationError(f"{name} is damaged, or is no sealed file: its header is wrong")
-        self._prefix = bytes(header[1 + SALT :])
-        self._cipher = _cipher(key, bytes(header[1 : 1 + SALT]), data)
-        held = min(SEGMENT, self._sealed_size)
-        self._sealed, self._plain = memoryview(bytearray(held)), memoryview(bytearray(held))
+        self._prefix = header[1 + SALT :]
+        self._cipher = _cipher(key, header[1 : 1 + SALT], data)
+        self._plain = memoryview(bytearray(min(SEGMENT, self._sealed_size)))
         self._held = -1  # index of the segment in _plain
         self._load(0)
 
@@ -136,13 +140,12 @@ class _Opening(io.RawIOBase):
     def _load(self, index: int) -> None:
         """Read and authenticate a segment."""
         start, end = max(HEADER, index * SEGMENT), min((index + 1) * SEGMENT, self._sealed_size)
-        part = self._sealed[: end - start]
-        self._file.seek(start)
         nonce = _nonce(self._prefix, index, last=end == self._sealed_size)
         self._held = -1
+        self._file.seek(start)
+        sealed = _read(self._file, end - start)  # shorter, if the file was cut meanwhile
         try:
-            part = part[: _fill(self._file, part)]  # shorter, if the file was cut meanwhile
-            self._cipher.decrypt_into(nonce, part, None, self._plain[: max(0, len(part) - TAG)])
+            self._cipher.decrypt_into(nonce, sealed, None, self._plain[: max(0, len(sealed) - TAG)])
         except (ValueError, cryptography("exceptions").InvalidTag) as error:
             raise VerificationError(
                 f"{self._name} does not open: byte {start:,} or one behind it was changed, the file was cut, or it "
@@ -173,12 +176,9 @@ def _cipher(key: bytes, salt: bytes, data: bytes) -> Any:
     return cryptography("hazmat.primitives.ciphers.aead").AESGCM(derived)
 
 
-def _fill(file: BinaryIO, buffer: memoryview) -> int:
-    """Read until a buffer is full or the file ends; return the number of bytes."""
-    count = 0
-    while count < len(buffer):
-        read: int = file.readinto(buffer[count:])  # type: ignore[attr-defined]
-        if not read:
-            break
-        count += read
-    return count
+def _read(file: BinaryIO, size: int) -> bytes:
+    """Read as many bytes, or fewer if the file ends."""
+    found = file.read(size)
+    while len(found) < size and (more := file.read(size - len(found))):
+        found += more
+    return found

@@ -71,8 +71,11 @@ class SealedStore:
 
     def entries(self) -> dict[str, Entry]:
         """List all sealed files, with their sizes after opening."""
-        found = self.inner.entries()
-        return {name.removesuffix(SUFFIX): _opened(entry) for name, entry in found.items() if name.endswith(SUFFIX)}
+        return self.opened(self.inner.entries())
+
+    def opened(self, stored: dict[str, Entry]) -> dict[str, Entry]:
+        """Return the entries of this store, from a listing of the one below."""
+        return {name.removesuffix(SUFFIX): _opened(entry) for name, entry in stored.items() if name.endswith(SUFFIX)}
 
     def stat(self, name: str) -> Entry:
         """Return the size of a file after opening, and its tag."""
