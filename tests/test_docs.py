@@ -217,7 +217,7 @@ def unknown_names(text):
     """Return the names in backticks, of rooms of this package, that lead to nothing; file names are none."""
     rooms = "|".join(room.__name__.split(".")[1] for room in ROOMS)
     names = re.findall(rf"`(?:torchprotect\.)?((?:{rooms})(?:\.\w+)+)", text)
-    return [name for name in names if not name.endswith(".py") and not exists(name.split("."))]
+    return [name for name in names if not name.endswith((".py", ".age")) and not exists(name.split("."))]
 
 
 def exists(path):
@@ -332,8 +332,11 @@ def run_command(line):
     """Run one ``torchprotect`` command in this process; lines that install are for people, and CI."""
     program, *words = shlex.split(line, comments=True)
     if program == "torchprotect":
+        *words, out = [*words[:-2], words[-1]] if words[-2:-1] == [">"] else [*words, None]
         result = CliRunner().invoke(cli.app, words)
         assert result.exit_code == 0, f"{line}\n{result.output}"
+        if out is not None:
+            Path(out).write_text(result.stdout)
     else:
         assert program == "pip", line
 

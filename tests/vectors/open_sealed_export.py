@@ -101,7 +101,11 @@ def open_export(export: Path, identity: bytes, out: Path, public_key: bytes | No
         opened[name] = open_file(sealed, keys["file"], place)
         drawn = hmac.digest(keys["salt"], hashlib.sha256(opened[name]).digest() + place, "sha512")
         assert sealed[1:40] == drawn[:39], f"{name} was not sealed as the format says"
-    for entry in json.loads(opened["manifest.json"])["shards"]:
+    inner = json.loads(opened["manifest.json"])
+    open_plan = {name: value for name, value in body.items() if name != "envelope"}
+    assert inner["plan"] == hashlib.sha256(canonical(open_plan)).hexdigest(), "the two manifests do not belong together"
+    assert [entry["count"] for entry in inner["shards"]] == [entry["count"] for entry in manifest["shards"]]
+    for entry in inner["shards"]:
         assert hashlib.sha256(opened[entry["name"]]).hexdigest() == entry["sha256"], entry["name"]
     out.mkdir()
     for name, each in opened.items():

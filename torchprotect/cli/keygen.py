@@ -7,7 +7,7 @@ import typer
 
 from torchprotect._mix_modes import MixMode
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, flag, given, read_passphrase
-from torchprotect.cli._say import clean, say
+from torchprotect.cli._say import clean, remark, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +127,7 @@ def _generate_for_envelopes(kind: Literal["identity", "signing"], output: Path, 
         raise typer.BadParameter(f"{kind} takes no {', '.join(map(flag, sorted(options)))}")
     if kind == "identity":
         recipient = envelope.generate_identity(output)
-        say(f"wrote {output}: identity, which opens what is sealed for")
+        remark(f"wrote {output}: identity, which opens what is sealed for this public key:")
         say(recipient)
     else:
         public = envelope.generate_signing_key(output)

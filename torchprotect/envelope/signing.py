@@ -89,11 +89,11 @@ def generate_signing_key(path: str | os.PathLike[str]) -> Path:
 
 def _load(path: str | os.PathLike[str], parse: Any, kind: str, **options: Any) -> Any:
     """Read a PEM file and check the kind of its key."""
-    name, private = os.fspath(path), kind.endswith("PrivateKey")
+    name, is_secret = os.fspath(path), kind.endswith("PrivateKey")
     with Path(path).open("rb") as file:
         content = file.read(_LARGEST + 1)
-    if private != (b"PRIVATE KEY" in content):
-        wanted = "the secret signing key" if private else f"the public key (NAME{PUBLIC_SUFFIX})"
+    if is_secret != (b"PRIVATE KEY" in content):
+        wanted = "the secret signing key" if is_secret else f"the public key (NAME{PUBLIC_SUFFIX})"
         raise EnvelopeError(f"{name} is not {wanted}; `torchprotect keygen signing` writes both")
     try:
         key = parse(content, **options)

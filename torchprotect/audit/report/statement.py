@@ -9,8 +9,9 @@ STATEMENT = (
     "equal, in one image and across the data set. AdversarialEncrypt hides nothing; it only tries to make "
     "naive training fail, and compression, early stopping or adversarial training usually undo it. Do not "
     "use these transforms to meet a legal or contractual duty to encrypt, anonymise or pseudonymise data. "
-    "For storage and transport use a standard encryption tool, such as age or GnuPG; for computing on "
-    "secrets use FHE, MPC, TEEs; for release of statistics use differential privacy."
+    "For storage and transport use encryption: the envelope of this package, which seals the files of an "
+    "export, or a standard tool, such as age or GnuPG; for computing on secrets use FHE, MPC, TEEs; for "
+    "release of statistics use differential privacy."
 )
 
 MEANING = (
