@@ -5,6 +5,7 @@ Data sets and transforms are defined here, in the main script, as users' are.
 
 import base64
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -17,9 +18,10 @@ from s3 import S3Server
 from support import content, make_image
 from torchvision.transforms import v2
 
-from torchprotect import data, keys, transforms
+from torchprotect import data, envelope, keys, transforms
+from torchprotect.data import manifest as documents
 from torchprotect.data.engines import RayEngine, ray
-from torchprotect.data.store import open_store
+from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import SourceError
 
 IMAGES, SHARD = 300, 8
@@ -120,7 +122,7 @@ def ray_cluster(nodes):
 
 
 def on_ray(folder):
-    """A node is lost in an export to a bucket; then an image is broken."""
+    """A node is lost in a sealed export to a bucket; then an image is broken."""
     server = S3Server()
     os.environ |= server.environment
     bucket = server.make_bucket()
@@ -130,13 +132,11 @@ def on_ray(folder):
             if done > total / 3 and others:
                 cluster.remove_node(others.pop(), allow_graceful=False)
 
-        export(folder, f"{bucket}/remote", engine=RayEngine(address=cluster.address), progress=remove_one)
+        to = {"recipients": [envelope.generate_identity(folder / "identity")]}
+        export(folder, f"{bucket}/remote", engine=RayEngine(address=cluster.address), progress=remove_one, **to)
         assert not others
         require_one_error(folder, RayEngine(address=cluster.address))
-    store = open_store(f"{bucket}/remote")
-    (folder / "remote").mkdir()
-    for name in store.entries():
-        (folder / "remote" / name).write_bytes(store.read(name, 1 << 30))
+    data.open_export(f"{bucket}/remote", folder / "remote", identity=folder / "identity")
     server.stop()
     require_equal(folder)
 
@@ -216,12 +216,15 @@ def ray_keys_stay_out(folder):
         deadline = time.monotonic() + 120
         while not any("spilled" in place for place, _ in search(control)[0]):
             assert time.monotonic() < deadline, "Ray did not spill the sealed task"
-        findings.append(search(needles(keys.load(folder / "key"), [secret])))
+        key, plan = keys.load(folder / "key"), json.loads((folder / "remote" / "plan.json").read_text())
+        data_key = DataKey.of_export(key, documents.digest(plan), 1)
+        findings.append(search(needles(key, [secret, data_key.secret, data_key._file_key, data_key._salt_key])))
 
     real_seal, ray.seal = ray.seal, remember
     with ray_cluster(nodes=1) as (cluster, _):
         package.init(address=cluster.address, log_to_driver=False)
-        export(folder, "remote", Slow(payload=20 << 20), engine=RayEngine(), progress=fill_and_search)
+        to = {"recipients": [envelope.generate_identity(folder / "identity")]}
+        export(folder, "remote", Slow(payload=20 << 20), engine=RayEngine(), progress=fill_and_search, **to)
     ((found, places),) = findings
     assert places > 50
     assert not found, {(place, kind) for (place, _), kind in found.items()}
