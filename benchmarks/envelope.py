@@ -1,6 +1,6 @@
 """What sealing and opening cost: beside the SHA-256 that an export computes anyway, and in whole exports and epochs.
 
-Usage: python benchmarks/envelope.py SOURCE [--rounds N]; SOURCE as for `torchprotect export`. Processor time, one thread.
+Usage: python benchmarks/envelope.py SOURCE [--rounds N]; SOURCE as for `torchprotect export`. Processor time, one core.
 """
 
 import argparse

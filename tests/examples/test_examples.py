@@ -46,6 +46,14 @@ def test_export_on_a_cluster(tmp_path):
 
 
 @pytest.mark.slow
+def test_seal_an_export(tmp_path):
+    printed = run("seal_an_export.py", tmp_path / "out", cwd=tmp_path)
+    (accuracy,) = re.findall(r"(\d+)% right", printed)
+    assert float(accuracy) > 40  # chance is 10
+    assert "but not with the signer" in printed
+
+
+@pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
     printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
     both, embedding, cloud = (
