@@ -8,7 +8,7 @@ import pytest
 from support import content
 
 from torchprotect.data import manifest as documents
-from torchprotect.data._destination import Destination, FinishedMeanwhileError, State
+from torchprotect.data._destination import Destination, Envelope, FinishedMeanwhileError, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data.store import open_store
 from torchprotect.errors import ExportError
@@ -65,7 +65,7 @@ def test_from_empty_to_finished(destination, store):
     reports = [make_shard(destination, index) for index in range(3)]
     assert destination.reports(range(3)) == dict(enumerate(reports))
     assert destination.reports([1, 7]) == {1: reports[1]}
-    destination.finish(reversed(reports), {})
+    destination.finish(reversed(reports), Envelope())
     assert destination.state is State.FINISHED
     manifest = documents.read_manifest(store)
     assert documents.is_signed(manifest, SIGNING)
@@ -152,14 +152,14 @@ def test_a_report_without_a_tag_has_its_shard_read(destination, store):
 
 def test_a_shard_that_was_replaced_after_the_manifest_is_read(destination, store):
     destination.start()
-    destination.finish([make_shard(destination, index) for index in range(3)], {})
+    destination.finish([make_shard(destination, index) for index in range(3)], Envelope())
     put(store, "shard-000001.tar", b"drahs")
     assert destination.intact(destination.reports(range(3))).keys() == {0, 2}
 
 
 def test_a_changed_manifest_is_not_resumed(destination, store):
     destination.start()
-    destination.finish([make_shard(destination, 0)], {})
+    destination.finish([make_shard(destination, 0)], Envelope())
     put(store, "manifest.json", documents.dump({**documents.read_manifest(store), "images": 3}))
     with pytest.raises(ExportError, match="was changed, or belongs to another plan"):
         destination.reports(range(3))
@@ -168,18 +168,18 @@ def test_a_changed_manifest_is_not_resumed(destination, store):
 def test_two_may_finish_at_once(destination, store):
     destination.start()
     reports = [make_shard(destination, index) for index in range(3)]
-    destination.finish(reports, {})
+    destination.finish(reports, Envelope())
     first = documents.read_manifest(store)
-    destination.finish(reports, {})
+    destination.finish(reports, Envelope())
     assert documents.read_manifest(store) == first
     with pytest.raises(ExportError, match="could not be made again as it was"):
-        destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")], {})
+        destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")], Envelope())
 
 
 def test_who_is_late_changes_nothing(destination, store):
     destination.start()
     reports = [make_shard(destination, index) for index in range(3)]
-    destination.finish(reports, {})
+    destination.finish(reports, Envelope())
     before, part = files(store), replace(destination, part="0/2")
     for late in (destination, part):
         with pytest.raises(FinishedMeanwhileError, match="nothing was changed"):

@@ -544,17 +544,16 @@ class TestRecipients:
 class TestSignatures:
     def test_signed_once(self, out, seal, team):
         folder, _ = team
-        key, notes = SigningKey.load(folder / "release"), []
-        result = seal(out, signing_key=key, notify=notes.append)
+        key = SigningKey.load(folder / "release")
+        result = seal(out, signing_key=key)
         before = files(out)
         assert data.verify(out, signer=folder / "release.pub", expect=result.digest).proofs == ("signature", "digest")
-        again = seal(out, signing_key=key, notify=notes.append)
-        assert (files(out), again.digest) == (before, result.digest)
-        assert not [note for note in notes if "signer" in note]
-        seal(out, signing_key=SigningKey.load(folder / "other"), notify=notes.append)
-        assert [note for note in notes if "was by another signer, or of another manifest, and was replaced" in note]
+        assert seal(out, signing_key=key).digest == result.digest
+        with pytest.raises(ExportError, match="is another signature; to sign with this key, delete it first"):
+            seal(out, signing_key=SigningKey.load(folder / "other"))
+        assert files(out) == before
         with pytest.raises(VerificationError, match="is not this signer's signature"):
-            data.verify(out, signer=folder / "release.pub")
+            data.verify(out, signer=folder / "other.pub")
 
     def test_open_exports_too(self, team, tmp_path):
         result = run_export(tmp_path / "out", signing_key=SigningKey.load(team[0] / "release"))
@@ -575,6 +574,22 @@ class TestSignatures:
         (sealed / "manifest.json.sig").write_bytes(b"x" * 65)
         with pytest.raises(ExportError, match="has 65 bytes"):
             data.verify(sealed, signer=team[0] / "release.pub")
+
+    def test_a_store_that_answers_differently_the_second_time(self, seal, team, alice, tmp_path, monkeypatch):
+        """What was checked is what is used: each document is read once."""
+        seal(tmp_path / "out", signing_key=SigningKey.load(team[0] / "release"))
+        Forgery(team).reseal(forged := Path(shutil.copytree(tmp_path / "out", tmp_path / "forged")))
+        seen = []
+
+        def read(store, name, limit):
+            seen.append(name)
+            return ((forged if seen.count(name) > 1 else store.path) / name).read_bytes()
+
+        monkeypatch.setattr("torchprotect.data.store.folder.FolderStore.read", read)
+        opened = data.finished.open_finished(tmp_path / "out", identity=alice, signer=team[0] / "release.pub")
+        assert {"manifest.json", "manifest.json.sealed"} <= set(seen)
+        monkeypatch.undo()
+        assert opened.manifest == data.finished.open_finished(tmp_path / "out", identity=alice).manifest
 
     def test_an_update_deletes_what_it_makes_wrong(self, seal, team, tmp_path):
         source = write_folder(tmp_path / "source")

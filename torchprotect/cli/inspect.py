@@ -63,7 +63,7 @@ def _of_export(export: str, identity: "list[Identity]") -> dict[str, Any]:
         return _of_unfinished(manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT), names)
     if identity:
         document, state = finished.open_finished(export, identity=identity).manifest, "finished, opened"
-    elif manifest.MANIFEST in names and finished.is_sealed(store):
+    elif manifest.is_sealed(manifest.read_manifest_bytes(store)):
         document, state = sealed_manifest.read_sealed_manifest(store), "finished, sealed"
     else:
         document, state = manifest.read_manifest(store), "finished"

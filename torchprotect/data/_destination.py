@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -12,8 +12,10 @@ from torchprotect.data import manifest as documents
 from torchprotect.data._manifests import Manifests
 from torchprotect.data._report import Reports, ShardReport, distance_member, overall_distance
 from torchprotect.data._same_plan import require_same_plan
+from torchprotect.data._sign import sign
 from torchprotect.data._stored import read_shard
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, Upload
+from torchprotect.envelope import SigningKey
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.recipients import is_envelope
 from torchprotect.errors import ExportError, VerificationError
@@ -31,6 +33,19 @@ class State(Enum):
     EMPTY = "nothing"
     UNFINISHED = "a plan"
     FINISHED = "a plan and a manifest"
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a finished export gets besides its manifest.
+
+    Attributes:
+        files: age files with the data key, by name; none for an open export.
+        signing_key: signs the manifest.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    signing_key: SigningKey | None = None
 
 
 @dataclass(frozen=True)
@@ -231,48 +246,49 @@ class Destination:
         return min(size, self.plan["images"] - index * size)
 
     def finish(
-        self,
-        reports: Iterable[ShardReport],
-        envelopes: Mapping[str, bytes],
-        *,
-        manifest: dict[str, Any] | None = None,
-    ) -> None:
-        """Create the manifest, unless the same one is there already, and delete the reports.
+        self, reports: Iterable[ShardReport], envelope: Envelope, *, manifest: dict[str, Any] | None = None
+    ) -> bytes:
+        """Create the manifest, unless the same one is there already, delete the reports, and sign.
 
         Args:
             reports: of all shards.
-            envelopes: files with the data key for recipients; those that are there already stay as they are.
+            envelope: what a finished export gets besides.
             manifest: of the open export, if there is one.
 
+        Returns:
+            The content of the manifest's file.
+
         Raises:
-            ExportError: there is a manifest, and a shard without gaps is not as it says.
+            ExportError: there is a manifest, and a shard without gaps is not as it says; or there is another signature.
         """
         ordered = sorted(reports, key=lambda report: report.index)
-        for name, content in envelopes.items():
-            with contextlib.suppress(FileExistsError):
+        for name, content in envelope.files.items():
+            with contextlib.suppress(FileExistsError):  # as it is made once, an earlier run has made it
                 self.store.create(name, content)
-        if self.state is State.FINISHED:
-            self._renew_manifest(ordered)
-        else:
-            try:
-                self._manifests.create(manifest or self._make_manifest(ordered), ordered)
-            except FileExistsError:
-                self._renew_manifest(ordered)
+        written = self._write_manifest(ordered, manifest)
         self.files.delete([name for name in self.files.entries() if documents.is_report_name(name)])
         self.delete_temporaries()
+        if envelope.signing_key is not None:
+            sign(self.store, written, envelope.signing_key)
+        return written
 
-    def _renew_manifest(self, ordered: list[ShardReport]) -> None:
+    def _write_manifest(self, ordered: list[ShardReport], manifest: dict[str, Any] | None) -> bytes:
+        if self.state is not State.FINISHED:
+            with contextlib.suppress(FileExistsError):  # then somebody else was faster
+                return self._manifests.create(manifest or self._make_manifest(ordered), ordered)
+        return self._renew_manifest(ordered)
+
+    def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
         """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
         manifest, before = self._manifests.read()
-        for old, new in zip(before, ordered, strict=True):
-            if old.entry != new.entry and old.count == self.planned_count(old.index):
+        changed = [(old, new) for old, new in zip(before, ordered, strict=True) if old.entry != new.entry]
+        for old, _ in changed:
+            if old.count == self.planned_count(old.index):
                 raise ExportError(
                     f"{old.name} in {self.store.location} was damaged and could not be made again as it was: the "
                     "source has changed; choose another place for the export"
                 )
-        if any(old.entry != new.entry for old, new in zip(before, ordered, strict=True)):
-            manifest = self._make_manifest(ordered)
-        self._manifests.update(manifest, ordered)
+        return self._manifests.update(self._make_manifest(ordered) if changed else manifest, ordered)
 
     def _make_manifest(self, ordered: list[ShardReport]) -> dict[str, Any]:
         """Return the signed manifest of a finished export."""

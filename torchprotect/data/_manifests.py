@@ -81,21 +81,24 @@ class Manifests:
         }
         return documents.signed(manifest, self.signing)
 
-    def create(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> None:
-        """Write the manifest that finishes an export; of a sealed one, first what is sealed.
+    def create(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
+        """Write the manifest that finishes an export; of a sealed one, first what is sealed. Return its content.
 
         Raises:
             FileExistsError: somebody else has finished the export.
         """
-        self.store.create(documents.MANIFEST, self._write_sealed(manifest, reports))
+        content = self._write_sealed(manifest, reports)
+        self.store.create(documents.MANIFEST, content)
+        return content
 
-    def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> None:
+    def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
         """Write the manifest of an export that was finished before, unless it is the one that is there."""
         content = self._write_sealed(manifest, reports)
         if self.store.read(documents.MANIFEST, len(content) + self.store.stat(documents.MANIFEST).size) != content:
             with self.store.write(documents.MANIFEST) as upload:
                 upload.file.write(content)
             self.store.delete([documents.SIGNATURE])  # it was of the manifest that is gone
+        return content
 
     def _write_sealed(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
         """Write the documents that are sealed, and return those that everybody may read."""

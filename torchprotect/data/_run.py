@@ -1,10 +1,11 @@
 """One run of an export: what is finished stays, the rest is made, the manifest comes last."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torchprotect.data._destination import FinishedMeanwhileError, State
+from torchprotect.data._destination import Envelope, FinishedMeanwhileError, State
 from torchprotect.data._job import ShardTask
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
@@ -61,7 +62,7 @@ def run(
     workers: int,
     resume: bool,
     progress: Progress,
-    envelopes: Mapping[str, bytes],
+    envelope: Envelope,
 ) -> ExportResult:
     """Make the shards that are not finished yet; then, unless this is a part, finish the export.
 
@@ -72,9 +73,9 @@ def run(
         workers: how many of them at once; 0 leaves it to the engine.
         resume: whether there may be an export at the destination.
         progress: called with images done and images in all.
-        envelopes: files with the data key, which the finished export gets.
+        envelope: what the finished export gets besides.
     """
-    run_once = partial(_run_once, task, shards, engine=engine, workers=workers, progress=progress, envelopes=envelopes)
+    run_once = partial(_run_once, task, shards, engine=engine, workers=workers, progress=progress, envelope=envelope)
     try:
         return run_once(resume=resume)
     except FinishedMeanwhileError:  # then this is a part with nothing left to do, or a run that checks what is there
@@ -89,7 +90,7 @@ def _run_once(
     workers: int,
     resume: bool,
     progress: Progress,
-    envelopes: Mapping[str, bytes],
+    envelope: Envelope,
 ) -> ExportResult:
     is_part, state = task.destination.part is not None, task.destination.require_same_plan(resume=resume)
     if is_part and state is State.FINISHED:
@@ -105,9 +106,11 @@ def _run_once(
         destination.delete_temporaries()
     made = _make(task, shards, reports, engine, workers, progress)
     _require_unchanged_source(task, shards, reports)
-    if not is_part:
-        destination.finish(reports.values(), envelopes)
-    return _result(task, reports, made=made, finished=not is_part)
+    result = _result(task, reports, made=made, finished=not is_part)
+    if is_part:
+        return result
+    manifest = destination.finish(reports.values(), envelope)
+    return replace(result, digest=hashlib.sha256(manifest).hexdigest())
 
 
 def _make(

@@ -6,34 +6,32 @@ import os
 from torchprotect.data import manifest as documents
 from torchprotect.data.store import Store
 from torchprotect.envelope import Signer, SigningKey
-from torchprotect.errors import EnvelopeError, VerificationError
+from torchprotect.errors import EnvelopeError, ExportError, VerificationError
 
 _SIZE = 64  # bytes of a signature
 
 
-def sign(store: Store, key: SigningKey) -> str | None:
-    """Sign a finished export, unless this key has signed it already.
+def sign(store: Store, manifest: bytes, key: SigningKey) -> None:
+    """Sign a finished export.
 
-    Returns:
-        What its owner should know.
+    Args:
+        store: of the export.
+        manifest: content of its file, as it was written; what the store holds may have been replaced since.
+        key: signs.
+
+    Raises:
+        ExportError: somebody else has signed it.
     """
-    manifest = documents.read_bytes(store, documents.MANIFEST)
-    signature, note = key.sign(manifest), None
+    signature, path = key.sign(manifest), store.path_of(documents.SIGNATURE)
     try:
-        before = store.read(documents.SIGNATURE, _SIZE)
-    except FileNotFoundError:
-        pass
-    else:
-        if before == signature:
-            return None
-        note = f"{store.path_of(documents.SIGNATURE)} was by another signer, or of another manifest, and was replaced"
-    with store.write(documents.SIGNATURE) as upload:
-        upload.file.write(signature)
-    return note
+        store.create(documents.SIGNATURE, signature)
+    except FileExistsError:
+        if store.read(documents.SIGNATURE, _SIZE) != signature:
+            raise ExportError(f"{path} is another signature; to sign with this key, delete it first") from None
 
 
-def require_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] | None, expect: str | None) -> None:
-    """Check the manifest of a finished export, byte by byte, against what is known from elsewhere.
+def read_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] | None, expect: str | None) -> bytes:
+    """Read the manifest of a finished export, and check it byte by byte against what is known from elsewhere.
 
     Args:
         store: of the export.
@@ -41,24 +39,27 @@ def require_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] |
         expect: its SHA-256 in hex.
 
     Raises:
-        EnvelopeError: ``expect`` is no digest.
+        ExportError: the export is not finished.
+        EnvelopeError: ``expect`` is no digest, or ``signer`` no public key.
         VerificationError: it is another manifest, or is not signed by the signer.
     """
-    if signer is None and expect is None:
-        return
-    manifest = documents.read_bytes(store, documents.MANIFEST)
-    path = store.path_of(documents.MANIFEST)
+    manifest = documents.read_manifest_bytes(store)
     if expect is not None:
-        if not documents.is_digest(expect.lower()):
-            raise EnvelopeError("expected a digest of 64 hex digits, as `torchprotect export` prints it at its end")
-        found = hashlib.sha256(manifest).hexdigest()
-        if found != expect.lower():
-            raise VerificationError(
-                f"{path} has the digest {found[:12]}.., expected was {expect[:12].lower()}..: this is another export, "
-                "or another state of it"
-            )
+        _require_digest(store, expect, manifest)
     if signer is not None:
         _require_signature(store, signer if isinstance(signer, Signer) else Signer.load(signer), manifest)
+    return manifest
+
+
+def _require_digest(store: Store, expect: str, manifest: bytes) -> None:
+    expected, found = expect.lower(), hashlib.sha256(manifest).hexdigest()
+    if not documents.is_digest(expected):
+        raise EnvelopeError("expected a digest of 64 hex digits, as `torchprotect export` prints it at its end")
+    if found != expected:
+        raise VerificationError(
+            f"{store.path_of(documents.MANIFEST)} has the digest {found[:12]}.., expected was {expected[:12]}..: this "
+            "is another export, or another state of it"
+        )
 
 
 def _require_signature(store: Store, signer: Signer, manifest: bytes) -> None:

@@ -10,12 +10,11 @@ from torch import nn
 
 from torchprotect._inputs import require_int
 from torchprotect.data import manifest as documents
-from torchprotect.data._destination import Destination
+from torchprotect.data._destination import Destination, Envelope
 from torchprotect.data._job import ShardTask
 from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
-from torchprotect.data._sign import sign
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
@@ -129,16 +128,11 @@ def export(
             workers=workers,
             resume=resume,
             progress=progress or _no_progress,
-            envelopes=envelopes,
+            envelope=Envelope(envelopes, signing_key),
         )
-        if result.finished and signing_key is not None:
-            notes.add(sign(store, signing_key))
-    if not result.finished:
-        return replace(result, notes=tuple(notes.all))
-    if not hasattr(source, "known_labels"):  # now the labels are known
+    if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
         notes.add(note_classes(job, documents.read_manifest(task.destination.files)["labels"]))
-    digest = documents.sha256_of(store, documents.MANIFEST)
-    return replace(result, notes=tuple(notes.all), digest=digest)
+    return replace(result, notes=tuple(notes.all))
 
 
 class _Notes:

@@ -1,18 +1,19 @@
 """Opening a finished export, sealed or not: the one way in for all that read it."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from torchprotect.data import manifest as documents
-from torchprotect.data._sign import require_authentic
-from torchprotect.data.sealed_manifest import generation_of, has_mac, open_plan, read_sealed_manifest
+from torchprotect.data._sign import read_authentic
+from torchprotect.data.sealed_manifest import generation_of, has_mac, open_plan, parse_sealed_manifest
 from torchprotect.data.store import SealedStore, Store, open_store
 from torchprotect.envelope import Identity, Opener, Signer
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.identities import open_envelopes
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import ExportError, VerificationError
+from torchprotect.errors import VerificationError
 from torchprotect.keys import Key
 
 _LARGEST_ENVELOPE = 1 << 20  # bytes; a recipient takes about 150
@@ -62,12 +63,11 @@ def open_finished(
         VerificationError: the manifest is malformed, was changed, or is not the one that signer or digest vouch for.
     """
     store = open_store(export)
-    require_finished(store)
-    require_authentic(store, signer=signer, expect=expect)
+    content = read_authentic(store, signer=signer, expect=expect)
     openers = as_openers(identity)
-    if openers and is_sealed(store):
-        return open_sealed(store, openers)
-    return FinishedExport(store, documents.read_manifest(store), None)
+    if openers and documents.is_sealed(content):
+        return open_sealed(store, content, openers)
+    return FinishedExport(store, documents.parse_manifest(content, store.path_of(documents.MANIFEST)), None)
 
 
 def as_openers(identity: Identities) -> list[Opener]:
@@ -77,39 +77,46 @@ def as_openers(identity: Identities) -> list[Opener]:
     return [identity] if isinstance(identity, str | os.PathLike | Identity | Key) else list(identity)
 
 
-def is_sealed(store: Store) -> bool:
-    """Return whether a finished export is sealed."""
-    return documents.format_of(store) == documents.SEALED_FORMAT
+def open_sealed(store: Store, content: bytes, openers: Sequence[Opener]) -> FinishedExport:
+    """Open a finished export that is sealed, and check its manifests.
 
-
-def open_sealed(store: Store, openers: Sequence[Opener]) -> FinishedExport:
-    """Open a finished export that is sealed, and check its manifests."""
-    public, plan = read_sealed_manifest(store), read_sealed_plan(store)
-    data_key = _unwrap(store, openers, plan, public)
+    Args:
+        store: of the export.
+        content: of its manifest. It is not read again: the store might give another one the second time.
+        openers: may open it.
+    """
     path = store.path_of(documents.MANIFEST)
+    public, plan = parse_sealed_manifest(content, path), read_sealed_plan(store)
+    data_key = _unwrap(store, openers, plan, public)
     if not has_mac(public, data_key):
         raise VerificationError(f"{path} was changed: its MAC under the data key is wrong")
     if public["plan"] != documents.digest(plan):
         raise VerificationError(f"{store.location}: plan and manifest do not belong together")
-    _require_documents(store, public)
     sealed = SealedStore(store, data_key, public["plan"], len(public["shards"]))
-    manifest = documents.read_manifest(sealed)
+    manifest = _read_sealed_documents(sealed, public)
     counts = [[entry["count"] for entry in each["shards"]] for each in (manifest, public)]
     if manifest["plan"] != documents.digest(open_plan(plan)) or counts[0] != counts[1]:
         raise VerificationError(f"{path} and the manifest sealed beside it do not belong together")
     return FinishedExport(sealed, manifest, public)
 
 
-def _require_documents(store: Store, public: dict[str, Any]) -> None:
-    """Check that the sealed documents are those that signature and digest vouch for: a recipient could seal others."""
+def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[str, Any]:
+    """Return the open manifest; check that what is sealed is what signature and digest vouch for.
+
+    The MAC does not tell that: any recipient could seal other documents.
+    """
+    found = []
     for entry in public["documents"]:
-        path = store.path_of(entry["name"])
+        path = sealed.inner.path_of(entry["name"])
         try:
-            replaced = documents.sha256_of(store, entry["name"]) != entry["sha256"]
+            content = documents.read_bytes(sealed.inner, entry["name"])
         except FileNotFoundError:
             raise VerificationError(f"{path} is missing") from None
-        if replaced:
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise VerificationError(f"{path} is not the one in the manifest: it was changed or replaced")
+        found.append(content)
+    opened = sealed.unsealed(documents.MANIFEST, found[0])
+    return documents.parse_manifest(opened, sealed.path_of(documents.MANIFEST))
 
 
 def read_sealed_plan(store: Store) -> dict[str, Any]:
@@ -136,15 +143,3 @@ def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any], publi
 def read_envelopes(store: Store) -> dict[str, bytes]:
     """Return the contents of a sealed export's age files, by name."""
     return {name: store.read(name, _LARGEST_ENVELOPE) for name in sorted(store.entries()) if is_envelope(name)}
-
-
-def require_finished(store: Store) -> None:
-    """Check that an export has a manifest.
-
-    Raises:
-        ExportError: it has none.
-    """
-    try:
-        store.stat(documents.MANIFEST)
-    except FileNotFoundError:
-        raise ExportError(documents.why_unfinished(store)) from None

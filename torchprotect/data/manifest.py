@@ -63,22 +63,30 @@ def dump(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def read_document(store: Store, name: str, form: str, *, readable: tuple[int, ...] = READABLE) -> dict[str, Any]:
-    """Read a plan or a manifest and check its format and version.
-
-    Args:
-        store: of the export.
-        name: of the file.
-        form: the format it must have.
-        readable: versions of that format.
+def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
+    """Read a plan or a manifest and check its format and version; see :func:`parse_document`.
 
     Raises:
         FileNotFoundError: it is missing.
         ExportError: it is no JSON, of another format or of a newer version.
     """
-    path = store.path_of(name)
+    return parse_document(read_bytes(store, name), store.path_of(name), form)
+
+
+def parse_document(content: bytes, path: str, form: str, *, readable: tuple[int, ...] = READABLE) -> dict[str, Any]:
+    """Parse a plan or a manifest and check its format and version.
+
+    Args:
+        content: of the file.
+        path: of the file, for errors.
+        form: the format it must have.
+        readable: versions of that format.
+
+    Raises:
+        ExportError: it is no JSON, of another format or of a newer version.
+    """
     try:
-        document = parse(read_bytes(store, name))
+        document = parse(content)
     except ValueError:
         raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
@@ -100,14 +108,13 @@ def _wrong_format(document: Any, path: str, form: str) -> ExportError:
     return ExportError(f"{path} was not written by torchprotect")
 
 
-def format_of(store: Store) -> str | None:
-    """Return which format the manifest says it has, if any."""
+def is_sealed(content: bytes) -> bool:
+    """Return whether a manifest is that of a sealed export."""
     try:
-        document = parse(read_bytes(store, MANIFEST))
+        document = parse(content)
     except ValueError:
-        return None
-    found = document.get("format") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else None
+        return False
+    return isinstance(document, dict) and document.get("format") == SEALED_FORMAT
 
 
 def read_bytes(store: Store, name: str) -> bytes:
@@ -120,18 +127,40 @@ def read_bytes(store: Store, name: str) -> bytes:
     return store.read(name, _LARGEST + _LARGEST_ENTRY * len(store.entries()))
 
 
+def read_manifest_bytes(store: Store) -> bytes:
+    """Read the manifest of a finished export, sealed or open, as it is.
+
+    Raises:
+        ExportError: the export is not finished.
+    """
+    try:
+        return read_bytes(store, MANIFEST)
+    except FileNotFoundError:
+        raise ExportError(_why_unfinished(store)) from None
+
+
 def read_manifest(store: Store) -> dict[str, Any]:
-    """Read the manifest of a finished export; all its members but the HMAC are of the type they should be.
+    """Read the manifest of a finished export; see :func:`parse_manifest`.
 
     Raises:
         ExportError: the export is not finished, or the manifest is of another program or version.
         VerificationError: the manifest is malformed.
     """
-    try:
-        manifest = read_document(store, MANIFEST, MANIFEST_FORMAT)
-    except FileNotFoundError:
-        raise ExportError(why_unfinished(store)) from None
-    return require_members(manifest, MEMBERS, store.path_of(MANIFEST))
+    return parse_manifest(read_manifest_bytes(store), store.path_of(MANIFEST))
+
+
+def parse_manifest(content: bytes, path: str) -> dict[str, Any]:
+    """Parse the manifest of an open export; all its members but the HMAC are of the type they should be.
+
+    Args:
+        content: of the file.
+        path: of the file, for errors.
+
+    Raises:
+        ExportError: it is of another program or version, or of a sealed export.
+        VerificationError: it is malformed.
+    """
+    return require_members(parse_document(content, path, MANIFEST_FORMAT), MEMBERS, path)
 
 
 def require_members(document: dict[str, Any], members: dict[str, Callable[[Any], bool]], path: str) -> dict[str, Any]:
@@ -146,8 +175,7 @@ def require_members(document: dict[str, Any], members: dict[str, Callable[[Any],
     return document
 
 
-def why_unfinished(store: Store) -> str:
-    """Return the message about an export that has no manifest."""
+def _why_unfinished(store: Store) -> str:
     try:
         store.stat(PLAN)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import EnvelopeError, VerificationError
 
 VERSION = 1
-_DOCUMENTS = (documents.PLAN, documents.MANIFEST)
+_DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _MACS = ("mac", "hmac")
 
 
@@ -84,20 +84,27 @@ def has_mac(manifest: Mapping[str, Any], data_key: DataKey) -> bool:
 
 
 def read_sealed_manifest(store: Store) -> dict[str, Any]:
-    """Read the manifest of a sealed export; all its members but the MACs are of the type they should be.
+    """Read the manifest of a sealed export; see :func:`parse_sealed_manifest`."""
+    return parse_sealed_manifest(documents.read_manifest_bytes(store), store.path_of(documents.MANIFEST))
+
+
+def parse_sealed_manifest(content: bytes, path: str) -> dict[str, Any]:
+    """Parse the manifest of a sealed export; all its members but the MACs are of the type they should be.
+
+    Args:
+        content: of the file.
+        path: of the file, for errors.
 
     Raises:
-        FileNotFoundError: there is none.
         ExportError: it is of another program or version.
         VerificationError: it is malformed.
     """
-    manifest = documents.read_document(store, documents.MANIFEST, documents.SEALED_FORMAT, readable=(VERSION,))
-    return documents.require_members(manifest, _MEMBERS, store.path_of(documents.MANIFEST))
+    manifest = documents.parse_document(content, path, documents.SEALED_FORMAT, readable=(VERSION,))
+    return documents.require_members(manifest, _MEMBERS, path)
 
 
 def _are_documents(value: Any) -> bool:
-    names = [name + SUFFIX for name in sorted(_DOCUMENTS)]
-    return documents.are_entries(value, lambda index: names[index] if index < len(names) else "", counted=False)
+    return documents.are_entries(value, lambda index: _DOCUMENTS[index % 2], counted=False) and len(value) == 2
 
 
 def _are_shards(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Sealed copies of finished exports, and open copies of sealed ones."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,9 @@ from typing import Any
 from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name
 from torchprotect._inputs import require_int, type_name
 from torchprotect.data import manifest as documents
-from torchprotect.data._destination import Destination, State
+from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data._run import ExportResult, Progress
-from torchprotect.data._sign import sign
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
 from torchprotect.data.sealed_manifest import envelope_member, generation_of, open_plan
 from torchprotect.data.store import Store, is_url, lies_in, open_store
@@ -123,8 +123,8 @@ def seal_export(
     store.prepare()
     with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
         reports = _seal_shards(opened, destination, progress)
-        destination.finish(reports.values(), to.wrap(data_key), manifest=opened.manifest)
-        note = None if signing_key is None else sign(store, signing_key)
+        envelope = Envelope(to.wrap(data_key), signing_key)
+        manifest = destination.finish(reports.values(), envelope, manifest=opened.manifest)
     return ExportResult(
         store.location,
         opened.manifest["images"],
@@ -132,8 +132,7 @@ def seal_export(
         len(reports),
         sum(report.size for report in reports.values()),
         (),
-        notes=() if note is None else (note,),
-        digest=documents.sha256_of(store, documents.MANIFEST),
+        digest=hashlib.sha256(manifest).hexdigest(),
     )
 
 

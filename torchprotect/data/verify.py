@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
-from torchprotect.data._sign import require_authentic
-from torchprotect.data.finished import Identities, as_openers, is_sealed, open_sealed, require_finished
-from torchprotect.data.sealed_manifest import read_sealed_manifest
+from torchprotect.data._sign import read_authentic
+from torchprotect.data.finished import Identities, as_openers, open_sealed
+from torchprotect.data.sealed_manifest import parse_sealed_manifest
 from torchprotect.data.store import Entry, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.envelope.recipients import is_envelope
@@ -69,18 +69,17 @@ def verify(
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     store = open_store(export)
-    require_finished(store)
-    require_authentic(store, signer=signer, expect=expect)
+    content, path = read_authentic(store, signer=signer, expect=expect), store.path_of(documents.MANIFEST)
     openers = [*as_openers(identity), *([] if key is None else [key])]
-    if not is_sealed(store):
-        manifest = documents.read_manifest(store)
+    if not documents.is_sealed(content):
+        manifest = documents.parse_manifest(content, path)
         proofs, problems = list[Proof](), _check_export(store, manifest, key)
     elif not openers:
-        manifest = read_sealed_manifest(store)
+        manifest = parse_sealed_manifest(content, path)
         proofs, problems = [], _check_sealed(store, manifest, key, hashes=True)
     else:
-        opened = open_sealed(store, openers)
-        manifest, sealed = opened.manifest, read_sealed_manifest(store)
+        opened = open_sealed(store, content, openers)
+        manifest, sealed = opened.manifest, parse_sealed_manifest(content, path)
         proofs = ["mac"]
         problems = _check_sealed(store, sealed, key, hashes=False) + _check_export(opened.store, manifest, key)
     if problems:

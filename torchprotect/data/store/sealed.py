@@ -100,8 +100,8 @@ class SealedStore:
         below = {self._below(name): name for name in names}
         opened = {}
         for stored, content in self.inner.read_all(below).items():
-            with contextlib.suppress(VerificationError), self._open(io.BytesIO(content), below[stored]) as file:
-                opened[below[stored]] = file.read()
+            with contextlib.suppress(VerificationError):
+                opened[below[stored]] = self.unsealed(below[stored], content)
         return opened
 
     def open(self, name: str) -> BinaryIO:
@@ -145,6 +145,11 @@ class SealedStore:
         plain.write(content)
         self.data_key.seal(plain, sealed, self._place(name))
         return sealed.reread().read()
+
+    def unsealed(self, name: str, content: bytes) -> bytes:
+        """Return what a small file holds, from its bytes as they are stored."""
+        with self._open(io.BytesIO(content), name) as file:
+            return file.read()
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files."""
