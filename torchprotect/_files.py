@@ -26,6 +26,11 @@ def temporary_name() -> str:
     return f".torchprotect-{secrets.token_hex(8)}.tmp"
 
 
+def temporary_name_of(name: str) -> str:
+    """Return the temporary name that belongs to a final one, so that what a killed process has left is found again."""
+    return f".torchprotect-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
+
+
 def is_temporary(name: str) -> bool:
     """Return whether this may be the name of a file left by a process that was killed while writing."""
     return _TEMPORARY.fullmatch(name) is not None
@@ -155,6 +160,40 @@ class HashedFile:
         """Return the file, open at its first byte, for reading what was written. Nothing may be written after that."""
         self._file.seek(0)
         return self._file
+
+
+class HashedReading:
+    """A file that is read from start to end, counted and hashed on the way; its end may be looked up before.
+
+    Attributes:
+        size: bytes read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self.size = file, hashlib.sha256(), 0
+
+    def read(self, size: int) -> bytes:
+        """Read from the file."""
+        found = self._file.read(size)
+        self._digest.update(found)
+        self.size += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to the end or to the next byte that was not read; nowhere else."""
+        place = self._file.seek(offset, whence)
+        if whence == os.SEEK_SET and place != self.size:
+            raise OSError(errno.ESPIPE, "a file that is hashed is read from start to end")
+        return place
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was read."""
+        return self._digest.hexdigest()
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -50,7 +50,9 @@ def key(tmp_path):
 
 def test_from_images_to_verified_shards(tmp_path, source, key):
     done = call("export", source, tmp_path / "out", "--key", key, "--shard-size", 4, "--workers", 2)
-    assert re.fullmatch(r".*out: 10 images in 3 shards, 0\.1 MB, 0 skipped, [\d.]+ s; digest [0-9a-f]{64}\n", done.stdout)
+    assert re.fullmatch(
+        r".*out: 10 images in 3 shards, 0\.1 MB, 0 skipped, [\d.]+ s; digest [0-9a-f]{64}\n", done.stdout
+    )
     assert "manifest was checked by its HMAC" in call("verify", tmp_path / "out", "--key", key).stdout
     assert "not checked" in call("verify", tmp_path / "out").stdout
     assert len(list(data.read(tmp_path / "out"))) == 10

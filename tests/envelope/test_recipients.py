@@ -36,7 +36,8 @@ def ssh_key(request, tmp_path):
 
 
 def unwrap(envelopes, *openers):
-    return open_envelopes(envelopes, openers, plan="00" * 32, generation=1, commitment=KEY.commitment).secret
+    identities = [each if isinstance(each, Identity) else Identity.load(each) for each in openers]
+    return open_envelopes(envelopes, identities, KEY.commitment).secret
 
 
 class TestRoundTrips:
@@ -54,7 +55,7 @@ class TestRoundTrips:
         wrapped = Recipients.of([alice[0]], "grün und blau").wrap(KEY)
         assert list(wrapped) == ["envelope.age", "envelope-passphrase.age"]
         assert unwrap(wrapped, Identity.of_passphrase("grün und blau")) == KEY.secret
-        with pytest.raises(EnvelopeError, match="nothing in a passphrase opens"):
+        with pytest.raises(EnvelopeError, match=r"the passphrase is wrong, or envelope-passphrase\.age was changed"):
             unwrap(wrapped, Identity.of_passphrase("blau"))
 
     def test_the_first_identity_that_opens(self, alice, bob):
@@ -98,13 +99,13 @@ def test_planted_envelopes_are_passed_over(alice):
     """Whoever knows the public key can wrap a data key of their own for it."""
     mine, planted = (Recipients.of([alice[0]]).wrap(key)["envelope.age"] for key in (KEY, DataKey(bytes(32))))
     assert unwrap({"envelope-1.age": planted, "envelope.age": mine}, alice[1]) == KEY.secret
-    with pytest.raises(EnvelopeError, match="sealed with another data key"):
+    with pytest.raises(EnvelopeError, match="it is another export's"):
         unwrap({"envelope.age": planted}, alice[1])
 
 
 def test_another_program_s_age_file(alice):
     content = pyrage.encrypt(b"a letter", [pyrage.x25519.Recipient.from_str(alice[0])])
-    with pytest.raises(EnvelopeError, match="has 32 bytes, got 8: this is another program's age file"):
+    with pytest.raises(EnvelopeError, match="the data key in it is not this export's"):
         unwrap({"envelope.age": content}, alice[1])
 
 
@@ -122,7 +123,7 @@ class TestRefusedRecipients:
         ],
     )
     def test_malformed(self, key):
-        with pytest.raises(EnvelopeError, match="is no recipient"):
+        with pytest.raises(EnvelopeError, match="is not a public key that exports can be sealed for"):
             Recipients.of([key])
 
     def test_a_secret_key_is_not_repeated(self, alice):
@@ -143,11 +144,16 @@ class TestRefusedRecipients:
         path = tmp_path / "team"
         path.write_text(f"# the team\n{alice[0]}\n\n  {bob[0]}\r\n")
         assert read_recipients(path) == [alice[0], bob[0]]
+        path.write_text(f"# the team\n{alice[0]} # alice\n")
+        with pytest.raises(EnvelopeError, match="team, line 2: .*Each recipient stands alone on its line"):
+            read_recipients(path)
+        with pytest.raises(EnvelopeError, match="give --recipients-file"):
+            Recipients.of([str(path)])
         path.write_text("# nobody\n")
         with pytest.raises(EnvelopeError, match="lists no recipients"):
             read_recipients(path)
         path.write_bytes(b"\xff\xfe\0")
-        with pytest.raises(EnvelopeError, match="is no recipient"):
+        with pytest.raises(EnvelopeError, match="is not a public key that exports can be sealed for"):
             read_recipients(path)
         with pytest.raises(EnvelopeError, match="a secret one was given"):
             read_recipients(alice[1])
@@ -159,12 +165,12 @@ class TestRefusedIdentities:
         [
             (b"", "holds no identity"),
             (b"# only a comment\n", "holds no identity"),
-            (b"AGE-SECRET-KEY-1AAAA\n", "is no file of identities"),
-            (b"hello\n", "is no file of identities"),
-            (b"\x80\x00", "is no file of identities"),
+            (b"AGE-SECRET-KEY-1AAAA\n", "is not a file of identities"),
+            (b"hello\n", "is not a file of identities"),
+            (b"\x80\x00", "is not a file of identities"),
             (b"age-encryption.org/v1\n-> scrypt", "is encrypted; open it with"),
             (b"-----BEGIN AGE ENCRYPTED FILE-----\n", "is encrypted; open it with"),
-            (b"-----BEGIN OPENSSH PRIVATE KEY-----\nxx\n-----END OPENSSH PRIVATE KEY-----\n", "is no ssh key"),
+            (b"-----BEGIN OPENSSH PRIVATE KEY-----\nxx\n-----END OPENSSH PRIVATE KEY-----\n", "is not an ssh key"),
             (b"age1qyqszqgpqyqszqgpqyqszqgp\n", "holds a recipient, which is public"),
             (b"x" * ((1 << 20) + 1), "larger than 1,048,576 bytes"),
         ],
@@ -178,15 +184,28 @@ class TestRefusedIdentities:
         if shutil.which("ssh-keygen") is None:
             pytest.skip("there is no ssh-keygen")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "12345", "-f", str(tmp_path / "ssh")], check=True)
-        with pytest.raises(EnvelopeError, match="must be decrypted first.*without a passphrase"):
+        with pytest.raises(EnvelopeError, match="must be decrypted first.*not protected by a passphrase"):
             Identity.load(tmp_path / "ssh")
 
+    def test_a_secret_in_the_place_of_a_path(self, alice):
+        secret = alice[1].read_text()
+        for given in (secret, secret.splitlines()[2]):
+            with pytest.raises(EnvelopeError, match="the secret itself came") as error:
+                Identity.load(given)
+            assert secret.splitlines()[2][20:] not in str(error.value)
+
+    def test_identities_and_passphrases_of_the_wrong_kind(self, alice):
+        with pytest.raises(EnvelopeError, match="was sealed with a passphrase alone; give that"):
+            unwrap(Recipients.of([], "correct horse").wrap(KEY), alice[1])
+        with pytest.raises(EnvelopeError, match="was not sealed with a passphrase; give the file of an identity"):
+            unwrap(Recipients.of([alice[0]]).wrap(KEY), Identity.of_passphrase("correct horse"))
+
     def test_somebody_else(self, alice, bob):
-        with pytest.raises(EnvelopeError, match=r"nothing in .*bob opens envelope\.age: it is not among"):
+        with pytest.raises(EnvelopeError, match=r"bob cannot open the export: not sealed for this identity"):
             unwrap(Recipients.of([alice[0]]).wrap(KEY), bob[1])
 
     def test_no_envelope(self, alice):
-        with pytest.raises(EnvelopeError, match="opens the export, which has no envelope"):
+        with pytest.raises(EnvelopeError, match="the export has no envelope"):
             unwrap({}, alice[1])
 
 

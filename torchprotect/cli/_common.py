@@ -84,6 +84,18 @@ def load_key(path: Path, passphrase_file: Path | None) -> "Key":
     return keys.load(path, passphrase)
 
 
+def load_optional_key(path: Path | None, passphrase_file: Path | None) -> "Key | None":
+    """Load a key if one was given."""
+    if path is not None:
+        return load_key(path, passphrase_file)
+    if passphrase_file is not None:
+        raise typer.BadParameter(
+            "--passphrase-file holds the passphrase of the file that --key names; a sealed export is opened by "
+            "--open-passphrase-file"
+        )
+    return None
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator["Progress | None"]:
     """Show images done, rate and time left on standard error, if that is a terminal."""

@@ -36,7 +36,8 @@ SignerFile = Annotated[
     Path | None,
     typer.Option(
         "--signer",
-        help="Stop unless the export is signed by this public key, as from `torchprotect keygen signing`.",
+        help="Stop unless the export was signed with the key that this public key belongs to (NAME.pub of "
+        "`torchprotect keygen signing`).",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -63,7 +64,7 @@ RecipientKeys = Annotated[
 RecipientsFile = Annotated[
     Path | None,
     typer.Option(
-        help="Seal it for the public keys in this file, one in each line.",
+        help="Take recipients from this file, a public key in each line.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -72,7 +73,7 @@ RecipientsFile = Annotated[
 SealPassphraseFile = Annotated[
     Path | None,
     typer.Option(
-        help="Seal it for whoever knows the passphrase in the first line of this file.",
+        help="Make whoever knows the passphrase in the first line of this file a recipient too.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -81,8 +82,8 @@ SealPassphraseFile = Annotated[
 Generation = Annotated[
     int | None,
     typer.Option(
-        help="Generation of the data key that seals. Exports with the same key, settings and generation have the same "
-        "data key, wherever they are.",
+        help="Number of the data key that seals: 1 by default, and the next one where a sealed export is sealed anew. "
+        "Exports with the same key, settings and generation have the same data key, wherever they are.",
         min=1,
         rich_help_panel=PANEL,
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
 from torchprotect.cli._model import load_model
 from torchprotect.cli._say import complain, say
@@ -83,7 +83,7 @@ def audit(
 
         settings = room.Settings().faster() if fast else room.Settings()
         settings = replace(settings, device=device, pictures=pictures)
-        secret = None if key is None else load_key(key, passphrase_file)
+        secret = load_optional_key(key, passphrase_file)
         encoder = _load_encoder(model, weights, device)
         with _progress() as progress:
             found = room.run(

@@ -12,6 +12,7 @@ from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_i
 from torchprotect.cli._say import say
 
 if TYPE_CHECKING:
+    from torchprotect.data.store import Store
     from torchprotect.envelope import Identity
 
 
@@ -62,7 +63,7 @@ def _of_export(export: str, identity: "list[Identity]") -> dict[str, Any]:
     if manifest.MANIFEST not in names and manifest.PLAN in names:
         return _of_unfinished(manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT), names)
     if identity:
-        document, state = finished.open_finished(export, identity=identity).manifest, "finished, opened"
+        document, state = finished.open_finished(export, identity=identity).manifest, "finished, sealed; opened"
     elif manifest.is_sealed(manifest.read_manifest_bytes(store)):
         document, state = sealed_manifest.read_sealed_manifest(store), "finished, sealed"
     else:
@@ -78,8 +79,17 @@ def _of_export(export: str, identity: "list[Identity]") -> dict[str, Any]:
         "security claim": document.get("security_claim"),
         **({"distance": json.dumps(document["distance"])} if "distance" in document else {}),
         **({"signed": "yes, by whom is not checked"} if manifest.SIGNATURE in names else {}),
+        **_of_envelope(store),
+        "digest": manifest.sha256_of(store, manifest.MANIFEST),
         **_described(document),
     }
+
+
+def _of_envelope(store: "Store") -> dict[str, Any]:
+    from torchprotect.data import manifest
+
+    plan = manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT)
+    return {"generation": plan["envelope"]["generation"]} if "envelope" in plan else {}
 
 
 def _of_unfinished(plan: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def keygen(
     embeddings: Annotated[
         Path | None,
         typer.Option(
-            help="Safetensors file with one tensor [n, E]: embeddings of public images, to which the key is fitted.",
+            help="Safetensors file with one tensor of n x E: embeddings of public images, to which the key is fitted.",
             dir_okay=False,
             exists=True,
             rich_help_panel=_OWSD,
@@ -127,7 +127,7 @@ def _generate_for_envelopes(kind: Literal["identity", "signing"], output: Path, 
         raise typer.BadParameter(f"{kind} takes no {', '.join(map(flag, sorted(options)))}")
     if kind == "identity":
         recipient = envelope.generate_identity(output)
-        remark(f"wrote {output}: identity, which opens what is sealed for this public key:")
+        remark(f"wrote {output}: an identity; its public key, for which exports are sealed, goes to standard output")
         say(recipient)
     else:
         public = envelope.generate_signing_key(output)

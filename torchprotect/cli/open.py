@@ -11,11 +11,11 @@ from torchprotect.cli._common import (
     by_size,
     counted,
     errors_as_exit_codes,
-    load_key,
+    load_optional_key,
     progress_bar,
 )
 from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_identities
-from torchprotect.cli._say import say
+from torchprotect.cli._say import remark, say
 
 if TYPE_CHECKING:
     from torchprotect.envelope import Opener
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def open_export(
     export: Annotated[str, typer.Argument(help="Folder or URL of a sealed export.", metavar="EXPORT")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.", metavar="DIR", file_okay=False)],
+    out: Annotated[str, typer.Argument(help="Local folder to write; new or empty.", metavar="DIR")],
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
     key: Annotated[
@@ -41,12 +41,14 @@ def open_export(
     with errors_as_exit_codes():
         from torchprotect import data
 
+        secret = load_optional_key(key, passphrase_file)
         openers: list[Opener] = [*load_identities(identity, open_passphrase_file)]
-        openers += [] if key is None else [load_key(key, passphrase_file)]
+        openers += [] if secret is None else [secret]
         if not openers:
             raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
         start = time.monotonic()
         with progress_bar("opening") as progress:
             result = data.open_export(export, out, identity=openers, signer=signer, expect=expect, progress=progress)
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{out}: {done}, {time.monotonic() - start:.1f} s; it is open to whoever can read the folder")
+        say(f"{out}: {done}, {time.monotonic() - start:.1f} s; digest {result.digest}")
+        remark("note: the copy is open to whoever can read the folder; it has no signature, and a digest of its own")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_key
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import (
     IdentityFiles,
     OpenPassphraseFile,
@@ -51,16 +51,18 @@ def recipients(
         if (to is None) == (add or replace):
             raise typer.BadParameter("give recipients together with --add or --set")
         if to is not None:
+            secret = load_optional_key(key, passphrase_file)
             openers: list[Opener] = [*load_identities(identity, open_passphrase_file)]
-            openers += [] if key is None else [load_key(key, passphrase_file)]
+            openers += [] if secret is None else [secret]
             if not openers:
                 raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
             (data.set_recipients if replace else data.add_recipients)(export, to, identity=openers)
         found = data.count_recipients(export)
         kinds = ", ".join(f"{number} by {kind}" for kind, number in found.items())
-        say(f"{export}: {counted(sum(found.values()), 'recipient')} ({kinds})")
+        say(f"{export}: {counted(sum(found.values()), 'recipient')} ({kinds}); one that was added twice counts twice")
         if replace:
             remark(
                 "note: whoever could open the export before keeps the data key and what they have copied; to keep them "
-                "from later copies, seal it anew with `torchprotect seal` and delete this one"
+                "from the next release, seal this sealed export anew (`torchprotect seal`), or export with a higher "
+                "--generation"
             )

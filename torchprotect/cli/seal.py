@@ -15,7 +15,7 @@ from torchprotect.cli._envelope import (
     SigningKeyFile,
     load_recipients,
 )
-from torchprotect.cli._say import say
+from torchprotect.cli._say import remark, say
 
 
 def seal(
@@ -53,5 +53,7 @@ def seal(
                 signing_key=signing_key,
                 progress=progress,
             )
+        for note in result.notes:
+            remark(f"note: {note}")
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
         say(f"{out}: {done}, sealed, {time.monotonic() - start:.1f} s; digest {result.digest}")

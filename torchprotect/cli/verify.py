@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key
+from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_identities
 from torchprotect.cli._say import say
 
@@ -24,7 +24,9 @@ _NAMES = {
 
 def verify(
     export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
-    key: Annotated[Path | None, typer.Option(help="Key file: also check the signatures.", dir_okay=False)] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Key file: also check the HMACs of plan and manifest.", dir_okay=False)
+    ] = None,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
@@ -41,7 +43,7 @@ def verify(
 
         result = data.verify(
             export,
-            load_key(key, passphrase_file) if key is not None else None,
+            load_optional_key(key, passphrase_file),
             identity=load_identities(identity, open_passphrase_file),
             signer=signer,
             expect=expect,
@@ -54,4 +56,5 @@ def _vouched(proofs: "Sequence[Proof]") -> str:
     """Return what the manifest itself was checked against."""
     if not proofs:
         return "the manifest itself was not checked (give --key, --identity, --signer or --expect)"
-    return f"the manifest was checked by {', '.join(_NAMES[proof] for proof in proofs)}"
+    checked = f"the manifest was checked by {' and '.join(_NAMES[proof] for proof in proofs)}"
+    return f"{checked}, which does not tell who made it (--signer, --expect)" if proofs == ("mac",) else checked

@@ -1,11 +1,12 @@
 """Where an export is written: its documents and shards, its state, and the steps from one state to the next."""
 
 import contextlib
+import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from torchprotect._files import is_temporary
 from torchprotect.data import manifest as documents
@@ -18,7 +19,7 @@ from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, Upload
 from torchprotect.envelope import SigningKey
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import ExportError, VerificationError
+from torchprotect.errors import ExportError
 
 _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
 
@@ -46,6 +47,18 @@ class Envelope:
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     signing_key: SigningKey | None = None
+
+
+class Finish(NamedTuple):
+    """What became of a finished export.
+
+    Attributes:
+        digest: SHA-256 of the manifest's file, in hex.
+        note: what its owner should know, or ``None``.
+    """
+
+    digest: str
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -235,10 +248,12 @@ class Destination:
             return False
         if entry.tag == report.tag and (entry.tag is not None or is_new):
             return True
+        is_open = self.data_key is None
         try:
-            return documents.sha256_of(self.files, report.name) == report.sha256
-        except (FileNotFoundError, VerificationError):
+            found = documents.sha256_of(self.store, report.name if is_open else report.name + SUFFIX)
+        except FileNotFoundError:
             return False
+        return found == (report.sha256 if is_open else report.sealed)
 
     def planned_count(self, index: int) -> int:
         """Return how many samples a shard has if none is left out."""
@@ -247,7 +262,7 @@ class Destination:
 
     def finish(
         self, reports: Iterable[ShardReport], envelope: Envelope, *, manifest: dict[str, Any] | None = None
-    ) -> bytes:
+    ) -> Finish:
         """Create the manifest, unless the same one is there already, delete the reports, and sign.
 
         Args:
@@ -255,22 +270,34 @@ class Destination:
             envelope: what a finished export gets besides.
             manifest: of the open export, if there is one.
 
-        Returns:
-            The content of the manifest's file.
-
         Raises:
             ExportError: there is a manifest, and a shard without gaps is not as it says; or there is another signature.
         """
         ordered = sorted(reports, key=lambda report: report.index)
-        for name, content in envelope.files.items():
-            with contextlib.suppress(FileExistsError):  # as it is made once, an earlier run has made it
-                self.store.create(name, content)
+        kept = self._create_envelopes(envelope.files)
         written = self._write_manifest(ordered, manifest)
         self.files.delete([name for name in self.files.entries() if documents.is_report_name(name)])
         self.delete_temporaries()
         if envelope.signing_key is not None:
             sign(self.store, written, envelope.signing_key)
-        return written
+        return Finish(hashlib.sha256(written).hexdigest(), _note_kept(kept))
+
+    def _create_envelopes(self, files: Mapping[str, bytes]) -> list[str]:
+        """Create age files, and return the names of those that are there already.
+
+        A finished export gets none, unless it has lost all of them: its recipients may have been replaced.
+        """
+        entries = self.store.entries()
+        there = sorted(filter(is_envelope, entries))
+        if files and there and documents.MANIFEST in entries:
+            return there
+        kept = []
+        for name, content in files.items():
+            try:
+                self.store.create(name, content)
+            except FileExistsError:
+                kept.append(name)
+        return kept
 
     def _write_manifest(self, ordered: list[ShardReport], manifest: dict[str, Any] | None) -> bytes:
         if self.state is not State.FINISHED:
@@ -281,14 +308,16 @@ class Destination:
     def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
         """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
         manifest, before = self._manifests.read()
-        changed = [(old, new) for old, new in zip(before, ordered, strict=True) if old.entry != new.entry]
-        for old, _ in changed:
+        changed = [old for old, new in zip(before, ordered, strict=manifest is not None) if old.entry != new.entry]
+        for old in changed:
             if old.count == self.planned_count(old.index):
                 raise ExportError(
                     f"{old.name} in {self.store.location} was damaged and could not be made again as it was: the "
                     "source has changed; choose another place for the export"
                 )
-        return self._manifests.update(self._make_manifest(ordered) if changed else manifest, ordered)
+        if manifest is None or changed:
+            manifest = self._make_manifest(ordered)
+        return self._manifests.update(manifest, ordered)
 
     def _make_manifest(self, ordered: list[ShardReport]) -> dict[str, Any]:
         """Return the signed manifest of a finished export."""
@@ -317,3 +346,13 @@ def _is_no_newer(entry: Entry, finished: float | None) -> bool:
     A manifest lists no tags. It is written last, so a shard of that age is the one that it lists.
     """
     return entry.modified is not None and finished is not None and entry.modified <= finished
+
+
+def _note_kept(envelopes: list[str]) -> str | None:
+    """Say which envelopes were there already: their recipients cannot be compared, since age does not name them."""
+    if not envelopes:
+        return None
+    return (
+        f"{' and '.join(envelopes)} of an earlier run stays as it is, for the recipients it has; the ones given now "
+        "were not added: `torchprotect recipients` changes them"
+    )

@@ -8,7 +8,7 @@ from torchprotect.data import manifest as documents
 from torchprotect.data._report import ShardReport
 from torchprotect.data.sealed_manifest import make_sealed_manifest, open_plan, read_sealed_manifest
 from torchprotect.data.store import SUFFIX, SealedStore, Store
-from torchprotect.errors import ExportError
+from torchprotect.errors import ExportError, VerificationError
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,23 @@ class Manifests:
     plan: dict[str, Any]
     signing: bytes
 
-    def read(self) -> tuple[dict[str, Any], list[ShardReport]]:
+    def read(self) -> tuple[dict[str, Any] | None, list[ShardReport]]:
         """Return the manifest of the open export, and what it tells of each shard.
 
-        A run that was killed while it replaced both manifests has left two that do not belong together. Then nothing is
-        known of the shards as they are stored.
+        A run that was killed while it replaced both manifests of a sealed export has left two that do not belong
+        together; then nothing is known of the shards as they are stored. Where the sealed one is lost or damaged,
+        nothing is known at all.
 
         Raises:
             ExportError: it was changed, or belongs to another plan.
         """
-        manifest = self._read_signed(documents.read_manifest(self.sealed or self.store), self._open_plan)
+        try:
+            found = documents.read_manifest(self.sealed or self.store)
+        except (ExportError, VerificationError):
+            if self.sealed is None:
+                raise
+            return None, []
+        manifest = self._read_signed(found, self._open_plan)
         entries = enumerate(manifest["shards"])
         if self.sealed is None:
             return manifest, [ShardReport.from_entry(index, entry) for index, entry in entries]

@@ -1,6 +1,5 @@
 """One run of an export: what is finished stays, the rest is made, the manifest comes last."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,8 +108,8 @@ def _run_once(
     result = _result(task, reports, made=made, finished=not is_part)
     if is_part:
         return result
-    manifest = destination.finish(reports.values(), envelope)
-    return replace(result, digest=hashlib.sha256(manifest).hexdigest())
+    done = destination.finish(reports.values(), envelope)
+    return replace(result, digest=done.digest, notes=() if done.note is None else (done.note,))
 
 
 def _make(

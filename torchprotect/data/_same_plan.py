@@ -37,7 +37,9 @@ def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> Non
 def _differences(name: str, was: Any, now: Any) -> list[str]:
     """Return what differs between two values of a plan, in words; of equally named steps, the settings alone."""
     if name == "envelope" and None in (was, now):
-        return ["it was sealed, is open" if now is None else "it was open, is sealed"]
+        return [
+            "it is sealed, but no recipients were given" if now is None else "it is open, but recipients were given"
+        ]
     if isinstance(was, list) and isinstance(now, list) and [*map(_step, was)] == [*map(_step, now)]:
         return [told for old, new in zip(was, now, strict=True) for told in _differences(name, old, new)]
     if isinstance(was, dict) and isinstance(now, dict):

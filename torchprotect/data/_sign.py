@@ -3,10 +3,11 @@
 import hashlib
 import os
 
+from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data.store import Store
 from torchprotect.envelope import Signer, SigningKey
-from torchprotect.errors import EnvelopeError, ExportError, VerificationError
+from torchprotect.errors import EnvelopeError, ExportError, InputTypeError, VerificationError
 
 _SIZE = 64  # bytes of a signature
 
@@ -26,7 +27,7 @@ def sign(store: Store, manifest: bytes, key: SigningKey) -> None:
     try:
         store.create(documents.SIGNATURE, signature)
     except FileExistsError:
-        if store.read(documents.SIGNATURE, _SIZE) != signature:
+        if _read_signature(store) != signature:
             raise ExportError(f"{path} is another signature; to sign with this key, delete it first") from None
 
 
@@ -47,14 +48,23 @@ def read_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] | No
     if expect is not None:
         _require_digest(store, expect, manifest)
     if signer is not None:
+        if not isinstance(signer, Signer | str | os.PathLike):
+            raise InputTypeError(f"signer must be a Signer or the path of its PEM file, got {type_name(signer)}")
         _require_signature(store, signer if isinstance(signer, Signer) else Signer.load(signer), manifest)
     return manifest
 
 
+def _read_signature(store: Store) -> bytes:
+    """Return a signature, or nothing of a file that is none."""
+    return store.read(documents.SIGNATURE, _SIZE) if store.stat(documents.SIGNATURE).size == _SIZE else b""
+
+
 def _require_digest(store: Store, expect: str, manifest: bytes) -> None:
+    if not isinstance(expect, str):
+        raise InputTypeError(f"expect must be text, got {type_name(expect)}")
     expected, found = expect.lower(), hashlib.sha256(manifest).hexdigest()
     if not documents.is_digest(expected):
-        raise EnvelopeError("expected a digest of 64 hex digits, as `torchprotect export` prints it at its end")
+        raise EnvelopeError("the digest to expect has 64 hex digits, as `torchprotect export` prints it at its end")
     if found != expected:
         raise VerificationError(
             f"{store.path_of(documents.MANIFEST)} has the digest {found[:12]}.., expected was {expected[:12]}..: this "
@@ -65,7 +75,7 @@ def _require_digest(store: Store, expect: str, manifest: bytes) -> None:
 def _require_signature(store: Store, signer: Signer, manifest: bytes) -> None:
     path = store.path_of(documents.SIGNATURE)
     try:
-        signature = store.read(documents.SIGNATURE, _SIZE)
+        signature = _read_signature(store)
     except FileNotFoundError:
         raise VerificationError(f"{store.location} is not signed: {path} is missing") from None
     if not signer.has_signed(manifest, signature):

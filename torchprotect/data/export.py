@@ -1,7 +1,7 @@
 """From plain images to protected shards: settings are checked, the plan is made, and its run is started."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
+from torchprotect.data.sealed_manifest import LARGEST_GENERATION
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.envelope import Recipients, SigningKey
@@ -97,7 +98,7 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    require_int("generation", generation, at_least=1)
+    require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
     _require_part(part)
     to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
     source, store = _open(dataset, out)
@@ -116,8 +117,7 @@ def export(
     data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
     task = ShardTask(job, Destination(store, plan, job.signing, part_name, data_key=data_key))
-    envelopes = {} if to is None or data_key is None else to.wrap(data_key)
-    notes.add(_note_envelopes(store, envelopes))
+    envelopes = {} if to is None or data_key is None or part is not None else to.wrap(data_key)
     in_use = f"{store.location} is in use by another export; wait for it to end"
     store.prepare()
     with store.lock(in_use, shared=part is not None) as lock:
@@ -130,6 +130,7 @@ def export(
             progress=progress or _no_progress,
             envelope=Envelope(envelopes, signing_key),
         )
+    notes.add(*result.notes)
     if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
         notes.add(note_classes(job, documents.read_manifest(task.destination.files)["labels"]))
     return replace(result, notes=tuple(notes.all))
@@ -148,17 +149,6 @@ class _Notes:
                 self.all.append(note)
                 if self._notify is not None:
                     self._notify(note)
-
-
-def _note_envelopes(store: Store, envelopes: Mapping[str, bytes]) -> str | None:
-    """Say which envelopes are there already: their recipients cannot be compared, since age does not name them."""
-    kept = sorted(envelopes.keys() & store.entries().keys()) if envelopes else []
-    if not kept:
-        return None
-    return (
-        f"{' and '.join(kept)} of an earlier run stays as it is, for the recipients given then; `torchprotect "
-        "recipients` changes them"
-    )
 
 
 def _no_progress(done: int, total: int) -> None:

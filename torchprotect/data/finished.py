@@ -1,22 +1,25 @@
 """Opening a finished export, sealed or not: the one way in for all that read it."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
+from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
 from torchprotect.data.sealed_manifest import generation_of, has_mac, open_plan, parse_sealed_manifest
-from torchprotect.data.store import SealedStore, Store, open_store
+from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
 from torchprotect.envelope import Identity, Opener, Signer
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.identities import open_envelopes
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import VerificationError
+from torchprotect.errors import EnvelopeError, InputTypeError, StoreError, VerificationError
 from torchprotect.keys import Key
 
-_LARGEST_ENVELOPE = 1 << 20  # bytes; a recipient takes about 150
+_LARGEST_ENVELOPE, _MOST_ENVELOPES = 1 << 16, 1000  # bytes, files
 
 Identities: TypeAlias = Opener | Sequence[Opener] | None
 """What opens a sealed export; of several, the first that does."""
@@ -29,11 +32,13 @@ class FinishedExport(NamedTuple):
         store: its files, by the names and with the contents that they have in an open export.
         manifest: of the open export.
         public: the manifest of the sealed export, or ``None`` if the export is open.
+        documents: content of plan and manifest of the open export, by name, where they were sealed.
     """
 
     store: Store
     manifest: dict[str, Any]
-    public: dict[str, Any] | None
+    public: dict[str, Any] | None = None
+    documents: Mapping[str, bytes] = MappingProxyType({})
 
     @property
     def stored(self) -> Store:
@@ -45,6 +50,7 @@ def open_finished(
     export: str | os.PathLike[str],
     *,
     identity: Identities = None,
+    key: Key | None = None,
     signer: Signer | str | os.PathLike[str] | None = None,
     expect: str | None = None,
 ) -> FinishedExport:
@@ -52,29 +58,63 @@ def open_finished(
 
     Args:
         export: its folder or URL.
-        identity: opens it if it is sealed: path of a file of age identities or of an ssh key, an
-            :class:`torchprotect.envelope.Identity`, the key it was made with, or several of these.
+        identity: opens a sealed export: path of a file of age identities or of an ssh key, an
+            :class:`torchprotect.envelope.Identity`, the key it was made with, or several of these. An open export in
+            its place is refused.
+        key: that it was made with, if it is known: opens it if it is sealed.
         signer: who must have signed it: an Ed25519 public key, or the path of its PEM file.
         expect: digest that the manifest must have.
 
     Raises:
         ExportError: it is no finished export.
-        EnvelopeError: it is sealed, and no identity was given, or none that opens it.
+        EnvelopeError: it is sealed, and no identity was given, or none that opens it; or it is not sealed.
         VerificationError: the manifest is malformed, was changed, or is not the one that signer or digest vouch for.
     """
     store = open_store(export)
     content = read_authentic(store, signer=signer, expect=expect)
     openers = as_openers(identity)
-    if openers and documents.is_sealed(content):
-        return open_sealed(store, content, openers)
-    return FinishedExport(store, documents.parse_manifest(content, store.path_of(documents.MANIFEST)), None)
+    if not documents.is_sealed(content):
+        require_no_opener(store, openers)
+        return FinishedExport(store, documents.parse_manifest(content, store.path_of(documents.MANIFEST)))
+    if key is not None:
+        openers.append(key)
+    if not openers:
+        raise EnvelopeError(
+            f"{store.location} is sealed: give identity=..., on the command line --identity FILE, or make an open copy "
+            "with `torchprotect open`"
+        )
+    return open_sealed(store, content, openers)
 
 
 def as_openers(identity: Identities) -> list[Opener]:
-    """Return a list of all that may open an export."""
+    """Return a list of all that may open an export.
+
+    Raises:
+        InputTypeError: something else is among them.
+    """
     if identity is None:
         return []
-    return [identity] if isinstance(identity, str | os.PathLike | Identity | Key) else list(identity)
+    several = isinstance(identity, Sequence) and not isinstance(identity, str)
+    openers: list[Any] = list(identity) if several else [identity]  # type: ignore[arg-type]
+    for each in openers:
+        if not isinstance(each, str | os.PathLike | Identity | Key):
+            raise InputTypeError(
+                f"identity must be a path, an Identity, a Key, or several of them, got {type_name(each)}"
+            )
+    return openers
+
+
+def require_no_opener(store: Store, openers: Sequence[Opener]) -> None:
+    """Check that nobody has asked for an open export to be opened: it may have taken the place of a sealed one.
+
+    Raises:
+        EnvelopeError: somebody has.
+    """
+    if openers:
+        raise EnvelopeError(
+            f"{store.location} is not sealed, but an identity was given: leave it out if you expect an open export; if "
+            "not, another export was put in the place of yours"
+        )
 
 
 def open_sealed(store: Store, content: bytes, openers: Sequence[Opener]) -> FinishedExport:
@@ -93,30 +133,42 @@ def open_sealed(store: Store, content: bytes, openers: Sequence[Opener]) -> Fini
     if public["plan"] != documents.digest(plan):
         raise VerificationError(f"{store.location}: plan and manifest do not belong together")
     sealed = SealedStore(store, data_key, public["plan"], len(public["shards"]))
-    manifest = _read_sealed_documents(sealed, public)
+    opened = _read_sealed_documents(sealed, public)
+    manifest = documents.parse_manifest(opened[documents.MANIFEST], sealed.path_of(documents.MANIFEST))
+    inner_plan = documents.parse_document(opened[documents.PLAN], sealed.path_of(documents.PLAN), documents.PLAN_FORMAT)
     counts = [[entry["count"] for entry in each["shards"]] for each in (manifest, public)]
-    if manifest["plan"] != documents.digest(open_plan(plan)) or counts[0] != counts[1]:
-        raise VerificationError(f"{path} and the manifest sealed beside it do not belong together")
-    return FinishedExport(sealed, manifest, public)
+    plans = {manifest["plan"], documents.digest(open_plan(plan)), documents.digest(inner_plan)}
+    if len(plans) > 1 or counts[0] != counts[1]:
+        raise VerificationError(f"{path} and what is sealed beside it do not belong together")
+    _require_signed_by_owner(store, openers, (public, plan, manifest, inner_plan))
+    return FinishedExport(sealed, manifest, public, opened)
 
 
-def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[str, Any]:
-    """Return the open manifest; check that what is sealed is what signature and digest vouch for.
+def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[str, bytes]:
+    """Return plan and manifest of the open export; check that they are what signature and digest vouch for.
 
     The MAC does not tell that: any recipient could seal other documents.
     """
-    found = []
+    found = {}
     for entry in public["documents"]:
-        path = sealed.inner.path_of(entry["name"])
+        path, name = sealed.inner.path_of(entry["name"]), entry["name"].removesuffix(SUFFIX)
         try:
             content = documents.read_bytes(sealed.inner, entry["name"])
         except FileNotFoundError:
             raise VerificationError(f"{path} is missing") from None
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise VerificationError(f"{path} is not the one in the manifest: it was changed or replaced")
-        found.append(content)
-    opened = sealed.unsealed(documents.MANIFEST, found[0])
-    return documents.parse_manifest(opened, sealed.path_of(documents.MANIFEST))
+        found[name] = sealed.unsealed(name, content)
+    return found
+
+
+def _require_signed_by_owner(store: Store, openers: Sequence[Opener], signed: Sequence[dict[str, Any]]) -> None:
+    """Check the HMACs, if the owner's key is among the openers: recipients can make all else."""
+    for key in openers:
+        if isinstance(key, Key) and key.fingerprint == signed[0]["key"]:
+            subkey = key.subkey("manifest")
+            if not all(documents.is_signed(document, subkey) for document in signed):
+                raise VerificationError(f"{store.location} was changed: an HMAC under the key that made it is wrong")
 
 
 def read_sealed_plan(store: Store) -> dict[str, Any]:
@@ -131,15 +183,33 @@ def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any], publi
     generation = generation_of(plan, store.path_of(documents.PLAN))
     if generation is None:
         raise VerificationError(f"{store.location}: the manifest is of a sealed export, the plan of an open one")
-    return open_envelopes(
-        read_envelopes(store),
-        openers,
-        plan=documents.digest(plan),
-        generation=generation,
-        commitment=public["data_key"],
-    )
+    keys = [each for each in openers if isinstance(each, Key)]
+    for key in keys:
+        data_key = DataKey.of_export(key, documents.digest(plan), generation)
+        if data_key.commitment == public["data_key"]:
+            return data_key
+    others = [each for each in openers if not isinstance(each, Key)]
+    if not others:
+        given = " or ".join(key.fingerprint[:12] for key in keys)
+        raise EnvelopeError(
+            f"{store.location} was not sealed with key {given}: its plan names key {str(plan.get('key'))[:12]}"
+        )
+    identities = [each if isinstance(each, Identity) else Identity.load(each) for each in others]
+    try:
+        return open_envelopes(read_envelopes(store), identities, public["data_key"])
+    except EnvelopeError as error:
+        raise EnvelopeError(f"{store.location}: {error}") from None
+
+
+def envelope_names(store: Store) -> list[str]:
+    """Return the names of a sealed export's age files: the first one first, the later ones in their order."""
+    return sorted(filter(is_envelope, store.entries()), key=lambda name: (len(name), name))
 
 
 def read_envelopes(store: Store) -> dict[str, bytes]:
-    """Return the contents of a sealed export's age files, by name."""
-    return {name: store.read(name, _LARGEST_ENVELOPE) for name in sorted(store.entries()) if is_envelope(name)}
+    """Return the contents of a sealed export's age files, by name; what cannot be one is left out."""
+    found = {}
+    for name in envelope_names(store)[:_MOST_ENVELOPES]:
+        with contextlib.suppress(StoreError, FileNotFoundError):
+            found[name] = store.read(name, _LARGEST_ENVELOPE)
+    return found

@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from torchprotect._json import canonical, parse
 from torchprotect.data.store import Store
@@ -102,8 +102,7 @@ def _wrong_format(document: Any, path: str, form: str) -> ExportError:
     found = document.get("format") if isinstance(document, dict) else None
     if form == MANIFEST_FORMAT and found == SEALED_FORMAT:
         return EnvelopeError(
-            f"{path} is of a sealed export: give identity=..., on the command line --identity FILE, or make an open "
-            "copy with `torchprotect open`"
+            f"{path} is of a sealed export, which this does not read: make an open copy with `torchprotect open`"
         )
     return ExportError(f"{path} was not written by torchprotect")
 
@@ -193,10 +192,15 @@ def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:
 
 def sha256_of(store: Store, name: str) -> str:
     """Return the SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
     with store.open(name) as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
+        return sha256_of_file(file)
+
+
+def sha256_of_file(file: BinaryIO) -> str:
+    """Return the SHA-256 in hex of all that is left to read in an open file."""
+    digest = hashlib.sha256()
+    while block := file.read(_CHUNK):
+        digest.update(block)
     return digest.hexdigest()
 
 

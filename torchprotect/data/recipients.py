@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from itertools import count
 
-from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_envelopes
+from torchprotect.data.finished import FinishedExport, Identities, envelope_names, open_finished, read_envelopes
 from torchprotect.data.store import SealedStore, Store, open_store
 from torchprotect.envelope import Recipients
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.envelope.recipients import ENVELOPE, PASSPHRASE_ENVELOPE, added_name
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, numbered
 from torchprotect.errors import EnvelopeError
 
 _STANZA = re.compile(rb"^-> (X25519|ssh-ed25519|ssh-rsa|scrypt) ", re.MULTILINE)
@@ -26,7 +26,7 @@ def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
         header = content.partition(b"\n---")[0]
         for kind in _STANZA.findall(header):
             counts[kind.decode()] = counts.get(kind.decode(), 0) + 1
-    return counts
+    return dict(sorted(counts.items()))
 
 
 def add_recipients(
@@ -45,13 +45,13 @@ def add_recipients(
     store, wrapped = _wrap(export, recipients, identity)
     if PASSPHRASE_ENVELOPE in wrapped:
         try:
-            store.create(PASSPHRASE_ENVELOPE, wrapped[PASSPHRASE_ENVELOPE])
+            store.create(PASSPHRASE_ENVELOPE, wrapped.pop(PASSPHRASE_ENVELOPE))
         except FileExistsError:
             raise EnvelopeError(
-                f"{store.location} has a passphrase already, and age allows one: replace all recipients instead"
+                f"{store.location} has a passphrase already, and age allows one: replace all recipients (--set)"
             ) from None
-    if ENVELOPE in wrapped:
-        _create_next(store, wrapped[ENVELOPE])
+    for content in wrapped.values():
+        _create_next(store, content)
 
 
 def set_recipients(
@@ -71,7 +71,7 @@ def set_recipients(
         EnvelopeError: no identity opens it, or a recipient is malformed.
     """
     store, wrapped = _wrap(export, recipients, identity)
-    former = read_envelopes(store).keys()
+    former = set(envelope_names(store))
     for name, content in wrapped.items():
         with store.write(name) as upload:
             upload.file.write(content)
@@ -97,7 +97,7 @@ def _create_next(store: Store, content: bytes) -> None:
     """Write an envelope under the first name that is free; others may be adding one too."""
     for number in count(1):
         try:
-            store.create(added_name(number), content)
+            store.create(numbered(number), content)
         except FileExistsError:
             continue
         return

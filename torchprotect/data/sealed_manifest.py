@@ -15,6 +15,7 @@ from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import EnvelopeError, VerificationError
 
 VERSION = 1
+LARGEST_GENERATION = (1 << 31) - 1
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _MACS = ("mac", "hmac")
 
@@ -36,7 +37,7 @@ def generation_of(plan: Mapping[str, Any], path: str) -> int | None:
     if not isinstance(member, dict) or member.get("version") != VERSION:
         raise EnvelopeError(f"{path} has another envelope than version {VERSION}; use the torchprotect that wrote it")
     generation = member.get("generation")
-    if type(generation) is not int or not 1 <= generation <= 1 << 31:
+    if type(generation) is not int or not 1 <= generation <= LARGEST_GENERATION:
         raise VerificationError(f"{path} is malformed: its envelope has no sensible generation")
     return generation
 

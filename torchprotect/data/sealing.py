@@ -9,18 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name
+from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name_of
 from torchprotect._inputs import require_int, type_name
+from torchprotect._lock import lock_folder
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data._run import ExportResult, Progress
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
-from torchprotect.data.sealed_manifest import envelope_member, generation_of, open_plan
+from torchprotect.data.sealed_manifest import LARGEST_GENERATION, envelope_member, generation_of, open_plan
 from torchprotect.data.store import Store, is_url, lies_in, open_store
 from torchprotect.envelope import Recipients, Signer, SigningKey
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.errors import ExportError, KeyKindError, StoreError, VerificationError
+from torchprotect.errors import EnvelopeError, ExportError, KeyKindError, ProtectError, StoreError, VerificationError
 from torchprotect.keys import Key
 
 _CHUNK = 1 << 20
@@ -55,7 +56,7 @@ def open_export(
     """
     opened = open_finished(export, identity=identity, signer=signer, expect=expect)
     if opened.public is None:
-        raise ExportError(f"{opened.store.location} is not sealed, so there is nothing to open; copy it as it is")
+        raise EnvelopeError(f"{opened.store.location} is not sealed, so there is nothing to open: copy it as it is")
     folder = _require_empty(out)
     if lies_in(folder, opened.store.location):
         raise ExportError(f"{folder} lies inside {opened.store.location}; choose another folder")
@@ -66,13 +67,10 @@ def open_export(
             with atomic_file(temporary / entry["name"]) as file:
                 _copy(opened.store, entry, HashedFile(file))
             advance(entry["count"])
-        for name in (documents.PLAN, documents.MANIFEST):
+        for name, content in opened.documents.items():
             with atomic_file(temporary / name) as file:
-                file.write(documents.read_bytes(opened.store, name))
-        plan = documents.read_document(open_store(temporary), documents.PLAN, documents.PLAN_FORMAT)
-        if documents.digest(plan) != opened.manifest["plan"]:
-            raise VerificationError(f"{opened.store.location}: the sealed plan and manifest do not belong together")
-    digest = documents.sha256_of(open_store(folder), documents.MANIFEST)
+                file.write(content)
+    digest = hashlib.sha256(opened.documents[documents.MANIFEST]).hexdigest()
     size = sum(entry["size"] for entry in shards)
     return ExportResult(str(folder), opened.manifest["images"], len(shards), len(shards), size, (), digest=digest)
 
@@ -112,11 +110,13 @@ def seal_export(
     if not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     if generation is not None:
-        require_int("generation", generation, at_least=1)
+        require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
     to = recipients if isinstance(recipients, Recipients) else Recipients.of(recipients)
-    opened, store = open_finished(export, identity=key), open_store(out)
+    opened, store = open_finished(export, key=key), open_store(out)
     if lies_in(store.location, opened.store.location) or lies_in(opened.store.location, store.location):
-        raise ExportError(f"{store.location} and {opened.store.location} lie in one another; choose another place")
+        raise ExportError(
+            f"{store.location} and {opened.store.location} overlap: one lies inside the other; choose another place"
+        )
     plan = _sealed_plan(opened, key, generation)
     data_key = DataKey.of_export(key, documents.digest(plan), plan["envelope"]["generation"])
     destination = Destination(store, plan, key.subkey("manifest"), data_key=data_key)
@@ -124,7 +124,7 @@ def seal_export(
     with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
         reports = _seal_shards(opened, destination, progress)
         envelope = Envelope(to.wrap(data_key), signing_key)
-        manifest = destination.finish(reports.values(), envelope, manifest=opened.manifest)
+        done = destination.finish(reports.values(), envelope, manifest=opened.manifest)
     return ExportResult(
         store.location,
         opened.manifest["images"],
@@ -132,7 +132,8 @@ def seal_export(
         len(reports),
         sum(report.size for report in reports.values()),
         (),
-        digest=hashlib.sha256(manifest).hexdigest(),
+        notes=() if done.note is None else (done.note,),
+        digest=done.digest,
     )
 
 
@@ -152,8 +153,8 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
         before = generation_of(read_sealed_plan(opened.stored), opened.stored.path_of(documents.PLAN)) or 0
     if generation is not None and generation <= before:
         raise ExportError(
-            f"{location} is of generation {before}: under generation {generation} its recipients could open the new "
-            f"export too; give a number above {before}"
+            f"{location} is of generation {before}: the new export needs a higher one, or whoever has the data key "
+            f"of generation {generation} could open it"
         )
     return open_plan(plan) | {"envelope": envelope_member(generation or before + 1)}
 
@@ -180,11 +181,15 @@ def _seal_shards(opened: FinishedExport, destination: Destination, progress: Pro
 
 def _copy(store: Store, entry: dict[str, Any], sink: HashedFile) -> None:
     """Copy a shard, and compare it with the manifest."""
-    with store.open(entry["name"]) as file:
-        while block := file.read(_CHUNK):
-            sink.write(block)
+    path = store.path_of(entry["name"])
+    try:
+        with store.open(entry["name"]) as file:
+            while block := file.read(_CHUNK):
+                sink.write(block)
+    except FileNotFoundError:
+        raise VerificationError(f"{path} is missing") from None
     if sink.sha256 != entry["sha256"]:
-        raise VerificationError(f"{store.path_of(entry['name'])} is not the shard in the manifest: it was replaced")
+        raise VerificationError(f"{path} is not the shard in the manifest: it was replaced")
 
 
 def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -202,30 +207,44 @@ def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 def _require_empty(out: str | os.PathLike[str]) -> Path:
     """Return the path of a folder that is new or empty."""
-    if is_url(out):
-        raise ExportError(f"{os.fspath(out)} is a URL, but an open copy is written to a local folder")
-    folder = Path(out)
+    if is_url(str(out)):
+        raise ExportError(f"{out} is a URL, but an open copy is written to a local folder")
+    folder = Path(out).resolve()
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ExportError(f"{folder} is no empty folder; choose another one")
+        raise ExportError(f"{out} is not an empty folder; choose another one")
+    if os.path.ismount(folder):
+        raise ExportError(f"{out} is a mount point, which cannot be written as a whole; choose a folder in it")
     return folder
 
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that takes its name when the block has succeeded, and is deleted if not."""
+    """Make a folder that takes its name when the block has succeeded, and is deleted if not.
+
+    It can be read by nobody else before. An empty folder in its place keeps its mode.
+    """
+    hidden = folder.with_name(temporary_name_of(folder.name))
     try:
-        make_folder(folder.absolute().parent)
-        temporary = folder.absolute().with_name(temporary_name())
-        temporary.mkdir(mode=0o700)
+        make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            hidden.mkdir()
+        lock = lock_folder(hidden, f"{folder} is being written by another process; wait for it to end")
         try:
-            yield temporary
-            temporary.chmod(0o755)
-            temporary.rename(folder.absolute())  # onto an empty folder too
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        sync_folder(folder.absolute().parent)
+            for left_over in hidden.iterdir():  # of a process that was killed
+                left_over.unlink()
+            mode = (folder if folder.exists() else hidden).stat().st_mode & 0o7777
+            hidden.chmod(0o700)
+            try:
+                yield hidden
+                hidden.chmod(mode)
+                hidden.rename(folder)
+            except BaseException:
+                shutil.rmtree(hidden, ignore_errors=True)
+                raise
+        finally:
+            lock.close()
+        sync_folder(folder.parent)
     except OSError as error:
-        if isinstance(error, StoreError | FileExistsError):
+        if isinstance(error, ProtectError):
             raise
         raise StoreError(f"cannot write to {folder}: {error.strerror or error}; nothing was left there") from error

@@ -74,7 +74,7 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
         ExportError: there is no export.
     """
     store = open_store(export)
-    entries = {name.removesuffix(SUFFIX): entry for name, entry in store.entries().items()}
+    entries = {_opened_name(name): entry for name, entry in store.entries().items()}
     if documents.PLAN not in entries:
         raise ExportError(
             f"{store.location} holds no export: it has no {documents.PLAN}. One that was just started has read its "
@@ -97,6 +97,12 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
         missing,
         () if finished or "envelope" in plan else _parts(store, entries, shards),
     )
+
+
+def _opened_name(name: str) -> str:
+    """Return the name that a sealed shard or report has in an open export; others stay as they are."""
+    opened = name.removesuffix(SUFFIX)
+    return opened if documents.is_shard_name(opened) or documents.is_report_name(opened) else name
 
 
 def _extent(plan: dict[str, Any], store: Store) -> tuple[int, int]:

@@ -1,16 +1,18 @@
 """Checking a finished export against its manifest."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
+from torchprotect._files import HashedReading
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
-from torchprotect.data.finished import Identities, as_openers, open_sealed
+from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_sealed, require_no_opener
 from torchprotect.data.sealed_manifest import parse_sealed_manifest
-from torchprotect.data.store import Entry, Store, open_store
+from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.envelope.recipients import is_envelope
 from torchprotect.errors import ExportError, KeyKindError, VerificationError
@@ -70,18 +72,19 @@ def verify(
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     store = open_store(export)
     content, path = read_authentic(store, signer=signer, expect=expect), store.path_of(documents.MANIFEST)
-    openers = [*as_openers(identity), *([] if key is None else [key])]
+    openers = as_openers(identity)
     if not documents.is_sealed(content):
+        require_no_opener(store, openers)
         manifest = documents.parse_manifest(content, path)
-        proofs, problems = list[Proof](), _check_export(store, manifest, key)
-    elif not openers:
+        proofs, problems = list[Proof](), _check_export(store, manifest, key, check=partial(_check_file, store))
+    elif not openers and key is None:
         manifest = parse_sealed_manifest(content, path)
-        proofs, problems = [], _check_sealed(store, manifest, key, hashes=True)
+        proofs, problems = [], _check_sealed(store, manifest, key, check=partial(_check_file, store))
     else:
-        opened = open_sealed(store, content, openers)
-        manifest, sealed = opened.manifest, parse_sealed_manifest(content, path)
-        proofs = ["mac"]
-        problems = _check_sealed(store, sealed, key, hashes=False) + _check_export(opened.store, manifest, key)
+        opened = open_sealed(store, content, [*openers, *([] if key is None else [key])])
+        manifest, proofs = opened.manifest, ["mac"]
+        problems = _check_sealed(store, parse_sealed_manifest(content, path), key, check=lambda entry, found: None)
+        problems += _check_export(opened.store, manifest, key, check=_check_opened(opened))
     if problems:
         raise VerificationError(f"{store.location} is not what its manifest says: {'; '.join(dict.fromkeys(problems))}")
     given: dict[Proof, Any] = {"hmac": key, "signature": signer, "digest": expect}
@@ -91,34 +94,54 @@ def verify(
     return VerifyResult(store.location, manifest["images"], len(entries), size, tuple(proofs))
 
 
-def _check_export(store: Store, manifest: dict[str, Any], key: Key | None) -> list[str]:
+Check: TypeAlias = Callable[[dict[str, Any], dict[str, Entry]], str | None]
+"""Takes the entry of a shard in a manifest, and all files; returns what is wrong with the shard."""
+
+
+def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, check: Check) -> list[str]:
     """Return what is wrong with an open export, or with what is inside of a sealed one."""
     plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
-    problems = [problem for entry in entries if (problem := _check_file(store, entry, found)) is not None]
+    problems = [problem for entry in entries if (problem := check(entry, found)) is not None]
     problems += _check_plan(plan, manifest)
     problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE}, entries)
     problems += _check_sum(manifest)
     return problems if key is None else problems + _check_signatures(plan, manifest, key)
 
 
-def _check_sealed(store: Store, manifest: dict[str, Any], key: Key | None, *, hashes: bool) -> list[str]:
-    """Return what is wrong with the sealed files of an export and the documents beside them.
-
-    Args:
-        store: of the export.
-        manifest: the one that everybody may read.
-        key: that the export was made with.
-        hashes: whether to hash the shards too.
-    """
-    plan, found = _read_plan(store), store.entries()
-    listed = [*manifest["documents"], *manifest["shards"]]
-    hashed = listed if hashes else manifest["documents"]
-    problems = [problem for entry in hashed if (problem := _check_file(store, entry, found)) is not None]
+def _check_sealed(store: Store, manifest: dict[str, Any], key: Key | None, *, check: Check) -> list[str]:
+    """Return what is wrong with the sealed files of an export and the documents beside them."""
+    plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
+    checked = [_check_file(store, entry, found) for entry in manifest["documents"]]
+    checked += [check(entry, found) for entry in entries]
+    problems = [problem for problem in checked if problem is not None]
     problems += _check_plan(plan, manifest)
     known = {documents.PLAN, documents.MANIFEST, documents.SIGNATURE, *filter(is_envelope, found)}
-    problems += _extras(found, known, listed)
+    problems += _extras(found, known, [*manifest["documents"], *entries])
     problems += _check_sum(manifest)
     return problems if key is None else problems + _check_signatures(plan, manifest, key)
+
+
+def _check_opened(export: FinishedExport) -> Check:
+    """Return the check of sealed shards that opens them: each is read once, and hashed both as stored and opened."""
+    stored = {} if export.public is None else {entry["name"]: entry for entry in export.public["shards"]}
+    sealed = export.store
+
+    def check(entry: dict[str, Any], found: dict[str, Entry]) -> str | None:
+        name, listed = entry["name"] + SUFFIX, stored[entry["name"] + SUFFIX]
+        if not isinstance(sealed, SealedStore) or entry["name"] not in found:
+            return f"{name} is missing"
+        try:
+            reading = HashedReading(export.stored.open(name))
+            with sealed.open_file(cast(BinaryIO, reading), entry["name"]) as file:
+                opened = documents.sha256_of_file(file)
+        except FileNotFoundError:
+            return f"{name} is missing"
+        except (ExportError, VerificationError) as error:
+            return f"{name} cannot be read ({error})"
+        same = (reading.size, reading.sha256) == (listed["size"], listed["sha256"])
+        return None if same and opened == entry["sha256"] else f"{name} was changed"
+
+    return check
 
 
 def _extras(found: Iterable[str], known: set[str], entries: list[dict[str, Any]]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from torchprotect._files import atomic_file
 from torchprotect.envelope._packages import pyrage
-from torchprotect.envelope.data_key import DataKey
-from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE
+from torchprotect.envelope.data_key import SIZE, DataKey
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, encode_passphrase, is_reasonable
 from torchprotect.errors import EnvelopeError
 from torchprotect.keys import Key, SecretBytes
 
@@ -42,15 +42,17 @@ class Identity:
             EnvelopeError: it holds no identity, or is itself protected by a passphrase.
         """
         name = os.fspath(path)
+        if _PREFIX in name.upper():
+            raise EnvelopeError("an identity is given by the path of its file, but the secret itself came")
         with Path(path).open("rb") as file:
             content = SecretBytes(file.read(_LARGEST + 1))
         if len(content) > _LARGEST:
-            raise EnvelopeError(f"{name} is no file of identities: it is larger than {_LARGEST:,} bytes")
+            raise EnvelopeError(f"{name} is not a file of identities: it is larger than {_LARGEST:,} bytes")
         if content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")):
             raise EnvelopeError(f"{name} is encrypted; open it with `age --decrypt` first")
         if content.startswith(b"-----BEGIN "):
             return cls(name, [_ssh(content, name)])
-        lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
+        lines = [line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines()]
         found = [line for line in lines if line and not line.startswith("#")]
         if not found:
             raise EnvelopeError(f"{name} holds no identity")
@@ -59,9 +61,14 @@ class Identity:
     @classmethod
     def of_passphrase(cls, passphrase: str) -> "Identity":
         """Return the identity that a passphrase is."""
-        secret = SecretBytes(passphrase.encode())
+        secret = encode_passphrase(passphrase)
         del passphrase  # a traceback with local variables would show it
         return cls("a passphrase", [], secret)
+
+    @property
+    def is_passphrase(self) -> bool:
+        """Whether this is a passphrase, which opens one envelope alone."""
+        return self._passphrase is not None
 
     def unwrap(self, envelopes: Mapping[str, bytes]) -> Iterator[bytes]:
         """Yield what is in each of the envelopes that this identity opens.
@@ -75,7 +82,7 @@ class Identity:
 
     def _decrypt(self, content: bytes, *, by_passphrase: bool) -> bytes:
         age = pyrage()
-        if by_passphrase != (self._passphrase is not None):
+        if by_passphrase != self.is_passphrase:
             raise age.DecryptError
         if self._passphrase is not None:
             return bytes(age.passphrase.decrypt(content, self._passphrase.decode()))
@@ -86,46 +93,44 @@ Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
 """What opens a sealed export: path of a file of identities, an identity, or the key that the export was made with."""
 
 
-def open_envelopes(
-    envelopes: Mapping[str, bytes], openers: Sequence[Opener], *, plan: str, generation: int, commitment: str
-) -> DataKey:
-    """Return the data key of an export. Envelopes with another key are passed over: anybody may have put them there.
+def open_envelopes(envelopes: Mapping[str, bytes], identities: Sequence[Identity], commitment: str) -> DataKey:
+    """Return the data key of an export. Envelopes with anything else are ignored: anybody may have put them there.
 
     Args:
         envelopes: contents of the export's age files, by name.
-        openers: tried in this order.
-        plan: digest of the export's plan.
-        generation: in that plan.
+        identities: tried in this order.
         commitment: to the data key, from the export's manifest.
 
     Raises:
-        OSError: a file of identities cannot be read.
-        EnvelopeError: none of them opens any of the envelopes, or what is in there is another data key.
+        EnvelopeError: none of them opens any of the envelopes, or what is in there is no data key of this export.
     """
-    identities = [each if isinstance(each, Identity | Key) else Identity.load(each) for each in openers]
-    found = [key for each in identities for key in _data_keys(each, envelopes, plan, generation)]
-    for data_key in found:
-        if data_key.commitment == commitment:
+    usable = {name: content for name, content in envelopes.items() if is_reasonable(content)}
+    opened = 0
+    for content in (content for identity in identities for content in identity.unwrap(usable)):
+        if len(content) == SIZE and (data_key := DataKey(content)).commitment == commitment:
             return data_key
-    if found:
-        raise EnvelopeError(
-            "the export was sealed with another data key than the one that was opened: its envelope belongs to another "
-            "export, or the key that was given did not make it"
-        )
-    tried = ", ".join(each.source for each in identities if isinstance(each, Identity))
-    raise EnvelopeError(
-        f"nothing in {tried} opens {' or '.join(envelopes) or 'the export, which has no envelope'}: it is not among "
-        "the recipients, or the envelope was changed. Ask the export's owner to add its public key with `torchprotect "
-        "recipients`"
+        opened += 1
+    if opened:
+        raise EnvelopeError("the envelope opens, but the data key in it is not this export's: it is another export's")
+    raise EnvelopeError(_why_not(envelopes, identities))
+
+
+def _why_not(envelopes: Mapping[str, bytes], identities: Sequence[Identity]) -> str:
+    """Return why no identity opens any envelope."""
+    if not envelopes:
+        return "the export has no envelope, so no identity opens it; its owner's key does"
+    files = [identity.source for identity in identities if not identity.is_passphrase]
+    has_passphrase = PASSPHRASE_ENVELOPE in envelopes
+    if not files:
+        if not has_passphrase:
+            return "the export was not sealed with a passphrase; give the file of an identity (--identity)"
+        return f"the passphrase is wrong, or {PASSPHRASE_ENVELOPE} was changed"
+    if len(envelopes) == 1 and has_passphrase:
+        return "the export was sealed with a passphrase alone; give that (--open-passphrase-file)"
+    return (
+        f"{' and '.join(files)} cannot open the export: not sealed for this identity, or the envelope was changed. Ask "
+        "the export's owner to add its public key with `torchprotect recipients`"
     )
-
-
-def _data_keys(opener: Identity | Key, envelopes: Mapping[str, bytes], plan: str, generation: int) -> Iterator[DataKey]:
-    if isinstance(opener, Key):
-        yield DataKey.of_export(opener, plan, generation)
-        return
-    for content in opener.unwrap(envelopes):
-        yield DataKey(content)
 
 
 def generate_identity(path: str | os.PathLike[str]) -> str:
@@ -149,7 +154,7 @@ def _age(line: str, name: str) -> Any:
     try:
         return age.x25519.Identity.from_str(line)
     except age.IdentityError:
-        raise EnvelopeError(f"{name} is no file of identities: expected lines {_PREFIX}..., or an ssh key") from None
+        raise EnvelopeError(f"{name} is not a file of identities: expected lines {_PREFIX}..., or an ssh key") from None
 
 
 def _ssh(content: SecretBytes, name: str) -> Any:
@@ -158,5 +163,7 @@ def _ssh(content: SecretBytes, name: str) -> Any:
         return age.ssh.Identity.from_buffer(bytes(content))
     except age.IdentityError as error:
         raise EnvelopeError(
-            f"{name} is no ssh key that opens envelopes ({error}): expected ed25519 or RSA without a passphrase"
+            f"{name} is not an ssh key that can open envelopes ({error}): it must be ed25519 or RSA, and not protected "
+            "by a passphrase. `ssh-keygen -p -f COPY` takes the passphrase off a copy; or ask to be added by a key "
+            "from `torchprotect keygen identity`"
         ) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchprotect._inputs import type_name
 from torchprotect.envelope._packages import pyrage
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import EnvelopeError, PassphraseError
@@ -18,6 +19,9 @@ from torchprotect.keys import SecretBytes
 ENVELOPE, PASSPHRASE_ENVELOPE = "envelope.age", "envelope-passphrase.age"
 _ADDED = re.compile(r"envelope-([1-9][0-9]{0,8})\.age")
 _LARGEST_LIST = 1 << 20  # bytes of a file of recipients
+_KEYS_OF_ONE, _MOST_KEYS = 64, 10_000  # public keys in one envelope: opening takes time with the square of their number
+_LARGEST, _MOST_STANZAS, _MOST_WORK = 1 << 16, 80, 22  # of an envelope that is opened; work as a power of two
+_STANZA = re.compile(rb"^-> (\S+)(?: (\S+) (\d{1,3}))?", re.MULTILINE)
 _SECRET = re.compile(r"AGE-SECRET-KEY-|PRIVATE KEY", re.IGNORECASE)
 
 
@@ -26,9 +30,16 @@ def is_envelope(name: str) -> bool:
     return name in (ENVELOPE, PASSPHRASE_ENVELOPE) or _ADDED.fullmatch(name) is not None
 
 
-def added_name(number: int) -> str:
-    """Return the name of the envelope of recipients that were added later, counted from 1."""
-    return f"envelope-{number}.age"
+def numbered(number: int) -> str:
+    """Return the name of an envelope: 0 is the first one, and others follow where there are many recipients."""
+    return f"envelope-{number}.age" if number else ENVELOPE
+
+
+def is_reasonable(content: bytes) -> bool:
+    """Return whether an envelope can be opened in reasonable time and memory; anybody may have put it there."""
+    stanzas = _STANZA.findall(content.partition(b"\n---")[0])
+    work = [int(factor) for kind, _, factor in stanzas if kind == b"scrypt" and factor]
+    return len(content) <= _LARGEST and len(stanzas) <= _MOST_STANZAS and max(work, default=0) <= _MOST_WORK
 
 
 @dataclass(frozen=True)
@@ -51,26 +62,42 @@ class Recipients:
             EnvelopeError: there is none of them, or a public key is malformed.
             PassphraseError: the passphrase is blank.
         """
-        if isinstance(keys, str):
-            raise EnvelopeError("recipients must be a list of public keys, got one str")
-        made = cls(tuple(dict.fromkeys(keys)), None if passphrase is None else SecretBytes(passphrase.encode()))
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
+            raise EnvelopeError(f"recipients must be a list of public keys, got one {type_name(keys)}")
+        listed = dict.fromkeys(key.strip() if isinstance(key, str) else key for key in keys)
+        made = cls(tuple(listed), None if passphrase is None else encode_passphrase(passphrase))
         del passphrase  # a traceback with local variables would show it
         if not made.keys and made.passphrase is None:
             raise EnvelopeError("there are no recipients: nobody but the key's owner could open the export")
         if made.passphrase is not None and not made.passphrase.strip():
             raise PassphraseError("an empty or blank passphrase protects nothing; give one, or none at all")
+        if len(made.keys) > _MOST_KEYS:
+            raise EnvelopeError(f"an export has at most {_MOST_KEYS:,} recipients, got {len(made.keys):,}")
         for key in made.keys:
             _parse(key)
         return made
 
     def wrap(self, data_key: DataKey) -> dict[str, bytes]:
         """Return the envelopes, by the names of their files. Each call returns other bytes."""
-        age, found = pyrage(), dict[str, bytes]()
-        if self.keys:
-            found[ENVELOPE] = age.encrypt(bytes(data_key.secret), [_parse(key) for key in self.keys])
+        age, found, secret = pyrage(), dict[str, bytes](), bytes(data_key.secret)
+        for number, start in enumerate(range(0, len(self.keys), _KEYS_OF_ONE)):
+            keys = [_parse(key) for key in self.keys[start : start + _KEYS_OF_ONE]]
+            found[numbered(number)] = age.encrypt(secret, keys)
         if self.passphrase is not None:
-            found[PASSPHRASE_ENVELOPE] = age.passphrase.encrypt(bytes(data_key.secret), self.passphrase.decode())
+            found[PASSPHRASE_ENVELOPE] = age.passphrase.encrypt(secret, self.passphrase.decode())
         return found
+
+
+def encode_passphrase(passphrase: str) -> SecretBytes:
+    """Return a passphrase in UTF-8.
+
+    Raises:
+        PassphraseError: it is no text.
+    """
+    try:
+        return SecretBytes(passphrase.encode())
+    except (AttributeError, UnicodeEncodeError):  # a message of Python's would show a part of it
+        raise PassphraseError(f"a passphrase must be text in Unicode, got {type_name(passphrase)}") from None
 
 
 def read_recipients(path: str | os.PathLike[str]) -> list[str]:
@@ -84,12 +111,17 @@ def read_recipients(path: str | os.PathLike[str]) -> list[str]:
         content = file.read(_LARGEST_LIST + 1)
     if len(content) > _LARGEST_LIST:
         raise EnvelopeError(f"{os.fspath(path)} is no list of recipients: it is larger than {_LARGEST_LIST:,} bytes")
-    lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
-    keys = [line for line in lines if line and not line.startswith("#")]
+    keys = []
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        key = line.strip()
+        if key and not key.startswith("#"):
+            try:
+                _parse(key)
+            except EnvelopeError as error:
+                raise EnvelopeError(f"{os.fspath(path)}, line {number}: {error}") from None
+            keys.append(key)
     if not keys:
         raise EnvelopeError(f"{os.fspath(path)} lists no recipients")
-    for key in keys:
-        _parse(key)
     return keys
 
 
@@ -103,12 +135,19 @@ def _parse(key: str) -> Any:
     kind = age.ssh.Recipient if key.startswith("ssh-") else age.x25519.Recipient
     try:
         return kind.from_str(key)
-    except age.RecipientError as error:
+    except age.RecipientError:
         raise EnvelopeError(
-            f"{_shortened(key)} is no recipient ({error}): expected age1... from `torchprotect keygen identity` or "
-            "age-keygen, or a line of an ssh public key file (ssh-ed25519 or ssh-rsa)"
+            f"{_shortened(key)} is not a public key that exports can be sealed for: expected age1.. from `torchprotect "
+            "keygen identity` or age-keygen, with nothing behind it, or a whole line of an ssh public key file "
+            "(ssh-ed25519 or ssh-rsa; in quotes on the command line)" + _hint(key)
         ) from None
 
 
+def _hint(key: str) -> str:
+    if key.endswith(".pub") or os.path.sep in key:
+        return ". If this is a file with public keys, give --recipients-file"
+    return ". Each recipient stands alone on its line" if len(key.split()) > 1 and key.startswith("age1") else ""
+
+
 def _shortened(key: str) -> str:
-    return repr(key if len(key) <= 40 else f"{key[:30]}...")
+    return repr(key if len(key) <= 80 else f"{key[:76]}...")

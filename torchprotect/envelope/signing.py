@@ -50,6 +50,9 @@ class Signer:
     def __init__(self, public: Any) -> None:
         self._public = public
 
+    def __repr__(self) -> str:
+        return f"Signer({self._public.public_bytes_raw().hex()[:12]}..)"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Signer":
         """Read an Ed25519 public key in PEM.

@@ -14,7 +14,7 @@ from torchprotect._inputs import require_int
 from torchprotect.attacks import Scheme
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.data import Source, manifest
-from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_finished
+from torchprotect.data.finished import FinishedExport, Identities, open_finished
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.sources import as_source, read_samples
@@ -49,7 +49,7 @@ def open_evidence(
     """
     require_int("limit", limit, at_least=1)
     data.verify(export, key, identity=identity)
-    opened = open_finished(export, identity=[*as_openers(identity), *([] if key is None else [key])])
+    opened = open_finished(export, identity=identity, key=key)
     store, document = opened.store, opened.manifest
     written = read_images(store, document, limit)
     given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))

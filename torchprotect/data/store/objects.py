@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import io
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, BinaryIO, cast
@@ -13,9 +12,9 @@ from torchprotect._files import HashedFile
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Upload
 from torchprotect.data.store._many import ask_each, can_list_alike, delete_each, list_alike, list_folders, require_gone
+from torchprotect.data.store._spool import IN_MEMORY, spooled_file
 from torchprotect.errors import ProtectError, StoreError
 
-_IN_MEMORY = 64 << 20  # bytes of an object that is sent in one request
 _READ_AHEAD = 4 << 20
 _TRIES = 3
 _READ_ONLY = ("hf", "http", "https")
@@ -139,8 +138,8 @@ class ObjectStore:
     def write(self, name: str) -> Iterator[Upload]:
         """Collect the content of an object, and send it when the block succeeds."""
         self.require_writable()
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            upload = Upload(HashedFile(cast(BinaryIO, file)))
+        with spooled_file() as file:
+            upload = Upload(file)
             yield upload
             with self._as_store_error("write to"):
                 answer = self._send(name, upload.file)
@@ -150,7 +149,7 @@ class ObjectStore:
     def _send(self, name: str, written: HashedFile) -> Any:
         """Send an object: small ones in one request, larger ones in parts that are joined when all have arrived."""
         file = written.reread()
-        if written.size <= _IN_MEMORY:
+        if written.size <= IN_MEMORY:
             return self._file_system.pipe_file(self._full(name), file.read())
         file.flush()
         return self._file_system.put_file(f"/dev/fd/{file.fileno()}", self._full(name))

@@ -2,22 +2,21 @@
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from torchprotect._files import HashedFile
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data.store._base import Entry, Store, Upload
+from torchprotect.data.store._spool import spooled_file
 from torchprotect.data.store.folder import FolderStore
 from torchprotect.envelope.data_key import DataKey, Place
 from torchprotect.envelope.streaming import opened_size
 from torchprotect.errors import StoreError, VerificationError
 
 SUFFIX = ".sealed"
-_IN_MEMORY = 64 << 20  # bytes of a file that waits for its hash; more goes to an unnamed file of the system's
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,13 @@ class SealedStore:
         """Open a file; see :func:`torchprotect.envelope.streaming.open_sealed`."""
         file = self.inner.open(self._below(name))
         try:
-            return self._open(file, name)
+            return self.open_file(file, name)
         except BaseException:
             file.close()
             raise
 
-    def _open(self, file: BinaryIO, name: str) -> BinaryIO:
+    def open_file(self, file: BinaryIO, name: str) -> BinaryIO:
+        """Open what a file of this name is stored as."""
         return self.data_key.open(file, self._place(name), self.path_of(name))
 
     def read_ranges(self, ranges: list[tuple[str, int, int]]) -> list[bytes]:
@@ -128,11 +128,11 @@ class SealedStore:
     @contextlib.contextmanager
     def write(self, name: str) -> Iterator[Upload]:
         """Collect the content of a file, then seal it: its hash decides the salt."""
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as plain:
-            upload = Upload(HashedFile(cast(BinaryIO, plain)))
+        with spooled_file() as plain:
+            upload = Upload(plain)
             yield upload
             with self.inner.write(self._below(name)) as below:
-                self.data_key.seal(upload.file, below.file, self._place(name))
+                self.data_key.seal(plain, below.file, self._place(name))
             upload.tag, upload.sealed = below.tag, below.file.sha256
 
     def create(self, name: str, content: bytes) -> None:
@@ -148,7 +148,7 @@ class SealedStore:
 
     def unsealed(self, name: str, content: bytes) -> bytes:
         """Return what a small file holds, from its bytes as they are stored."""
-        with self._open(io.BytesIO(content), name) as file:
+        with self.open_file(io.BytesIO(content), name) as file:
             return file.read()
 
     def delete(self, names: Iterable[str]) -> None:
