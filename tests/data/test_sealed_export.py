@@ -1,7 +1,6 @@
 """Sealed exports: they open to the open export, whoever made them, and to nobody and nowhere else."""
 
 import concurrent.futures
-import contextlib
 import io
 import json
 import os
@@ -24,7 +23,8 @@ import pyrage
 
 from torchprotect import data, keys
 from torchprotect.data import manifest as documents
-from torchprotect.data.store import FolderStore, open_store
+from torchprotect.data.store import open_store
+from torchprotect.data.store.objects import ObjectStore
 from torchprotect.envelope import Identity, Recipients, SigningKey, generate_identity, generate_signing_key, streaming
 from torchprotect.errors import (
     EnvelopeError,
@@ -254,22 +254,22 @@ class TestResume:
         run_export(sealed, recipients=[team[1]["bob"]])
         assert data.verify(sealed, identity=team[0] / "bob")
 
-    def test_two_that_finish_at_once(self, seal, team, monkeypatch, tmp_path):
+    def test_two_that_finish_at_once(self, team, monkeypatch):
         """Whoever comes second is told that its recipients were not added."""
-        other = threading.Barrier(2)
-        real = FolderStore.create
+        both, real = threading.Barrier(2), ObjectStore.create
 
         def create(store, name, content):
             if name == "envelope.age":
-                other.wait(20)
+                both.wait(20)
             real(store, name, content)
 
-        monkeypatch.setattr(FolderStore, "create", create)
-        monkeypatch.setattr(FolderStore, "lock", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(ObjectStore, "create", create)
+        out = "memory://two/out"
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            runs = [pool.submit(run_export, tmp_path / "out", recipients=[team[1][name]]) for name in ("alice", "bob")]
+            runs = [pool.submit(run_export, out, recipients=[team[1][name]]) for name in ("alice", "bob")]
             notes = [note for run in runs for note in run.result().notes if "were not added" in note]
         assert len(notes) == 1
+        assert data.count_recipients(out) == {"X25519": 1}
 
     def test_open_and_sealed_exclude_each_other(self, out, seal, as_open, sealed):
         seal(out)
@@ -506,7 +506,7 @@ class TestBadInput:
         with pytest.raises(VerificationError, match="does not open: byte 40 or one behind it"):
             list(data.read(sealed, identity=alice, verify=False))
         with pytest.raises(
-            VerificationError, match=r"shard-000000\.tar\.sealed cannot be .*shard-000001\.tar\.sealed cannot be"
+            VerificationError, match=r"shard-000000\.tar\.sealed cannot .*shard-000001\.tar\.sealed"
         ):
             data.verify(sealed, identity=alice)
         with pytest.raises(VerificationError, match=r"shard-000000\.tar\.sealed was changed"):
@@ -817,6 +817,11 @@ class Forgery:
         self.reseal(out)
         (out / "manifest.json").write_bytes(before)
 
+    def open_one(self, out):
+        """Put an open export in its place: anybody who can write there."""
+        shutil.rmtree(out)
+        run_export(out, make_bundle())
+
     def another_one(self, out):
         """Put another export of the same owner in its place, with its signature: anybody who can write there."""
         shutil.rmtree(out)
@@ -847,6 +852,7 @@ NOTICED = {  # by whoever checks: nothing, an identity, the owner's key, a signe
     "replace": (False, False, True, True, True),
     "reseal": (False, False, True, True, True),
     "reseal_beside": (True, True, True, True, True),
+    "open_one": (False, True, True, True, True),
     "another_one": (False, False, False, False, True),
     "roll_back": (False, False, False, False, True),
 }
