@@ -22,6 +22,7 @@ pytest.importorskip("pyrage")
 import pyrage
 
 from torchprotect import data, keys
+from torchprotect._files import temporary_name_of
 from torchprotect.data import manifest as documents
 from torchprotect.data.store import open_store
 from torchprotect.data.store.objects import ObjectStore
@@ -505,9 +506,7 @@ class TestBadInput:
         first.write_bytes(b), second.write_bytes(a)
         with pytest.raises(VerificationError, match="does not open: byte 40 or one behind it"):
             list(data.read(sealed, identity=alice, verify=False))
-        with pytest.raises(
-            VerificationError, match=r"shard-000000\.tar\.sealed cannot .*shard-000001\.tar\.sealed"
-        ):
+        with pytest.raises(VerificationError, match=r"shard-000000\.tar\.sealed cannot .*shard-000001\.tar\.sealed"):
             data.verify(sealed, identity=alice)
         with pytest.raises(VerificationError, match=r"shard-000000\.tar\.sealed was changed"):
             data.verify(sealed)
@@ -563,6 +562,20 @@ class TestOpenExport:
         assert not (tmp_path / "opened").exists()
         data.open_export(sealed, tmp_path / "opened", identity=alice)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["opened", "sealed"]
+        (tmp_path / "like-others").mkdir()
+        assert (tmp_path / "opened").stat().st_mode == (tmp_path / "like-others").stat().st_mode
+
+    def test_a_hidden_folder_of_somebody_else(self, sealed, alice, tmp_path):
+        """Its name is known beforehand, and the parent folder may be everybody's."""
+        hidden, victim = tmp_path / temporary_name_of("opened"), tmp_path / "victim"
+        victim.mkdir()
+        (victim / "file").write_text("mine")
+        for plant in (lambda: hidden.symlink_to(victim), lambda: hidden.mkdir(mode=0o755), lambda: hidden.touch()):
+            plant()
+            with pytest.raises(ExportError, match="is in the way, and not a folder that only you can read; delete it"):
+                data.open_export(sealed, tmp_path / "opened", identity=alice)
+            hidden.unlink() if not hidden.is_dir() or hidden.is_symlink() else hidden.rmdir()
+        assert (victim / "file").read_text() == "mine"
 
     def test_a_missing_shard(self, sealed, alice, tmp_path, team):
         (sealed / "shard-000001.tar.sealed").unlink()

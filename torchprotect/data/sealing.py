@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -227,20 +228,19 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     try:
         make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
-            hidden.mkdir()
+            hidden.mkdir(mode=0o700)
+        _require_own(hidden)
         lock = lock_folder(hidden, f"{folder} is being written by another process; wait for it to end")
         try:
             for left_over in hidden.iterdir():  # of a process that was killed
                 left_over.unlink()
-            mode = (folder if folder.exists() else hidden).stat().st_mode & 0o7777
-            hidden.chmod(0o700)
-            try:
-                yield hidden
-                hidden.chmod(mode)
-                hidden.rename(folder)
-            except BaseException:
-                shutil.rmtree(hidden, ignore_errors=True)
-                raise
+            mode = _mode_for(folder, hidden)
+            yield hidden
+            hidden.chmod(mode)
+            hidden.rename(folder)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
         finally:
             lock.close()
         sync_folder(folder.parent)
@@ -248,3 +248,21 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         if isinstance(error, ProtectError):
             raise
         raise StoreError(f"cannot write to {folder}: {error.strerror or error}; nothing was left there") from error
+
+
+def _require_own(hidden: Path) -> None:
+    """Check that nobody else has put a folder of theirs there, or a link, to read or delete what is in it."""
+    state = os.lstat(hidden)
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
+        raise StoreError(f"{hidden} is in the way, and not a folder that only you can read; delete it")
+
+
+def _mode_for(folder: Path, hidden: Path) -> int:
+    """Return the mode that a folder has, or would have if it was made now."""
+    if folder.exists():
+        return folder.stat().st_mode & 0o7777
+    probe = hidden / "mode"
+    probe.mkdir()
+    mode = probe.stat().st_mode & 0o7777
+    probe.rmdir()
+    return mode
