@@ -94,12 +94,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def write_folder(root: Path, classes: int = 3, each: int = 4, size=(16, 16), mode: str = "RGB") -> Path:
+def write_folder(root: Path, classes: int = 3, each: int = 4, size=(16, 16), mode: str = "RGB", seed=0) -> Path:
     """Write an image folder of PNGs."""
     for label in range(classes):
         (root / f"class{label}").mkdir(parents=True)
         for n in range(each):
-            pixels = make_image(*size, 3 if mode == "RGB" else 1, seed=100 * label + n).numpy()
+            pixels = make_image(*size, 3 if mode == "RGB" else 1, seed=seed + 100 * label + n).numpy()
             picture = PIL.Image.fromarray(pixels if mode == "RGB" else pixels[..., 0])
             picture.save(root / f"class{label}" / f"{n}.png")
     return root

@@ -87,7 +87,10 @@ def test_passphrases(call, recipients):
             "the manifest was checked by its MAC under the data key, which does not tell who made it (--signer, "
             "--expect)",
         ),
-        ("--key my.key", "the manifest was checked by its MAC under the data key and its HMAC under the key"),
+        (
+            "--key my.key",
+            "the manifest was checked by its MAC under the data key and its HMAC under the key that made it",
+        ),
         ("--signer release.pub", "the manifest was checked by the signature"),
     ],
 )

@@ -196,7 +196,7 @@ def export(
                 on_error=on_error,
                 notify=lambda note: remark(f"note: {note}"),
                 recipients=to,
-                generation=generation or 1,
+                generation=generation,
                 signing_key=signing_key,
             )
         for name in result.skipped:

@@ -31,8 +31,9 @@ def seal(
 ) -> None:
     """Seal a finished export for recipients, in another place; its source is not needed.
 
-    A sealed export is sealed anew, under another data key: whoever could open the old one cannot open the new one,
-    unless they are among the recipients. Run the same command again to finish an interrupted one.
+    A sealed export is sealed anew, under the data key of the next generation, which whoever could open the old one does
+    not have. If that generation was used before, in whatever place, give a higher one. Run the same command again to
+    finish an interrupted one.
     """
     with errors_as_exit_codes():
         from torchprotect import data

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchprotect.data.verify import Proof
 
 _NAMES = {
-    "hmac": "its HMAC under the key",
+    "hmac": "its HMAC under the key that made it",
     "mac": "its MAC under the data key",
     "signature": "the signature",
     "digest": "its digest",
@@ -56,5 +56,6 @@ def _vouched(proofs: "Sequence[Proof]") -> str:
     """Return what the manifest itself was checked against."""
     if not proofs:
         return "the manifest itself was not checked (give --key, --identity, --signer or --expect)"
-    checked = f"the manifest was checked by {' and '.join(_NAMES[proof] for proof in proofs)}"
+    *first, last = (_NAMES[proof] for proof in proofs)
+    checked = f"the manifest was checked by {' and '.join([', '.join(first), last] if first else [last])}"
     return f"{checked}, which does not tell who made it (--signer, --expect)" if proofs == ("mac",) else checked

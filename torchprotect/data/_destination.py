@@ -353,6 +353,6 @@ def _note_kept(envelopes: list[str]) -> str | None:
     if not envelopes:
         return None
     return (
-        f"{' and '.join(envelopes)} of an earlier run stays as it is, for the recipients it has; the ones given now "
-        "were not added: `torchprotect recipients` changes them"
+        f"{' and '.join(envelopes)} of an earlier run stays as it is, for the recipients it has; those given now were "
+        "not added, unless they are the same: `torchprotect recipients` changes them"
     )

@@ -16,7 +16,7 @@ from torchprotect.data._plan import make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
-from torchprotect.data.sealed_manifest import LARGEST_GENERATION
+from torchprotect.data.sealed_manifest import LARGEST_GENERATION, SAME_DATA_KEY
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.envelope import Recipients, SigningKey
@@ -43,8 +43,8 @@ def export(
     on_error: Literal["stop", "skip"] = "stop",
     notify: Callable[[str], None] | None = None,
     recipients: Recipients | Sequence[str] | None = None,
-    generation: int = 1,
-    signing_key: SigningKey | None = None,
+    generation: int | None = None,
+    signing_key: SigningKey | str | os.PathLike[str] | None = None,
 ) -> ExportResult:
     """Disguise every image of a data set and write it as WebDataset shards with a manifest.
 
@@ -80,9 +80,9 @@ def export(
         recipients: seals the export, so that whoever is among them can open it, and nobody else. Public keys
             (``age1...``, ``ssh-ed25519 ...``, ``ssh-rsa ...``), or with a passphrase too
             :class:`torchprotect.envelope.Recipients`.
-        generation: of the data key that seals. Exports with the same key, plan and generation have the same data key,
-            wherever they are: whoever opens one of them can open the others. Take another number to part them.
-        signing_key: signs the manifest when the export is finished.
+        generation: of the data key that seals, 1 if not given. Exports with the same key, plan and generation have the
+            same data key, wherever they are: whoever opens one of them can open the others.
+        signing_key: signs the manifest when the export is finished; or the path of its file.
 
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
@@ -98,8 +98,10 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
+    if generation is not None:
+        require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
     _require_part(part)
+    signer = None if signing_key is None else SigningKey.of(signing_key)
     to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
     source, store = _open(dataset, out)
     pipeline = Pipeline(transform)
@@ -112,9 +114,9 @@ def export(
         check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
-    plan = make_plan(job, own_key, described, shard_size, generation=None if to is None else generation)
+    plan = make_plan(job, own_key, described, shard_size, generation=None if to is None else generation or 1)
     shards = plan_shards(plan, own_key, part)
-    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation)
+    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation or 1)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
     task = ShardTask(job, Destination(store, plan, job.signing, part_name, data_key=data_key))
     envelopes = {} if to is None or data_key is None or part is not None else to.wrap(data_key)
@@ -128,9 +130,11 @@ def export(
             workers=workers,
             resume=resume,
             progress=progress or _no_progress,
-            envelope=Envelope(envelopes, signing_key),
+            envelope=Envelope(envelopes, signer),
         )
     notes.add(*result.notes)
+    if result.finished and to is not None and generation is None:
+        notes.add(SAME_DATA_KEY)
     if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
         notes.add(note_classes(job, documents.read_manifest(task.destination.files)["labels"]))
     return replace(result, notes=tuple(notes.all))

@@ -16,6 +16,11 @@ from torchprotect.errors import EnvelopeError, VerificationError
 
 VERSION = 1
 LARGEST_GENERATION = (1 << 31) - 1
+SAME_DATA_KEY = (
+    "sealed under generation 1 of the data key: whoever could open another export by this key, with the same names and "
+    "settings and of this generation, can open this one too, whatever its pictures. For other recipients take a new "
+    "key, or a higher generation (--generation)"
+)
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _MACS = ("mac", "hmac")
 

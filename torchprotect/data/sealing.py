@@ -18,7 +18,13 @@ from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data._run import ExportResult, Progress
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
-from torchprotect.data.sealed_manifest import LARGEST_GENERATION, envelope_member, generation_of, open_plan
+from torchprotect.data.sealed_manifest import (
+    LARGEST_GENERATION,
+    SAME_DATA_KEY,
+    envelope_member,
+    generation_of,
+    open_plan,
+)
 from torchprotect.data.store import Store, is_url, lies_in, open_store
 from torchprotect.envelope import Recipients, Signer, SigningKey
 from torchprotect.envelope.data_key import DataKey
@@ -83,7 +89,7 @@ def seal_export(
     key: Key,
     recipients: Recipients | Sequence[str],
     generation: int | None = None,
-    signing_key: SigningKey | None = None,
+    signing_key: SigningKey | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Seal a finished export for recipients, in another place, without its source.
@@ -99,7 +105,7 @@ def seal_export(
         recipients: who may open it; see :func:`torchprotect.data.export`.
         generation: of the data key: 1 for an open export, and one more than it had for a sealed one, if not given.
             Give a higher number where a generation has been used before, in whatever place.
-        signing_key: signs the sealed export.
+        signing_key: signs the sealed export; or the path of its file.
         progress: called with images done and images in all.
 
     Raises:
@@ -112,6 +118,7 @@ def seal_export(
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     if generation is not None:
         require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
+    signer = None if signing_key is None else SigningKey.of(signing_key)
     to = recipients if isinstance(recipients, Recipients) else Recipients.of(recipients)
     opened, store = open_finished(export, key=key), open_store(out)
     if lies_in(store.location, opened.store.location) or lies_in(opened.store.location, store.location):
@@ -124,8 +131,9 @@ def seal_export(
     store.prepare()
     with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
         reports = _seal_shards(opened, destination, progress)
-        envelope = Envelope(to.wrap(data_key), signing_key)
+        envelope = Envelope(to.wrap(data_key), signer)
         done = destination.finish(reports.values(), envelope, manifest=opened.manifest)
+    first = SAME_DATA_KEY if opened.public is None and generation is None else None
     return ExportResult(
         store.location,
         opened.manifest["images"],
@@ -133,7 +141,7 @@ def seal_export(
         len(reports),
         sum(report.size for report in reports.values()),
         (),
-        notes=() if done.note is None else (done.note,),
+        notes=tuple(note for note in (done.note, first) if note is not None),
         digest=done.digest,
     )
 

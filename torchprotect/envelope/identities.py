@@ -50,6 +50,8 @@ class Identity:
             raise EnvelopeError(f"{name} is not a file of identities: it is larger than {_LARGEST:,} bytes")
         if content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE")):
             raise EnvelopeError(f"{name} is encrypted; open it with `age --decrypt` first")
+        if content.startswith((b"-----BEGIN PRIVATE KEY", b"-----BEGIN PUBLIC KEY")):
+            raise EnvelopeError(f"{name} is a key for signatures, or of another program, and opens nothing")
         if content.startswith(b"-----BEGIN "):
             return cls(name, [_ssh(content, name)])
         lines = [line.strip() for line in content.decode("utf-8-sig", errors="replace").splitlines()]

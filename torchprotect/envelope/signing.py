@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import atomic_file
+from torchprotect._inputs import type_name
 from torchprotect.envelope._packages import cryptography
-from torchprotect.errors import EnvelopeError
+from torchprotect.errors import EnvelopeError, InputTypeError
 
 PUBLIC_SUFFIX = ".pub"
 _LARGEST = 1 << 16  # bytes of a PEM file
@@ -32,6 +33,19 @@ class SigningKey:
         serialization = cryptography("hazmat.primitives.serialization")
         found = _load(path, serialization.load_pem_private_key, "Ed25519PrivateKey", password=None)
         return cls(found)
+
+    @classmethod
+    def of(cls, given: "SigningKey | str | os.PathLike[str]") -> "SigningKey":
+        """Return a signing key that was given as such, or by the path of its file.
+
+        Raises:
+            InputTypeError: something else was given.
+        """
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, str | os.PathLike):
+            raise InputTypeError(f"signing_key must be a SigningKey or the path of its file, got {type_name(given)}")
+        return cls.load(given)
 
     def sign(self, content: bytes) -> bytes:
         """Return the signature, 64 bytes."""
