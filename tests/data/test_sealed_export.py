@@ -23,6 +23,7 @@ import pyrage
 
 from torchprotect import data, keys
 from torchprotect._files import temporary_name_of
+from torchprotect._json import canonical
 from torchprotect.data import manifest as documents
 from torchprotect.data.store import open_store
 from torchprotect.data.store.objects import ObjectStore
@@ -260,12 +261,13 @@ class TestResume:
 
     def test_two_that_finish_at_once(self, team, monkeypatch):
         """Whoever comes second is told that its recipients were not added."""
-        both, real = threading.Barrier(2), ObjectStore.create
+        both, one, real = threading.Barrier(2), threading.Lock(), ObjectStore.create
 
         def create(store, name, content):
             if name == "envelope.age":
                 both.wait(20)
-            real(store, name, content)
+            with one:  # fsspec's memory has no atomic creation
+                real(store, name, content)
 
         monkeypatch.setattr(ObjectStore, "create", create)
         out = "memory://two/out"
@@ -304,6 +306,42 @@ class TestResume:
         seal(sealed)
         assert without_envelopes(content(sealed)) == without_envelopes(as_sealed)
 
+    def test_a_finished_export_of_other_pictures_stays(self, out, seal, team, tmp_path):
+        """A plan does not depend on pixels."""
+        seal(out, signing_key=team[0] / "release")
+        before = files(out)
+        other = Pictures(20, classes=5)
+        run_export(tmp_path / "other", dataset=other)
+        given = {"key": SHARED_AES, "recipients": [team[1]["alice"]]}
+        for name in (None, "manifest.json.sealed"):
+            if name is not None:
+                open_store(out).delete([name])
+                del before[name]
+            with pytest.raises(ExportError, match="holds a finished export with other pictures; nothing was changed"):
+                data.seal_export(tmp_path / "other", out, **given)
+            with pytest.raises(ExportError, match="nothing was changed there"):
+                seal(out, dataset=other)
+            assert files(out) == before
+
+    def test_killed_before_the_new_signature(self, seal, team, tmp_path, monkeypatch):
+        source = write_folder(tmp_path / "source")
+        broken = next(source.rglob("1.png"))
+        whole = broken.read_bytes()
+        broken.write_bytes(b"no picture")
+        options = {"on_error": "skip", "shard_size": 4, "signing_key": team[0] / "release"}
+        seal(tmp_path / "out", dataset=data.open_source(str(source)), **options)
+        broken.write_bytes(whole)
+
+        def kill(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("torchprotect.data._manifests.Manifests._write", kill)
+        with pytest.raises(KeyboardInterrupt):
+            seal(tmp_path / "out", dataset=data.open_source(str(source)), **options)
+        monkeypatch.undo()
+        seal(tmp_path / "out", dataset=data.open_source(str(source)), **options)
+        assert data.verify(tmp_path / "out", SHARED_AES, signer=team[0] / "release.pub").images == 12
+
     def test_a_shard_that_was_sealed_otherwise_is_made_again(self, seal, sealed, alice, as_sealed):
         """A recipient can seal the same content with another salt."""
         opened = data.finished.open_finished(sealed, identity=alice).store
@@ -327,14 +365,14 @@ class TestResume:
         assert not data.status(sealed).finished
 
 
-SLOW_EXPORT = """
+SLOW_EXPORT = f"""
 import sys, time
-sys.path.insert(0, "tests")
+sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from support import Pictures, run_export
 from torchprotect import keys
 class Slow(Pictures):
     def __getitem__(self, index):
-        time.sleep(0.01)
+        time.sleep(0.03)
         return super().__getitem__(index)
 run_export(sys.argv[2], keys.load(sys.argv[1]), Slow(40), shard_size=4, recipients=sys.argv[3:] or None)
 """
@@ -375,11 +413,13 @@ class TestReading:
         assert samples(data.read(f"{s3}/out", identity=alice, cache=tmp_path / "cache"))
         assert content(tmp_path / "cache") == copies
 
-    def test_without_or_with_a_wrong_identity(self, sealed, bob, tmp_path):
+    def test_without_or_with_a_wrong_identity(self, sealed, alice, bob, tmp_path):
         with pytest.raises(EnvelopeError, match=r"is sealed: give identity=.*torchprotect open"):
             data.read(sealed)
         with pytest.raises(EnvelopeError, match=r"bob cannot open the export"):
             data.read(sealed, identity=bob)
+        with pytest.raises(VerificationError, match="was not made with key"):
+            data.read(sealed, identity=[make_bundle(), alice])
         with pytest.raises(EnvelopeError, match="was not sealed with key .*: its plan names key"):
             data.read(sealed, identity=make_bundle())
         with pytest.raises(FileNotFoundError):
@@ -607,7 +647,7 @@ class TestOpenExport:
             data.open_export(sealed, tmp_path / "opened", identity=alice)
         assert [path.name for path in tmp_path.iterdir()] == ["sealed"]
 
-    def test_where_it_goes(self, sealed, alice, as_open, tmp_path):
+    def test_where_it_goes(self, sealed, alice, as_open, tmp_path, monkeypatch):
         (tmp_path / "empty").mkdir(mode=0o700)
         (tmp_path / "link").symlink_to("empty")
         data.open_export(sealed, tmp_path / "link", identity=alice)
@@ -621,6 +661,10 @@ class TestOpenExport:
                 data.open_export(sealed, taken, identity=alice)
         with pytest.raises(ExportError, match="lies inside"):
             data.open_export(sealed, sealed / "opened", identity=alice)
+        (tmp_path / "current").mkdir()
+        monkeypatch.chdir(tmp_path / "current")
+        with pytest.raises(ExportError, match="is the current folder"):
+            data.open_export(sealed, ".", identity=alice)
         with pytest.raises(ExportError, match="is a URL"):
             data.open_export(sealed, "memory://opened", identity=alice)
         with pytest.raises(ExportError, match="is not sealed, but an identity was given"):
@@ -849,8 +893,20 @@ class Forgery:
         sealed = (out / "manifest.json.sealed").read_bytes()
         public["documents"][0].update(size=len(sealed), sha256=upload.sealed)
         body = {name: value for name, value in public.items() if name not in ("mac", "hmac")}
-        public["mac"] = data_key.mac(documents.canonical(body))
+        public["mac"] = data_key.mac(canonical(body))
         (out / "manifest.json").write_bytes(documents.dump(public))
+
+    def reseal_under_another_name(self, out):
+        """The same, and name another key, so that nobody looks at the HMACs."""
+        self.reseal(out)
+        opened = data.finished.open_finished(out, identity=self.folder / "alice")
+
+        def rename(public):
+            public["key"] = "0" * 64
+            body = {name: value for name, value in public.items() if name not in ("mac", "hmac")}
+            public["mac"] = opened.store.data_key.mac(canonical(body))
+
+        edit(out, "manifest.json", rename)
 
     def reseal_beside(self, out):
         """The same, but leave the signed manifest as it is."""
@@ -892,6 +948,7 @@ NOTICED = {  # by whoever checks: nothing, an identity, the owner's key, a signe
     "edit": (False, True, True, True, True),
     "replace": (False, False, True, True, True),
     "reseal": (False, False, True, True, True),
+    "reseal_under_another_name": (False, False, True, True, True),
     "reseal_beside": (True, True, True, True, True),
     "open_one": (False, True, True, True, True),
     "another_one": (False, False, False, False, True),

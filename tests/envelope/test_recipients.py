@@ -1,6 +1,7 @@
 """Who may open: age files for public keys and passphrases, and what is refused."""
 
 import itertools
+import re
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ pyrage = pytest.importorskip("pyrage")
 from torchprotect.envelope import Identity, Recipients, generate_identity, read_recipients  # noqa: E402
 from torchprotect.envelope.data_key import DataKey  # noqa: E402
 from torchprotect.envelope.identities import open_envelopes  # noqa: E402
+from torchprotect.envelope.recipients import is_reasonable  # noqa: E402
 from torchprotect.errors import EnvelopeError, PassphraseError  # noqa: E402
 
 KEY = DataKey(bytes(range(32)))
@@ -109,6 +111,20 @@ def test_another_program_s_age_file(alice):
         unwrap({"envelope.age": content}, alice[1])
 
 
+def test_envelopes_that_take_long_are_ignored():
+    keys = [pyrage.x25519.Identity.generate().to_public() for _ in range(100)]
+    assert is_reasonable(pyrage.encrypt(b"x" * 32, keys[:64]))
+    assert not is_reasonable(pyrage.encrypt(b"x" * 32, keys))
+    by_passphrase = pyrage.passphrase.encrypt(b"x" * 32, "correct horse")
+    assert is_reasonable(by_passphrase)
+    work = re.compile(rb"(-> scrypt \S+) \d+")
+    assert is_reasonable(work.sub(rb"\1 22", by_passphrase))
+    assert not is_reasonable(work.sub(rb"\1 23", by_passphrase))
+    assert not is_reasonable(bytes(100))
+    assert not is_reasonable(b"-----BEGIN AGE ENCRYPTED FILE-----\n")
+    assert not is_reasonable(pyrage.encrypt(b"x" * 32, keys[:1]) + bytes(1 << 16))
+
+
 class TestRefusedRecipients:
     @pytest.mark.parametrize(
         "key",
@@ -139,6 +155,12 @@ class TestRefusedRecipients:
             Recipients.of("age1abc")
         with pytest.raises(PassphraseError, match="blank"):
             Recipients.of([], "  ")
+        with pytest.raises(EnvelopeError, match="no recipients"):
+            Recipients()
+        with pytest.raises(EnvelopeError, match="is not a public key"):
+            Recipients(("age1bad",))
+        with pytest.raises(EnvelopeError, match="a recipient must be a str, got list"):
+            Recipients.of([["a"]])
 
     def test_files(self, alice, bob, tmp_path):
         path = tmp_path / "team"

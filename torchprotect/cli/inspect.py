@@ -86,10 +86,14 @@ def _of_export(export: str, identity: "list[Identity]") -> dict[str, Any]:
 
 
 def _of_envelope(store: "Store") -> dict[str, Any]:
-    from torchprotect.data import manifest
+    from torchprotect.data import manifest, sealed_manifest
 
-    plan = manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT)
-    return {"generation": plan["envelope"]["generation"]} if "envelope" in plan else {}
+    try:
+        plan = manifest.read_document(store, manifest.PLAN, manifest.PLAN_FORMAT)
+    except FileNotFoundError:
+        return {}
+    generation = sealed_manifest.generation_of(plan, store.path_of(manifest.PLAN))
+    return {} if generation is None else {"generation": generation}
 
 
 def _of_unfinished(plan: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -222,10 +222,9 @@ class Destination:
 
     def _reports_of_manifest(self, entries: dict[str, Entry], finished: float | None) -> dict[int, ShardReport]:
         """Return what the manifest tells of the shards, with the tags of those that were not written after it."""
-        _, reports = self._manifests.read()
         return {
             report.index: replace(report, tag=entry.tag) if _is_no_newer(entry, finished) else report
-            for report in reports
+            for report in self._manifests.read()
             if (entry := entries.get(report.name)) is not None
         }
 
@@ -285,11 +284,10 @@ class Destination:
     def _create_envelopes(self, files: Mapping[str, bytes]) -> list[str]:
         """Create age files, and return the names of those that are there already.
 
-        A finished export gets none, unless it has lost all of them: its recipients may have been replaced.
+        If there are any, none is added: the recipients may have been replaced since.
         """
-        entries = self.store.entries()
-        there = sorted(filter(is_envelope, entries))
-        if files and there and documents.MANIFEST in entries:
+        there = sorted(filter(is_envelope, self.store.entries()))
+        if files and there:
             return there
         kept = []
         for name, content in files.items():
@@ -305,17 +303,33 @@ class Destination:
                 return self._manifests.create(manifest or self._make_manifest(ordered), ordered)
         return self._renew_manifest(ordered)
 
-    def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
-        """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
-        manifest, before = self._manifests.read()
-        changed = [old for old, new in zip(before, ordered, strict=manifest is not None) if old.entry != new.entry]
-        for old in changed:
-            if old.count == self.planned_count(old.index):
+    def require_fillable(self, reports: Iterable[ShardReport]) -> bool:
+        """Check that shards which differ from those that a finished export lists only fill its gaps.
+
+        Args:
+            reports: of shards that would take their places.
+
+        Returns:
+            Whether any of them differs.
+
+        Raises:
+            ExportError: a shard without gaps is not as the manifest says.
+        """
+        listed, differs = self._manifests.listed(), False
+        for report in reports:
+            old, new = listed[report.index], report.entry if self.data_key is None else report.sealed_entry
+            differs = differs or old != new
+            if old != new and old["count"] == self.planned_count(report.index):
                 raise ExportError(
-                    f"{old.name} in {self.store.location} was damaged and could not be made again as it was: the "
+                    f"{old['name']} in {self.store.location} was damaged and could not be made again as it was: the "
                     "source has changed; choose another place for the export"
                 )
-        if manifest is None or changed:
+        return differs
+
+    def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
+        """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
+        differs, manifest = self.require_fillable(ordered), self._manifests.open_manifest()
+        if manifest is None or differs:
             manifest = self._make_manifest(ordered)
         return self._manifests.update(manifest, ordered)
 

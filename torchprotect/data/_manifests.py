@@ -1,5 +1,6 @@
 """Writing and reading the manifest of an export: one file, or, of a sealed export, one for everybody and one sealed."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,46 +28,68 @@ class Manifests:
     plan: dict[str, Any]
     signing: bytes
 
-    def read(self) -> tuple[dict[str, Any] | None, list[ShardReport]]:
-        """Return the manifest of the open export, and what it tells of each shard.
+    def read(self) -> list[ShardReport]:
+        """Return what is told of each shard by the manifest, or, of a sealed export, by both.
 
-        A run that was killed while it replaced both manifests of a sealed export has left two that do not belong
-        together; then nothing is known of the shards as they are stored. Where the sealed one is lost or damaged,
-        nothing is known at all.
+        Where the sealed one is lost or damaged, shards are opened to tell it again; one that is damaged is left out.
 
         Raises:
             ExportError: it was changed, or belongs to another plan.
         """
-        try:
-            found = documents.read_manifest(self.sealed or self.store)
-        except (ExportError, VerificationError):
-            if self.sealed is None:
-                raise
-            return None, []
-        manifest = self._read_signed(found, self._open_plan)
-        entries = enumerate(manifest["shards"])
+        manifest, listed = self.open_manifest(), self.listed()
         if self.sealed is None:
-            return manifest, [ShardReport.from_entry(index, entry) for index, entry in entries]
-        public = self._read_signed(read_sealed_manifest(self.store), self.plan)
-        (sealed_manifest, _), shards = public["documents"], public["shards"]
-        belong = documents.sha256_of(self.store, sealed_manifest["name"]) == sealed_manifest["sha256"]
-        known = [shard["sha256"] if belong else None for shard in shards]
-        return manifest, [
-            ShardReport.from_entry(i, entry, sha256) for (i, entry), sha256 in zip(entries, known, strict=True)
-        ]
+            return [ShardReport.from_entry(index, entry) for index, entry in enumerate(listed)]
+        if manifest is not None and len(manifest["shards"]) == len(listed):
+            pairs = zip(manifest["shards"], listed, strict=True)
+            return [ShardReport.from_entry(i, inner, stored["sha256"]) for i, (inner, stored) in enumerate(pairs)]
+        told = [self._open_shard(self.sealed, index, entry) for index, entry in enumerate(listed)]
+        return [report for report in told if report is not None]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the entries of all shards, as they are stored, in the manifest that everybody may read."""
+        read = documents.read_manifest if self.sealed is None else read_sealed_manifest
+        shards: list[dict[str, Any]] = self._require_signed(read(self.store), self.plan)["shards"]
+        return shards
+
+    def open_manifest(self) -> dict[str, Any] | None:
+        """Return the manifest of the open export; ``None`` where it was sealed, and is lost, damaged or out of date.
+
+        A run that was killed while it replaced both manifests of a sealed export has left two that do not belong
+        together.
+        """
+        if self.sealed is None:
+            return self._require_signed(documents.read_manifest(self.store), self.plan)
+        stated = read_sealed_manifest(self.store)["documents"][0]
+        try:
+            stored = documents.read_bytes(self.store, stated["name"])
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(stored).hexdigest() != stated["sha256"]:
+            return None
+        content = self.sealed.unsealed(documents.MANIFEST, stored)
+        manifest = documents.parse_manifest(content, self.store.path_of(stated["name"]))
+        return self._require_signed(manifest, self._open_plan)
+
+    @staticmethod
+    def _open_shard(store: SealedStore, index: int, stored: dict[str, Any]) -> ShardReport | None:
+        name = documents.shard_name(index)
+        try:
+            if documents.sha256_of(store.inner, stored["name"]) != stored["sha256"]:
+                return None
+            size, sha256 = store.stat(name).size, documents.sha256_of(store, name)
+        except (FileNotFoundError, VerificationError):
+            return None
+        return ShardReport.from_entry(index, stored | {"size": size, "sha256": sha256}, stored["sha256"])
 
     @property
     def _open_plan(self) -> dict[str, Any]:
         return self.plan if self.sealed is None else open_plan(self.plan)
 
-    def _read_signed(self, manifest: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
-        if not documents.is_signed(manifest, self.signing) or manifest["plan"] != documents.digest(plan):
-            raise self._changed()
-        return manifest
-
-    def _changed(self) -> ExportError:
+    def _require_signed(self, manifest: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+        if documents.is_signed(manifest, self.signing) and manifest["plan"] == documents.digest(plan):
+            return manifest
         path = self.store.path_of(documents.MANIFEST)
-        return ExportError(f"{path} was changed, or belongs to another plan; choose another place for the export")
+        raise ExportError(f"{path} was changed, or belongs to another plan; choose another place for the export")
 
     def make(self, members: Mapping[str, Any], reports: Iterable[ShardReport]) -> dict[str, Any]:
         """Return the signed manifest of the open export.
@@ -94,29 +117,46 @@ class Manifests:
         Raises:
             FileExistsError: somebody else has finished the export.
         """
-        content = self._write_sealed(manifest, reports)
+        sealed, content = self._contents(manifest, reports)
+        for name, each in sealed.items():
+            try:
+                self.store.create(name, each)
+            except FileExistsError:
+                if documents.MANIFEST in self.store.entries():
+                    raise
+                self._write(name, each)  # an earlier run was killed here
         self.store.create(documents.MANIFEST, content)
         return content
 
     def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
-        """Write the manifest of an export that was finished before, unless it is the one that is there."""
-        content = self._write_sealed(manifest, reports)
-        if self.store.read(documents.MANIFEST, len(content) + self.store.stat(documents.MANIFEST).size) != content:
-            with self.store.write(documents.MANIFEST) as upload:
-                upload.file.write(content)
-            self.store.delete([documents.SIGNATURE])  # it was of the manifest that is gone
+        """Write what has changed of the manifest of an export that was finished before. Return its content."""
+        sealed, content = self._contents(manifest, reports)
+        for name, each in sealed.items():
+            self._write(name, each)
+        if self._has_other(documents.MANIFEST, content):
+            self.store.delete([documents.SIGNATURE])  # it is of the manifest that goes
+            self._write(documents.MANIFEST, content)
         return content
 
-    def _write_sealed(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
-        """Write the documents that are sealed, and return those that everybody may read."""
-        if self.sealed is None:
-            return documents.dump(manifest)
-        plan = documents.signed(self._open_plan, self.signing)
-        plain = {documents.PLAN: documents.dump(plan), documents.MANIFEST: documents.dump(manifest)}
-        sealed = {name + SUFFIX: self.sealed.sealed(name, content) for name, content in plain.items()}
-        for name, content in sealed.items():
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file unless it is there as it should be."""
+        if self._has_other(name, content):
             with self.store.write(name) as upload:
                 upload.file.write(content)
+
+    def _has_other(self, name: str, content: bytes) -> bool:
+        try:
+            return self.store.stat(name).size != len(content) or documents.read_bytes(self.store, name) != content
+        except FileNotFoundError:
+            return True
+
+    def _contents(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> tuple[dict[str, bytes], bytes]:
+        """Return the documents that are sealed, by the names of their files, and the one that everybody may read."""
+        if self.sealed is None:
+            return {}, documents.dump(manifest)
+        plan = documents.signed(self._open_plan, self.signing)
+        plain = {documents.MANIFEST: documents.dump(manifest), documents.PLAN: documents.dump(plan)}
+        sealed = {name + SUFFIX: self.sealed.sealed(name, content) for name, content in plain.items()}
         entries = [report.sealed_entry for report in reports]
         made = make_sealed_manifest(manifest, self.plan, entries, sealed, self.sealed.data_key)
-        return documents.dump(documents.signed(made, self.signing))
+        return sealed, documents.dump(documents.signed(made, self.signing))

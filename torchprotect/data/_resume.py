@@ -61,7 +61,7 @@ def _require_same_content(
     with destination.files.open(report.name) as file:
         same, _ = job.compare(file, indices, batches=None if whole else 1)
     if not same:
-        path = destination.store.path_of(report.name)
+        path = destination.files.path_of(report.name)
         raise ExportError(
             f"the transform and the images do not give what {path} holds, so one of them has changed; nothing was "
             "changed there. Repeat the export with the same ones, or choose another place"

@@ -21,7 +21,7 @@ from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.envelope import Recipients, SigningKey
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.errors import ExportError, InputRangeError, KeyKindError
+from torchprotect.errors import EnvelopeError, ExportError, InputRangeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
 
@@ -82,7 +82,7 @@ def export(
             :class:`torchprotect.envelope.Recipients`.
         generation: of the data key that seals, 1 if not given. Exports with the same key, plan and generation have the
             same data key, wherever they are: whoever opens one of them can open the others.
-        signing_key: signs the manifest when the export is finished; or the path of its file.
+        signing_key: signs the manifest when the export is finished, so not that of a part; or the path of its file.
 
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
@@ -98,6 +98,8 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+    if generation is not None and recipients is None:
+        raise EnvelopeError("a generation is that of a sealed export: give recipients too")
     if generation is not None:
         require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
     _require_part(part)

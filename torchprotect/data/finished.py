@@ -1,6 +1,5 @@
 """Opening a finished export, sealed or not: the one way in for all that read it."""
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,13 @@ from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
 from torchprotect.envelope import Identity, Opener, Signer
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.identities import open_envelopes
-from torchprotect.envelope.recipients import is_envelope
+from torchprotect.envelope.recipients import ENVELOPE, PASSPHRASE_ENVELOPE, numbered
 from torchprotect.errors import EnvelopeError, InputTypeError, StoreError, VerificationError
 from torchprotect.keys import Key
 
-_LARGEST_ENVELOPE, _MOST_ENVELOPES = 1 << 16, 1000  # bytes, files
+_LARGEST_ENVELOPE = 1 << 16  # bytes
+MOST_ENVELOPES = 200
+"""Age files that are read; more may be somebody's attempt to keep readers busy."""
 
 Identities: TypeAlias = Opener | Sequence[Opener] | None
 """What opens a sealed export; of several, the first that does."""
@@ -163,10 +164,15 @@ def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[
 
 
 def _require_signed_by_owner(store: Store, openers: Sequence[Opener], signed: Sequence[dict[str, Any]]) -> None:
-    """Check the HMACs, if the owner's key is among the openers: recipients can make all else."""
+    """Check the HMACs of all documents under each key that was given: recipients can make all else.
+
+    Which key a document names is no matter: a forger chooses that.
+    """
     for key in openers:
-        if isinstance(key, Key) and key.fingerprint == signed[0]["key"]:
-            subkey = key.subkey("manifest")
+        if isinstance(key, Key):
+            subkey, fingerprint = key.subkey("manifest"), key.fingerprint
+            if any(document.get("key") != fingerprint for document in signed):
+                raise VerificationError(f"{store.location} was not made with key {fingerprint[:12]}")
             if not all(documents.is_signed(document, subkey) for document in signed):
                 raise VerificationError(f"{store.location} was changed: an HMAC under the key that made it is wrong")
 
@@ -201,15 +207,18 @@ def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any], publi
         raise EnvelopeError(f"{store.location}: {error}") from None
 
 
-def envelope_names(store: Store) -> list[str]:
-    """Return the names of a sealed export's age files: the first one first, the later ones in their order."""
-    return sorted(filter(is_envelope, store.entries()), key=lambda name: (len(name), name))
-
-
 def read_envelopes(store: Store) -> dict[str, bytes]:
-    """Return the contents of a sealed export's age files, by name; what cannot be one is left out."""
+    """Return the contents of a sealed export's age files, by name; what cannot be one is left out.
+
+    They are asked for by name, since a web server may have no listing. Numbers have no gaps.
+    """
     found = {}
-    for name in envelope_names(store)[:_MOST_ENVELOPES]:
-        with contextlib.suppress(StoreError, FileNotFoundError):
+    for name in (ENVELOPE, PASSPHRASE_ENVELOPE, *map(numbered, range(1, MOST_ENVELOPES))):
+        try:
             found[name] = store.read(name, _LARGEST_ENVELOPE)
+        except FileNotFoundError:
+            if name not in (ENVELOPE, PASSPHRASE_ENVELOPE):
+                break
+        except StoreError:  # too large, or no file
+            continue
     return found

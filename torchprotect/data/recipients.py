@@ -3,13 +3,12 @@
 import os
 import re
 from collections.abc import Sequence
-from itertools import count
 
-from torchprotect.data.finished import FinishedExport, Identities, envelope_names, open_finished, read_envelopes
+from torchprotect.data.finished import MOST_ENVELOPES, FinishedExport, Identities, open_finished, read_envelopes
 from torchprotect.data.store import SealedStore, Store, open_store
 from torchprotect.envelope import Recipients
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, numbered
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, is_envelope, numbered
 from torchprotect.errors import EnvelopeError
 
 _STANZA = re.compile(rb"^-> (X25519|ssh-ed25519|ssh-rsa|scrypt) ", re.MULTILINE)
@@ -71,7 +70,7 @@ def set_recipients(
         EnvelopeError: no identity opens it, or a recipient is malformed.
     """
     store, wrapped = _wrap(export, recipients, identity)
-    former = set(envelope_names(store))
+    former = set(filter(is_envelope, store.entries()))
     for name, content in wrapped.items():
         with store.write(name) as upload:
             upload.file.write(content)
@@ -95,12 +94,15 @@ def _data_key(opened: FinishedExport) -> DataKey:
 
 def _create_next(store: Store, content: bytes) -> None:
     """Write an envelope under the first name that is free; others may be adding one too."""
-    for number in count(1):
+    for number in range(1, MOST_ENVELOPES):
         try:
             store.create(numbered(number), content)
         except FileExistsError:
             continue
         return
+    raise EnvelopeError(
+        f"{store.location} has {MOST_ENVELOPES} envelopes, and no more are read: replace all recipients"
+    )
 
 
 def _envelopes(store: Store) -> dict[str, bytes]:

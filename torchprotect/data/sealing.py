@@ -110,8 +110,8 @@ def seal_export(
 
     Raises:
         ExportError: ``export`` is no finished export, or ``out`` holds something else.
-        EnvelopeError: a recipient is malformed.
-        KeyKindError: the export was made with another key.
+        EnvelopeError: a recipient is malformed, or a sealed export was made with another key.
+        KeyKindError: an open export was made with another key.
         VerificationError: something of the export was changed.
     """
     if not isinstance(key, Key):
@@ -170,22 +170,35 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:
     """Seal all shards that are not there yet, and return the reports of all."""
-    entries = opened.manifest["shards"]
+    known = [ShardReport.from_entry(index, entry) for index, entry in enumerate(opened.manifest["shards"])]
     state = destination.require_same_plan()
     destination = replace(destination, repairs=state is State.FINISHED)
-    reports = {} if state is State.EMPTY else destination.intact(destination.reports(range(len(entries))))
+    there = {} if state is State.EMPTY else destination.reports(range(len(known)))
+    if state is State.FINISHED:
+        _require_same_shards(destination, there, known)
+    reports = destination.intact(there) if there else {}
     if state is State.EMPTY:
         destination.start()
     advance = _counter(progress, opened.manifest["images"])
-    for index, entry in enumerate(entries):
-        known = ShardReport.from_entry(index, entry)
-        if index not in reports or reports[index].entry != known.entry:
-            with destination.write_shard(index) as upload:
-                _copy(opened.store, entry, upload.file)
-            reports[index] = replace(known, sealed=upload.sealed, tag=upload.tag)
-            destination.record(reports[index])
-        advance(entry["count"])
+    for shard in known:
+        if shard.index not in reports or reports[shard.index].sha256 != shard.sha256:
+            with destination.write_shard(shard.index) as upload:
+                _copy(opened.store, shard.entry, upload.file)
+            reports[shard.index] = replace(shard, sealed=upload.sealed, tag=upload.tag)
+            destination.record(reports[shard.index])
+        advance(shard.count)
     return reports
+
+
+def _require_same_shards(destination: Destination, there: dict[int, ShardReport], known: list[ShardReport]) -> None:
+    """Check, before anything is written, that a finished sealed copy is of this export; gaps may be filled."""
+    for shard in known:
+        old = there.get(shard.index)
+        if old is not None and old.sha256 != shard.sha256 and old.count == destination.planned_count(shard.index):
+            raise ExportError(
+                f"{destination.store.location} holds a finished export with other pictures; nothing was changed. "
+                "Choose another place"
+            )
 
 
 def _copy(store: Store, entry: dict[str, Any], sink: HashedFile) -> None:
@@ -221,6 +234,10 @@ def _require_empty(out: str | os.PathLike[str]) -> Path:
     folder = Path(out).resolve()
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise ExportError(f"{out} is not an empty folder; choose another one")
+    if folder == Path.cwd():
+        raise ExportError(
+            f"{out} is the current folder, which cannot be replaced while programs are in it; choose another"
+        )
     if os.path.ismount(folder):
         raise ExportError(f"{out} is a mount point, which cannot be written as a whole; choose a folder in it")
     return folder

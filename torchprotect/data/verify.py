@@ -1,5 +1,6 @@
 """Checking a finished export against its manifest."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, ch
     plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
     problems = [problem for entry in entries if (problem := check(entry, found)) is not None]
     problems += _check_plan(plan, manifest)
-    problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE}, entries)
+    if not isinstance(store, SealedStore):  # else they were looked for among the files as they are stored
+        problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE}, entries)
     problems += _check_sum(manifest)
     return problems if key is None else problems + _check_signatures(plan, manifest, key)
 
@@ -131,9 +133,8 @@ def _check_opened(export: FinishedExport) -> Check:
         if not isinstance(sealed, SealedStore) or entry["name"] not in found:
             return f"{name} is missing"
         try:
-            reading = HashedReading(export.stored.open(name))
-            with sealed.open_file(cast(BinaryIO, reading), entry["name"]) as file:
-                opened = documents.sha256_of_file(file)
+            with contextlib.closing(HashedReading(export.stored.open(name))) as reading:
+                opened = documents.sha256_of_file(sealed.open_file(cast(BinaryIO, reading), entry["name"]))
         except FileNotFoundError:
             return f"{name} is missing"
         except (ExportError, VerificationError) as error:

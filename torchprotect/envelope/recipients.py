@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._inputs import type_name
-from torchprotect.envelope._packages import pyrage
+from torchprotect.envelope._packages import cryptography, pyrage
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import EnvelopeError, PassphraseError
 from torchprotect.keys import SecretBytes
@@ -21,6 +21,7 @@ _ADDED = re.compile(r"envelope-([1-9][0-9]{0,8})\.age")
 _LARGEST_LIST = 1 << 20  # bytes of a file of recipients
 _KEYS_OF_ONE, _MOST_KEYS = 64, 10_000  # public keys in one envelope: opening takes time with the square of their number
 _LARGEST, _MOST_STANZAS, _MOST_WORK = 1 << 16, 80, 22  # of an envelope that is opened; work as a power of two
+_FIRST_LINE = b"age-encryption.org/v1\n"
 _STANZA = re.compile(rb"^-> (\S+)(?: (\S+) (\d{1,3}))?", re.MULTILINE)
 _SECRET = re.compile(r"AGE-SECRET-KEY-|PRIVATE KEY", re.IGNORECASE)
 
@@ -37,6 +38,8 @@ def numbered(number: int) -> str:
 
 def is_reasonable(content: bytes) -> bool:
     """Return whether an envelope can be opened in reasonable time and memory; anybody may have put it there."""
+    if not content.startswith(_FIRST_LINE):  # armoured ones are not read either: their stanzas cannot be counted
+        return False
     stanzas = _STANZA.findall(content.partition(b"\n---")[0])
     work = [int(factor) for kind, _, factor in stanzas if kind == b"scrypt" and factor]
     return len(content) <= _LARGEST and len(stanzas) <= _MOST_STANZAS and max(work, default=0) <= _MOST_WORK
@@ -49,14 +52,29 @@ class Recipients:
     Attributes:
         keys: public keys: ``age1...``, or one line of an ssh public key file (``ssh-ed25519``, ``ssh-rsa``).
         passphrase: in UTF-8, which opens it too; ``None`` for none.
+
+    Raises:
+        EnvelopeError: there is none of them, or a public key is malformed.
+        PassphraseError: the passphrase is blank.
     """
 
     keys: tuple[str, ...] = ()
     passphrase: SecretBytes | None = None
 
+    def __post_init__(self) -> None:
+        cryptography("exceptions")  # without it nothing can be sealed for them
+        if not self.keys and self.passphrase is None:
+            raise EnvelopeError("there are no recipients: nobody but the key's owner could open the export")
+        if self.passphrase is not None and not self.passphrase.strip():
+            raise PassphraseError("an empty or blank passphrase protects nothing; give one, or none at all")
+        if len(self.keys) > _MOST_KEYS:
+            raise EnvelopeError(f"an export has at most {_MOST_KEYS:,} recipients, got {len(self.keys):,}")
+        for key in self.keys:
+            _parse(key)
+
     @classmethod
     def of(cls, keys: Iterable[str] = (), passphrase: str | None = None) -> "Recipients":
-        """Check public keys and a passphrase.
+        """Take public keys from a list, and a passphrase as text.
 
         Raises:
             EnvelopeError: there is none of them, or a public key is malformed.
@@ -64,18 +82,10 @@ class Recipients:
         """
         if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise EnvelopeError(f"recipients must be a list of public keys, got one {type_name(keys)}")
-        listed = dict.fromkeys(key.strip() if isinstance(key, str) else key for key in keys)
-        made = cls(tuple(listed), None if passphrase is None else encode_passphrase(passphrase))
-        del passphrase  # a traceback with local variables would show it
-        if not made.keys and made.passphrase is None:
-            raise EnvelopeError("there are no recipients: nobody but the key's owner could open the export")
-        if made.passphrase is not None and not made.passphrase.strip():
-            raise PassphraseError("an empty or blank passphrase protects nothing; give one, or none at all")
-        if len(made.keys) > _MOST_KEYS:
-            raise EnvelopeError(f"an export has at most {_MOST_KEYS:,} recipients, got {len(made.keys):,}")
-        for key in made.keys:
-            _parse(key)
-        return made
+        listed = [key.strip() if isinstance(key, str) else key for key in keys]
+        for key in listed:
+            _require_text(key)
+        return cls(tuple(dict.fromkeys(listed)), None if passphrase is None else encode_passphrase(passphrase))
 
     def wrap(self, data_key: DataKey) -> dict[str, bytes]:
         """Return the envelopes, by the names of their files. Each call returns other bytes."""
@@ -112,7 +122,7 @@ def read_recipients(path: str | os.PathLike[str]) -> list[str]:
     if len(content) > _LARGEST_LIST:
         raise EnvelopeError(f"{os.fspath(path)} is no list of recipients: it is larger than {_LARGEST_LIST:,} bytes")
     keys = []
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
         key = line.strip()
         if key and not key.startswith("#"):
             try:
@@ -127,8 +137,7 @@ def read_recipients(path: str | os.PathLike[str]) -> list[str]:
 
 def _parse(key: str) -> Any:
     """Return a public key as pyrage has it."""
-    if not isinstance(key, str):
-        raise EnvelopeError(f"a recipient must be a str, got {type(key).__name__}")
+    _require_text(key)
     if _SECRET.search(key):
         raise EnvelopeError("a recipient is a public key, but a secret one was given; it is not repeated here")
     age = pyrage()
@@ -141,6 +150,11 @@ def _parse(key: str) -> Any:
             "keygen identity` or age-keygen, with nothing behind it, or a whole line of an ssh public key file "
             "(ssh-ed25519 or ssh-rsa; in quotes on the command line)" + _hint(key)
         ) from None
+
+
+def _require_text(key: Any) -> None:
+    if not isinstance(key, str):
+        raise EnvelopeError(f"a recipient must be a str, got {type_name(key)}")
 
 
 def _hint(key: str) -> str:
