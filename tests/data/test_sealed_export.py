@@ -20,6 +20,7 @@ from support import SHARED_AES, Pictures, content, make_bundle, run_export, writ
 pytest.importorskip("pyrage")
 
 import pyrage
+from web import WithRanges, serve_folder
 
 from torchprotect import data, keys
 from torchprotect._files import temporary_name_of
@@ -399,6 +400,18 @@ class TestReading:
             data.read(out, identity=alice), batch_size=None, num_workers=2, multiprocessing_context=method
         )
         assert sorted(samples(loader)) == sorted(samples(data.read(as_open[0])))
+
+    def test_from_a_web_server_without_listings(self, sealed, team, alice, bob, as_open):
+        class WithoutListing(WithRanges):
+            def list_directory(self, path):
+                self.send_error(404)
+
+        pytest.importorskip("aiohttp")
+        data.add_recipients(sealed, [team[1]["bob"]], identity=alice)
+        with serve_folder(sealed.parent, WithoutListing) as url:
+            for identity in (alice, bob):
+                read = data.read(f"{url}/sealed", identity=identity)
+                assert samples(read) == samples(data.read(as_open[0]))
 
     def test_copies_in_a_cache_are_sealed(self, seal, alice, as_open, as_sealed, s3, tmp_path):
         seal(f"{s3}/out")
