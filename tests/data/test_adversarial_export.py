@@ -14,7 +14,7 @@ from support import Pictures, content, make_bundle, make_image, png, write_folde
 from torch import nn
 from torchvision.transforms import v2
 
-from torchprotect import data, keys, transforms
+from torchprotect import data, envelope, keys, transforms
 from torchprotect.data.engines import local
 from torchprotect.data.keyed import KeystreamNoise, keyed_order, noise_key
 from torchprotect.data.store import open_store
@@ -290,6 +290,16 @@ class TestPlan:
         everything = b"".join(content(tmp_path / "out").values())
         for secret in (BUNDLE.subkey("manifest").hex(), str(KEY.targets.tolist()), str(KEY.targets[:, 0].tolist())):
             assert secret.encode() not in everything
+
+    def test_sealed(self, tmp_path):
+        """The open manifest, with its distances, is sealed; the public one has none."""
+        pytest.importorskip("pyrage")
+        recipient = envelope.generate_identity(tmp_path / "identity")
+        result = run(tmp_path / "out", BUNDLE)
+        assert run(tmp_path / "sealed", BUNDLE, recipients=[recipient], workers=2).max_distance == result.max_distance
+        assert "distance" not in json.loads((tmp_path / "sealed/manifest.json").read_text())
+        data.open_export(tmp_path / "sealed", tmp_path / "opened", identity=tmp_path / "identity")
+        assert content(tmp_path / "opened") == content(tmp_path / "out")
 
     def test_disguises_have_no_distance(self, tmp_path):
         covered = make_bundle("aes")

@@ -180,7 +180,7 @@ class TestBytes:
         everything = b"".join(as_sealed.values())
         assert not [secret for secret in secrets if secret in everything or secret.hex().encode() in everything]
 
-    def test_perturbations_and_gaps(self, seal, alice, tmp_path):
+    def test_gaps_that_are_filled(self, seal, alice, tmp_path):
         """A gap that is filled changes both manifests; a run that was killed between them is repaired."""
         source = write_folder(tmp_path / "source")
         broken = next(source.rglob("1.png"))
@@ -223,6 +223,10 @@ class TestResume:
             assert entry["sha256"].encode() not in b"".join(found.values())
         status = data.status(out)
         assert (status.finished, status.done, status.shards, status.missing, status.parts) == (False, 2, 3, (1,), ())
+        parts = data.status(out, SHARED_AES).parts
+        assert [(part.name, part.shards, part.done) for part in parts] == [("0/2", 2, 2), ("1/2", 1, 0)]
+        with pytest.raises(KeyKindError, match="is made with key"):
+            data.status(out, make_bundle())
         assert seal(out).made == 1
         assert without_envelopes(files(out)) == without_envelopes(as_sealed)
         assert data.status(out).finished

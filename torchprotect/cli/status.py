@@ -1,10 +1,11 @@
 """``torchprotect status``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import counted, errors_as_exit_codes
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._say import say
 
 if TYPE_CHECKING:
@@ -16,15 +17,20 @@ _SHOWN = 10
 
 def status(
     export: Annotated[str, typer.Argument(help="Folder or URL of an export, finished or not.", metavar="EXPORT")],
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Key file; only the parts of a sealed export need it.", dir_okay=False),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Tell how far an export has come, on all machines together.
+    """Tell how far an export has come, on all machines together. Nothing is verified.
 
-    Exit code 0 if it is finished, 3 if it is not. No key is needed: nothing is verified.
+    Exit code 0 if it is finished, 3 if it is not.
     """
     with errors_as_exit_codes():
         from torchprotect import data
 
-        found = data.status(export)
+        found = data.status(export, load_optional_key(key, passphrase_file))
         say(f"{export}: {_summary(found)}")
         for part in found.parts:
             line = f"part {part.name}: {part.done:,} of {counted(part.shards, 'shard')}"

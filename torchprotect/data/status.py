@@ -9,8 +9,11 @@ from typing import Any
 
 from torchprotect._json import parse
 from torchprotect.data import manifest as documents
-from torchprotect.data.store import SUFFIX, Entry, Store, open_store
-from torchprotect.errors import ExportError
+from torchprotect.data.sealed_manifest import generation_of
+from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
+from torchprotect.envelope.data_key import DataKey
+from torchprotect.errors import ExportError, KeyKindError
+from torchprotect.keys import Key
 
 _QUIET_SECONDS = 60
 _QUIET_SHARDS = 5
@@ -65,13 +68,16 @@ class ExportStatus:
     parts: tuple[PartStatus, ...]
 
 
-def status(export: str | os.PathLike[str]) -> ExportStatus:
-    """Return how far an export has come, on all machines together. Needs no key, so nothing is verified.
+def status(export: str | os.PathLike[str], key: Key | None = None) -> ExportStatus:
+    """Return how far an export has come, on all machines together. Nothing is verified.
 
-    Of a sealed export nothing is known of parts: the reports that tell of them are sealed.
+    Args:
+        export: its folder or URL.
+        key: that it is made with. Only the parts of a sealed export need it: the reports that tell of them are sealed.
 
     Raises:
         ExportError: there is no export.
+        KeyKindError: it is made with another key.
     """
     store = open_store(export)
     entries = {_opened_name(name): entry for name, entry in store.entries().items()}
@@ -95,7 +101,7 @@ def status(export: str | os.PathLike[str]) -> ExportStatus:
         rate,
         None if rate is None else len(missing) / rate * 60,
         missing,
-        () if finished or "envelope" in plan else _parts(store, entries, shards),
+        () if finished else _parts(_opened(store, plan, shards, key), entries, shards),
     )
 
 
@@ -122,8 +128,23 @@ def _rate(reports: Iterable[Entry]) -> float | None:
     return None if _is_silent(times[-1], per_shard) else 60 / per_shard
 
 
-def _parts(store: Store, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
+def _opened(store: Store, plan: dict[str, Any], shards: int, key: Key | None) -> Store | None:
+    """Return the store with its reports opened; ``None`` where they are sealed and there is no key."""
+    generation = generation_of(plan, store.path_of(documents.PLAN))
+    if generation is None or key is None:
+        return store if generation is None else None
+    if plan.get("key") != key.fingerprint:
+        raise KeyKindError(
+            f"{store.location} is made with key {str(plan.get('key'))[:12]}, the key given is {key.fingerprint[:12]}"
+        )
+    digest = documents.digest(plan)
+    return SealedStore(store, DataKey.of_export(key, digest, generation), digest, shards)
+
+
+def _parts(store: Store | None, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
     """Group the shards that have reports by part. Some reports tell how many parts there are; part i has every n-th."""
+    if store is None:
+        return ()
     written = {i: entries[name] for i in range(shards) if (name := documents.report_name(i)) in entries}
     asked = list(written)[:: max(1, len(written) // _ASKED)]
     counts = {_parts_in(report) for report in store.read_all(map(documents.report_name, asked)).values()} - {None}
