@@ -519,7 +519,7 @@ class TestBadInput:
 
     def test_passphrases_and_generations_of_other_types(self, tmp_path):
         for call in (Identity.of_passphrase, lambda passphrase: Recipients.of([], passphrase)):
-            with pytest.raises(PassphraseError, match="must be text in Unicode, got int"):
+            with pytest.raises(PassphraseError, match="must be a str, got int"):
                 call(5)
         for generation in (0, 1 << 31):
             with pytest.raises(InputRangeError, match="generation"):

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import read_passphrase
+from torchprotect.cli._common import load_optional_key, read_passphrase
 
 if TYPE_CHECKING:
-    from torchprotect.envelope import Identity, Recipients
+    from torchprotect.envelope import Identity, Opener, Recipients
 
 PANEL = "Sealed and signed exports"
 
@@ -108,6 +108,17 @@ def load_identities(files: list[Path] | None, passphrase_file: Path | None) -> "
     if passphrase_file is not None:
         found.append(Identity.of_passphrase(read_passphrase(passphrase_file)))
     return found
+
+
+def load_openers(
+    files: list[Path] | None, open_passphrase_file: Path | None, key: Path | None, passphrase_file: Path | None
+) -> "list[Opener]":
+    """Return what opens a sealed export: identities, a passphrase, the key it was made with; at least one of them."""
+    secret = load_optional_key(key, passphrase_file)
+    openers: list[Opener] = [*load_identities(files, open_passphrase_file), *([] if secret is None else [secret])]
+    if not openers:
+        raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
+    return openers
 
 
 def load_recipients(keys: list[str] | None, file: Path | None, passphrase_file: Path | None) -> "Recipients | None":

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,14 +11,10 @@ from torchprotect.cli._common import (
     by_size,
     counted,
     errors_as_exit_codes,
-    load_optional_key,
     progress_bar,
 )
-from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_identities
+from torchprotect.cli._envelope import ExpectedDigest, IdentityFiles, OpenPassphraseFile, SignerFile, load_openers
 from torchprotect.cli._say import remark, say
-
-if TYPE_CHECKING:
-    from torchprotect.envelope import Opener
 
 
 def open_export(
@@ -41,11 +37,7 @@ def open_export(
     with errors_as_exit_codes():
         from torchprotect import data
 
-        secret = load_optional_key(key, passphrase_file)
-        openers: list[Opener] = [*load_identities(identity, open_passphrase_file)]
-        openers += [] if secret is None else [secret]
-        if not openers:
-            raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
+        openers = load_openers(identity, open_passphrase_file, key, passphrase_file)
         start = time.monotonic()
         with progress_bar("opening") as progress:
             result = data.open_export(export, out, identity=openers, signer=signer, expect=expect, progress=progress)

@@ -1,23 +1,20 @@
 """``torchprotect recipients``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_optional_key
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes
 from torchprotect.cli._envelope import (
     IdentityFiles,
     OpenPassphraseFile,
     RecipientsFile,
     SealPassphraseFile,
-    load_identities,
+    load_openers,
     load_recipients,
 )
 from torchprotect.cli._say import remark, say
-
-if TYPE_CHECKING:
-    from torchprotect.envelope import Opener
 
 
 def recipients(
@@ -51,11 +48,7 @@ def recipients(
         if (to is None) == (add or replace):
             raise typer.BadParameter("give recipients together with --add or --set")
         if to is not None:
-            secret = load_optional_key(key, passphrase_file)
-            openers: list[Opener] = [*load_identities(identity, open_passphrase_file)]
-            openers += [] if secret is None else [secret]
-            if not openers:
-                raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
+            openers = load_openers(identity, open_passphrase_file, key, passphrase_file)
             (data.set_recipients if replace else data.add_recipients)(export, to, identity=openers)
         found = data.count_recipients(export)
         kinds = ", ".join(f"{number} by {kind}" for kind, number in found.items())

@@ -303,7 +303,7 @@ class Destination:
                 return self._manifests.create(manifest or self._make_manifest(ordered), ordered)
         return self._renew_manifest(ordered)
 
-    def require_fillable(self, reports: Iterable[ShardReport]) -> bool:
+    def _require_fillable(self, reports: Iterable[ShardReport]) -> bool:
         """Check that shards which differ from those that a finished export lists only fill its gaps.
 
         Args:
@@ -328,7 +328,7 @@ class Destination:
 
     def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
         """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
-        differs, manifest = self.require_fillable(ordered), self._manifests.open_manifest()
+        differs, manifest = self._require_fillable(ordered), self._manifests.open_manifest()
         if manifest is None or differs:
             manifest = self._make_manifest(ordered)
         return self._manifests.update(manifest, ordered)

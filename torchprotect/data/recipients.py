@@ -1,17 +1,14 @@
 """Who may open a sealed export: showing, adding and replacing its recipients. Shards stay as they are."""
 
 import os
-import re
 from collections.abc import Sequence
 
 from torchprotect.data.finished import MOST_ENVELOPES, FinishedExport, Identities, open_finished, read_envelopes
 from torchprotect.data.store import SealedStore, Store, open_store
 from torchprotect.envelope import Recipients
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, is_envelope, numbered
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, is_envelope, kinds_of, numbered
 from torchprotect.errors import EnvelopeError
-
-_STANZA = re.compile(rb"^-> (X25519|ssh-ed25519|ssh-rsa|scrypt) ", re.MULTILINE)
 
 
 def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
@@ -22,9 +19,8 @@ def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
     """
     counts = dict[str, int]()
     for content in _envelopes(open_store(export)).values():
-        header = content.partition(b"\n---")[0]
-        for kind in _STANZA.findall(header):
-            counts[kind.decode()] = counts.get(kind.decode(), 0) + 1
+        for kind in kinds_of(content):
+            counts[kind] = counts.get(kind, 0) + 1
     return dict(sorted(counts.items()))
 
 

@@ -39,7 +39,7 @@ class DataKey:
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SIZE:
-            raise EnvelopeError(f"a data key has {SIZE} bytes, got {len(secret)}: this is another program's age file")
+            raise EnvelopeError(f"a data key has {SIZE} bytes, got {len(secret)}")
         self.secret = SecretBytes(secret)
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from torchprotect._files import atomic_file
 from torchprotect.envelope._packages import pyrage
 from torchprotect.envelope.data_key import SIZE, DataKey
-from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, encode_passphrase, is_reasonable
+from torchprotect.envelope.recipients import PASSPHRASE_ENVELOPE, is_reasonable
 from torchprotect.errors import EnvelopeError
 from torchprotect.keys import Key, SecretBytes
 
@@ -63,7 +63,7 @@ class Identity:
     @classmethod
     def of_passphrase(cls, passphrase: str) -> "Identity":
         """Return the identity that a passphrase is."""
-        secret = encode_passphrase(passphrase)
+        secret = SecretBytes.of_passphrase(passphrase)
         del passphrase  # a traceback with local variables would show it
         return cls("a passphrase", [], secret)
 

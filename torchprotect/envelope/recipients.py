@@ -22,7 +22,8 @@ _LARGEST_LIST = 1 << 20  # bytes of a file of recipients
 _KEYS_OF_ONE, _MOST_KEYS = 64, 10_000  # public keys in one envelope: opening takes time with the square of their number
 _LARGEST, _MOST_STANZAS, _MOST_WORK = 1 << 16, 80, 22  # of an envelope that is opened; work as a power of two
 _FIRST_LINE = b"age-encryption.org/v1\n"
-_STANZA = re.compile(rb"^-> (\S+)(?: (\S+) (\d{1,3}))?", re.MULTILINE)
+_STANZA = re.compile(rb"^-> (\S+)(?: \S+ (\d{1,3}))?", re.MULTILINE)
+_KINDS = ("X25519", "ssh-ed25519", "ssh-rsa", "scrypt")
 _SECRET = re.compile(r"AGE-SECRET-KEY-|PRIVATE KEY", re.IGNORECASE)
 
 
@@ -36,12 +37,23 @@ def numbered(number: int) -> str:
     return f"envelope-{number}.age" if number else ENVELOPE
 
 
+def _stanzas(content: bytes) -> list[tuple[str, str]]:
+    """Return kind and scrypt's work factor of each stanza of an envelope, which is a recipient or means nothing."""
+    found = _STANZA.findall(content.partition(b"\n---")[0])
+    return [(kind.decode(errors="replace"), factor.decode()) for kind, factor in found]
+
+
+def kinds_of(content: bytes) -> list[str]:
+    """Return the kind of each recipient of an envelope, such as ``X25519``; age names no more of them."""
+    return [kind for kind, _ in _stanzas(content) if kind in _KINDS]
+
+
 def is_reasonable(content: bytes) -> bool:
     """Return whether an envelope can be opened in reasonable time and memory; anybody may have put it there."""
     if not content.startswith(_FIRST_LINE):  # armoured ones are not read either: their stanzas cannot be counted
         return False
-    stanzas = _STANZA.findall(content.partition(b"\n---")[0])
-    work = [int(factor) for kind, _, factor in stanzas if kind == b"scrypt" and factor]
+    stanzas = _stanzas(content)
+    work = [int(factor) for kind, factor in stanzas if kind == "scrypt" and factor]
     return len(content) <= _LARGEST and len(stanzas) <= _MOST_STANZAS and max(work, default=0) <= _MOST_WORK
 
 
@@ -80,12 +92,14 @@ class Recipients:
             EnvelopeError: there is none of them, or a public key is malformed.
             PassphraseError: the passphrase is blank.
         """
+        secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
+        del passphrase  # a traceback with local variables would show it
         if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise EnvelopeError(f"recipients must be a list of public keys, got one {type_name(keys)}")
         listed = [key.strip() if isinstance(key, str) else key for key in keys]
         for key in listed:
             _require_text(key)
-        return cls(tuple(dict.fromkeys(listed)), None if passphrase is None else encode_passphrase(passphrase))
+        return cls(tuple(dict.fromkeys(listed)), secret)
 
     def wrap(self, data_key: DataKey) -> dict[str, bytes]:
         """Return the envelopes, by the names of their files. Each call returns other bytes."""
@@ -98,20 +112,8 @@ class Recipients:
         return found
 
 
-def encode_passphrase(passphrase: str) -> SecretBytes:
-    """Return a passphrase in UTF-8.
-
-    Raises:
-        PassphraseError: it is no text.
-    """
-    try:
-        return SecretBytes(passphrase.encode())
-    except (AttributeError, UnicodeEncodeError):  # a message of Python's would show a part of it
-        raise PassphraseError(f"a passphrase must be text in Unicode, got {type_name(passphrase)}") from None
-
-
 def read_recipients(path: str | os.PathLike[str]) -> list[str]:
-    """Read public keys from a file, one in each line; blank lines and those with ``#`` in front are passed over.
+    """Read public keys from a file, one in each line; blank lines and those with ``#`` in front are ignored.
 
     Raises:
         OSError: it cannot be read.
@@ -120,7 +122,7 @@ def read_recipients(path: str | os.PathLike[str]) -> list[str]:
     with Path(path).open("rb") as file:
         content = file.read(_LARGEST_LIST + 1)
     if len(content) > _LARGEST_LIST:
-        raise EnvelopeError(f"{os.fspath(path)} is no list of recipients: it is larger than {_LARGEST_LIST:,} bytes")
+        raise EnvelopeError(f"{os.fspath(path)} is not a list of recipients: it is larger than {_LARGEST_LIST:,} bytes")
     keys = []
     for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
         key = line.strip()

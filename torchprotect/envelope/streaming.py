@@ -94,12 +94,12 @@ class _Opening(io.RawIOBase):
         self._sealed_size = file.seek(0, io.SEEK_END)
         size = opened_size(self._sealed_size)
         if size is None:
-            raise VerificationError(f"{name} is damaged, or is no sealed file: none has {self._sealed_size:,} bytes")
+            raise VerificationError(f"{name} is damaged, or is not a sealed file: none has {self._sealed_size:,} bytes")
         self._size, self._position = size, 0
         file.seek(0)
         header = _read(file, HEADER)
         if header[:1] != bytes([HEADER]):
-            raise VerificationError(f"{name} is damaged, or is no sealed file: its header is wrong")
+            raise VerificationError(f"{name} is damaged, or is not a sealed file: its header is wrong")
         self._prefix = header[1 + SALT :]
         self._cipher = _cipher(key, header[1 : 1 + SALT], data)
         self._plain = memoryview(bytearray(min(SEGMENT, self._sealed_size)))

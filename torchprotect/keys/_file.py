@@ -50,7 +50,7 @@ def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) 
         FileExistsError: ``path`` exists; keys are not overwritten.
         PassphraseError: the passphrase is empty or blank.
     """
-    secret = None if passphrase is None else _wrap.encode(passphrase)
+    secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
     del passphrase  # a traceback with local variables would show it
     content = _dump(key.kind, key.params, key.tensors(), key.fingerprint)
     if secret is not None:
@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
         KeyKindError: a kind of key that this version does not know.
         PassphraseError: missing, superfluous or wrong passphrase.
     """
-    secret = None if passphrase is None else _wrap.encode(passphrase)
+    secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
     del passphrase  # a traceback with local variables would show it
     content = _read(Path(path))
     header, tensors = _parse(content, str(path))

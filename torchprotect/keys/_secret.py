@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from torchprotect.errors import PassphraseError
+
 Kind = TypeVar("Kind", bound=type)
 
 
@@ -16,6 +18,20 @@ class SecretBytes(bytes):
     """Secret bytes, such as a sub-key: compared, hashed, pickled like ``bytes``; ``repr`` shows only their number."""
 
     __slots__ = ()
+
+    @classmethod
+    def of_passphrase(cls, passphrase: str) -> "SecretBytes":
+        """Return a passphrase in UTF-8, which tracebacks with local variables do not show.
+
+        Raises:
+            PassphraseError: it is no text.
+        """
+        if not isinstance(passphrase, str):
+            raise PassphraseError(f"a passphrase must be a str, got {type(passphrase).__name__}")
+        try:
+            return cls(passphrase.encode())
+        except UnicodeEncodeError:  # its message would show a part of the passphrase
+            raise PassphraseError("the passphrase has characters that are not Unicode") from None
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)

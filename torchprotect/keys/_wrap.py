@@ -16,20 +16,6 @@ PARAMS: dict[str, Any] = {"cipher": "aes-256-gcm", "kdf": "scrypt", "n": 2**17, 
 _SHAPES = {"salt": 16, "nonce": 12, "tag": 16}
 
 
-def encode(passphrase: str) -> SecretBytes:
-    """Return a passphrase in UTF-8 as secret bytes, which tracebacks with local variables do not show.
-
-    Raises:
-        PassphraseError: it is not a str, or has characters that are not Unicode.
-    """
-    if not isinstance(passphrase, str):
-        raise PassphraseError(f"a passphrase must be a str, got {type(passphrase).__name__}")
-    try:
-        return SecretBytes(passphrase.encode())
-    except UnicodeEncodeError:  # its message would show a part of the passphrase
-        raise PassphraseError("the passphrase has characters that are not Unicode") from None
-
-
 def _cipher(passphrase: SecretBytes, salt: bytes, nonce: bytes, header: dict[str, str]) -> Any:
     from Crypto.Cipher import AES
     from Crypto.Protocol.KDF import scrypt
