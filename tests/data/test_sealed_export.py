@@ -876,6 +876,18 @@ class Forgery:
         body[777] ^= 1
         (out / "shard-000001.tar.sealed").write_bytes(body)
 
+    def swap(self, out):
+        """Exchange two shards: anybody who can write there."""
+        first, second = out / "shard-000000.tar.sealed", out / "shard-000001.tar.sealed"
+        body = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(body)
+
+    def mix(self, out):
+        """Put in a shard of another export for the same recipient: anybody who can write there and has one."""
+        run_export(out.parent / "other", make_bundle(), recipients=[self.recipients["alice"]])
+        shutil.copy(out.parent / "other" / "shard-000001.tar.sealed", out)
+
     def edit(self, out):
         """Drop the last shard and tell so in the manifest: anybody who can write there."""
         edit(out, "manifest.json", lambda d: (d["shards"].pop(), d.update(images=14)))
@@ -962,6 +974,8 @@ class Forgery:
 
 NOTICED = {  # by whoever checks: nothing, an identity, the owner's key, a signer, an expected digest
     "damage": (True, True, True, True, True),
+    "swap": (True, True, True, True, True),
+    "mix": (True, True, True, True, True),
     "edit": (False, True, True, True, True),
     "replace": (False, False, True, True, True),
     "reseal": (False, False, True, True, True),
