@@ -85,11 +85,11 @@ def test_files_that_are_no_keys(pair, tmp_path):
     path = tmp_path / "x"
     for content in (b"", b"hello", b"-----BEGIN PUBLIC KEY-----\nxx\n-----END PUBLIC KEY-----\n"):
         path.write_bytes(content)
-        with pytest.raises(EnvelopeError, match="no Ed25519 key in PEM"):
+        with pytest.raises(EnvelopeError, match="is not an Ed25519 key in PEM"):
             Signer.load(path)
     path.write_bytes(private_pem(ec.generate_private_key(ec.SECP256R1())))
-    with pytest.raises(EnvelopeError, match="no Ed25519 key in PEM"):
+    with pytest.raises(EnvelopeError, match="is not an Ed25519 key in PEM"):
         SigningKey.load(path)
     path.write_bytes(private_pem(ed25519.Ed25519PrivateKey.generate(), forms.BestAvailableEncryption(b"secret")))
-    with pytest.raises(EnvelopeError, match="no Ed25519 key in PEM"):
+    with pytest.raises(EnvelopeError, match="is not an Ed25519 key in PEM"):
         SigningKey.load(path)

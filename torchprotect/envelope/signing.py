@@ -122,6 +122,6 @@ def _load(path: str | os.PathLike[str], parse: Any, kind: str, **options: Any) -
         key = None
     if not isinstance(key, getattr(cryptography("hazmat.primitives.asymmetric.ed25519"), kind)):
         raise EnvelopeError(
-            f"{name} is no Ed25519 key in PEM without a passphrase, as `torchprotect keygen signing` writes"
+            f"{name} is not an Ed25519 key in PEM without a passphrase, as `torchprotect keygen signing` writes"
         )
     return key

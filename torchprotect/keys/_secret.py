@@ -24,7 +24,7 @@ class SecretBytes(bytes):
         """Return a passphrase in UTF-8, which tracebacks with local variables do not show.
 
         Raises:
-            PassphraseError: it is no text.
+            PassphraseError: it is not text in Unicode.
         """
         if not isinstance(passphrase, str):
             raise PassphraseError(f"a passphrase must be a str, got {type(passphrase).__name__}")
