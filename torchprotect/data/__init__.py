@@ -3,6 +3,7 @@
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.indexes import croissant_metadata, wids_index
+from torchprotect.data.preparation import Preparation
 from torchprotect.data.reader import read
 from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
 from torchprotect.data.sealing import open_export, seal_export
@@ -15,6 +16,7 @@ __all__ = [
     "ExportResult",
     "ExportStatus",
     "PartStatus",
+    "Preparation",
     "Progress",
     "ProtectedDataset",
     "ProtectedIterableDataset",

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -15,11 +15,15 @@ from torchprotect.data._report import Reports, ShardReport, distance_member, ove
 from torchprotect.data._same_plan import require_same_plan
 from torchprotect.data._sign import sign
 from torchprotect.data._stored import read_shard
+from torchprotect.data.owner import OWNER
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, Upload
 from torchprotect.envelope import SigningKey
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import ExportError
+from torchprotect.errors import ExportError, StoreError, VerificationError
+
+MakeOwner = Callable[[list[ShardReport], Store], bytes]
+"""Takes the reports of all shards, and the shards; returns the content of the owner's file."""
 
 _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
 
@@ -138,9 +142,9 @@ class Destination:
         if name in (documents.PLAN, documents.MANIFEST, documents.SIGNATURE):
             return True
         if self.data_key is None:
-            return _is_shard_or_report(name)
+            return name == OWNER or _is_shard_or_report(name)
         opened = name.removesuffix(SUFFIX)
-        is_document = opened in (documents.PLAN, documents.MANIFEST)
+        is_document = opened in (documents.PLAN, documents.MANIFEST, OWNER)
         return is_envelope(name) or (opened != name and (is_document or _is_shard_or_report(opened)))
 
     def require_same_plan(self, *, resume: bool = True) -> State:
@@ -260,13 +264,19 @@ class Destination:
         return min(size, self.plan["images"] - index * size)
 
     def finish(
-        self, reports: Iterable[ShardReport], envelope: Envelope, *, manifest: dict[str, Any] | None = None
+        self,
+        reports: Iterable[ShardReport],
+        envelope: Envelope,
+        *,
+        owner: MakeOwner | None,
+        manifest: dict[str, Any] | None = None,
     ) -> Finish:
         """Create the manifest, unless the same one is there already, delete the reports, and sign.
 
         Args:
             reports: of all shards.
             envelope: what a finished export gets besides.
+            owner: makes the owner's file, where the plan says that there is one.
             manifest: of the open export, if there is one.
 
         Raises:
@@ -274,7 +284,7 @@ class Destination:
         """
         ordered = sorted(reports, key=lambda report: report.index)
         kept = self._create_envelopes(envelope.files)
-        written = self._write_manifest(ordered, manifest)
+        written = self._write_manifest(ordered, manifest, owner)
         self.files.delete([name for name in self.files.entries() if documents.is_report_name(name)])
         self.delete_temporaries()
         if envelope.signing_key is not None:
@@ -297,11 +307,14 @@ class Destination:
                 kept.append(name)
         return kept
 
-    def _write_manifest(self, ordered: list[ShardReport], manifest: dict[str, Any] | None) -> bytes:
+    def _write_manifest(
+        self, ordered: list[ShardReport], manifest: dict[str, Any] | None, owner: MakeOwner | None
+    ) -> bytes:
         if self.state is not State.FINISHED:
+            owned = None if owner is None else owner(ordered, self.files)
             with contextlib.suppress(FileExistsError):  # then somebody else was faster
-                return self._manifests.create(manifest or self._make_manifest(ordered), ordered)
-        return self._renew_manifest(ordered)
+                return self._manifests.create(manifest or self._make_manifest(ordered, owned), ordered, owned)
+        return self._renew_manifest(ordered, owner)
 
     def _require_fillable(self, reports: Iterable[ShardReport]) -> bool:
         """Check that shards which differ from those that a finished export lists only fill its gaps.
@@ -326,16 +339,30 @@ class Destination:
                 )
         return differs
 
-    def _renew_manifest(self, ordered: list[ShardReport]) -> bytes:
+    def _renew_manifest(self, ordered: list[ShardReport], owner: MakeOwner | None) -> bytes:
         """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
         differs, manifest = self._require_fillable(ordered), self._manifests.open_manifest()
-        if manifest is None or differs:
-            manifest = self._make_manifest(ordered)
-        return self._manifests.update(manifest, ordered)
+        owned = None if manifest is None else self._listed_owner(manifest)
+        if manifest is None or differs or (owner is not None and owned is None):
+            owned = None if owner is None else owner(ordered, self.files)
+            manifest = self._make_manifest(ordered, owned)
+        return self._manifests.update(manifest, ordered, owned)
 
-    def _make_manifest(self, ordered: list[ShardReport]) -> dict[str, Any]:
+    def _listed_owner(self, manifest: dict[str, Any]) -> bytes | None:
+        """Return the owner's file that a manifest lists; ``None`` if there is none, or it is damaged."""
+        entry = manifest.get("owner")
+        if entry is None:
+            return None
+        with contextlib.suppress(FileNotFoundError, StoreError, VerificationError):
+            content = self.files.read(OWNER, entry["size"])
+            if hashlib.sha256(content).hexdigest() == entry["sha256"]:
+                return content
+        return None
+
+    def _make_manifest(self, ordered: list[ShardReport], owned: bytes | None) -> dict[str, Any]:
         """Return the signed manifest of a finished export."""
         members = {
+            **({} if owned is None else {"owner": _owner_entry(owned)}),
             "images": sum(report.count for report in ordered),
             "labels": len(set().union(*(self._labels_of(report) for report in ordered))),
             **distance_member(*overall_distance(ordered)),
@@ -348,6 +375,10 @@ class Destination:
             return report.labels
         samples = read_shard(self.files, report.entry, None)
         return sorted({sample.label for sample in samples if sample.label is not None})
+
+
+def _owner_entry(content: bytes) -> dict[str, Any]:
+    return {"name": OWNER, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _is_shard_or_report(name: str) -> bool:

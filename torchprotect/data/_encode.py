@@ -9,12 +9,26 @@ import torch
 from torch import Tensor
 
 from torchprotect.data._png import encode_png, has_png
-from torchprotect.errors import InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError
 
 
 def extension(image: Tensor) -> str:
     """Return the extension that images like this one, ``[..., C, H, W]``, are stored under: ``png`` or ``npy``."""
     return "png" if image.dtype == torch.uint8 and has_png(image.shape[-3]) else "npy"
+
+
+def convert_stored(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Round floating-point images to the dtype that they are stored with; whole numbers stay.
+
+    Raises:
+        InputRangeError: a value lies outside its range.
+    """
+    if not images.is_floating_point():
+        return images
+    stored = images.to(dtype)
+    if not bool(stored.isfinite().all()):
+        raise InputRangeError(f"values up to {float(images.abs().max()):.0f} do not fit into {dtype}; store float32")
+    return stored
 
 
 def encode(images: Tensor) -> Iterator[bytes]:

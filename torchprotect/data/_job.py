@@ -13,11 +13,12 @@ from torch import Tensor
 from torchprotect._files import HashedFile
 from torchprotect._inputs import type_name
 from torchprotect.data._destination import Destination
-from torchprotect.data._encode import encode, extension
+from torchprotect.data._encode import convert_stored, encode, extension
 from torchprotect.data._repeatable import deterministic, without_draws
 from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
 from torchprotect.data.keyed import KeystreamNoise, sample_id
+from torchprotect.data.preparation import Shape
 from torchprotect.data.sources import Sample, Source, read_samples
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
@@ -44,12 +45,14 @@ class _Batch(NamedTuple):
     """One batch of a shard, disguised and encoded.
 
     Attributes:
+        ids: of the samples, in order.
         members: files of the samples, in order.
         written: labels of these samples.
         skipped: source indices of images left out, since they could not be read or did not fit.
         distances: of perturbed images, one tensor for each shape of images.
     """
 
+    ids: list[str]
     members: list[Member]
     written: list[int | None]
     skipped: list[int]
@@ -67,7 +70,9 @@ class DisguiseJob:
         signing: key of the digests that reports keep.
         id_subkey: key of the sample ids.
         noise_key: key of the noise.
+        store: dtype that floating-point results are stored with; ``None`` stores them as they are.
         dtype: what every plain image must have.
+        shape: what every disguised image must have.
         labelled: whether every sample must have a label, or none.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
     """
@@ -78,7 +83,9 @@ class DisguiseJob:
     signing: bytes
     id_subkey: bytes
     noise_key: bytes
+    store: torch.dtype | None
     dtype: torch.dtype
+    shape: Shape
     labelled: bool
     skip_unfit: bool
 
@@ -96,22 +103,21 @@ class DisguiseJob:
             indices: of its samples in the source.
             advance: called with each number of images done.
         """
-        count, labels, skipped, distances = 0, set[int](), list[int](), list[Tensor]()
+        ids, labels, skipped, distances = list[str](), set[int](), list[int](), list[Tensor]()
         inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
         stream = TarStream(file)
         for part in self._batches(indices.tolist()):
             batch = self._make_batch(part)
             stream.write(batch.members)
-            count += len(batch.written)
+            ids += batch.ids
             labels |= {label for label in batch.written if label is not None}
             skipped += batch.skipped
             distances += batch.distances
             advance(len(part))
         stream.finish()
         made_from = self._finish_inputs(inputs, skipped)
-        return ShardReport(
-            index, count, file.size, file.sha256, sorted(labels), skipped, made_from, *_max_and_mean(distances)
-        )
+        written = len(ids), file.size, file.sha256, sorted(labels), skipped, made_from
+        return ShardReport(index, *written, *_max_and_mean(distances), "".join(ids))
 
     def inputs(self, indices: Any, skipped: list[int]) -> str:
         """Return the keyed digest of what a shard is made from, as its report has it."""
@@ -217,7 +223,7 @@ class DisguiseJob:
         for group in shapes.values():
             try:
                 found, away = self._disguise_and_encode(group)
-            except KeySizeError:
+            except (KeySizeError, SourceError):
                 if not self.skip_unfit:
                     raise
                 skipped += [sample.source_index for sample in group]
@@ -225,8 +231,10 @@ class DisguiseJob:
                 members |= found
                 distances += [] if away is None else [away]
         kept = [sample for sample in samples if sample.source_index in members]
-        in_order = [member for sample in kept for member in members[sample.source_index]]
-        return _Batch(in_order, [sample.written for sample in kept], skipped, distances)
+        in_order = [members[sample.source_index] for sample in kept]
+        ids = [files[0][0].partition(".")[0] for files in in_order]
+        joined = [file for files in in_order for file in files]
+        return _Batch(ids, joined, [sample.written for sample in kept], skipped, distances)
 
     def _read(self, indices: list[int]) -> tuple[list[_PlainSample], list[int]]:
         """Return the samples that can be read and fit, and the indices of the others."""
@@ -257,13 +265,23 @@ class DisguiseJob:
         """Return the tar members of samples of one shape, by the index of the sample, and their distances."""
         ids = [self.sample_id(sample.source_index, sample.image) for sample in group]
         batch = self._disguise_or_locate(group, ids)
-        kind = extension(batch.images)
+        self._require_shape(group[0].source_index, batch.images)
+        images = batch.images if self.store is None else convert_stored(batch.images, self.store)
+        kind = extension(images)
         members: dict[int, list[Member]] = {}
-        for sample, identity, content in zip(group, ids, encode(batch.images), strict=True):
+        for sample, identity, content in zip(group, ids, encode(images), strict=True):
             members[sample.source_index] = [(f"{identity.hex()}.{kind}", content)]
             if sample.written is not None:
                 members[sample.source_index].append((f"{identity.hex()}.cls", str(sample.written).encode()))
         return members, batch.distances
+
+    def _require_shape(self, index: int, images: Tensor) -> None:
+        """Check that images came out in the shape of the first sample: loaders stack them."""
+        if (found := Shape(*images.shape[1:])) != self.shape:
+            raise SourceError(
+                f"sample {self.source.locate(index)} would be exported as {found}, the first one as {self.shape}; a "
+                "data set has one shape: prepare the images (--mode, --resize), or skip those that do not fit"
+            )
 
     def _disguise_or_locate(self, group: list[_PlainSample], ids: list[bytes]) -> DisguisedBatch:
         """Disguise images of one shape; an error says where the first of them is."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from torchprotect.data import manifest as documents
 from torchprotect.data._report import ShardReport
-from torchprotect.data.sealed_manifest import make_sealed_manifest, open_plan, read_sealed_manifest
+from torchprotect.data.owner import OWNER
+from torchprotect.data.sealed_manifest import STATED, make_sealed_manifest, open_plan, read_sealed_manifest
 from torchprotect.data.store import SUFFIX, SealedStore, Store
 from torchprotect.errors import ExportError, VerificationError
 
@@ -106,19 +107,25 @@ class Manifests:
             "key": self.plan["key"],
             "transform": self.plan["transform"],
             "plain": self.plan["plain"],
+            **{name: self.plan[name] for name in STATED if name in self.plan},
             "shards": [report.entry for report in reports],
             **members,
         }
         return documents.signed(manifest, self.signing)
 
-    def create(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
-        """Write the manifest that finishes an export; of a sealed one, first what is sealed. Return its content.
+    def create(self, manifest: dict[str, Any], reports: Iterable[ShardReport], owner: bytes | None) -> bytes:
+        """Write the manifest that finishes an export, first what it lists besides shards. Return its content.
+
+        Args:
+            manifest: of the open export.
+            reports: of all shards, in order.
+            owner: content of the owner's file, if there is one.
 
         Raises:
             FileExistsError: somebody else has finished the export.
         """
-        sealed, content = self._contents(manifest, reports)
-        for name, each in sealed.items():
+        listed, content = self._contents(manifest, reports, owner)
+        for name, each in listed.items():
             try:
                 self.store.create(name, each)
             except FileExistsError:
@@ -128,10 +135,10 @@ class Manifests:
         self.store.create(documents.MANIFEST, content)
         return content
 
-    def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> bytes:
+    def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport], owner: bytes | None) -> bytes:
         """Write what has changed of the manifest of an export that was finished before. Return its content."""
-        sealed, content = self._contents(manifest, reports)
-        for name, each in sealed.items():
+        listed, content = self._contents(manifest, reports, owner)
+        for name, each in listed.items():
             self._write(name, each)
         if self._has_other(documents.MANIFEST, content):
             self.store.delete([documents.SIGNATURE])  # it is of the manifest that goes
@@ -150,12 +157,15 @@ class Manifests:
         except FileNotFoundError:
             return True
 
-    def _contents(self, manifest: dict[str, Any], reports: Iterable[ShardReport]) -> tuple[dict[str, bytes], bytes]:
-        """Return the documents that are sealed, by the names of their files, and the one that everybody may read."""
+    def _contents(
+        self, manifest: dict[str, Any], reports: Iterable[ShardReport], owner: bytes | None
+    ) -> tuple[dict[str, bytes], bytes]:
+        """Return the files that the manifest lists besides shards, by name, and the manifest that all may read."""
+        owned = {} if owner is None else {OWNER: owner}
         if self.sealed is None:
-            return {}, documents.dump(manifest)
+            return owned, documents.dump(manifest)
         plan = documents.signed(self._open_plan, self.signing)
-        plain = {documents.MANIFEST: documents.dump(manifest), documents.PLAN: documents.dump(plan)}
+        plain = {documents.MANIFEST: documents.dump(manifest), documents.PLAN: documents.dump(plan), **owned}
         sealed = {name + SUFFIX: self.sealed.sealed(name, content) for name, content in plain.items()}
         entries = [report.sealed_entry for report in reports]
         made = make_sealed_manifest(manifest, self.plan, entries, sealed, self.sealed.data_key)

@@ -1,8 +1,8 @@
 """The plan of an export: all that decides its bytes; and the job that makes its shards."""
 
 import hmac
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,16 +11,58 @@ from numpy.typing import NDArray
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
+from torchprotect.data._preflight import explain_unfit
 from torchprotect.data.keyed import keyed_order, noise_key
+from torchprotect.data.owner import OWNER
+from torchprotect.data.preparation import Preparation, Shape, decoder_versions
 from torchprotect.data.sealed_manifest import envelope_member
-from torchprotect.data.sources import Sample, Source
+from torchprotect.data.sources import Sample, Source, prepare_source
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What decides the bytes of an export besides source, transform and key.
+
+    Attributes:
+        shard_size: images in a shard.
+        preparation: steps before the transform.
+        split: name that order, ids and noise depend on, or ``None``.
+        store: dtype that floating-point images are rounded to, or ``None``.
+        owner_file: whether names are kept with the export, for the key holder.
+        generation: of the data key; ``None`` for an open export.
+    """
+
+    shard_size: int
+    preparation: Preparation
+    split: str | None = None
+    store: Literal["float16"] | None = None
+    owner_file: bool = True
+    generation: int | None = None
+
+    def members(self) -> dict[str, Any]:
+        """Return the members of a plan that state these settings."""
+        prepared = {"prepare": self.preparation.describe(), "decoders": decoder_versions()} if self.preparation else {}
+        return {
+            "shard_size": self.shard_size,
+            **prepared,
+            **({} if self.split is None else {"split": self.split}),
+            **({} if self.store is None else {"store": self.store}),
+            **({"owner": OWNER} if self.owner_file else {}),
+            **({} if self.generation is None else {"envelope": envelope_member(self.generation)}),
+        }
+
+
 def make_job(
-    source: Source, pipeline: Pipeline, key: Key, described: list[dict[str, Any]], *, skip_unfit: bool
+    source: Source,
+    pipeline: Pipeline,
+    key: Key,
+    described: list[dict[str, Any]],
+    *,
+    settings: PlanSettings,
+    skip_unfit: bool,
 ) -> DisguiseJob:
     """Return the job; the first sample that fits has been disguised by it, so that mistakes show at once.
 
@@ -29,6 +71,7 @@ def make_job(
         pipeline: the disguise.
         key: that signs the export.
         described: ``pipeline.describe()``, which digests all weights of a model.
+        settings: of the plan.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
 
     Raises:
@@ -36,13 +79,15 @@ def make_job(
         SourceError, LabelError, KeySizeError: the first sample does not fit, and samples must not be skipped.
     """
     job = DisguiseJob(
-        source,
+        prepare_source(source, settings.preparation),
         pipeline,
         key.labels if isinstance(key, KeyBundle) else None,
         key.subkey("manifest"),
-        key.subkey("id"),
-        noise_key(key.subkey("noise"), described),
-        torch.uint8,  # this and the next are set by the first sample
+        key.subkey("id", settings.split),
+        noise_key(key.subkey("noise", settings.split), described),
+        None if settings.store is None else torch.float16,
+        torch.uint8,  # this and the next two are set by the first sample
+        Shape(0, 0, 0),
         False,
         skip_unfit,
     )
@@ -50,22 +95,23 @@ def make_job(
     first_error: ProtectError | None = None
     for index in range(len(source)):
         try:
-            image, label = source[index]
+            image, label = job.source[index]
             labelled = any(each is not None for each in (known or [label]))
             job = replace(job, dtype=image.dtype, labelled=labelled)
             job.check_label(label, source.locate(index))
-            _require_repeatable(job, index, Sample(image, label))
+            shape = _require_repeatable(job, index, Sample(image, label))
         except (SourceError, LabelError, KeySizeError) as error:
             if not skip_unfit:
+                explain_unfit(job, error)
                 raise
             first_error = first_error or error
         else:
-            return job
+            return replace(job, shape=shape)
     raise ExportError(f"no image of the source can be exported; of the first one: {first_error}")
 
 
-def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> None:
-    """Read and disguise one sample twice, and compare."""
+def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> Shape:
+    """Read and disguise one sample twice, and compare; return the shape of the result."""
     again = job.source[index].image
     identity = job.sample_id(index, sample.image)
     try:
@@ -76,16 +122,15 @@ def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> None:
         raise KeySizeError(f"sample {job.source.locate(index)}: {error}") from error
     if not torch.equal(first, second):
         raise ExportError("reading and disguising one sample twice gave two results; an export must be repeatable")
+    return Shape(*first.shape[1:])
 
 
-def make_plan(
-    job: DisguiseJob, key: Key, described: list[dict[str, Any]], shard_size: int, *, generation: int | None
-) -> dict[str, Any]:
-    """Return the unsigned plan; that of a sealed export has a generation."""
+def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], settings: PlanSettings) -> dict[str, Any]:
+    """Return the unsigned plan."""
     listing = hmac.new(key.subkey("manifest"), digestmod="sha256")
     for line in job.source.listing():
         listing.update(len(line).to_bytes(8, "little") + line)
-    plan = {
+    return {
         "format": documents.PLAN_FORMAT,
         "version": documents.VERSION,
         "torchprotect": __version__,
@@ -94,9 +139,8 @@ def make_plan(
         "plain": {"dtype": str(job.dtype).removeprefix("torch."), "scale": 255 if job.dtype == torch.uint8 else 1},
         "key": key.fingerprint,
         "images": len(job.source),
-        "shard_size": shard_size,
+        **settings.members(),
     }
-    return plan if generation is None else plan | {"envelope": envelope_member(generation)}
 
 
 def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = None) -> dict[int, NDArray[np.int64]]:
@@ -107,7 +151,7 @@ def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = N
         key: that signs it.
         part: index of the part whose shards are wanted, and the number of parts; ``None`` for all shards.
     """
-    order, size = keyed_order(key.subkey("order"), plan["images"]), plan["shard_size"]
+    order, size = keyed_order(key.subkey("order", plan.get("split")), plan["images"]), plan["shard_size"]
     first, step = (0, 1) if part is None else part
     count = -(-len(order) // size)
     return {index: order[index * size : (index + 1) * size] for index in range(first, count, step)}

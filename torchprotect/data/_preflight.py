@@ -1,17 +1,20 @@
 """Checks and notes before the first shard of an export is made, without decoding every image."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchprotect.data._job import DisguiseJob
+from torchprotect.data.preparation import Shape
 from torchprotect.data.sources import read_samples
 from torchprotect.errors import KeySizeError, SourceError
 from torchprotect.keys import BlockKey
 
 _MOST_IMAGES = 300
+_SHAPES_TOLD = 2  # besides the most common one
 _MOST_BYTES = 1 << 27  # of their pixels
 
 
@@ -29,30 +32,121 @@ def check_labels(job: DisguiseJob) -> None:
             job.check_label(label, job.source.locate(index))
 
 
-def check_shapes(job: DisguiseJob, shards: list[Any]) -> None:
-    """Check the shapes of the images that are left to do, from their headers, unless a step may resize them.
+def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
+    """Check the shapes of the images that are left to do, from their headers. Return a note on them.
 
     Raises:
-        KeySizeError: an image does not fit the key; the message says where it is.
-        SourceError: a header cannot be read, or the picture would be refused.
+        KeySizeError: an image does not fit the key.
+        SourceError: there are images of several shapes, a header cannot be read, or a picture would be refused.
     """
+    if not hasattr(job.source, "header"):
+        return None
+    survey = Survey(job.source, [index for indices in shards for index in indices.tolist()])
+    if len(job.pipeline.disguises) == len(job.pipeline.steps):
+        _require_one_shape(job, survey)
+    else:  # a step may change shapes: only a try tells
+        _require_one_result(job, survey)
+    return survey.note_on_orientation()
+
+
+class Survey:
+    """Shapes of the images of a source, from their headers.
+
+    Args:
+        source: that has ``header``.
+        indices: of the images.
+
+    Attributes:
+        counts: number of images of each shape.
+        first: index of the first image of each shape.
+        turned: number of images whose EXIF orientation is ignored.
+    """
+
+    def __init__(self, source: Any, indices: Iterable[int]) -> None:
+        self.counts, self.first, self.turned = Counter[Shape](), dict[Shape, int](), 0
+        for index in indices:
+            shape, turned = source.header(index)
+            self.counts[shape] += 1
+            self.first.setdefault(shape, index)
+            self.turned += turned
+
+    def __str__(self) -> str:
+        (shape, most), *others = self.counts.most_common()
+        if not others:
+            return f"all {most:,} images are {shape}"
+        told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in others[:_SHAPES_TOLD]]
+        if rest := others[_SHAPES_TOLD:]:
+            told.append(f"{sum(count for _, count in rest):,} have {len(rest):,} other shapes")
+        return f"{most:,} {'image is' if most == 1 else 'images are'} {shape}, {', '.join(told)}"
+
+    def note_on_orientation(self) -> str | None:
+        """Note that pictures will lie on their sides."""
+        if not self.turned:
+            return None
+        return (
+            f"{self.turned:,} of {self.counts.total():,} images have an EXIF orientation, which is ignored: their pixels "
+            "are taken as they are stored, turned or mirrored; --exif applies it"
+        )
+
+
+def _require_one_shape(job: DisguiseJob, survey: Survey) -> None:
     keys = job.pipeline.size_keys
-    if not keys or not hasattr(job.source, "shape"):
-        return
-    fitting = set[tuple[int, int, int]]()
-    for indices in shards:
-        for index in indices.tolist():
-            if (shape := job.source.shape(index)) not in fitting:
-                _require_fit(keys, shape, job.source.locate(index))
-                fitting.add(shape)
+    for shape, index in survey.first.items():
+        for key in keys:
+            try:
+                key.require_fit(torch.empty(shape, device="meta"))
+            except KeySizeError as error:
+                where = job.source.locate(index)
+                raise KeySizeError(f"sample {where}: {error}. {_how_to_prepare(survey, keys)}") from error
+    if len(survey.counts) > 1:
+        odd = job.source.locate(survey.first[survey.counts.most_common()[-1][0]])
+        raise SourceError(f"a data set has one shape, but {odd} has another than most. {_how_to_prepare(survey, keys)}")
 
 
-def _require_fit(keys: list[BlockKey], shape: tuple[int, int, int], where: str) -> None:
-    for key in keys:
-        try:
-            key.require_fit(torch.empty(shape, device="meta"))
-        except KeySizeError as error:
-            raise KeySizeError(f"sample {where}: {error}") from error
+def explain_unfit(job: DisguiseJob, error: KeySizeError) -> KeySizeError:
+    """Return the error of an image that does not fit the key, with what is known of all others."""
+    if not hasattr(job.source, "header") or not job.pipeline.size_keys:
+        return error
+    survey = Survey(job.source, range(len(job.source)))
+    return KeySizeError(f"{error}. {_how_to_prepare(survey, job.pipeline.size_keys)}")
+
+
+def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
+    """Return the shapes there are, and the options that would make one of them."""
+    channels = {shape.channels for shape in survey.counts}
+    sizes = {(shape.height, shape.width) for shape in survey.counts}
+    wanted = {count for key in keys if (count := getattr(key, "channels", None)) is not None} or {max(channels)}
+    size = keys[0].image_size if keys else max(sizes)
+    options = []
+    if channels != wanted:
+        options.append("--mode grey" if wanted == {1} else "--mode rgb")
+    if sizes != {size}:
+        options.append(f"--resize {size[0]}x{size[1]}")
+    return (
+        f"{str(survey)[0].upper()}{str(survey)[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
+    )
+
+
+def _require_one_result(job: DisguiseJob, survey: Survey) -> None:
+    """Disguise one image of each number of channels, and compare the shapes of the results."""
+    first: dict[int, int] = {}
+    for shape, index in survey.first.items():
+        first.setdefault(shape.channels, index)
+    results = {channels: _disguised_shape(job, index) for channels, index in first.items()}
+    if len(set(results.values())) > 1:
+        count = Counter[int]()
+        for shape, number in survey.counts.items():
+            count[shape.channels] += number
+        told = ", ".join(f"{count[channels]:,} with {channels} become {shape}" for channels, shape in results.items())
+        raise SourceError(
+            f"images of several numbers of channels would be exported in several shapes: {told}; add --mode rgb or "
+            "--mode grey (in Python, prepare=data.Preparation(mode=..))"
+        )
+
+
+def _disguised_shape(job: DisguiseJob, index: int) -> Shape:
+    image, label = job.source[index]
+    return Shape(*job.disguise(image[None], [job.sample_id(index, image)], [label]).images.shape[1:])
 
 
 def make_notes(job: DisguiseJob, *, key_given: bool, is_part: bool) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class ShardReport:
         max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
             perturbations only.
         mean_distance: mean of these distances.
+        ids: of the samples in it, 32 hex digits each, joined; empty if the report was rebuilt from the manifest.
         sealed: SHA-256 in hex of the sealed file; ``None`` in an open export.
         tag: of the shard in its store, as the write returned it; ``None`` where there is none, or where another machine
             may make other bytes.
@@ -40,6 +41,7 @@ class ShardReport:
     inputs: str
     max_distance: float | None = None
     mean_distance: float | None = None
+    ids: str = ""
     sealed: str | None = None
     tag: str | None = None
 
@@ -70,7 +72,7 @@ class ShardReport:
         """Rebuild what the manifest keeps of a report, and that of the sealed export."""
         distance = entry.get("distance", {})
         written = entry["count"], entry["size"], entry["sha256"]
-        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"), sealed)
+        return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"), sealed=sealed)
 
 
 def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tuple[None, None]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torchprotect.data._destination import Envelope, FinishedMeanwhileError, State
+from torchprotect.data._destination import Envelope, FinishedMeanwhileError, MakeOwner, State
 from torchprotect.data._job import ShardTask
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
@@ -62,6 +62,8 @@ def run(
     resume: bool,
     progress: Progress,
     envelope: Envelope,
+    owner: MakeOwner | None,
+    notify: Callable[[str], None],
 ) -> ExportResult:
     """Make the shards that are not finished yet; then, unless this is a part, finish the export.
 
@@ -73,8 +75,20 @@ def run(
         resume: whether there may be an export at the destination.
         progress: called with images done and images in all.
         envelope: what the finished export gets besides.
+        owner: makes the owner's file, if there is to be one.
+        notify: called with a note on the images before any shard is made.
     """
-    run_once = partial(_run_once, task, shards, engine=engine, workers=workers, progress=progress, envelope=envelope)
+    run_once = partial(
+        _run_once,
+        task,
+        shards,
+        engine=engine,
+        workers=workers,
+        progress=progress,
+        envelope=envelope,
+        owner=owner,
+        notify=notify,
+    )
     try:
         return run_once(resume=resume)
     except FinishedMeanwhileError:  # then this is a part with nothing left to do, or a run that checks what is there
@@ -90,6 +104,8 @@ def _run_once(
     resume: bool,
     progress: Progress,
     envelope: Envelope,
+    owner: MakeOwner | None,
+    notify: Callable[[str], None],
 ) -> ExportResult:
     is_part, state = task.destination.part is not None, task.destination.require_same_plan(resume=resume)
     if is_part and state is State.FINISHED:
@@ -98,7 +114,9 @@ def _run_once(
     destination = task.destination
     reports = {} if state is State.EMPTY else reusable_shards(task.job, destination, shards)
     if not task.job.skip_unfit:
-        check_shapes(task.job, [indices for index, indices in shards.items() if index not in reports])
+        note = check_shapes(task.job, [indices for index, indices in shards.items() if index not in reports])
+        if note is not None:
+            notify(note)
     if state is State.EMPTY:
         destination.start()
     elif not is_part:
@@ -108,7 +126,7 @@ def _run_once(
     result = _result(task, reports, made=made, finished=not is_part)
     if is_part:
         return result
-    done = destination.finish(reports.values(), envelope)
+    done = destination.finish(reports.values(), envelope, owner=owner)
     return replace(result, digest=done.digest, notes=() if done.note is None else (done.note,))
 
 

@@ -8,24 +8,28 @@ from typing import Any, Literal
 
 from torch import nn
 
-from torchprotect._inputs import require_int
+from torchprotect._inputs import require_int, type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, Envelope
 from torchprotect.data._job import ShardTask
-from torchprotect.data._plan import make_job, make_plan, plan_shards
+from torchprotect.data._owner_file import OwnerFile
+from torchprotect.data._plan import PlanSettings, make_job, make_plan, plan_shards
 from torchprotect.data._preflight import check_labels, make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
-from torchprotect.data.sealed_manifest import LARGEST_GENERATION, SAME_DATA_KEY
+from torchprotect.data.preparation import Preparation
+from torchprotect.data.sealed_manifest import LARGEST_GENERATION, SAME_DATA_KEY, open_plan
 from torchprotect.data.sources import Source, as_source
 from torchprotect.data.store import Store, lies_in, open_store
 from torchprotect.envelope import Recipients, SigningKey
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.errors import EnvelopeError, ExportError, InputRangeError, KeyKindError
+from torchprotect.errors import EnvelopeError, ExportError, InputRangeError, InputTypeError, KeyKindError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
 
 __all__ = ["ExportResult", "Progress", "export"]
+
+_LONGEST_SPLIT = 100  # characters
 
 
 def export(
@@ -34,6 +38,10 @@ def export(
     *,
     transform: nn.Module,
     key: Key | None = None,
+    prepare: Preparation | None = None,
+    split: str | None = None,
+    store: Literal["float16"] | None = None,
+    owner_file: bool = True,
     shard_size: int = 1000,
     workers: int = 0,
     engine: Engine | Executor | None = None,
@@ -62,6 +70,13 @@ def export(
         transform: a disguise, or a ``v2.Compose`` of disguises and deterministic steps. Disguises draw their noise from
             a keyed stream; nothing may draw from the global generators of Python, NumPy and torch.
         key: bundle whose label map renames the classes; without one, the key of the disguise, and labels stay.
+        prepare: steps that turn pictures of any size and mode into images of one shape, before ``transform``. Plan and
+            manifest state them.
+        split: name of this part of the data, such as ``"train"``. Exports of one key under different names share the
+            disguise, but neither order nor ids nor noise: give each set of images that is exported with a key its own.
+            Plan and manifest state it.
+        store: ``"float16"`` rounds what :class:`torchprotect.transforms.RMTDisguise` gives, to half the size.
+        owner_file: whether to keep names of classes and samples with the export, encrypted for the key holder.
         shard_size: images in a shard.
         workers: worker processes, by multiprocessing's default start method; 0 works in this process. Each computes on
             one thread, as this process does meanwhile. With a perturbation, "spawn" replaces "fork" if there is an
@@ -87,7 +102,8 @@ def export(
     Raises:
         ExportError: the folder is in use, holds something else, or an export by another plan.
         StoreError: the folder or bucket cannot be reached, listed or written, or the URL has credentials in it.
-        SourceError: an image cannot be read; the message says which one and where it is.
+        SourceError: an image cannot be read; the message says which one and where it is. Or the images have several
+            shapes; the message says how many have which.
         KeyKindError: ``key`` is not the transform's key, nor a bundle with it.
         KeySizeError: an image has another size or number of channels than the key is for.
         LabelError: a label lies outside the label map, or is missing where others are there or a target depends on it.
@@ -98,6 +114,14 @@ def export(
     require_int("workers", workers, at_least=0)
     if on_error not in ("stop", "skip"):
         raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
+    settings = PlanSettings(
+        shard_size=shard_size,
+        preparation=_require_preparation(prepare),
+        split=_require_split(split),
+        store=_require_store(store),
+        owner_file=owner_file,
+        generation=None if recipients is None else generation or 1,
+    )
     if generation is not None and recipients is None:
         raise EnvelopeError("a generation is that of a sealed export: give recipients too")
     if generation is not None:
@@ -105,26 +129,27 @@ def export(
     _require_part(part)
     signer = None if signing_key is None else SigningKey.of(signing_key)
     to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
-    source, store = _open(dataset, out)
+    source, place = _open(dataset, out)
     pipeline = Pipeline(transform)
     own_key = _require_key(pipeline, key)
     if engine is None:
         _require_shared_devices(pipeline, workers)
     described = pipeline.describe()
-    job = make_job(source, pipeline, own_key, described, skip_unfit=on_error == "skip")
+    job = make_job(source, pipeline, own_key, described, settings=settings, skip_unfit=on_error == "skip")
     if on_error == "stop":
         check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
-    plan = make_plan(job, own_key, described, shard_size, generation=None if to is None else generation or 1)
+    plan = make_plan(job, own_key, described, settings)
     shards = plan_shards(plan, own_key, part)
+    owner = OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards) if owner_file else None
     data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation or 1)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
-    task = ShardTask(job, Destination(store, plan, job.signing, part_name, data_key=data_key))
+    task = ShardTask(job, Destination(place, plan, job.signing, part_name, data_key=data_key))
     envelopes = {} if to is None or data_key is None or part is not None else to.wrap(data_key)
-    in_use = f"{store.location} is in use by another export; wait for it to end"
-    store.prepare()
-    with store.lock(in_use, shared=part is not None) as lock:
+    in_use = f"{place.location} is in use by another export; wait for it to end"
+    place.prepare()
+    with place.lock(in_use, shared=part is not None) as lock:
         result = run(
             task,
             shards,
@@ -133,6 +158,8 @@ def export(
             resume=resume,
             progress=progress or _no_progress,
             envelope=Envelope(envelopes, signer),
+            owner=owner,
+            notify=notes.add,
         )
     notes.add(*result.notes)
     if result.finished and to is not None and generation is None:
@@ -159,6 +186,27 @@ class _Notes:
 
 def _no_progress(done: int, total: int) -> None:
     """Show nothing."""
+
+
+def _require_preparation(prepare: Any) -> Preparation:
+    if prepare is not None and not isinstance(prepare, Preparation):
+        raise InputTypeError(f"prepare must be a data.Preparation, got {type_name(prepare)}")
+    return prepare or Preparation()
+
+
+def _require_split(split: Any) -> str | None:
+    """Check the name of a split: it is written into plan and manifest."""
+    if split is None:
+        return None
+    if not isinstance(split, str) or not 1 <= len(split) <= _LONGEST_SPLIT or not split.isprintable():
+        raise InputRangeError(f"split must be a name of 1 to {_LONGEST_SPLIT} printable characters, got {split!r}")
+    return split
+
+
+def _require_store(store: Any) -> Literal["float16"] | None:
+    if store not in (None, "float16"):
+        raise InputRangeError(f"store must be 'float16' or None, got {store!r}")
+    return "float16" if store else None
 
 
 def _require_part(part: Any) -> None:

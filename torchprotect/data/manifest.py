@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from torchprotect._json import canonical, parse
+from torchprotect.data.owner import OWNER
 from torchprotect.data.store import Store
 from torchprotect.errors import EnvelopeError, ExportError, StoreError, VerificationError
 
@@ -239,6 +240,10 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("dtype"), str) and value.get("scale") in (1, 255)
 
 
+def _is_owner(value: Any) -> bool:
+    return value is None or are_entries([value], lambda index: OWNER, counted=False)
+
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 MEMBERS: dict[str, Callable[[Any], bool]] = {
     "plan": is_digest,
@@ -248,4 +253,8 @@ MEMBERS: dict[str, Callable[[Any], bool]] = {
     "images": _is_count,
     "labels": _is_count,
     "shards": _are_shards,
+    "prepare": lambda value: value is None or isinstance(value, dict),
+    "split": lambda value: value is None or isinstance(value, str),
+    "store": lambda value: value in (None, "float16"),
+    "owner": _is_owner,
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 from torchprotect._json import canonical
 from torchprotect.data import manifest as documents
+from torchprotect.data.owner import OWNER
 from torchprotect.data.store import SUFFIX, Store
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.errors import EnvelopeError, VerificationError
@@ -21,7 +22,11 @@ SAME_DATA_KEY = (
     "settings and of this generation, can open this one too, whatever its pictures. For other recipients take a new "
     "key, or a higher generation (--generation)"
 )
+STATED = ("prepare", "split", "store")
+"""Settings of a plan that its manifest repeats, where there are any."""
+
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
+_WITH_OWNER = (documents.MANIFEST + SUFFIX, OWNER + SUFFIX, documents.PLAN + SUFFIX)
 _MACS = ("mac", "hmac")
 
 
@@ -68,8 +73,8 @@ def make_sealed_manifest(
         sealed: contents of the sealed documents, by the names of their files.
         data_key: of the export.
     """
-    copied = ("security_claim", "key", "transform", "plain", "images", "labels")
-    made = {name: manifest[name] for name in copied} | {
+    copied = ("security_claim", "key", "transform", "plain", "images", "labels", *STATED)
+    made = {name: manifest[name] for name in copied if name in manifest} | {
         "format": documents.SEALED_FORMAT,
         "version": VERSION,
         "plan": documents.digest(dict(plan)),
@@ -110,7 +115,11 @@ def parse_sealed_manifest(content: bytes, path: str) -> dict[str, Any]:
 
 
 def _are_documents(value: Any) -> bool:
-    return documents.are_entries(value, lambda index: _DOCUMENTS[index % 2], counted=False) and len(value) == 2
+    return any(
+        documents.are_entries(value, lambda index, names=names: names[index % len(names)], counted=False)
+        and len(value) == len(names)
+        for names in (_DOCUMENTS, _WITH_OWNER)
+    )
 
 
 def _are_shards(value: Any) -> bool:

@@ -18,6 +18,7 @@ from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data._run import ExportResult, Progress
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
+from torchprotect.data.owner import OWNER
 from torchprotect.data.sealed_manifest import (
     LARGEST_GENERATION,
     SAME_DATA_KEY,
@@ -132,7 +133,9 @@ def seal_export(
     with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
         reports = _seal_shards(opened, destination, progress)
         envelope = Envelope(to.wrap(data_key), signer)
-        done = destination.finish(reports.values(), envelope, manifest=opened.manifest)
+        owned = _read_owner_file(opened)
+        owner = None if owned is None else lambda reports, files: owned
+        done = destination.finish(reports.values(), envelope, owner=owner, manifest=opened.manifest)
     first = SAME_DATA_KEY if opened.public is None and generation is None else None
     return ExportResult(
         store.location,
@@ -166,6 +169,20 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
             f"of generation {generation} could open it"
         )
     return open_plan(plan) | {"envelope": envelope_member(generation or before + 1)}
+
+
+def _read_owner_file(opened: FinishedExport) -> bytes | None:
+    """Return the owner's file, which stays as it is: what it is bound to is the plan of the open export."""
+    entry = opened.manifest.get("owner")
+    if entry is None:
+        return None
+    try:
+        content = opened.store.read(OWNER, entry["size"])
+    except (FileNotFoundError, StoreError) as error:
+        raise VerificationError(f"{opened.store.path_of(OWNER)} is missing or damaged: {error}") from None
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise VerificationError(f"{opened.store.path_of(OWNER)} is not the one in the manifest: it was replaced")
+    return content
 
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:

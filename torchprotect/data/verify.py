@@ -12,6 +12,7 @@ from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
 from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_sealed, require_no_opener
+from torchprotect.data.owner import LARGEST, OWNER, open_owner
 from torchprotect.data.sealed_manifest import parse_sealed_manifest
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
@@ -103,11 +104,27 @@ def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, ch
     """Return what is wrong with an open export, or with what is inside of a sealed one."""
     plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
     problems = [problem for entry in entries if (problem := check(entry, found)) is not None]
-    problems += _check_plan(plan, manifest)
+    problems += _check_plan(plan, manifest) + _check_owner(store, manifest, key, found)
     if not isinstance(store, SealedStore):  # else they were looked for among the files as they are stored
-        problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE}, entries)
+        owner = {OWNER} if "owner" in manifest else set()
+        problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE} | owner, entries)
     problems += _check_sum(manifest)
     return problems if key is None else problems + _check_signatures(plan, manifest, key)
+
+
+def _check_owner(store: Store, manifest: dict[str, Any], key: Key | None, found: dict[str, Entry]) -> list[str]:
+    """Return what is wrong with the owner's file; with the key it is opened."""
+    entry = manifest.get("owner")
+    if entry is None:
+        return []
+    if (problem := _check_file(store, entry, found)) is not None:
+        return [problem]
+    if key is not None and manifest["key"] == key.fingerprint:
+        try:
+            open_owner(store.read(OWNER, LARGEST), key, manifest["plan"], OWNER)
+        except VerificationError as error:
+            return [str(error)]
+    return []
 
 
 def _check_sealed(store: Store, manifest: dict[str, Any], key: Key | None, *, check: Check) -> list[str]:

@@ -20,7 +20,7 @@ from torchprotect.errors import (
     KeySizeError,
     LabelError,
 )
-from torchprotect.keys._derive import Purpose, derive
+from torchprotect.keys._derive import Purpose, derive, split_purpose
 from torchprotect.keys._secret import SecretBytes
 from torchprotect.keys._transfer import Reduced, reduce_key
 from torchprotect.ops.blocks import divisors
@@ -88,9 +88,18 @@ class Key:
         """SHA-256 over kind, parameters and tensors, 64 hex digits. Reveals nothing about the secret values."""
         return fingerprint(self.kind, self.params, self.tensors())
 
-    def subkey(self, purpose: Purpose) -> SecretBytes:
-        """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them."""
-        return derive(self.root.numpy().tobytes(), purpose)
+    def subkey(self, purpose: Purpose, split: str | None = None) -> SecretBytes:
+        """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them.
+
+        Args:
+            purpose: what they are used for.
+            split: name of a part of the data, whose sub-key is another one.
+        """
+        return derive(self.root.numpy().tobytes(), purpose if split is None else split_purpose(purpose, split))
+
+    def owner_key(self) -> SecretBytes:
+        """Return the 64 secret bytes that encrypt what only the owner may know of an export."""
+        return derive(self.root.numpy().tobytes(), "owner", size=64)
 
     def envelope_key(self, plan: bytes, generation: int) -> SecretBytes:
         """Return the 32 secret bytes that seal one export.

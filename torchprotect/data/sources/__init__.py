@@ -4,7 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torchprotect.data.sources._base import Sample, Source, read_samples
+from torchprotect.data.sources._base import (
+    Header,
+    Sample,
+    Source,
+    class_names_of,
+    describe_source,
+    prepare_source,
+    read_samples,
+)
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
@@ -14,7 +22,17 @@ from torchprotect.data.sources.patterns import is_pattern, open_local_tars, open
 from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, SourceError
 
-__all__ = ["Sample", "Source", "as_source", "open_source", "read_samples"]
+__all__ = [
+    "Header",
+    "Sample",
+    "Source",
+    "as_source",
+    "class_names_of",
+    "describe_source",
+    "open_source",
+    "prepare_source",
+    "read_samples",
+]
 
 _SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
 _SPLITS = ("train", "test")

@@ -1,24 +1,17 @@
-"""The interface of a source of plain images, and the decoding of image files."""
+"""The interface of a source of plain images."""
 
-import contextlib
-import io
-import warnings
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-import PIL.Image
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from torchprotect.errors import SourceError
-
-_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # others, such as EPS, are drawn by outside programs
-IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "ppm", "pgm", "tif", "tiff", "webp")
-
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "CMYK": 3, "YCbCr": 3, "RGB": 3}  # of the tensor a mode becomes
+from torchprotect._inputs import type_name
+from torchprotect.data.preparation import Preparation, Shape
+from torchprotect.errors import InputTypeError, SourceError
 
 
 class Sample(NamedTuple):
@@ -28,11 +21,25 @@ class Sample(NamedTuple):
     label: int | None
 
 
+class Header(NamedTuple):
+    """Facts about an image that are known without decoding it.
+
+    Attributes:
+        shape: that it is read with, after the source's preparation.
+        turned: whether its EXIF orientation is ignored, so that it lies on its side or stands on its head.
+    """
+
+    shape: Shape
+    turned: bool = False
+
+
 class Source(Protocol):
     """Plain images read by index. A source can be pickled, for worker processes.
 
-    A source may also have ``known_labels() -> list[int | None]``, all labels, and ``shape(index) -> (C, H, W)``, each
+    A source may also have ``known_labels() -> list[int | None]``, all labels, and ``header(index) -> Header``, each
     without decoding an image: an export then finds samples that do not fit before it writes a shard. It may have
+    ``class_names: tuple[str, ...] | None``, the names of the classes from 0 up, and ``description: str``, which say to
+    the owner of an export what it was made from. It may have ``prepared(preparation) -> Source``, the same source whose images are prepared as they are decoded, and
     ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
     error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
     raised instead, as by a store that cannot be reached, stops an export even if it skips images.
@@ -81,95 +88,48 @@ def read_samples(source: Source, indices: list[int]) -> Iterator[Sample | Source
             yield sample
 
 
-def to_tensor(picture: PIL.Image.Image) -> Tensor:
-    """Turn a PIL image into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` if information would be lost."""
-    channels = require_lossless(picture)
-    _require_one_raster(picture)
-    tensor: Tensor = pil_to_tensor(picture.convert("L" if channels == 1 else "RGB"))
-    require_lossless(picture)  # a PNG may declare transparency after its pixels
-    return tensor
+SelfSource = TypeVar("SelfSource", bound="Preparable")
 
 
-def require_lossless(picture: PIL.Image.Image) -> int:
-    """Return the number of channels a picture has as a tensor, 1 or 3; nothing is decoded for it.
+class Preparable:
+    """Base of sources that prepare pictures as they decode them.
+
+    Attributes:
+        preparation: steps between decoding a picture and handing it out.
+    """
+
+    preparation = Preparation()
+
+    def prepared(self: SelfSource, preparation: Preparation) -> SelfSource:
+        """Return the same source, whose pictures are prepared."""
+        made = copy.copy(self)
+        made.preparation = preparation
+        return made
+
+
+def prepare_source(source: Source, preparation: Preparation) -> Source:
+    """Return the same source, whose images are prepared.
 
     Raises:
-        ValueError: the picture has more than 8 bits a channel, transparency, or several frames.
+        InputTypeError: it prepares nothing.
     """
-    if picture.mode not in _CHANNELS:
-        raise ValueError(f"mode {picture.mode} is not taken: it may have transparency or more than 8 bits")
-    if _bits(picture) > 8:
-        raise ValueError(f"mode {picture.mode} of {_bits(picture)} bits a channel would lose precision")
-    fourth = picture.format == "BMP" and any("X" in str(args) for args in _readings(picture))
-    if "transparency" in picture.info or fourth:
-        raise ValueError(f"mode {picture.mode} with a transparent colour or a fourth channel would lose it")
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format != "MPO":  # a JPEG with previews or a gain map: its first picture is the picture
-        raise ValueError(f"it holds {frames} frames or pages; write each into a file of its own")
-    return _CHANNELS[picture.mode]
+    if not preparation:
+        return source
+    if not hasattr(source, "prepared"):
+        raise InputTypeError(f"{type_name(source)} takes no preparation: give it a method prepared(preparation)")
+    made: Source = source.prepared(preparation)
+    return made
 
 
-def _bits(picture: PIL.Image.Image) -> int:
-    """Return the bits a channel has in the file. Pillow silently reduces 16-bit RGB to 8 bits."""
-    if picture.format == "TIFF":
-        return max(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]  # BitsPerSample
-    if picture.format == "PPM":
-        return max((16 for args in _readings(picture) if isinstance(args, tuple) and args[-1] > 255), default=8)
-    return max((16 for args in _readings(picture) if ";16" in str(args)), default=8)
+def describe_source(source: Source) -> str:
+    """Return what a source says of itself, or its type."""
+    return str(getattr(source, "description", type_name(source)))
 
 
-def _readings(picture: PIL.Image.Image) -> list[Any]:
-    """Return the raw modes that Pillow will decode the file with, such as ``RGB;16B``."""
-    return [tile[3] for tile in getattr(picture, "tile", ())]
-
-
-def _require_one_raster(picture: PIL.Image.Image) -> None:
-    """Refuse a PPM file with several pictures, of which Pillow would read the first only."""
-    stream, tiles = getattr(picture, "fp", None), getattr(picture, "tile", ())
-    if picture.format != "PPM" or stream is None or not tiles or tiles[0][0] != "raw":
-        return
-    end = tiles[0][2] + picture.width * picture.height * len(picture.getbands())
-    if stream.seek(0, io.SEEK_END) > end + 1:
-        raise ValueError("it holds more than one picture; write each into a file of its own")
-
-
-def decode(content: bytes, name: str) -> Tensor:
-    """Decode an image file to uint8 ``[1 or 3, H, W]``.
-
-    Raises:
-        SourceError: it cannot be decoded; the message has its name.
-    """
-    try:
-        with _refuse_decompression_bombs(), PIL.Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-            return to_tensor(picture)
-    except Exception as error:  # a decoder fails in many ways on a broken file
-        raise _unreadable(name, error) from error
-
-
-def decode_shape(file: BinaryIO, name: str) -> tuple[int, int, int]:
-    """Return the shape ``(C, H, W)`` that :func:`decode` would give, from the header alone.
-
-    Raises:
-        SourceError: the header cannot be read, or the picture would be refused.
-    """
-    try:
-        with _refuse_decompression_bombs(), PIL.Image.open(file, formats=_FORMATS) as picture:
-            return require_lossless(picture), picture.height, picture.width
-    except Exception as error:  # a decoder fails in many ways on a broken file
-        raise _unreadable(name, error) from error
-
-
-@contextlib.contextmanager
-def _refuse_decompression_bombs() -> Iterator[None]:
-    """Raise where Pillow would only warn: at pictures of more than 89 million pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        yield
-
-
-def _unreadable(name: str, error: Exception) -> SourceError:
-    reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
-    return SourceError(f"cannot read image {name}: {reason}; convert or repair it, or skip such images")
+def class_names_of(source: Source) -> tuple[str, ...] | None:
+    """Return the names of the classes from 0 up, if the source knows them."""
+    names: tuple[str, ...] | None = getattr(source, "class_names", None)
+    return names
 
 
 def require_image(image: Tensor, name: str) -> Tensor:

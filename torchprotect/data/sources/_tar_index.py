@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from torchprotect._tarwalk import walk
-from torchprotect.data.sources._base import IMAGE_EXTENSIONS
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS
 from torchprotect.errors import SourceError
 
 _SAMPLE_NAME = re.compile(r"((?:.*/)?[^./]+)[.]([^/]*)", re.DOTALL)  # webdataset's key and extension

@@ -15,26 +15,52 @@ import torch
 from numpy.typing import NDArray
 
 from torchprotect._files import open_regular
-from torchprotect.data.sources._base import Sample
+from torchprotect.data.preparation import Shape
+from torchprotect.data.sources._base import Header, Preparable, Sample
+from torchprotect.data.sources._pictures import prepare_tensor
 from torchprotect.errors import SourceError
 
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 _LARGEST = 1 << 28  # bytes of pixels in a file
 
 
-class ArraySource:
-    """Images in memory: uint8 ``[N, C, H, W]``, labels ``[N]``."""
+class ArraySource(Preparable):
+    """Images in memory: uint8 ``[N, C, H, W]``, labels ``[N]``, names of the classes."""
 
-    def __init__(self, name: str, folder: Path, images: NDArray[np.uint8], labels: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        images: NDArray[np.uint8],
+        labels: NDArray[Any],
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
         self.folders: tuple[Path | str, ...] = (folder,)
         self.left_out: Counter[str] = Counter()
+        self.description, self.class_names = name, class_names
         self._name, self._images, self._labels = name, images, labels
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(torch.from_numpy(self._images[index].copy()), int(self._labels[index]))
+        image = torch.from_numpy(self._images[index].copy())
+        try:
+            return Sample(prepare_tensor(image, self.preparation), int(self._labels[index]))
+        except ValueError as error:
+            raise SourceError(f"cannot prepare image {self.name(index)}: {error}") from error
 
     def name(self, index: int) -> str:
         """Return the name of the data set and the index in it."""
@@ -49,10 +75,9 @@ class ArraySource:
         """Return the name: the images of a set are all in one file."""
         return self.name(index)
 
-    def shape(self, index: int) -> tuple[int, int, int]:
+    def header(self, index: int) -> Header:
         """Return the shape, which is the same for all images."""
-        _, channels, height, width = self._images.shape
-        return channels, height, width
+        return Header(self.preparation.shape(Shape(*self._images.shape[1:])))
 
     def listing(self) -> Iterator[bytes]:
         """Yield name and length of the data set."""
@@ -66,21 +91,21 @@ class ArraySource:
 
 def mnist(root: Path, split: str) -> ArraySource:
     """Read MNIST from torchvision's ``root``; ``split`` is ``train`` or ``test``."""
-    return _idx_source("mnist", root / "MNIST" / "raw", split)
+    return _idx_source("mnist", root / "MNIST" / "raw", split, tuple("0123456789"))
 
 
 def fashion_mnist(root: Path, split: str) -> ArraySource:
     """Read Fashion-MNIST from torchvision's ``root``; ``split`` is ``train`` or ``test``."""
-    return _idx_source("fashion-mnist", root / "FashionMNIST" / "raw", split)
+    return _idx_source("fashion-mnist", root / "FashionMNIST" / "raw", split, _CLOTHES)
 
 
-def _idx_source(name: str, folder: Path, split: str) -> ArraySource:
+def _idx_source(name: str, folder: Path, split: str, class_names: tuple[str, ...]) -> ArraySource:
     stem = "train" if split == "train" else "t10k"
     images = _read_idx(folder / f"{stem}-images-idx3-ubyte", _IDX_IMAGES)
     labels = _read_idx(folder / f"{stem}-labels-idx1-ubyte", _IDX_LABELS)
     if len(images) != len(labels):
         raise SourceError(f"{folder} holds {len(images)} images, but {len(labels)} labels")
-    return ArraySource(f"{name}/{split}", folder, images[:, None], labels)
+    return ArraySource(f"{name}/{split}", folder, images[:, None], labels, class_names)
 
 
 def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode
+from torchprotect.data.sources._base import Preparable, Sample
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode
 from torchprotect.data.sources._remote import require_unchanged
 from torchprotect.data.sources._requests import groups
 from torchprotect.data.sources.folder import (
@@ -22,7 +23,7 @@ from torchprotect.errors import SourceError
 _LISTED_AT_ONCE = 1000  # objects in a request
 
 
-class BucketFolderSource:
+class BucketFolderSource(Preparable):
     """Objects ``class/picture.png`` below a URL, listed once and fetched many at a time.
 
     Names, classes and what is left out are those of :class:`ImageFolderSource`.
@@ -32,10 +33,13 @@ class BucketFolderSource:
         self._store: Store = open_store(url)
         self.folders: tuple[Path | str, ...] = (self._store.location,)
         self.left_out: Counter[str] = Counter()
+        self.description = f"image folder {self._store.location.rstrip('/').rpartition('/')[2]}"
         self._files: list[str] = []
         self._labels: list[int] = []
         entries = self._list()
-        for label, (name, pictures) in enumerate(sorted(self._classes(entries).items())):
+        classes = sorted(self._classes(entries).items())
+        self.class_names: tuple[str, ...] | None = tuple(name for name, _ in classes)
+        for label, (name, pictures) in enumerate(classes):
             if not pictures:
                 raise SourceError(no_images_in(self._store.path_of(name)))
             self._files += ["/".join(parts) for parts in sorted(pictures)]
@@ -105,7 +109,7 @@ class BucketFolderSource:
             content, entry = found.get(index, b""), self._entries[index]
             require_unchanged(self.locate(index), entry, Entry(len(content), entry.tag))
             try:
-                yield Sample(decode(content, self.locate(index)), self._labels[index])
+                yield Sample(decode(content, self.locate(index), self.preparation), self._labels[index])
             except SourceError as error:
                 yield error
 

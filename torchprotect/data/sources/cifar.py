@@ -36,7 +36,7 @@ def cifar10(root: Path, split: str) -> ArraySource:
             error if isinstance(error, SourceError) else SourceError(_missing(root, folder.name, archive.name))
         ) from error
     images, labels = loaded.data.transpose(0, 3, 1, 2), np.array(loaded.targets)
-    return ArraySource(f"cifar10/{split}", folder, images, labels)
+    return ArraySource(f"cifar10/{split}", folder, images, labels, tuple(loaded.classes))
 
 
 def _missing(root: Path, folder: str, archive: str) -> str:

@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from torchprotect.data.sources._base import Sample, require_image, to_tensor
+from torchprotect.data.preparation import Preparation
+from torchprotect.data.sources._base import Preparable, Sample, require_image
+from torchprotect.data.sources._pictures import prepare_tensor, to_tensor
 from torchprotect.errors import ExportError, SourceError
 
 _LISTED = 16
 
 
-class DatasetSource:
+class DatasetSource(Preparable):
     """Reads a dataset by index. The same index must give the same image each time."""
 
     def __init__(self, dataset: Any) -> None:
@@ -32,6 +34,9 @@ class DatasetSource:
             )
         self.folders: tuple[Path | str, ...] = ()
         self.left_out: Counter[str] = Counter()
+        self.description = f"{type(dataset).__qualname__} given in Python"
+        classes = getattr(dataset, "classes", None)  # as torchvision's data sets have them
+        self.class_names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else None
         self._dataset = dataset
 
     def __len__(self) -> int:
@@ -44,7 +49,7 @@ class DatasetSource:
             raise SourceError(f"cannot read sample {index}: {error}") from error
         try:
             image, label = _take_apart(item)
-            sample = Sample(_to_plain_tensor(image), None if label is None else _to_class(label))
+            sample = Sample(_to_plain_tensor(image, self.preparation), None if label is None else _to_class(label))
         except (TypeError, ValueError) as error:
             raise SourceError(f"sample {index} is not (image, class number): {error}") from error
         require_image(sample.image, str(index))
@@ -91,11 +96,11 @@ def _take_apart(item: Any) -> tuple[Any, Any]:
     return (item[0], item[1]) if isinstance(item, tuple | list) else (item, None)
 
 
-def _to_plain_tensor(image: Any) -> Tensor:
+def _to_plain_tensor(image: Any, preparation: Preparation) -> Tensor:
     if isinstance(image, PIL.Image.Image):
-        return to_tensor(image)
+        return to_tensor(image, preparation)
     if isinstance(image, tv_tensors.Image):
-        return image.as_subclass(Tensor)
+        return prepare_tensor(image.as_subclass(Tensor), preparation)
     if isinstance(image, np.ndarray):
         raise TypeError(
             "the image is a NumPy array, whose channels may come first or last; convert it with "
@@ -103,7 +108,7 @@ def _to_plain_tensor(image: Any) -> Tensor:
         )
     if type(image) is not Tensor:
         raise TypeError(f"the image is of type {type(image).__name__}, not a PIL image or a tensor")
-    return image
+    return prepare_tensor(image, preparation)
 
 
 def _to_class(label: Any) -> int:

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from torchprotect._files import open_regular
-from torchprotect.data.sources._base import IMAGE_EXTENSIONS, Sample, decode, decode_shape
+from torchprotect.data.sources._base import Header, Preparable, Sample
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode, decode_header
 from torchprotect.errors import SourceError
 
 EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
 HIDDEN, MACOSX, OUTSIDE = "hidden file or folder", "__MACOSX folder", "file outside the class folders"
 
 
-class ImageFolderSource:
+class ImageFolderSource(Preparable):
     """Images in one folder a class, at any depth below it.
 
     Names that begin with a dot, such as ``._a.png`` or ``.git``, and ``__MACOSX`` are left out and counted, as are
@@ -26,9 +27,12 @@ class ImageFolderSource:
         self.root = root
         self.folders: tuple[Path | str, ...] = (root,)
         self.left_out: Counter[str] = Counter()
+        self.description = f"image folder {root.resolve().name}"
+        classes = self._classes()
+        self.class_names: tuple[str, ...] | None = tuple(classes)
         self._files: list[str] = []
         self._labels: list[int] = []
-        for label, name in enumerate(self._classes()):
+        for label, name in enumerate(classes):
             files = sorted(self._pictures(root / name), key=lambda path: path.relative_to(root).parts)
             if not files:
                 raise SourceError(no_images_in(str(root / name)))
@@ -47,7 +51,7 @@ class ImageFolderSource:
                 content = file.read()
         except OSError as error:
             raise SourceError(f"cannot read image {path}: {error.strerror}") from error
-        return Sample(decode(content, str(path)), self._labels[index])
+        return Sample(decode(content, str(path), self.preparation), self._labels[index])
 
     def name(self, index: int) -> str:
         """Return the file's path below the root."""
@@ -61,12 +65,12 @@ class ImageFolderSource:
         """Return all labels without reading an image."""
         return self._labels
 
-    def shape(self, index: int) -> tuple[int, int, int]:
+    def header(self, index: int) -> Header:
         """Return the shape of an image from its header."""
         path = self.root / self._files[index]
         try:
             with open_regular(path) as file:
-                return decode_shape(file, str(path))
+                return decode_header(file, str(path), self.preparation)
         except OSError as error:
             if isinstance(error, SourceError):
                 raise

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from torchprotect.data.sources._archives import Archives, LocalArchives, Row
-from torchprotect.data.sources._base import Sample, decode, decode_shape
+from torchprotect.data.sources._base import Header, Preparable, Sample
+from torchprotect.data.sources._pictures import decode, decode_header
 from torchprotect.data.sources._samples import TarSamples
 from torchprotect.errors import SourceError
 
 
-class TarSource:
+class TarSource(Preparable):
     """Samples ``KEY.png`` (or another image format) with ``KEY.cls`` in tar archives.
 
     As in webdataset, neighbours whose names are equal up to the first dot are one sample. Several archives in one file
@@ -25,6 +26,8 @@ class TarSource:
     def __init__(self, archives: Archives, samples: TarSamples) -> None:
         self.folders: tuple[Path | str, ...] = ()
         self.left_out: Counter[str] = samples.left_out
+        first, more = archives.names[0].rpartition("/")[2], len(archives.names) - 1
+        self.description = f"tar archives {first} and {more} more" if more else f"tar archive {first}"
         self._archives, self._keys, self._rows = archives, samples.keys, samples.rows
 
     def __len__(self) -> int:
@@ -75,7 +78,7 @@ class TarSource:
             error.__cause__ = content
             return error
         try:
-            return Sample(decode(content, name), None if row.label < 0 else row.label)
+            return Sample(decode(content, name, self.preparation), None if row.label < 0 else row.label)
         except SourceError as error:
             return error
 
@@ -87,6 +90,6 @@ class LocalTarSource(TarSource):
         super().__init__(archives, samples)
         self._local = archives
 
-    def shape(self, index: int) -> tuple[int, int, int]:
+    def header(self, index: int) -> Header:
         """Return the shape of an image from its header."""
-        return decode_shape(self._local.window(self._row(index)), self.locate(index))
+        return decode_header(self._local.window(self._row(index)), self.locate(index), self.preparation)

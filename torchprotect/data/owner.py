@@ -1,0 +1,104 @@
+"""What only the owner may know of an export: names, encrypted beside it under a sub-key of the key."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torchprotect.errors import VerificationError
+from torchprotect.keys import Key
+
+OWNER = "owner.sealed"
+"""Name of the file in an export."""
+
+LARGEST = 1 << 33  # bytes
+_FORMAT, _VERSION = "torchprotect-owner", 1
+_SMALLEST = 1 << 12
+_TAG, _LENGTH = 16, 8  # bytes
+
+
+class Original(NamedTuple):
+    """A sample's place in the source.
+
+    Attributes:
+        index: in the source.
+        name: within the source, such as a path below its root.
+    """
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What only the owner may know of an export.
+
+    Attributes:
+        source: a description of the source.
+        class_names: of the plain class numbers, from 0 up; ``None`` where classes have no names.
+        originals: where each sample came from, by its id.
+    """
+
+    source: str
+    class_names: tuple[str, ...] | None
+    originals: Mapping[str, Original]
+
+    def __repr__(self) -> str:
+        return f"Owner({len(self.originals):,} names)"
+
+
+def seal_owner(owner: Owner, key: Key, plan: str) -> bytes:
+    """Encrypt by AES-SIV (RFC 5297). Equal content gives equal bytes; their number is a power of two and 16 more.
+
+    Args:
+        owner: what to encrypt.
+        key: of the export.
+        plan: digest of the plan of the open export, 64 hex digits: the file opens beside no other plan.
+    """
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "source": owner.source,
+        "class_names": owner.class_names,
+        "originals": owner.originals,
+    }
+    # ASCII: escapes keep names that are no text, whose bytes Python tells as unpaired surrogates
+    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    size = max(_SMALLEST, 1 << (_LENGTH + len(content) - 1).bit_length())
+    padded = (struct.pack("<Q", len(content)) + content).ljust(size, b"\0")
+    ciphertext, tag = _cipher(key, plan).encrypt_and_digest(padded)
+    return bytes(tag + ciphertext)
+
+
+def open_owner(content: bytes, key: Key, plan: str, path: str) -> Owner:
+    """Decrypt the file.
+
+    Args:
+        content: of the file.
+        key: of the export.
+        plan: digest of the plan of the open export.
+        path: of the file, for errors.
+
+    Raises:
+        VerificationError: it was changed, or belongs to another key or plan.
+    """
+    try:
+        padded = _cipher(key, plan).decrypt_and_verify(content[_TAG:], content[:_TAG])
+    except ValueError:
+        raise VerificationError(f"{path} was changed, or it belongs to another key or export") from None
+    (length,) = struct.unpack_from("<Q", padded)
+    document = json.loads(padded[_LENGTH : _LENGTH + length])
+    if (document["format"], document["version"]) != (_FORMAT, _VERSION):
+        raise VerificationError(f"{path} has another version than {_VERSION}; use the torchprotect that wrote it")
+    names = document["class_names"]
+    originals = {identity: Original(*each) for identity, each in document["originals"].items()}
+    return Owner(document["source"], None if names is None else tuple(names), originals)
+
+
+def _cipher(key: Key, plan: str) -> Any:
+    from Crypto.Cipher import AES
+
+    cipher = AES.new(key.owner_key(), AES.MODE_SIV)
+    cipher.update(bytes.fromhex(plan))
+    return cipher
