@@ -117,7 +117,7 @@ class DisguiseJob:
         stream.finish()
         made_from = self._finish_inputs(inputs, skipped)
         written = len(ids), file.size, file.sha256, sorted(labels), skipped, made_from
-        return ShardReport(index, *written, *_max_and_mean(distances), "".join(ids))
+        return replace(ShardReport(index, *written, *_max_and_mean(distances)), ids="".join(ids))
 
     def inputs(self, indices: Any, skipped: list[int]) -> str:
         """Return the keyed digest of what a shard is made from, as its report has it."""

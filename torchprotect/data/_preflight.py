@@ -10,7 +10,7 @@ from torch import Tensor
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data.preparation import Shape
 from torchprotect.data.sources import read_samples
-from torchprotect.errors import KeySizeError, SourceError
+from torchprotect.errors import KeySizeError, ProtectError, SourceError
 from torchprotect.keys import BlockKey
 
 _MOST_IMAGES = 300
@@ -84,8 +84,8 @@ class Survey:
         if not self.turned:
             return None
         return (
-            f"{self.turned:,} of {self.counts.total():,} images have an EXIF orientation, which is ignored: their pixels "
-            "are taken as they are stored, turned or mirrored; --exif applies it"
+            f"{self.turned:,} of {self.counts.total():,} images have an EXIF orientation, which is ignored: their "
+            "pixels are taken as they are stored, turned or mirrored; --exif applies it"
         )
 
 
@@ -103,12 +103,11 @@ def _require_one_shape(job: DisguiseJob, survey: Survey) -> None:
         raise SourceError(f"a data set has one shape, but {odd} has another than most. {_how_to_prepare(survey, keys)}")
 
 
-def explain_unfit(job: DisguiseJob, error: KeySizeError) -> KeySizeError:
-    """Return the error of an image that does not fit the key, with what is known of all others."""
-    if not hasattr(job.source, "header") or not job.pipeline.size_keys:
-        return error
-    survey = Survey(job.source, range(len(job.source)))
-    return KeySizeError(f"{error}. {_how_to_prepare(survey, job.pipeline.size_keys)}")
+def explain_unfit(job: DisguiseJob, error: ProtectError) -> None:
+    """Raise the error of an image that does not fit the key again, with what is known of all others."""
+    if isinstance(error, KeySizeError) and hasattr(job.source, "header") and job.pipeline.size_keys:
+        survey = Survey(job.source, range(len(job.source)))
+        raise KeySizeError(f"{error}. {_how_to_prepare(survey, job.pipeline.size_keys)}") from error
 
 
 def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
@@ -122,9 +121,8 @@ def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
         options.append(f"--resize {size[0]}x{size[1]}")
-    return (
-        f"{str(survey)[0].upper()}{str(survey)[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
-    )
+    told = str(survey)
+    return f"{told[0].upper()}{told[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
 
 
 def _require_one_result(job: DisguiseJob, survey: Survey) -> None:

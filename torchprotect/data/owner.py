@@ -22,11 +22,11 @@ class Original(NamedTuple):
     """A sample's place in the source.
 
     Attributes:
-        index: in the source.
+        place: its index there.
         name: within the source, such as a path below its root.
     """
 
-    index: int
+    place: int
     name: str
 
 

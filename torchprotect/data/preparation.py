@@ -89,7 +89,9 @@ class Preparation:
         """
         if unknown := sorted(described.keys() - cls.__dataclass_fields__.keys()):
             raise InputRangeError(f"this version does not know these steps of a preparation: {', '.join(unknown)}")
-        sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
+        sizes: dict[str, Any] = {
+            n: tuple(value) if isinstance(value, list) else value for n, value in described.items()
+        }
         return cls(**sizes)
 
     def __call__(self, picture: PIL.Image.Image) -> PIL.Image.Image:

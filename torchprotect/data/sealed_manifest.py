@@ -115,11 +115,10 @@ def parse_sealed_manifest(content: bytes, path: str) -> dict[str, Any]:
 
 
 def _are_documents(value: Any) -> bool:
-    return any(
-        documents.are_entries(value, lambda index, names=names: names[index % len(names)], counted=False)
-        and len(value) == len(names)
-        for names in (_DOCUMENTS, _WITH_OWNER)
-    )
+    if not isinstance(value, list):
+        return False
+    names = _WITH_OWNER if len(value) == len(_WITH_OWNER) else _DOCUMENTS
+    return len(value) == len(names) and documents.are_entries(value, lambda index: names[index], counted=False)
 
 
 def _are_shards(value: Any) -> bool:

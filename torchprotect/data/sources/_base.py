@@ -36,13 +36,16 @@ class Header(NamedTuple):
 class Source(Protocol):
     """Plain images read by index. A source can be pickled, for worker processes.
 
-    A source may also have ``known_labels() -> list[int | None]``, all labels, and ``header(index) -> Header``, each
-    without decoding an image: an export then finds samples that do not fit before it writes a shard. It may have
-    ``class_names: tuple[str, ...] | None``, the names of the classes from 0 up, and ``description: str``, which say to
-    the owner of an export what it was made from. It may have ``prepared(preparation) -> Source``, the same source whose images are prepared as they are decoded, and
-    ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
-    error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
-    raised instead, as by a store that cannot be reached, stops an export even if it skips images.
+    A source may also have:
+
+    * ``known_labels() -> list[int | None]``, all labels, and ``header(index) -> Header``, each without decoding an
+      image: an export then finds samples that do not fit before it writes a shard.
+    * ``prepared(preparation) -> Source``: the same source, whose images are prepared as they are decoded.
+    * ``class_names: tuple[str, ...] | None``, of the class numbers from 0 up, and ``description: str``: an export keeps
+      them for its owner.
+    * ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
+      error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
+      raised instead, as by a store that cannot be reached, stops an export even if it skips images.
 
     Attributes:
         folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write in there.
