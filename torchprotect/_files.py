@@ -101,13 +101,14 @@ def _claim_and_replace(temporary: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True, flush: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` for writing; it takes the final name only when the block succeeds.
 
     Args:
         path: final name; its folder must exist.
         mode: permission bits, set at creation, before any content is written.
         overwrite: whether an existing ``path`` may be replaced.
+        flush: whether the file must survive a power cut from then on.
 
     Raises:
         FileExistsError: ``path`` exists and ``overwrite`` is false, or somebody else was faster.
@@ -123,7 +124,8 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         if overwrite:
             temporary.replace(path)
         else:
@@ -132,7 +134,8 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True) -> Ite
         if os.getpid() == writer:  # a forked process may drop its copy of this block, but the file is its parent's
             temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if flush:
+        sync_folder(path.parent)
 
 
 class HashedFile:

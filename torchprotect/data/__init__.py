@@ -6,6 +6,7 @@ from torchprotect.data.indexes import croissant_metadata, wids_index
 from torchprotect.data.preparation import Preparation
 from torchprotect.data.reader import read
 from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
+from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
@@ -20,6 +21,7 @@ __all__ = [
     "Progress",
     "ProtectedDataset",
     "ProtectedIterableDataset",
+    "RestoreResult",
     "Sample",
     "ShardWriter",
     "Source",
@@ -31,6 +33,7 @@ __all__ = [
     "open_export",
     "open_source",
     "read",
+    "restore",
     "seal_export",
     "set_recipients",
     "status",

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, TypeAlias
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
+from torchprotect.data.owner import OWNER, Owner, open_owner
 from torchprotect.data.sealed_manifest import generation_of, has_mac, open_plan, parse_sealed_manifest
 from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
 from torchprotect.envelope import Identity, Opener, Signer
 from torchprotect.envelope.data_key import DataKey
 from torchprotect.envelope.identities import open_envelopes
 from torchprotect.envelope.recipients import ENVELOPE, PASSPHRASE_ENVELOPE, numbered
-from torchprotect.errors import EnvelopeError, InputTypeError, StoreError, VerificationError
-from torchprotect.keys import Key
+from torchprotect.errors import EnvelopeError, InputTypeError, KeyKindError, StoreError, VerificationError
+from torchprotect.keys import Key, KeyBundle
 
 _LARGEST_ENVELOPE = 1 << 16  # bytes
 MOST_ENVELOPES = 200
@@ -74,6 +75,8 @@ def open_finished(
     store = open_store(export)
     content = read_authentic(store, signer=signer, expect=expect)
     openers = as_openers(identity)
+    if key is not None and not isinstance(key, Key):
+        raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     if not documents.is_sealed(content):
         require_no_opener(store, openers)
         return FinishedExport(store, documents.parse_manifest(content, store.path_of(documents.MANIFEST)))
@@ -85,6 +88,66 @@ def open_finished(
             "with `torchprotect open`"
         )
     return open_sealed(store, content, openers)
+
+
+def require_made_with(export: FinishedExport, key: Key) -> dict[str, Any]:
+    """Check that an export was made with a key, and not changed since. Return the plan of the open export.
+
+    Raises:
+        KeyKindError: it was made with another key.
+        VerificationError: plan or manifest were changed.
+    """
+    location = export.store.location
+    if export.manifest["key"] != key.fingerprint:
+        raise KeyKindError(
+            f"{location} was made with key {export.manifest['key'][:12]}, {other_key(key, export.manifest)}"
+        )
+    plan = documents.read_document(export.store, documents.PLAN, documents.PLAN_FORMAT)
+    signing = key.subkey("manifest")
+    if not documents.is_signed(export.manifest, signing) or not documents.is_signed(plan, signing):
+        raise VerificationError(f"the HMACs of {location} are wrong: it was changed")
+    if export.manifest["plan"] != documents.digest(plan):
+        raise VerificationError(f"{location}: plan and manifest do not belong together")
+    return plan
+
+
+def other_key(key: Key, document: dict[str, Any]) -> str:
+    """Return what another key than the one of a document is; a bundle may hold the right one."""
+    if isinstance(key, KeyBundle) and key.transform.fingerprint == document.get("key"):
+        return (
+            f"which is in the bundle {key.fingerprint[:12]}: it was exported without key=bundle, so its class numbers "
+            "are plain"
+        )
+    return f"the key given is {key.fingerprint[:12]}"
+
+
+def read_owner(export: FinishedExport, key: Key) -> Owner | None:
+    """Return what only the owner may know of an export; ``None`` if it was not kept.
+
+    Raises:
+        VerificationError: the file is missing, was changed or belongs to another key.
+    """
+    content = read_owner_file(export)
+    path = export.store.path_of(OWNER)
+    return None if content is None else open_owner(content, key, export.manifest["plan"], path)
+
+
+def read_owner_file(export: FinishedExport) -> bytes | None:
+    """Return the owner's file as it is, compared with the manifest; ``None`` if there is none.
+
+    Raises:
+        VerificationError: it is missing, or not the one in the manifest.
+    """
+    entry, path = export.manifest.get("owner"), export.store.path_of(OWNER)
+    if entry is None:
+        return None
+    try:
+        content = export.store.read(OWNER, entry["size"])
+    except (FileNotFoundError, StoreError) as error:
+        raise VerificationError(f"{path} is missing or damaged: {error}") from None
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise VerificationError(f"{path} is not the one in the manifest: it was replaced")
+    return content
 
 
 def as_openers(identity: Identities) -> list[Opener]:

@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect._files import HashedFile, atomic_file, make_folder, sync_folder, temporary_name_of
-from torchprotect._inputs import require_int, type_name
+from torchprotect._inputs import require_int
 from torchprotect._lock import lock_folder
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
 from torchprotect.data._run import ExportResult, Progress
-from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_sealed_plan
-from torchprotect.data.owner import OWNER
+from torchprotect.data.finished import (
+    FinishedExport,
+    Identities,
+    open_finished,
+    read_owner_file,
+    read_sealed_plan,
+    require_made_with,
+)
 from torchprotect.data.sealed_manifest import (
     LARGEST_GENERATION,
     SAME_DATA_KEY,
@@ -29,7 +35,7 @@ from torchprotect.data.sealed_manifest import (
 from torchprotect.data.store import Store, is_url, lies_in, open_store
 from torchprotect.envelope import Recipients, Signer, SigningKey
 from torchprotect.envelope.data_key import DataKey
-from torchprotect.errors import EnvelopeError, ExportError, KeyKindError, ProtectError, StoreError, VerificationError
+from torchprotect.errors import EnvelopeError, ExportError, ProtectError, StoreError, VerificationError
 from torchprotect.keys import Key
 
 _CHUNK = 1 << 20
@@ -115,8 +121,6 @@ def seal_export(
         KeyKindError: an open export was made with another key.
         VerificationError: something of the export was changed.
     """
-    if not isinstance(key, Key):
-        raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
     if generation is not None:
         require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
     signer = None if signing_key is None else SigningKey.of(signing_key)
@@ -133,7 +137,7 @@ def seal_export(
     with store.lock(f"{store.location} is in use by another export; wait for it to end", shared=False):
         reports = _seal_shards(opened, destination, progress)
         envelope = Envelope(to.wrap(data_key), signer)
-        owned = _read_owner_file(opened)
+        owned = read_owner_file(opened)
         owner = None if owned is None else lambda reports, files: owned
         done = destination.finish(reports.values(), envelope, owner=owner, manifest=opened.manifest)
     first = SAME_DATA_KEY if opened.public is None and generation is None else None
@@ -151,15 +155,7 @@ def seal_export(
 
 def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> dict[str, Any]:
     """Return the unsigned plan of a sealed copy; check that the key has signed the export."""
-    location = opened.store.location
-    if opened.manifest["key"] != key.fingerprint:
-        raise KeyKindError(
-            f"{location} was made with key {opened.manifest['key'][:12]}, the key given is {key.fingerprint[:12]}"
-        )
-    plan = documents.read_document(opened.store, documents.PLAN, documents.PLAN_FORMAT)
-    signing = key.subkey("manifest")
-    if not documents.is_signed(opened.manifest, signing) or not documents.is_signed(plan, signing):
-        raise VerificationError(f"the HMACs of {location} are wrong: it was changed")
+    location, plan = opened.store.location, require_made_with(opened, key)
     before = 0
     if opened.public is not None:
         before = generation_of(read_sealed_plan(opened.stored), opened.stored.path_of(documents.PLAN)) or 0
@@ -169,20 +165,6 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
             f"of generation {generation} could open it"
         )
     return open_plan(plan) | {"envelope": envelope_member(generation or before + 1)}
-
-
-def _read_owner_file(opened: FinishedExport) -> bytes | None:
-    """Return the owner's file, which stays as it is: what it is bound to is the plan of the open export."""
-    entry = opened.manifest.get("owner")
-    if entry is None:
-        return None
-    try:
-        content = opened.store.read(OWNER, entry["size"])
-    except (FileNotFoundError, StoreError) as error:
-        raise VerificationError(f"{opened.store.path_of(OWNER)} is missing or damaged: {error}") from None
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise VerificationError(f"{opened.store.path_of(OWNER)} is not the one in the manifest: it was replaced")
-    return content
 
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:

@@ -11,14 +11,14 @@ from torchprotect._files import HashedReading
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
-from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_sealed, require_no_opener
+from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_sealed, other_key, require_no_opener
 from torchprotect.data.owner import LARGEST, OWNER, open_owner
 from torchprotect.data.sealed_manifest import parse_sealed_manifest
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.envelope.recipients import is_envelope
 from torchprotect.errors import ExportError, KeyKindError, VerificationError
-from torchprotect.keys import Key, KeyBundle
+from torchprotect.keys import Key
 
 Proof = Literal["hmac", "mac", "signature", "digest"]
 
@@ -207,17 +207,7 @@ def _check_signatures(plan: dict[str, Any] | None, manifest: dict[str, Any], key
     problems = []
     for name, document in sorted(found.items()):
         if document.get("key") != key.fingerprint:
-            problems.append(f"{name} was made with key {str(document.get('key'))[:12]!r}, {_told(key, document)}")
+            problems.append(f"{name} was made with key {str(document.get('key'))[:12]!r}, {other_key(key, document)}")
         elif not documents.is_signed(document, key.subkey("manifest")):
             problems.append(f"the HMAC of {name} is wrong")
     return problems
-
-
-def _told(key: Key, document: dict[str, Any]) -> str:
-    """Return what another key than the one of a document is; a bundle may hold the right one."""
-    if isinstance(key, KeyBundle) and key.transform.fingerprint == document.get("key"):
-        return (
-            f"which is in the bundle {key.fingerprint[:12]}: it was exported without key=bundle, so its class numbers "
-            "are plain"
-        )
-    return f"the key given is {key.fingerprint[:12]}"

@@ -12,12 +12,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from torchprotect._inputs import type_name
-from torchprotect.errors import InputShapeError, InputTypeError
+from torchprotect.errors import InputShapeError, InputTypeError, NotInvertibleError
 from torchprotect.functional.picture import how_to_convert
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
-"""Takes a shape, returns numbers drawn evenly from 0 up to 1."""
 """Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
@@ -111,6 +110,21 @@ class Disguise(v2.Transform):
         """
         require_batch(images)
         return DisguisedBatch(self.transform(images, self.draw(tuple(images.shape), noise)), None)
+
+    def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
+        """Return what a batch was before it was disguised.
+
+        Args:
+            images: disguised, ``[N, C, H, W]``.
+            params: what ``draw`` returned for this batch when it was disguised.
+            scale: of plain pixels: 255 for uint8, 1 for floating point.
+
+        Raises:
+            NotInvertibleError: the disguise loses what would be needed.
+        """
+        raise NotInvertibleError(
+            f"{type(self).__name__} cannot be undone, not even with its key; keep the plain images"
+        )
 
     def for_batches(self) -> "Disguise":
         """Return this disguise for use with ``disguise_batch`` alone, fit to be sent to a worker process."""

@@ -75,3 +75,7 @@ class AESECBDisguise(Disguise):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
         return F.aes_ecb_disguise(inpt, self.key, self.permutation, self.unit_pixels, self.inverse)
+
+    def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
+        """Decrypt a batch; raise ``NotInvertibleError`` for units of less than 16 pixels."""
+        return F.aes_ecb_disguise(images, self.key, self.permutation, self.unit_pixels, inverse=True)

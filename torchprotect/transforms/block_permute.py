@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from torchprotect import functional as F
 from torchprotect.keys import PermutationKey
 from torchprotect.transforms._disguise import Disguise
@@ -36,3 +38,7 @@ class BlockPermute(Disguise):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
         return F.block_permute(inpt, self.key, inverse=self.inverse)
+
+    def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
+        """Put the blocks of a batch back into their places."""
+        return F.block_permute(images, self.key, inverse=True)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from torchprotect import functional as F
 from torchprotect.functional.noise import check_amount
 from torchprotect.transforms._disguise import Disguise, NoiseSource
@@ -36,3 +38,7 @@ class SaltAndPepper(Disguise):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Change one picture."""
         return F.salt_and_pepper(inpt, params["uniforms"], self.amount)
+
+    def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
+        """Return the images as they are: what pixels were before they turned black or white is lost."""
+        return images

@@ -129,6 +129,22 @@ class Pipeline:
                 images = step(images)
         return DisguisedBatch(images, distances)
 
+    def undo_batch(self, images: Tensor, *, noise: NoiseSource, scale: int) -> Tensor:
+        """Undo all steps on a batch.
+
+        Args:
+            images: as :meth:`disguise_batch` returned them.
+            noise: the source of noise that was given there, from its start.
+            scale: of plain pixels: 255 for uint8, 1 for floating point.
+
+        Raises:
+            NotInvertibleError: a step cannot be undone.
+        """
+        drawn = [step.draw(tuple(images.shape), noise) for step in self.disguises]
+        for disguise, params in reversed(list(zip(self.disguises, drawn, strict=True))):
+            images = disguise.undo(images, params, scale=scale)
+        return images
+
 
 def _in_sequence(transform: Any) -> list[Any]:
     if type(transform) in _SEQUENCES and (parts := getattr(transform, "transforms", transform)):

@@ -5,6 +5,7 @@ from typing import Any
 
 import PIL.Image
 import torch
+from torch import Tensor
 
 from torchprotect import functional as F
 from torchprotect._inputs import require_number
@@ -88,6 +89,12 @@ class RMTDisguise(Disguise):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
+
+    def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
+        """Multiply a batch by the inverse matrices, and take away the noise that was added."""
+        noisy: Tensor = F.rmt_disguise(images.float(), self.key, None, self.permutation, inverse=True)
+        delta = params["delta"]
+        return noisy if delta is None else noisy - delta * (scale / 255)
 
 
 def _has_bytes(picture: Any) -> bool:

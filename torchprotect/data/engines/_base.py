@@ -1,7 +1,7 @@
 """The interface of an engine: it runs one task for each shard of a plan."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -11,11 +11,14 @@ Advance = Callable[[int], None]
 """Called with each number of images done."""
 
 Work = list[tuple[int, Any]]
-"""Index of each shard to be made, and the source indices of its samples."""
+"""Index of each shard to be worked on, and what is needed for it: to make it, the source indices of its samples."""
 
 
-class Task(Protocol):
-    """Makes one shard, writes it and its report; can be sent to other processes."""
+Made = TypeVar("Made", covariant=True)
+
+
+class Task(Protocol[Made]):
+    """Works on one shard, such as making it and writing it and its report; can be sent to other processes."""
 
     @property
     def uses_gradients(self) -> bool:
@@ -29,14 +32,14 @@ class Task(Protocol):
     def devices(self) -> set[torch.device]:
         """Devices that models are on."""
 
-    def run(self, index: int, indices: Any, advance: Advance) -> ShardReport:
-        """Make shard ``index`` from the samples ``indices``, calling ``advance`` with each number of images done."""
+    def run(self, index: int, work: Any, advance: Advance) -> Made:
+        """Work on shard ``index``, calling ``advance`` with each number of images done."""
 
 
 class Engine(Protocol):
     """Decides where and when the shards of a plan are made; their bytes do not depend on it."""
 
-    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
+    def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
         """Yield a report for each shard, in order of completion.
 
         Args:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torchprotect._json import canonical
 from torchprotect._lock import SharedDescriptor
 from torchprotect._version import __version__
+from torchprotect.data._report import ShardReport
 from torchprotect.data.engines._base import Task
 from torchprotect.errors import ExportError, ProtectError
 from torchprotect.keys import Key, SecretBytes, reduce_key
@@ -48,7 +49,7 @@ class Sealed:
         return replace(self, content=None)
 
 
-def seal(task: Task) -> tuple[Sealed, SecretBytes]:
+def seal(task: Task[ShardReport]) -> tuple[Sealed, SecretBytes]:
     """Serialise a task and encrypt it under a new key.
 
     Returns:
@@ -62,7 +63,7 @@ def seal(task: Task) -> tuple[Sealed, SecretBytes]:
     return Sealed(versions, hashlib.sha256(content).hexdigest(), content), secret
 
 
-def open_sealed(sealed: Sealed, secret: SecretBytes) -> Task:
+def open_sealed(sealed: Sealed, secret: SecretBytes) -> Task[ShardReport]:
     """Return the task in a worker.
 
     Raises:
@@ -75,7 +76,7 @@ def open_sealed(sealed: Sealed, secret: SecretBytes) -> Task:
     import cloudpickle
 
     try:
-        task: Task = cloudpickle.loads(content)
+        task: Task[ShardReport] = cloudpickle.loads(content)
     except Exception as error:  # unpickling runs code of the user's modules
         raise ExportError(
             f"a worker cannot load the data set or the transform ({type(error).__name__}: {error}); whatever they "
@@ -114,7 +115,7 @@ def _require_same_versions(driver: dict[str, str]) -> None:
             )
 
 
-def _serialise(task: Task) -> bytes:
+def _serialise(task: Task[ShardReport]) -> bytes:
     """Return a task as bytes. Classes and functions of the main script are part of them."""
     try:
         import cloudpickle

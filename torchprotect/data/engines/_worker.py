@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
 
 _one_at_a_time = threading.Lock()  # settings of torch are those of the process, and some clusters run tasks in threads
-_last_opened: tuple[str, Task] | None = None
+_last_opened: tuple[str, Task[ShardReport]] | None = None
 
 
 def make_shard(sealed: Sealed, secret: SecretBytes, index: int, indices: bytes) -> Outcome:
@@ -45,7 +45,7 @@ def make_shard(sealed: Sealed, secret: SecretBytes, index: int, indices: bytes) 
         return Outcome(report, None)
 
 
-def _open_once(sealed: Sealed, secret: SecretBytes) -> Task | None:
+def _open_once(sealed: Sealed, secret: SecretBytes) -> Task[ShardReport] | None:
     """Return the task, which is kept for the next shard; ``None`` if it is not here."""
     global _last_opened
     if _last_opened is None or _last_opened[0] != sealed.digest:

@@ -30,7 +30,7 @@ class ExecutorEngine:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
+    def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
         """Yield a report for each shard, in order of completion."""
         if work:
             require_shared(task.shared)

@@ -14,8 +14,7 @@ import torch
 
 from torchprotect._lock import SharedDescriptor
 from torchprotect.data._repeatable import one_thread
-from torchprotect.data._report import ShardReport
-from torchprotect.data.engines._base import Advance, Task, Work
+from torchprotect.data.engines._base import Advance, Made, Task, Work
 from torchprotect.errors import ExportError, InputRangeError
 
 _POLL_SECONDS = 0.1
@@ -31,12 +30,12 @@ class LocalEngine:
     def __init__(self, lock: SharedDescriptor | None = None) -> None:
         self._lock = lock
 
-    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
-        """Yield a report for each shard, in order of completion."""
+    def run(self, task: Task[Made], work: Work, *, workers: int, advance: Advance) -> Iterator[Made]:
+        """Yield the result for each shard, in order of completion."""
         if workers == 0:
             with one_thread():
-                for index, indices in work:
-                    yield task.run(index, indices, advance)
+                for index, needed in work:
+                    yield task.run(index, needed, advance)
         elif work:
             if not task.shared:
                 raise InputRangeError("worker processes do not see memory:// of this process; take workers=0")
@@ -44,14 +43,14 @@ class LocalEngine:
 
 
 def _run_in_workers(
-    task: Task, work: Work, workers: int, lock: SharedDescriptor | None, advance: Advance
-) -> Iterator[ShardReport]:
+    task: Task[Made], work: Work, workers: int, lock: SharedDescriptor | None, advance: Advance
+) -> Iterator[Made]:
     executor, counter = _make_executor(task, workers, lock)
-    waiting, unreported, seen = iter(work), set[Future[ShardReport]](), 0
+    waiting, unreported, seen = iter(work), set[Future[Any]](), 0
     try:
         while True:
-            for index, indices in waiting:
-                unreported.add(executor.submit(_run_task, index, indices))
+            for index, needed in waiting:
+                unreported.add(executor.submit(_run_task, index, needed))
                 if len(unreported) == 2 * workers:
                     break
             if not unreported:
@@ -77,11 +76,11 @@ def _run_in_workers(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _succeeded(future: Future[ShardReport]) -> bool:
+def _succeeded(future: Future[Any]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _make_executor(task: Task, workers: int, lock: SharedDescriptor | None) -> tuple[ProcessPoolExecutor, Any]:
+def _make_executor(task: Task[Any], workers: int, lock: SharedDescriptor | None) -> tuple[ProcessPoolExecutor, Any]:
     """Return an executor, and the counter of images done that its workers share."""
     context = _context(task)
     try:
@@ -94,7 +93,7 @@ def _make_executor(task: Task, workers: int, lock: SharedDescriptor | None) -> t
         ) from error
 
 
-def _context(task: Task) -> multiprocessing.context.BaseContext:
+def _context(task: Task[Any]) -> multiprocessing.context.BaseContext:
     """Return the default start method, or "spawn" where torch cannot compute gradients in a forked process."""
     forked = multiprocessing.get_start_method() == "fork"
     return multiprocessing.get_context("spawn" if forked and task.uses_gradients and _has_accelerator() else None)
@@ -104,10 +103,10 @@ def _has_accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
-_worker: tuple[Task, SharedDescriptor | None, Any]
+_worker: tuple[Task[Any], SharedDescriptor | None, Any]
 
 
-def _start_worker(task: Task, lock: SharedDescriptor | None, counter: Any) -> None:
+def _start_worker(task: Task[Any], lock: SharedDescriptor | None, counter: Any) -> None:
     global _worker
     _worker = (task, lock, counter)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and lets shards in progress finish
@@ -122,11 +121,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run_task(index: int, indices: Any) -> ShardReport:
+def _run_task(index: int, work: Any) -> Any:
     task, _, counter = _worker
 
     def advance(images: int) -> None:
         with counter.get_lock():
             counter.value += images
 
-    return task.run(index, indices, advance)
+    return task.run(index, work, advance)

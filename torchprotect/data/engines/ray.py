@@ -37,7 +37,7 @@ class RayEngine:
             )
         self._gpus, self._cpus, self._address = gpus_per_task, cpus_per_task, address
 
-    def run(self, task: Task, work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
+    def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
         """Yield a report for each shard, in order of completion."""
         if not work:
             return

@@ -13,6 +13,7 @@ from torchprotect.data.sources._base import (
     prepare_source,
     read_samples,
 )
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
@@ -23,6 +24,7 @@ from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, SourceError
 
 __all__ = [
+    "IMAGE_EXTENSIONS",
     "Header",
     "Sample",
     "Source",

@@ -1,0 +1,265 @@
+"""From an export back to plain pictures, for whoever has its key."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from torchprotect._files import atomic_file, is_temporary, make_folder
+from torchprotect._inputs import require_int
+from torchprotect._lock import lock_folder
+from torchprotect.data import manifest as documents
+from torchprotect.data._encode import encode, extension
+from torchprotect.data._restored_names import RestoredNames
+from torchprotect.data._run import Progress
+from torchprotect.data._stored import Stored, read_shard
+from torchprotect.data._undo import Undo
+from torchprotect.data.engines import LocalEngine
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_owner, require_made_with
+from torchprotect.data.owner import Owner
+from torchprotect.data.store import is_url, lies_in
+from torchprotect.errors import ExportError, InputRangeError
+from torchprotect.keys import Key
+
+_MARK = ".torchprotect-restore.json"
+_BATCH_BYTES = 8 << 20
+_CLASS_DIGITS = 19
+_NO_NAMES = "the export has no owner's file: pictures have their ids for names, and classes their numbers"
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What was restored.
+
+    Attributes:
+        location: path of the folder.
+        images: pictures in it.
+        made: those of them that were written in this run; the others were there.
+        exact: pictures that equal the prepared original pixel by pixel, among those that were written in this run;
+            ``None`` where the export has no owner's file, so that this is not known.
+        notes: what the owner should know, in whole sentences.
+    """
+
+    location: str
+    images: int
+    made: int
+    exact: int | None
+    notes: tuple[str, ...] = ()
+
+
+def restore(
+    export: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    key: Key,
+    only: str | None = None,
+    identity: Identities = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> RestoreResult:
+    """Write the plain pictures of an export to a folder, under their original classes and names.
+
+    Pictures are those that went into the disguise: prepared, where the export prepares them. They are equal pixel by
+    pixel under a block permutation and AES; under RMT too, since the key holder can take away the noise, but for
+    rounding where matrices are ill-conditioned or float16 was stored. 8-bit pictures become PNG files, others npy.
+
+    An interrupted restore is finished by the same call.
+
+    Args:
+        export: folder or URL of a finished export.
+        folder: to write to; must be new, empty, or hold an unfinished restore of the same.
+        key: that the export was made with.
+        only: id, original name or class (name or number) of the pictures to restore; all of them when ``None``.
+        identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
+        workers: worker processes; 0 works in this process.
+        progress: called with images done and images in all.
+
+    Raises:
+        NotInvertibleError: the disguise cannot be undone.
+        KeyKindError: the export was made with another key.
+        ExportError: it is no finished export, or the folder holds something else.
+        InputRangeError: nothing is called ``only``.
+        VerificationError: the export was changed.
+    """
+    require_int("workers", workers, at_least=0)
+    opened = open_finished(export, identity=identity, key=key)
+    require_made_with(opened, key)
+    undo, owner = Undo.of(opened.manifest, key), read_owner(opened, key)
+    wanted = None if only is None else Selection.of(only, owner)
+    target = _require_target(folder, opened)
+    with _unfinished(target, opened, only):
+        task = RestoreTask(opened, undo, owner, target, wanted)
+        advance = _counter(progress, opened.manifest["images"])
+        work = list(enumerate(opened.manifest["shards"]))
+        counts = list(LocalEngine().run(task, work, workers=workers, advance=advance))
+        if only is not None and not any(count.images for count in counts):
+            raise InputRangeError(f"no sample of {opened.store.location} has the id, name or class {only!r}")
+    images, made, exact = (sum(column) for column in zip(*counts, strict=True))
+    notes = [_NO_NAMES] if owner is None else []
+    return RestoreResult(str(target), images, made, None if owner is None else exact, tuple(notes))
+
+
+class Selection(NamedTuple):
+    """Which samples are restored.
+
+    Attributes:
+        ids: of samples of that id or name.
+        labels: plain class numbers of that name.
+    """
+
+    ids: frozenset[str]
+    labels: frozenset[int]
+
+    @classmethod
+    def of(cls, only: str, owner: Owner | None) -> "Selection":
+        """Find the samples that are called so; by class, only reading them tells."""
+        ids, labels = {only}, {int(only)} if only.isdecimal() and len(only) < _CLASS_DIGITS else set[int]()
+        if owner is not None:
+            ids |= {identity for identity, original in owner.originals.items() if original.name == only}
+            labels |= {number for number, name in enumerate(owner.class_names or ()) if name == only}
+        return cls(frozenset(ids), frozenset(labels))
+
+    def includes(self, identity: str, label: int | None) -> bool:
+        """Return whether a sample is among them."""
+        return identity in self.ids or label in self.labels
+
+
+class Count(NamedTuple):
+    """Pictures of a shard: restored, written in this run, equal to their originals."""
+
+    images: int
+    made: int
+    exact: int
+
+
+@dataclass(frozen=True, repr=False)
+class RestoreTask:
+    """Restores the pictures of one shard. Can be sent to other processes.
+
+    Attributes:
+        export: opened.
+        undo: makes plain images of disguised ones.
+        owner: names, if they are known.
+        folder: to write to.
+        wanted: samples to restore; ``None`` for all.
+    """
+
+    export: FinishedExport
+    undo: Undo
+    owner: Owner | None
+    folder: Path
+    wanted: Selection | None
+    uses_gradients = False
+    shared = True
+
+    @property
+    def devices(self) -> set[torch.device]:
+        """None: pixels are computed on the CPU."""
+        return set()
+
+    def run(self, index: int, entry: dict[str, Any], advance: Callable[[int], None]) -> Count:
+        """Restore one shard, given by its entry in the manifest."""
+        names, total = RestoredNames(self.owner), Count(0, 0, 0)
+        size = documents.image_size(self.export.manifest)
+        for batch in _batches(read_shard(self.export.store, entry, size)):
+            chosen = [sample for sample in batch if self._is_wanted(sample)]
+            if chosen:
+                total = Count(*map(sum, zip(total, self._restore(chosen, names), strict=True)))
+            advance(len(batch))
+        return total
+
+    def _is_wanted(self, sample: Stored) -> bool:
+        return self.wanted is None or self.wanted.includes(sample.id, self.undo.label(sample.label))
+
+    def _restore(self, batch: list[Stored], names: RestoredNames) -> Count:
+        ids = [sample.id for sample in batch]
+        images = self.undo.images(torch.stack([sample.image for sample in batch]), ids)
+        kind, made, exact = extension(images), 0, 0
+        for sample, image, content in zip(batch, images, encode(images), strict=True):
+            path = self.folder / names.path(sample.id, self.undo.label(sample.label))
+            made += _write(path.with_name(f"{path.name}.{kind}"), content)
+            exact += self.owner is not None and self.undo.is_exact(sample.id, image, self.owner.originals[sample.id])
+        return Count(len(batch), made, exact)
+
+
+def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
+    """Yield samples of one shape together, a few megabytes at once."""
+    batch, size = list[Stored](), 0
+    for sample in samples:
+        if batch and (size >= _BATCH_BYTES or sample.image.shape != batch[0].image.shape):
+            yield batch
+            batch, size = [], 0
+        batch.append(sample)
+        size += sample.image.nbytes
+    if batch:
+        yield batch
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """Write a picture unless it is there as it should be; return whether it was not.
+
+    It is not flushed: all are at the end, and a run that resumes looks at what is in the files.
+    """
+    try:
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
+            return False
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, flush=False) as file:
+        file.write(content)
+    return True
+
+
+def _require_target(folder: str | os.PathLike[str], opened: FinishedExport) -> Path:
+    if is_url(str(folder)):
+        raise ExportError(f"{folder} is a URL, but pictures are restored to a local folder")
+    target = Path(folder)
+    if lies_in(target, opened.store.location) or lies_in(opened.store.location, target):
+        raise ExportError(f"{target} and {opened.store.location} overlap; plain pictures belong somewhere else")
+    return target
+
+
+@contextlib.contextmanager
+def _unfinished(folder: Path, opened: FinishedExport, only: str | None) -> Iterator[None]:
+    """Mark a folder as that of an unfinished restore, until the block has succeeded.
+
+    Raises:
+        ExportError: the folder holds something else, or is in use.
+    """
+    make_folder(folder)
+    lock = lock_folder(folder, f"{folder} is in use by another restore; wait for it to end")
+    try:
+        mark, told = folder / _MARK, {"manifest": documents.sha256_of(opened.stored, documents.MANIFEST), "only": only}
+        content = json.dumps(told).encode()
+        if mark.is_file() and mark.read_bytes() != content:
+            raise ExportError(f"{folder} holds an unfinished restore of something else; choose another folder")
+        if not mark.is_file() and any(not is_temporary(entry.name) for entry in folder.iterdir()):
+            raise ExportError(f"{folder} is not empty; choose a new folder")
+        for left_over in folder.rglob(".torchprotect-*.tmp"):  # of a process that was killed
+            if is_temporary(left_over.name):
+                left_over.unlink()
+        with atomic_file(mark) as file:
+            file.write(content)
+        yield
+        os.sync()
+        mark.unlink()
+    finally:
+        lock.close()
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    advance(0)
+    return advance
