@@ -1,5 +1,6 @@
-"""The bundled sample and the demo that runs on it."""
+"""The bundled samples and the demo that runs on them."""
 
+from torchprotect.demo._photographs import PHOTOGRAPHS
 from torchprotect.demo._run import SAMPLE, DemoResult, run
 
-__all__ = ["SAMPLE", "DemoResult", "run"]
+__all__ = ["PHOTOGRAPHS", "SAMPLE", "DemoResult", "run"]

@@ -15,10 +15,16 @@ reveals which units are equal, in one image and across the data set. Do not use 
 to encrypt, anonymise or pseudonymise data."""
 
 _PAGE = Path(__file__).parent / "page.html"
+_PHOTOGRAPHS = """<h2>Photographs</h2>
+<p>The same three disguises on colour photographs. They are shown here, but neither exported nor used for training.</p>
+<img class="photographs" src="data:image/png;base64,$photographs"
+alt="Six colour photographs beside their three disguises">
+<p class="soft small">Photographs: public domain or CC0, collected by GCompris; authors and sources are in
+<code>photographs-NOTICE</code> of this package. One key for all six in each column.</p>"""
 
 
-def render(rows: list[Row], grid: bytes, facts: dict[str, str]) -> str:
-    """Return the page as HTML. All text from outside is escaped."""
+def render(rows: list[Row], grid: bytes, facts: dict[str, str], photographs: bytes | None = None) -> str:
+    """Return the page as HTML; photographs have a section if their grid is given. All text from outside is escaped."""
     lines = [
         f'<tr><td data-is="images">{html.escape(row.name)}</td>'
         f'<td class=n data-is="test accuracy">{row.accuracy:.1%}</td>'
@@ -37,6 +43,11 @@ def render(rows: list[Row], grid: bytes, facts: dict[str, str]) -> str:
         escaped,
         rows="\n".join(lines),
         folders="\n".join(folders),
-        grid=base64.b64encode(grid).decode(),
+        grid=_encode(grid),
+        photographs=Template(_PHOTOGRAPHS).substitute(photographs=_encode(photographs)) if photographs else "",
         statement=html.escape(STATEMENT),
     )
+
+
+def _encode(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()

@@ -10,26 +10,29 @@ from torchvision.transforms.v2.functional import to_pil_image
 _CELL, _GAP, _TITLE = 112, 6, 22
 
 
-def to_shown(image: Tensor) -> PIL.Image.Image:
-    """Return a cell's picture of ``[1 or 3, H, W]``; values beyond 0..255, as RMT gives, are stretched to be seen."""
+def to_shown(image: Tensor, cell: int) -> PIL.Image.Image:
+    """Return ``[1 or 3, H, W]`` as a picture of ``cell`` pixels a side.
+
+    Values beyond 0..255, as RMT gives, are stretched to be seen.
+    """
     pixels = image.float()
     low, high = min(0.0, float(pixels.min())), max(255.0, float(pixels.max()))
     shown = ((pixels - low) * (255 / (high - low))).round().byte()
     picture = to_pil_image(shown).convert("RGB")
-    return picture.resize((_CELL, _CELL), PIL.Image.Resampling.NEAREST)
+    return picture.resize((cell, cell), PIL.Image.Resampling.NEAREST)
 
 
-def draw_grid(columns: dict[str, list[Tensor]]) -> bytes:
-    """Return a PNG with one titled column for each entry, one row for each image."""
+def draw_grid(columns: dict[str, list[Tensor]], cell: int = _CELL) -> bytes:
+    """Return a PNG with one titled column for each entry, one row for each image; cells of ``cell`` pixels."""
     rows = max(len(images) for images in columns.values())
-    width, height = len(columns) * (_CELL + _GAP) + _GAP, _TITLE + rows * (_CELL + _GAP) + _GAP
+    width, height = len(columns) * (cell + _GAP) + _GAP, _TITLE + rows * (cell + _GAP) + _GAP
     canvas = PIL.Image.new("RGB", (width, height), "white")
     draw = PIL.ImageDraw.Draw(canvas)
     for column, (title, images) in enumerate(columns.items()):
-        left = _GAP + column * (_CELL + _GAP)
-        draw.text((left, 5), title, fill="black")
+        left = _GAP + column * (cell + _GAP)
+        draw.text((left, 3), title, fill="black", font_size=cell // 9)
         for row, image in enumerate(images):
-            canvas.paste(to_shown(image), (left, _TITLE + row * (_CELL + _GAP)))
+            canvas.paste(to_shown(image, cell), (left, _TITLE + row * (cell + _GAP)))
     buffer = io.BytesIO()
     canvas.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

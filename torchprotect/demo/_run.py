@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch.utils.data import Subset
 from torchprotect import data, keys, transforms
 from torchprotect.data.keyed import keyed_order
 from torchprotect.data.store import is_url
-from torchprotect.demo._blocks import choose_block
+from torchprotect.demo._cases import make_cases
 from torchprotect.demo._measure import EPOCHS, Row, measure
 from torchprotect.demo._page import render
+from torchprotect.demo._photographs import PHOTOGRAPH_SIDE, disguise_photographs
 from torchprotect.demo._pictures import draw_grid
-from torchprotect.errors import BlockSizeError, ExportError
-from torchprotect.keys import AESKey, KeyBundle, LabelKey, PermutationKey, RMTKey
+from torchprotect.errors import ExportError
+from torchprotect.keys import KeyBundle
 
 SAMPLE = f"fashion-mnist:{Path(__file__).parent / 'sample'}"
 """The bundled sample, named as a source: 2,000 Fashion-MNIST images."""
@@ -28,16 +29,6 @@ _SHOWN = 6
 _TEST_SHARE = 5  # every fifth image is for testing
 
 Say = Callable[[str], None]
-
-
-class Case(NamedTuple):
-    """One disguise of the demo: its name, key and settings."""
-
-    name: str
-    folder: str
-    bundle: KeyBundle
-    settings: str
-    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,8 +45,8 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
 
     Args:
         out: folder to make; must not exist, or be empty.
-        source: a source as for ``torchprotect export``; the bundled sample when ``None``. Of more than 2,000 images,
-            2,000 evenly spaced ones are taken.
+        source: a source as for ``torchprotect export``; the bundled sample when ``None``, and six of the bundled
+            photographs in a second grid. Of more than 2,000 images, 2,000 evenly spaced ones are taken.
         say: called with a line about each step.
         progress: called with images done and in all, during exports.
 
@@ -70,7 +61,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     picked = np.linspace(0, len(opened) - 1, min(LIMIT, len(opened))).round().astype(int).tolist()
     subset: Any = Subset(opened, picked)  # type: ignore[arg-type]  # a source is a map-style dataset
     images, labels = _load(subset)
-    cases = _make_cases((images.shape[2], images.shape[3]), int(labels.max()) + 1)
+    cases = make_cases((images.shape[2], images.shape[3]), int(labels.max()) + 1)
     test = torch.arange(len(images)) % _TEST_SHARE == 0
     (out / "keys").mkdir(parents=True, exist_ok=True)
     rows = [_told(measure("plain", "", "", images, labels, test), say)]
@@ -87,6 +78,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
         rows.append(_told(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
     grid = draw_grid({name: list(column) for name, column in columns.items()})
     (out / "grid.png").write_bytes(grid)
+    photographs = _write_photographs(out, say) if source is None else None
     page = out / "index.html"
     facts = {
         "images": f"{len(images):,}" + (f" (of {len(opened):,})" if len(opened) > len(images) else ""),
@@ -97,8 +89,15 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
         "test": str(int(test.sum())),
         "chance": f"{100 * float(labels.bincount().max()) / len(labels):.1f}",
     }
-    page.write_text(render(rows, grid, facts), encoding="utf-8")
+    page.write_text(render(rows, grid, facts, photographs), encoding="utf-8")
     return DemoResult(out, page, rows)
+
+
+def _write_photographs(out: Path, say: Say) -> bytes:
+    grid = draw_grid(disguise_photographs(), cell=2 * PHOTOGRAPH_SIDE)
+    (out / "photographs.png").write_bytes(grid)
+    say("photographs: disguised in the same ways, for the page only")
+    return grid
 
 
 def _told(row: Row, say: Say) -> Row:
@@ -116,43 +115,6 @@ def _load(subset: Any) -> tuple[Tensor, Tensor]:
     if len(samples) < 2 * _TEST_SHARE or len(labels.unique()) < 2:
         raise ExportError("the demo needs at least ten images in at least two classes")
     return torch.stack([sample.image for sample in samples]), labels
-
-
-def _make_cases(size: tuple[int, int], classes: int) -> list[Case]:
-    def bundle(key: keys.BlockKey, permuted: bool = True) -> KeyBundle:
-        order = PermutationKey.generate(image_size=size, block_size=key.block_size) if permuted else None
-        return KeyBundle(key, order, LabelKey.generate(classes=classes))
-
-    block = choose_block(size)
-    try:
-        aes_block, unit = choose_block(size, 16), 16
-    except BlockSizeError:
-        aes_block, unit = choose_block(size, 2), 2
-    permutation = PermutationKey.generate(image_size=size, block_size=block)
-    aes = AESKey.generate(image_size=size, block_size=aes_block)
-    rmt = RMTKey.generate(image_size=size, block_size=block)
-    noise = 25.0
-    return [
-        Case("BlockPermute", "block-permute", bundle(permutation, False), f"blocks of {_by(block)}", {}),
-        Case(
-            "AESECBDisguise",
-            "aes-ecb",
-            bundle(aes),
-            f"AES-128, blocks of {_by(aes_block)}, units of {unit} pixels, blocks permuted",
-            {"unit_pixels": unit},
-        ),
-        Case(
-            "RMTDisguise",
-            "rmt",
-            bundle(rmt),
-            f"orthogonal, blocks of {_by(block)}, noise up to {noise:g} grey levels, blocks permuted",
-            {"noise": noise},
-        ),
-    ]
-
-
-def _by(block: tuple[int, int]) -> str:
-    return f"{block[0]} x {block[1]}"
 
 
 def _read_back(shards: Path, bundle: KeyBundle, channels: int) -> tuple[Tensor, Tensor]:
