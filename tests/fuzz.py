@@ -318,7 +318,7 @@ def mutate_tensor(tensor: torch.Tensor, rng: random.Random) -> torch.Tensor:
 def read_all(source: data.Source) -> None:
     for index in range(min(len(source), 100)):
         tolerate(lambda index=index: source[index])
-        tolerate(lambda index=index: source.shape(index))
+        tolerate(lambda index=index: source.header(index))
     list(source.listing())
     list(source.content(list(range(len(source)))))
 

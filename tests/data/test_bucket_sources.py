@@ -127,7 +127,7 @@ class TestTars:
         assert_same(source, local)
         assert source.folders == ()
         assert source.locate(5) == f"d/11 in {bucket}/t-1.tar"
-        assert not hasattr(source, "shape")  # it would take one request for each image
+        assert not hasattr(source, "header")  # it would take one request for each image
         assert cache is None or len(list(cache.iterdir())) == 3
 
     @pytest.mark.parametrize("cached", [False, True])
@@ -150,7 +150,7 @@ class TestTars:
         assert_same(data.open_source(f"{memory}/t-{{1,1}}.tar"), data.open_source(str(tars / "t-{1,1}.tar")))
 
     def test_file_urls_are_local(self, tars):
-        assert hasattr(data.open_source(f"file://{tars}/{PATTERN}"), "shape")
+        assert hasattr(data.open_source(f"file://{tars}/{PATTERN}"), "header")
 
     def test_a_batch_takes_few_requests(self, tars, memory, asked):
         source = data.open_source(f"{upload(tars, memory)}/{PATTERN}")
@@ -225,7 +225,7 @@ class TestFolder:
         source = data.open_source(f"{upload(images, bucket)}/")
         assert_same(source, data.open_source(str(images)))
         assert source.folders == (bucket,)
-        assert not hasattr(source, "shape")
+        assert not hasattr(source, "header")
 
     def test_images_are_fetched_together(self, images, memory, asked):
         source = data.open_source(upload(images, memory))

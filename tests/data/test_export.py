@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from torchprotect import data, keys, transforms
 from torchprotect.data.keyed import keyed_order
-from torchprotect.errors import ExportError, KeySizeError
+from torchprotect.errors import ExportError, KeySizeError, SourceError
 
 AES, RMT, ORDER = SHARED_AES, make_bundle("rmt"), make_bundle("permutation")
 
@@ -51,12 +51,16 @@ class TestContent:
         run(tmp_path / "out", AES.transform, [make_image(1, 16, 16)], transforms.from_key(AES))
         assert [label for _, label in data.read(tmp_path / "out")] == [None]
 
-    def test_images_of_several_channels_keep_the_order(self, tmp_path):
+    def test_images_of_several_channels_are_refused(self, tmp_path):
         dataset = [(make_image(1 if n % 3 else 3, 16, 16, seed=n), n) for n in range(10)]
-        run(tmp_path / "out", dataset=dataset)
-        order = keyed_order(AES.subkey("order"), 10).tolist()
-        for (image, _), index in zip(data.read(tmp_path / "out"), order, strict=True):
-            assert torch.equal(image, transforms.from_key(AES)(dataset[index][0]))
+        with pytest.raises(SourceError, match="would be exported as 1 x 16 x 16, the first one as 3 x 16 x 16"):
+            run(tmp_path / "out", dataset=dataset)
+
+    def test_images_of_another_number_of_channels_are_skipped(self, tmp_path):
+        dataset = [(make_image(1 if n % 3 else 3, 16, 16, seed=n), n) for n in range(10)]
+        result = run(tmp_path / "out", dataset=dataset, on_error="skip")
+        assert result.images == 4
+        assert set(result.skipped) == {"1", "2", "4", "5", "7", "8"}
 
     def test_plain_readers(self, tmp_path):
         import webdataset
@@ -82,6 +86,7 @@ class TestContent:
         run(tmp_path / "out")
         assert sorted(content(tmp_path / "out")) == [
             "manifest.json",
+            "owner.sealed",
             "plan.json",
             *(f"shard-00000{n}.tar" for n in range(3)),
         ]

@@ -40,7 +40,12 @@ from torchprotect.errors import (
 )
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-SEALED_NAMES = ["manifest.json.sealed", "plan.json.sealed", *(f"shard-{n:06}.tar.sealed" for n in range(3))]
+SEALED_NAMES = [
+    "manifest.json.sealed",
+    "owner.sealed.sealed",
+    "plan.json.sealed",
+    *(f"shard-{n:06}.tar.sealed" for n in range(3)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -424,7 +429,7 @@ class TestReading:
                 data.read(as_open[0])
             )
         copies = content(tmp_path / "cache")
-        assert sorted(copies.values()) == sorted(as_sealed[name] for name in SEALED_NAMES[2:])
+        assert sorted(copies.values()) == sorted(as_sealed[name] for name in SEALED_NAMES[3:])
         for path in (tmp_path / "cache").iterdir():
             path.write_bytes(path.read_bytes()[:-1] + b"x")
         assert samples(data.read(f"{s3}/out", identity=alice, cache=tmp_path / "cache"))

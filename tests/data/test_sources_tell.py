@@ -339,7 +339,7 @@ class TestPictures:
         with PIL.Image.open(io.BytesIO(body)) as picture:
             picture.load()  # Pillow itself reads it without a word
         source = data.open_source(str(tmp_path / "in"))
-        for read in (source.__getitem__, source.shape):
+        for read in (source.__getitem__, source.header):
             with pytest.raises(SourceError, match=f"{name}.*{message}"):
                 read(0)
 
@@ -360,7 +360,7 @@ class TestPictures:
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "x.png").write_bytes(png_chunks(10_000, 10_000, 8, 0, bytes(10)))
         source = data.open_source(str(tmp_path))
-        for read in (source.__getitem__, source.shape):
+        for read in (source.__getitem__, source.header):
             with pytest.raises(SourceError, match="exceeds limit"):
                 read(0)
 
@@ -378,7 +378,7 @@ class TestPictures:
         source = data.open_source(str(tmp_path))
         if packed:
             source = open_tar(tmp_path / "x.tar", {f"y.{suffix}": IMAGE, f"x.{suffix}": path.read_bytes()})
-        assert source.shape(len(source) - 1) == tuple(source[len(source) - 1].image.shape) == (3, 20, 30)
+        assert source.header(len(source) - 1).shape == tuple(source[len(source) - 1].image.shape) == (3, 20, 30)
 
 
 class TestBeforeTheFirstShard:

@@ -244,7 +244,7 @@ def test_slices_of_secrets_are_secret():
 def test_the_task_of_an_export_shows_no_subkeys():
     key = make_bundle()
     subkeys = key.subkey("manifest"), key.subkey("id"), noise_key(key.subkey("noise"), [])
-    job = DisguiseJob([], None, None, *subkeys, torch.uint8, True, False)
+    job = DisguiseJob([], None, None, *subkeys, None, torch.uint8, None, True, False)
     task = ShardTask(job, Destination(open_store("out"), {}, key.subkey("manifest")))
     assert repr(task).count("<32 secret bytes>") == 4
     assert repr(bytes(key.subkey("id"))) not in repr(task)

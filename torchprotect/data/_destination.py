@@ -268,7 +268,7 @@ class Destination:
         reports: Iterable[ShardReport],
         envelope: Envelope,
         *,
-        owner: MakeOwner | None,
+        owner: MakeOwner | None = None,
         manifest: dict[str, Any] | None = None,
     ) -> Finish:
         """Create the manifest, unless the same one is there already, delete the reports, and sign.

@@ -72,7 +72,7 @@ class DisguiseJob:
         noise_key: key of the noise.
         store: dtype that floating-point results are stored with; ``None`` stores them as they are.
         dtype: what every plain image must have.
-        shape: what every disguised image must have.
+        shape: what every disguised image must have; ``None`` where shapes may differ.
         labelled: whether every sample must have a label, or none.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
     """
@@ -85,7 +85,7 @@ class DisguiseJob:
     noise_key: bytes
     store: torch.dtype | None
     dtype: torch.dtype
-    shape: Shape
+    shape: Shape | None
     labelled: bool
     skip_unfit: bool
 
@@ -277,7 +277,7 @@ class DisguiseJob:
 
     def _require_shape(self, index: int, images: Tensor) -> None:
         """Check that images came out in the shape of the first sample: loaders stack them."""
-        if (found := Shape(*images.shape[1:])) != self.shape:
+        if self.shape is not None and (found := Shape(*images.shape[1:])) != self.shape:
             raise SourceError(
                 f"sample {self.source.locate(index)} would be exported as {found}, the first one as {self.shape}; a "
                 "data set has one shape: prepare the images (--mode, --resize), or skip those that do not fit"

@@ -87,7 +87,7 @@ def make_job(
         noise_key(key.subkey("noise", settings.split), described),
         None if settings.store is None else torch.float16,
         torch.uint8,  # this and the next two are set by the first sample
-        Shape(0, 0, 0),
+        None,
         False,
         skip_unfit,
     )
@@ -106,7 +106,7 @@ def make_job(
                 raise
             first_error = first_error or error
         else:
-            return replace(job, shape=shape)
+            return replace(job, shape=shape if pipeline.needs_one_shape else None)
     raise ExportError(f"no image of the source can be exported; of the first one: {first_error}")
 
 

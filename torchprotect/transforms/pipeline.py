@@ -63,6 +63,11 @@ class Pipeline:
         return [disguise.key for disguise in self.disguises if isinstance(disguise.key, BlockKey)]
 
     @property
+    def needs_one_shape(self) -> bool:
+        """Whether images must come out in one shape: those disguised in blocks are not resized afterwards."""
+        return any(isinstance(disguise.key, BlockKey) for disguise in self.disguises)
+
+    @property
     def max_batch(self) -> int | None:
         """Most images that one call of ``disguise_batch`` may be given, if there is a limit."""
         return min((limit for disguise in self.disguises if (limit := disguise.max_batch) is not None), default=None)
