@@ -25,13 +25,14 @@ from torchprotect.audit.report.page import require_page_tools
 from torchprotect.audit.report.report import Report
 from torchprotect.audit.session import Progress, Session
 from torchprotect.data.finished import Identities
+from torchprotect.data.several import Exports, as_list
 from torchprotect.data.store import is_url
 from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import Key
 
 
 def run(
-    export: str | os.PathLike[str] | Evidence,
+    export: Exports | Evidence,
     *,
     plain: Any = None,
     key: Key | None = None,
@@ -52,8 +53,8 @@ def run(
     has from L1 on; pairs of them are what is known at L2. No attack gets a key.
 
     Args:
-        export: folder or URL of a finished export, or evidence of one's own.
-        plain: the source it was made from, by name or opened.
+        export: folder or URL of a finished export, or those of several exports of one key; or evidence of one's own.
+        plain: the source it was made from, by name or opened; of several exports a list of as many.
         key: the key it was made with: it tells which plain image belongs to which disguised one.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
@@ -85,7 +86,8 @@ def run(
     path = None if report is None else Path(report)
     if path is not None:
         require_page_tools()
-        require_destination(path, _folder_of(export))
+        for folder in _folders_of(export):
+            require_destination(path, folder)
     started, start = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     chosen = settings or (Settings().faster() if fast else Settings())
     chosen = replace(chosen, device=device) if device is not None else chosen
@@ -107,11 +109,11 @@ def run(
     return done
 
 
-def _folder_of(export: str | os.PathLike[str] | Evidence) -> Path | None:
-    """Return the local folder of an export, if it has one."""
+def _folders_of(export: Exports | Evidence) -> list[Path | None]:
+    """Return the local folder of each export; ``None`` for one that has none."""
     if isinstance(export, Evidence):
-        return export.folder if isinstance(export.folder, Path) else None
-    return None if is_url(export) else Path(export)
+        return [export.folder if isinstance(export.folder, Path) else None]
+    return [None if is_url(each) else Path(each) for each in as_list(export)]
 
 
 def _require_attacks(attacks: Iterable[Attack]) -> tuple[Attack, ...]:

@@ -168,6 +168,7 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
     """
     from torchprotect.attacks import Level
 
+    compared = found.facts["data"]["comparable"]
     unknown = [level for level, _ in bounds if not found.measured(level)]
     nothing = not found.findings if chosen else not any(found.measured(level) for level in Level)
     exceeded = [(level, bound) for level, bound in bounds if (found.leakage(level) or 0.0) > bound]
@@ -175,9 +176,11 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
         complain(f"leakage at {level} is {found.leakage(level):.1%}, at most {bound:.1%} is allowed")
     if unknown:
         complain(f"error: no attack was measured at {', '.join(unknown)}; the report says why")
+    elif not compared:
+        complain("error: the plain images have another shape than the protected ones; the report says what to do")
     elif nothing:
         complain("error: no attack was measured at any level; the report says why")
-    if exceeded or unknown or nothing:
+    if exceeded or unknown or nothing or not compared:
         raise typer.Exit(_EXCEEDED if exceeded else 1)
 
 

@@ -1,11 +1,13 @@
 """Protected data: dataset wrappers, export to shards, and back."""
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
+from torchprotect.data.disguiser import Disguiser
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.indexes import croissant_metadata, wids_index
 from torchprotect.data.preparation import Preparation
 from torchprotect.data.reader import read
 from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
+from torchprotect.data.rekey import rekey
 from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
@@ -14,6 +16,7 @@ from torchprotect.data.status import ExportStatus, PartStatus, status
 from torchprotect.data.verify import VerifyResult, verify
 
 __all__ = [
+    "Disguiser",
     "ExportResult",
     "ExportStatus",
     "PartStatus",
@@ -33,6 +36,7 @@ __all__ = [
     "open_export",
     "open_source",
     "read",
+    "rekey",
     "restore",
     "seal_export",
     "set_recipients",

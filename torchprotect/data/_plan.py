@@ -42,9 +42,13 @@ class PlanSettings:
     owner_file: bool = True
     generation: int | None = None
 
-    def members(self) -> dict[str, Any]:
-        """Return the members of a plan that state these settings."""
-        prepared = {"prepare": self.preparation.describe(), "decoders": decoder_versions()} if self.preparation else {}
+    def members(self, decoders: dict[str, Any]) -> dict[str, Any]:
+        """Return the members of a plan that state these settings.
+
+        Args:
+            decoders: versions of what decodes pictures.
+        """
+        prepared = {"prepare": self.preparation.describe(), "decoders": decoders} if self.preparation else {}
         return {
             "shard_size": self.shard_size,
             **prepared,
@@ -139,7 +143,7 @@ def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], setti
         "plain": {"dtype": str(job.dtype).removeprefix("torch."), "scale": 255 if job.dtype == torch.uint8 else 1},
         "key": key.fingerprint,
         "images": len(job.source),
-        **settings.members(),
+        **settings.members(getattr(job.source, "decoders", None) or decoder_versions()),
     }
 
 

@@ -1,6 +1,6 @@
 """Pairs of plain and disguised images: with the key, each sample of an export leads back to its source."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,10 +8,11 @@ from torch import Tensor
 from torchprotect.data import manifest as documents
 from torchprotect.data.images import ExportedImages
 from torchprotect.data.keyed import keyed_order, sample_id
+from torchprotect.data.preparation import decoder_versions
 from torchprotect.data.sources import Sample, Source, read_samples
 from torchprotect.data.store import Store
 from torchprotect.errors import SourceError
-from torchprotect.keys import Key
+from torchprotect.keys import Key, SecretBytes
 
 
 class PlainImages(NamedTuple):
@@ -26,7 +27,7 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
 
     Args:
         store: of the export.
-        source: that was exported.
+        source: that was exported, prepared as it was.
         key: that it was exported with.
         exported: images to find the plain ones of, from :func:`torchprotect.data.images.read_images`.
 
@@ -38,32 +39,44 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
         raise SourceError(
             f"the plain source holds {len(source)} images, the one that was exported {plan['images']}; give that one"
         )
-    order, size = keyed_order(key.subkey("order"), len(source)), plan["shard_size"]
+    split, size = plan.get("split"), plan["shard_size"]
+    order, subkey = keyed_order(key.subkey("order", split), len(source)), key.subkey("id", split)
     found: list[Sample] = []
     start = 0
     for shard, count in enumerate(exported.per_shard):
         wanted = exported.ids[start : start + count]
-        samples = _read_until_found(source, key, order[shard * size : (shard + 1) * size].tolist(), set(wanted))
+        samples = _read_until_found(source, subkey, order[shard * size : (shard + 1) * size].tolist(), set(wanted))
         found += [samples[identity] for identity in wanted if identity in samples]
         start += count
     if len(found) < len(exported.ids):
         raise SourceError(
             f"the plain source is not the one that was exported: {len(exported.ids) - len(found)} of "
             f"{len(exported.ids)} images have other ids, which depend on names and pixels; give that one"
+            + _other_decoders(plan)
         )
     if len({sample.image.shape for sample in found}) > 1:
-        raise SourceError("the plain images have several sizes; pairs need one size")
+        raise SourceError(
+            "the plain images have several sizes, so that they cannot be compared with the exported ones: a step of "
+            "the transform resized them. Export with prepare=data.Preparation(resize=..), which an audit repeats"
+        )
     labels = [sample.label for sample in found if sample.label is not None]
     known_labels = torch.tensor(labels) if len(labels) == len(found) else None
     return PlainImages(torch.stack([sample.image for sample in found]), known_labels)
 
 
-def _read_until_found(source: Source, key: Key, indices: list[int], wanted: set[str]) -> dict[str, Sample]:
+def _other_decoders(plan: dict[str, Any]) -> str:
+    """Return what differs between the versions that decoded the pictures and those at hand, for an error."""
+    made_with, here = plan.get("decoders", {}), decoder_versions()
+    differing = [f"{name} was {was}, is {here.get(name)}" for name, was in made_with.items() if here.get(name) != was]
+    return f". Other versions may decode other pixels: {', '.join(differing)}" if differing else ""
+
+
+def _read_until_found(source: Source, subkey: SecretBytes, indices: list[int], wanted: set[str]) -> dict[str, Sample]:
     """Read samples in order until all that are wanted are found; those that cannot be read are skipped.
 
     A data set that was exported from Python has its indices for names.
     """
-    subkey, found = key.subkey("id"), dict[str, Sample]()
+    found = dict[str, Sample]()
     for index, sample in zip(indices, read_samples(source, indices), strict=True):
         if isinstance(sample, SourceError):
             continue

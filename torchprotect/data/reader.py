@@ -11,13 +11,14 @@ from torchprotect.data import manifest as documents
 from torchprotect.data._stored import read_shard
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.finished import FinishedExport, Identities, open_finished
+from torchprotect.data.several import Exports, as_list, require_one_key
 from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
-from torchprotect.errors import ExportError
+from torchprotect.errors import ExportError, InputRangeError
 
 
 def read(
-    export: str | os.PathLike[str],
+    export: Exports,
     *,
     verify: bool = True,
     cache: str | os.PathLike[str] | None = None,
@@ -37,7 +38,7 @@ def read(
     numbers of images: take ``resampled=True`` and ``.with_epoch(...)``.
 
     Args:
-        export: its folder or URL.
+        export: its folder or URL; or those of several exports of one key.
         verify: whether to hash the shards too; the other checks stay.
         cache: folder for copies of shards that are read from a URL. A shard is fetched whole and compared with the
             manifest before its first sample, and read from the copy from then on. Without one shards are streamed: of a
@@ -45,7 +46,7 @@ def read(
         identity: opens the export if it is sealed: path of a file of age identities or of an ssh key, an
             :class:`torchprotect.envelope.Identity`, the key it was made with, or several of these.
         signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
-        expect: SHA-256 in hex that the manifest must have, as the export printed it.
+        expect: SHA-256 in hex that the manifest must have, as the export printed it; of a single export.
         shardshuffle: number of shards in the buffer from which the next is drawn; ``False`` keeps their order.
         seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
         resampled: draw shards with replacement, without end.
@@ -56,18 +57,22 @@ def read(
         decoded: PNG, npy and class numbers.
 
     Raises:
-        ExportError: it is no finished export. While reading: there are fewer shards than ranks.
+        ExportError: it is no finished export, or several do not go together. While reading: there are fewer shards
+            than ranks.
         EnvelopeError: it is sealed, and no identity was given, or none that opens it.
         VerificationError: the manifest is malformed, or not the one that signer or digest vouch for. While reading: a
             shard is not what the manifest says.
     """
     import webdataset
 
-    opened = open_finished(export, identity=identity, signer=signer, expect=expect)
-    copies = ShardCache(cache) if cache is not None and not opened.store.local else None
-    reader = _Reader(opened, verify, copies)
+    exports = as_list(export)
+    if expect is not None and len(exports) > 1:
+        raise InputRangeError("expect is the digest of one manifest; read several exports without it")
+    opened = [open_finished(each, identity=identity, signer=signer, expect=expect) for each in exports]
+    require_one_key(opened)
+    reader = _Readers([_Reader(each, verify, _cache(each, cache)) for each in opened])
     if not reader.shards:
-        raise ExportError(f"{opened.store.location} holds no shards")
+        raise ExportError(f"{opened[0].store.location} holds no shards")
     shards = webdataset.ResampledShards if resampled else webdataset.SimpleShardList
     dataset = webdataset.FluidWrapper(shards(reader.shards))
     dataset.append(_split_by_rank)
@@ -92,8 +97,32 @@ def _split_by_rank(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]
         )
 
 
+def _cache(export: FinishedExport, folder: str | os.PathLike[str] | None) -> ShardCache | None:
+    return ShardCache(folder) if folder is not None and not export.store.local else None
+
+
+class _Readers:
+    """The stage of the pipeline that turns shards into samples; can be pickled.
+
+    Args:
+        readers: of the exports.
+    """
+
+    def __init__(self, readers: "list[_Reader]") -> None:
+        self._by_url = {url: reader for reader in readers for url in reader.shards}
+
+    @property
+    def shards(self) -> list[str]:
+        """Paths or URLs of the shards."""
+        return list(self._by_url)
+
+    def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | None]]:
+        for shard in shards:
+            yield from self._by_url[shard["url"]].samples(shard["url"])
+
+
 class _Reader:
-    """The stage of the pipeline that turns shards into samples; can be pickled."""
+    """Reads the shards of one export."""
 
     def __init__(self, export: FinishedExport, verify: bool, cache: ShardCache | None) -> None:
         self._cache, self._store, self._verify = cache, export.store, verify
@@ -106,11 +135,11 @@ class _Reader:
         """Paths or URLs of the shards."""
         return list(self._entries)
 
-    def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | None]]:
-        for shard in shards:
-            store, entry, verify = self._fetch(shard["url"])
-            for _, image, label in read_shard(store, entry, self._image_size, verify=verify):
-                yield image, label
+    def samples(self, url: str) -> Iterator[tuple[Tensor, int | None]]:
+        """Yield images and labels of a shard."""
+        store, entry, verify = self._fetch(url)
+        for _, image, label in read_shard(store, entry, self._image_size, verify=verify):
+            yield image, label
 
     def _fetch(self, url: str) -> tuple[Store, dict[str, Any], bool]:
         """Return where to read a shard: from its copy, if there is a cache, which has compared its hash already."""

@@ -22,7 +22,7 @@ from torchprotect.data._undo import Undo
 from torchprotect.data.engines import LocalEngine
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_owner, require_made_with
 from torchprotect.data.owner import Owner
-from torchprotect.data.store import is_url, lies_in
+from torchprotect.data.store import Store, is_url, lies_in
 from torchprotect.errors import ExportError, InputRangeError
 from torchprotect.keys import Key
 
@@ -93,7 +93,7 @@ def restore(
     wanted = None if only is None else Selection.of(only, owner)
     target = _require_target(folder, opened)
     with _unfinished(target, opened, only):
-        task = RestoreTask(opened, undo, owner, target, wanted)
+        task = RestoreTask(opened.store, documents.image_size(opened.manifest), undo, owner, target, wanted)
         advance = _counter(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
         counts = list(LocalEngine().run(task, work, workers=workers, advance=advance))
@@ -142,14 +142,16 @@ class RestoreTask:
     """Restores the pictures of one shard. Can be sent to other processes.
 
     Attributes:
-        export: opened.
+        store: of the export.
+        image_size: of its images, if it is known.
         undo: makes plain images of disguised ones.
         owner: names, if they are known.
         folder: to write to.
         wanted: samples to restore; ``None`` for all.
     """
 
-    export: FinishedExport
+    store: Store
+    image_size: tuple[int, int] | None
     undo: Undo
     owner: Owner | None
     folder: Path
@@ -165,8 +167,7 @@ class RestoreTask:
     def run(self, index: int, entry: dict[str, Any], advance: Callable[[int], None]) -> Count:
         """Restore one shard, given by its entry in the manifest."""
         names, total = RestoredNames(self.owner), Count(0, 0, 0)
-        size = documents.image_size(self.export.manifest)
-        for batch in _batches(read_shard(self.export.store, entry, size)):
+        for batch in _batches(read_shard(self.store, entry, self.image_size)):
             chosen = [sample for sample in batch if self._is_wanted(sample)]
             if chosen:
                 total = Count(*map(sum, zip(total, self._restore(chosen, names), strict=True)))

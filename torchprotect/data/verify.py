@@ -11,13 +11,22 @@ from torchprotect._files import HashedReading
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._sign import read_authentic
-from torchprotect.data.finished import FinishedExport, Identities, as_openers, open_sealed, other_key, require_no_opener
+from torchprotect.data.finished import (
+    FinishedExport,
+    Identities,
+    as_openers,
+    open_finished,
+    open_sealed,
+    other_key,
+    require_no_opener,
+)
 from torchprotect.data.owner import LARGEST, OWNER, open_owner
 from torchprotect.data.sealed_manifest import parse_sealed_manifest
+from torchprotect.data.several import Exports, as_list, require_different_splits, require_one_key
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.envelope.recipients import is_envelope
-from torchprotect.errors import ExportError, KeyKindError, VerificationError
+from torchprotect.errors import ExportError, InputRangeError, KeyKindError, VerificationError
 from torchprotect.keys import Key
 
 Proof = Literal["hmac", "mac", "signature", "digest"]
@@ -28,7 +37,7 @@ class VerifyResult:
     """Extent of a verification that found nothing wrong.
 
     Attributes:
-        location: path or URL of the export.
+        location: path or URL of the export, or of several.
         images: images its manifest lists.
         shards: shards hashed.
         size: bytes hashed.
@@ -45,7 +54,7 @@ class VerifyResult:
 
 
 def verify(
-    export: str | os.PathLike[str],
+    export: Exports,
     key: Key | None = None,
     *,
     identity: Identities = None,
@@ -59,19 +68,42 @@ def verify(
     instead, and what is inside is compared with the manifest inside.
 
     Args:
-        export: its folder or URL.
+        export: its folder or URL; or those of several exports of one key, which are also compared with each other.
         key: that it was made with.
         identity: as for :func:`torchprotect.data.read`.
         signer: as for :func:`torchprotect.data.read`.
         expect: as for :func:`torchprotect.data.read`.
 
     Raises:
-        ExportError: it is no finished export.
+        ExportError: it is no finished export, or several do not go together or have the same split name.
         EnvelopeError: no identity opens it.
         VerificationError: something differs; the message lists all of it.
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
+    exports = as_list(export)
+    if expect is not None and len(exports) > 1:
+        raise InputRangeError("expect is the digest of one manifest; verify several exports one by one")
+    results = [_verify(each, key, identity=identity, signer=signer, expect=expect) for each in exports]
+    if len(exports) == 1:
+        return results[0]
+    opened = [open_finished(each, identity=identity, key=key) for each in exports]
+    require_one_key(opened)
+    require_different_splits(opened)
+    locations = ", ".join(result.location for result in results)
+    images, shards, size = (sum(getattr(r, name) for r in results) for name in ("images", "shards", "size"))
+    return VerifyResult(locations, images, shards, size, results[0].proofs)
+
+
+def _verify(
+    export: str | os.PathLike[str],
+    key: Key | None,
+    *,
+    identity: Identities,
+    signer: Signer | str | os.PathLike[str] | None,
+    expect: str | None,
+) -> VerifyResult:
+    """Verify one export."""
     store = open_store(export)
     content, path = read_authentic(store, signer=signer, expect=expect), store.path_of(documents.MANIFEST)
     openers = as_openers(identity)

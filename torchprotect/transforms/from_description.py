@@ -31,6 +31,18 @@ def from_description(described: Sequence[dict[str, Any]], key: Key) -> Pipeline:
     return Pipeline(v2.Compose([_step(each, key) for each in _require_known(described)]))
 
 
+def settings_of(described: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of :func:`torchprotect.transforms.from_key` that the described disguise was made with.
+
+    Raises:
+        NotInvertibleError, ExportError: as :func:`from_description`.
+    """
+    found = {}
+    for each in _require_known(described):
+        found.update({setting: each[setting] for setting in _SETTINGS.get(each["name"], ())})
+    return found
+
+
 def _require_known(described: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     names = [each["name"] for each in described]
     if one_way := [name for name in names if name in _ONE_WAY]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchprotect import ops
 from torchprotect._version import __version__
+from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.evidence.evidence import Evidence
 
@@ -34,6 +35,8 @@ def data_facts(evidence: Evidence) -> dict[str, Any]:
         "base_rates_as_written": _rates(evidence.labels),
         "plain_images": None if evidence.plain is None else len(evidence.plain),
         "duplicates": evidence.duplicates,
+        "plain_size": None if evidence.plain is None else list(evidence.plain.shape[1:]),
+        "comparable": is_comparable(evidence),
         "paired": evidence.pairing is not None,
         "sha256": evidence.digest,
         **{name: evidence.about.get(name) for name in ("manifest_sha256", "disguised_sha256", "plain_sha256")},
@@ -42,6 +45,13 @@ def data_facts(evidence: Evidence) -> dict[str, Any]:
         "hmac_checked": evidence.about.get("hmac_checked"),
         "caveats": _caveats(evidence),
     }
+
+
+def is_comparable(evidence: Evidence) -> bool:
+    """Return whether plain images, if there are any, have the shape of the disguised ones, or need not have it."""
+    if evidence.plain is None or evidence.scheme.name == SCRAMBLING:
+        return True
+    return evidence.plain.shape[1:] == evidence.disguised.shape[1:]
 
 
 def disguise_facts(evidence: Evidence) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """From an export and the owner's images to evidence."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,14 +16,15 @@ from torchprotect.data import Source, manifest
 from torchprotect.data.finished import FinishedExport, Identities, open_finished
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
-from torchprotect.data.sources import as_source, read_samples
-from torchprotect.data.store import Store
+from torchprotect.data.preparation import Preparation
+from torchprotect.data.several import Exports, as_list, require_one_key
+from torchprotect.data.sources import as_source, prepare_source, read_samples
 from torchprotect.errors import ExportError, ProtectError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
 
 def open_evidence(
-    export: str | os.PathLike[str],
+    export: Exports,
     plain: Any = None,
     key: Key | None = None,
     *,
@@ -34,8 +34,9 @@ def open_evidence(
     """Verify an export, read it, and find the plain image of each disguised one.
 
     Args:
-        export: folder or URL of a finished export.
-        plain: the source it was made from, by name or opened; ``None`` leaves attacks out that need plain images.
+        export: folder or URL of a finished export; or those of several exports of one key.
+        plain: the source it was made from, by name or opened; of several exports a list of as many. It is prepared as
+            the export was. ``None`` leaves attacks out that need plain images.
         key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
             get it. ``None`` leaves attacks out that need pairs.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
@@ -48,38 +49,85 @@ def open_evidence(
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
     require_int("limit", limit, at_least=1)
-    data.verify(export, key, identity=identity)
-    opened = open_finished(export, identity=identity, key=key)
-    store, document = opened.store, opened.manifest
-    written = read_images(store, document, limit)
-    given = None if plain is None else (data.open_source(plain) if isinstance(plain, str) else as_source(plain))
+    exports = as_list(export)
+    for each in exports:
+        data.verify(each, key, identity=identity)
+    opened = [open_finished(each, identity=identity, key=key) for each in exports]
+    require_one_key(opened)
+    sources = _sources(plain, opened)
+    share = -(-limit // len(opened))
+    parts = [_open_part(each, source, key, share) for each, source in zip(opened, sources, strict=True)]
     bundle = key if isinstance(key, KeyBundle) else None
     label_map = bundle.labels.labels if bundle is not None and bundle.labels is not None else None
-    found: dict[str, Any] = {}
-    if given is not None and key is not None:
-        paired = find_plain_images(store, given, key, written)
-        found = {"plain": paired.images, "plain_labels": paired.labels, "pairing": torch.arange(len(written.images))}
-    elif given is not None:
-        images, labels = _read_evenly(given, limit)
-        found = {"plain": images, "plain_labels": labels}
+    disguised = _joined([part.written.images for part in parts])
+    assert disguised is not None  # noqa: S101 - every export has images; tells the type checker
+    found = {"plain": _joined([part.plain for part in parts]), "plain_labels": _joined([p.labels for p in parts])}
+    paired = found["plain"] is not None and key is not None
     return Evidence(
-        disguised=written.images,
-        scheme=_scheme(document),
-        labels=written.labels,
+        disguised=disguised,
+        scheme=_scheme(opened[0].manifest),
+        labels=_joined([part.written.labels for part in parts]),
         **found,
+        pairing=torch.arange(len(disguised)) if paired else None,
         order=_order(key),
         correspondence=_correspondence(key),
         label_map=label_map,
         folder=_files(opened),
-        about={**_about(document, store, written, found), "hmac_checked": key is not None},
+        about={**_about(opened, disguised, found["plain"]), "hmac_checked": key is not None},
     )
 
 
-def _files(export: FinishedExport) -> Path | dict[str, Callable[[], BinaryIO]]:
-    """Return the files of an export, opened: of an open one in a folder, the folder."""
-    if export.store.local and export.public is None:
-        return Path(export.store.location)
-    return {name: partial(export.store.open, name) for name in export.store.entries()}
+class _Part(NamedTuple):
+    """What is read of one export: its samples, and its plain images and their labels."""
+
+    written: ExportedImages
+    plain: Tensor | None
+    labels: Tensor | None
+
+
+def _open_part(export: FinishedExport, source: Source | None, key: Key | None, limit: int) -> _Part:
+    written = read_images(export.store, export.manifest, limit)
+    if source is None:
+        return _Part(written, None, None)
+    if key is None:
+        return _Part(written, *_read_evenly(source, limit))
+    return _Part(written, *find_plain_images(export.store, source, key, written))
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """Return tensors one after the other; ``None`` unless all are known."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if len(known) == len(parts) else None
+
+
+def _sources(plain: Any, opened: list[FinishedExport]) -> list[Source | None]:
+    """Return the source of each export, prepared as the export was."""
+    if plain is None:
+        return [None] * len(opened)
+    given = [plain] if len(opened) == 1 and not isinstance(plain, list | tuple) else plain
+    if len(opened) == 1 and len(given) != 1:
+        given = [plain]  # a data set that is a list
+    if not isinstance(given, list | tuple) or len(given) != len(opened):
+        raise SourceError(f"{len(opened)} exports need {len(opened)} plain sources, in the same order")
+    return [_source(each, export) for each, export in zip(given, opened, strict=True)]
+
+
+def _source(plain: Any, export: FinishedExport) -> Source:
+    source = data.open_source(plain) if isinstance(plain, str) else as_source(plain)
+    return prepare_source(source, Preparation.from_description(export.manifest.get("prepare", {})))
+
+
+def _files(exports: list[FinishedExport]) -> Path | dict[str, Callable[[], BinaryIO]]:
+    """Return the files of exports, opened: of a single open one in a folder, the folder."""
+    first = exports[0]
+    if len(exports) == 1 and first.store.local and first.public is None:
+        return Path(first.store.location)
+    prefixes = [""] if len(exports) == 1 else [f"{number}/" for number in range(1, len(exports) + 1)]
+    return {
+        f"{prefix}{name}": partial(export.store.open, name)
+        for prefix, export in zip(prefixes, exports, strict=True)
+        for name in export.store.entries()
+    }
 
 
 def _scheme(document: dict[str, Any]) -> Scheme:
@@ -120,18 +168,17 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
     return torch.stack([sample.image for sample in samples]), known
 
 
-def _about(document: dict[str, Any], store: Store, written: ExportedImages, found: dict[str, Any]) -> dict[str, Any]:
-    digests = {
-        "manifest_sha256": manifest.sha256_of(store, manifest.MANIFEST),
-        "disguised_sha256": tensor_digest(written.images),
-        "plain_sha256": tensor_digest(found["plain"]) if "plain" in found else None,
-    }
+def _about(exports: list[FinishedExport], disguised: Tensor, plain: Tensor | None) -> dict[str, Any]:
+    document = exports[0].manifest
+    manifests = [manifest.sha256_of(export.store, manifest.MANIFEST) for export in exports]
     return {
-        "images_in_export": document["images"],
-        "shards": len(document["shards"]),
+        "images_in_export": sum(export.manifest["images"] for export in exports),
+        "shards": sum(len(export.manifest["shards"]) for export in exports),
         "plain_dtype": document["plain"]["dtype"],
         "key_fingerprint": document["key"],
         "security_claim": document.get("security_claim"),
-        "distance": document.get("distance"),
-        **digests,
+        "distance": document.get("distance") if len(exports) == 1 else None,
+        "manifest_sha256": manifests[0] if len(manifests) == 1 else ", ".join(manifests),
+        "disguised_sha256": tensor_digest(disguised),
+        "plain_sha256": None if plain is None else tensor_digest(plain),
     }

@@ -95,8 +95,26 @@ def judge(report: Outcome) -> Verdict:
     if readable:
         levels = (_readable(levels[0]), *map(_readable_too, levels[1:]))
     advice = _advice(levels, report.not_run, readable)
-    warnings = filter(None, (_READABLE if readable else "", _choice(report)))
+    warnings = filter(None, (_not_compared(report), _READABLE if readable else "", _choice(report)))
     return Verdict(levels, _kept(report.utility, report.not_run), advice, " ".join(warnings) or None)
+
+
+def _not_compared(report: Outcome) -> str:
+    """Say that the plain images have another shape than the disguised ones, if they do."""
+    data = report.facts.get("data", {})
+    if data.get("comparable", True):
+        return ""
+    came, disguised = (" x ".join(map(str, size)) for size in (data["plain_size"], _shape(data)))
+    return (
+        f"The plain images could not be compared with the protected ones: they are {came}, the protected ones "
+        f"{disguised}. What attackers who have plain images learn was not measured. A step before the disguise changed "
+        "their size: export with --resize and the like (prepare=), which an audit repeats, or give the images as they "
+        "were before the disguise."
+    )
+
+
+def _shape(data: dict[str, Any]) -> list[int]:
+    return [data["channels"], *data["image_size"]]
 
 
 def _choice(report: Outcome) -> str:

@@ -13,7 +13,7 @@ from torchprotect.data.sources._base import (
     prepare_source,
     read_samples,
 )
-from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode, to_tensor
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
@@ -30,10 +30,12 @@ __all__ = [
     "Source",
     "as_source",
     "class_names_of",
+    "decode",
     "describe_source",
     "open_source",
     "prepare_source",
     "read_samples",
+    "to_tensor",
 ]
 
 _SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}
