@@ -8,12 +8,15 @@ import typer
 from torchprotect._version import __version__
 from torchprotect.cli.audit import audit
 from torchprotect.cli.demo import demo
+from torchprotect.cli.disguise import disguise
 from torchprotect.cli.export import export
 from torchprotect.cli.index import index
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
 from torchprotect.cli.open import open_export
 from torchprotect.cli.recipients import recipients
+from torchprotect.cli.rekey import rekey
+from torchprotect.cli.restore import restore
 from torchprotect.cli.seal import seal
 from torchprotect.cli.status import status
 from torchprotect.cli.verify import verify
@@ -40,7 +43,21 @@ def options(
     """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
 
 
-for command in (keygen, inspect, export, status, verify, seal, recipients, index, audit, demo):
+for command in (
+    keygen,
+    inspect,
+    export,
+    status,
+    verify,
+    restore,
+    disguise,
+    rekey,
+    seal,
+    recipients,
+    index,
+    audit,
+    demo,
+):
     app.command()(command)
 app.command("open")(open_export)
 

@@ -125,6 +125,14 @@ def progress_bar(title: str) -> Iterator["Progress | None"]:
         yield advance
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Return a size in pixels, written as HxW."""
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not a size; write it as HxW, for example 28x28")
+    return int(height), int(width)
+
+
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that were given, without those that are ``None``."""
     return {name: value for name, value in options.items() if value is not None}

@@ -23,10 +23,18 @@ _SCRAMBLING = "One way scrambling"
 
 
 def audit(
-    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    exports: Annotated[
+        list[str],
+        typer.Argument(help="Folder or URL of a finished export; or several of one key.", metavar="EXPORT..."),
+    ],
     report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
     plain: Annotated[
-        str | None, typer.Option(help="The source it was made from, as for `torchprotect export`.", metavar="SOURCE")
+        list[str] | None,
+        typer.Option(
+            help="The source it was made from, as for `torchprotect export`; repeated for several exports. It is "
+            "prepared as the export was.",
+            metavar="SOURCE",
+        ),
     ] = None,
     key: Annotated[
         Path | None,
@@ -87,8 +95,8 @@ def audit(
         encoder = _load_encoder(model, weights, device)
         with _progress() as progress:
             found = room.run(
-                export,
-                plain=plain,
+                exports,
+                plain=plain or None,
                 key=secret,
                 identity=load_identities(identity, open_passphrase_file),
                 encoder=encoder,

@@ -26,6 +26,7 @@ from torchprotect.cli._envelope import (
     load_recipients,
 )
 from torchprotect.cli._model import load_model
+from torchprotect.cli._prepare import Crop, Exif, Mode, Pad, Resize, make_preparation
 from torchprotect.cli._say import remark, say
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ _PAPER = {"eps": 0.5, "step_size": 0.1, "steps": 100}  # for 32 x 32 pixels
 
 
 def export(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
+            metavar="SOURCE",
             help="Image folder (root/class/*.png) or WebDataset pattern (train-{000000..000020}.tar), local or behind "
             "a URL such as s3://bucket/..; or mnist:ROOT, fashion-mnist:ROOT, cifar10:ROOT with torchvision's root; "
-            "add :test for the test split."
+            "add :test for the test split. With --splits, several as NAME=SOURCE.",
         ),
     ],
     out: Annotated[
@@ -60,6 +62,35 @@ def export(
     ],
     key: Annotated[Path, typer.Option(help="Key file from `torchprotect keygen`.", dir_okay=False)],
     noise: Annotated[float | None, typer.Option(help="RMT: largest noise, in grey levels (0..255 scale).")] = None,
+    exif: Exif = False,
+    mode: Mode = None,
+    resize: Resize = None,
+    crop: Crop = None,
+    pad: Pad = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this part of the data, such as train. Order, ids and noise are derived with it, the disguise "
+            "is the same: give each part that is exported with a key another name.",
+            metavar="NAME",
+        ),
+    ] = None,
+    splits: Annotated[
+        bool,
+        typer.Option(
+            "--splits", help="Export several parts, each given as NAME=SOURCE, to OUT/NAME, checked together."
+        ),
+    ] = False,
+    owner_file: Annotated[
+        bool,
+        typer.Option(
+            "--owner-file/--no-owner-file",
+            help="Keep names of classes and pictures in owner.sealed, encrypted for the key holder.",
+        ),
+    ] = True,
+    store: Annotated[
+        Literal["float16"] | None, typer.Option(help="RMT: round results to float16, for half the size.")
+    ] = None,
     salt_pepper: Annotated[float, typer.Option(help="Fraction of plain pixels turned black or white.")] = 0.0,
     unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels per unit: 16, 8, 4 or 2.")] = None,
     shard_size: Annotated[int, typer.Option(help="Images per shard.", min=1)] = 1000,
@@ -155,7 +186,6 @@ def export(
     them fail. Run the same command again to finish an interrupted export; the bytes are those of an undisturbed one.
     """
     with errors_as_exit_codes():
-        from torchprotect import data
         from torchprotect.envelope import SigningKey
         from torchprotect.errors import InputTypeError
 
@@ -175,41 +205,91 @@ def export(
         share = None if part is None else _parse_part(part)
         if index is not None:
             _require_outside(index, out)
-        opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
-        transform = _make_transform(secret, for_blocks, for_model)
+        secret = load_key(key, passphrase_file)
         to = load_recipients(recipient, recipients_file, seal_passphrase_file)
         if to is None and generation is not None:
             raise InputTypeError("--generation goes with recipients: give --recipient, for example")
-        signing_key = None if sign is None else SigningKey.load(sign)
-        start = time.monotonic()
-        with progress_bar("exporting") as progress:
-            result = data.export(
-                opened,
-                out,
-                transform=transform,
-                key=secret,
-                shard_size=shard_size,
-                workers=workers,
-                part=share,
-                engine=_make_engine(engine, gpus_per_task),
-                progress=progress,
-                on_error=on_error,
-                notify=lambda note: remark(f"note: {note}"),
-                recipients=to,
-                generation=generation,
-                signing_key=signing_key,
-            )
-        for name in result.skipped:
-            remark(f"skipped: {name}")
-        if part is not None and result.finished:
-            say(f"{out}: the export is finished already; part {part} made nothing")
+        options = {
+            "transform": _make_transform(secret, for_blocks, for_model),
+            "key": secret,
+            "prepare": make_preparation(exif, mode, resize, crop, pad),
+            "owner_file": owner_file,
+            "store": store,
+            "shard_size": shard_size,
+            "workers": workers,
+            "engine": _make_engine(engine, gpus_per_task),
+            "on_error": on_error,
+            "notify": lambda note: remark(f"note: {note}"),
+            "recipients": to,
+            "generation": generation,
+            "signing_key": None if sign is None else SigningKey.load(sign),
+        }
+        named = _parse_sources(sources, splits)
+        if named is not None:
+            _require_alone(split=split, part=part, index=index)
+            _export_splits(named, out, cache, options)
             return
-        of_part = "" if part is None else f"part {part}: "
-        summary = _summary(result, opened.left_out.total(), sealed=to is not None)
-        digest = "" if result.digest is None else f"; digest {result.digest}"
-        say(f"{out}: {of_part}{summary}, {time.monotonic() - start:.1f} s{digest}")
-        if part is not None:
-            remark("when all parts are done, run the same command without --part to finish the export")
+        _export_one(sources[0], out, part, {"cache": cache, "index": index}, options | {"split": split, "part": share})
+
+
+def _parse_sources(sources: list[str], splits: bool) -> dict[str, str] | None:
+    """Return the source of each split by its name; ``None`` where there is one source without a name."""
+    if not splits:
+        if len(sources) > 1:
+            raise typer.BadParameter(
+                "one SOURCE and OUT are expected; several parts are given with --splits NAME=SOURCE"
+            )
+        return None
+    pairs = [source.partition("=") for source in sources]
+    if wrong := next((name + mark + value for name, mark, value in pairs if not (name and mark and value)), None):
+        raise typer.BadParameter(f"with --splits every SOURCE is NAME=SOURCE, not {wrong!r}")
+    names = [name for name, _, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise typer.BadParameter(f"split {twice!r} is given twice")
+    return {name: value for name, _, value in pairs}
+
+
+def _require_alone(**options: Any) -> None:
+    """Refuse options that belong to a single export."""
+    if used := [flag(name) for name, value in options.items() if value is not None]:
+        raise typer.BadParameter(f"--splits does not go with {', '.join(used)}")
+
+
+def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], options: dict[str, Any]) -> None:
+    from torchprotect import data
+
+    opened, start = data.open_source(source, **how), time.monotonic()
+    with progress_bar("exporting") as progress:
+        result = data.export(opened, out, progress=progress, **options)
+    for name in result.skipped:
+        remark(f"skipped: {name}")
+    if part is not None and result.finished:
+        say(f"{out}: the export is finished already; part {part} made nothing")
+        return
+    of_part = "" if part is None else f"part {part}: "
+    sealed = options["recipients"] is not None
+    digest = "" if result.digest is None else f"; digest {result.digest}"
+    summary = _summary(result, opened.left_out.total(), sealed=sealed)
+    say(f"{out}: {of_part}{summary}, {time.monotonic() - start:.1f} s{digest}")
+    if part is not None:
+        remark("when all parts are done, run the same command without --part to finish the export")
+
+
+def _export_splits(sources: dict[str, str], out: str, cache: Path | None, options: dict[str, Any]) -> None:
+    from torchprotect import data
+
+    opened, start = {name: data.open_source(each, cache=cache) for name, each in sources.items()}, time.monotonic()
+    with progress_bar("exporting") as progress:
+        results = data.export_splits(opened, out, progress=progress, **options)
+    for name, result in results.items():
+        for skipped in result.skipped:
+            remark(f"skipped in {name}: {skipped}")
+        summary = _summary(result, opened[name].left_out.total(), sealed=options["recipients"] is not None)
+        remark(f"{result.location}: {summary}; digest {result.digest}")
+    told = ", ".join(f"{name} {result.images:,}" for name, result in results.items())
+    total = sum(result.images for result in results.values())
+    done = f"{counted(total, 'image')} in {counted(len(results), 'split')} ({told})"
+    say(f"{out}: {done}, {time.monotonic() - start:.1f} s")
 
 
 def _require_outside(index: str, out: str) -> None:

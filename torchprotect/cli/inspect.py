@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,14 +12,26 @@ from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_i
 from torchprotect.cli._say import say
 
 if TYPE_CHECKING:
+    from torchprotect.data.owner import Owner
     from torchprotect.data.store import Store
     from torchprotect.envelope import Identity
+    from torchprotect.keys import Key, LabelKey
 
 
 def inspect(
     file_or_export: Annotated[
         str, typer.Argument(help="A key file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT")
     ],
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Key file of the export: also show what only its owner may know: source, classes, names.",
+            dir_okay=False,
+        ),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="With --key: print id and original name of each sample, and nothing else.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
@@ -31,12 +43,56 @@ def inspect(
     with errors_as_exit_codes():
         from torchprotect.data.store import is_url
 
-        if is_url(file_or_export) or Path(file_or_export).is_dir():
-            facts = _of_export(file_or_export, load_identities(identity, open_passphrase_file))
-        else:
+        is_export = is_url(file_or_export) or Path(file_or_export).is_dir()
+        if (key is not None and not is_export) or (names and key is None):
+            raise typer.BadParameter("--key and --names go with an export, and --names with --key")
+        if not is_export:
             facts = _of_key(Path(file_or_export), passphrase_file)
+        else:
+            identities = load_identities(identity, open_passphrase_file)
+            owned = None if key is None else _owned(file_or_export, load_key(key, passphrase_file), identities)
+            if names and owned is not None:
+                _print_names(owned)
+                return
+            facts = _of_export(file_or_export, identities) | ({} if owned is None else _of_owner(owned))
         for name, value in facts.items():
             say(f"{name + ':':<16}{value}")
+
+
+class _Owned(NamedTuple):
+    """What the owner's file holds, and the label map of the key."""
+
+    owner: "Owner | None"
+    labels: "LabelKey | None"
+
+
+def _owned(export: str, key: "Key", identity: "list[Identity]") -> _Owned:
+    from torchprotect.data.finished import open_finished, read_owner, require_made_with
+    from torchprotect.keys import KeyBundle
+
+    opened = open_finished(export, identity=identity, key=key)
+    require_made_with(opened, key)
+    return _Owned(read_owner(opened, key), key.labels if isinstance(key, KeyBundle) else None)
+
+
+def _of_owner(owned: _Owned) -> dict[str, Any]:
+    owner, labels = owned
+    if owner is None:
+        return {"owner's file": "none: neither names nor classes were kept (--no-owner-file)"}
+    facts: dict[str, Any] = {"source": owner.source, "names": f"{len(owner.originals):,}, printed by --names"}
+    for number, name in enumerate(owner.class_names or ()):
+        written = number if labels is None or number >= labels.classes else labels.map(number)
+        facts[f"class {number}"] = f"{name}, written as {written}"
+    return facts
+
+
+def _print_names(owned: _Owned) -> None:
+    from torchprotect.errors import ExportError
+
+    if owned.owner is None:
+        raise ExportError("the export has no owner's file, so original names are not known")
+    for identity, original in sorted(owned.owner.originals.items(), key=lambda item: item[1].place):
+        say(f"{identity}  {original.name}")
 
 
 def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
@@ -106,4 +162,5 @@ def _of_unfinished(plan: dict[str, Any], names: Iterable[str]) -> dict[str, Any]
 
 
 def _described(document: dict[str, Any]) -> dict[str, Any]:
-    return {"key": document.get("key"), "transform": json.dumps(document.get("transform"))}
+    stated: dict[str, Any] = {name: document[name] for name in ("split", "prepare", "store") if name in document}
+    return {"key": document.get("key"), **_flat(stated), "transform": json.dumps(document.get("transform"))}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from torchprotect._mix_modes import MixMode
-from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, flag, given, read_passphrase
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, flag, given, parse_size, read_passphrase
 from torchprotect.cli._say import clean, remark, say
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ Side = Literal["right", "left"]
 Preset = Literal["basic", "horizontal-concat", "mixup-and-concat", "mri"]
 
 _ADVERSARIAL, _OWSD = "Adversarial", "One way scrambling"
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not a size; write it as HxW, for example 28x28")
-    return int(height), int(width)
 
 
 def keygen(
@@ -169,7 +162,7 @@ def _generate(scheme: Scheme, options: dict[str, Any]) -> "Key":
     from torchprotect import keys
 
     classes, permute = options.pop("labels", None), options.pop("permute", False)
-    options |= {name: _size(options[name]) for name in _SIZES & options.keys()}
+    options |= {name: parse_size(options[name]) for name in _SIZES & options.keys()}
     key = _generate_transform_key(scheme, options)
     permutation = keys.PermutationKey.generate(**{name: options[name] for name in _SIZES}) if permute else None
     labels = keys.LabelKey.generate(classes=classes) if classes is not None else None

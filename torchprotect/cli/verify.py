@@ -23,7 +23,13 @@ _NAMES = {
 
 
 def verify(
-    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    exports: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folder or URL of a finished export; or several of one key, which are also compared with each other.",
+            metavar="EXPORT...",
+        ),
+    ],
     key: Annotated[
         Path | None, typer.Option(help="Key file: also check the HMACs of plan and manifest.", dir_okay=False)
     ] = None,
@@ -42,14 +48,14 @@ def verify(
         from torchprotect import data
 
         result = data.verify(
-            export,
+            exports,
             load_optional_key(key, passphrase_file),
             identity=load_identities(identity, open_passphrase_file),
             signer=signer,
             expect=expect,
         )
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{export}: {done}, all as the manifest says; {_vouched(result.proofs)}")
+        say(f"{', '.join(exports)}: {done}, all as the manifest says; {_vouched(result.proofs)}")
 
 
 def _vouched(proofs: "Sequence[Proof]") -> str:

@@ -12,6 +12,7 @@ from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Sample, Source, open_source
+from torchprotect.data.splits import export_splits
 from torchprotect.data.status import ExportStatus, PartStatus, status
 from torchprotect.data.verify import VerifyResult, verify
 
@@ -33,6 +34,7 @@ __all__ = [
     "count_recipients",
     "croissant_metadata",
     "export",
+    "export_splits",
     "open_export",
     "open_source",
     "read",

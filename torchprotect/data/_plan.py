@@ -33,6 +33,7 @@ class PlanSettings:
         store: dtype that floating-point images are rounded to, or ``None``.
         owner_file: whether names are kept with the export, for the key holder.
         generation: of the data key; ``None`` for an open export.
+        generation_given: whether the user chose it.
     """
 
     shard_size: int
@@ -41,6 +42,7 @@ class PlanSettings:
     store: Literal["float16"] | None = None
     owner_file: bool = True
     generation: int | None = None
+    generation_given: bool = False
 
     def members(self, decoders: dict[str, Any]) -> dict[str, Any]:
         """Return the members of a plan that state these settings.

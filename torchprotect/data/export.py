@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -14,7 +14,8 @@ from torchprotect.data._destination import Destination, Envelope
 from torchprotect.data._job import ShardTask
 from torchprotect.data._owner_file import OwnerFile
 from torchprotect.data._plan import PlanSettings, make_job, make_plan, plan_shards
-from torchprotect.data._preflight import check_labels, make_notes, note_classes
+from torchprotect.data._preflight import check_labels, check_shapes, make_notes, note_classes
+from torchprotect.data._resume import Shards
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
 from torchprotect.data.preparation import Preparation
@@ -110,30 +111,153 @@ def export(
         EnvelopeError: a recipient is malformed, or a package of the extra ``envelope`` is missing.
         ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
     """
-    require_int("shard_size", shard_size, at_least=1)
     require_int("workers", workers, at_least=0)
-    if on_error not in ("stop", "skip"):
-        raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
-    settings = PlanSettings(
+    planned = plan_export(
+        dataset,
+        out,
+        transform=transform,
+        key=key,
+        settings=make_settings(
+            prepare=prepare,
+            split=split,
+            store=store,
+            owner_file=owner_file,
+            shard_size=shard_size,
+            recipients=recipients,
+            generation=generation,
+        ),
+        part=part,
+        on_error=on_error,
+        notify=notify,
+        recipients=recipients,
+        signing_key=signing_key,
+        shares_devices=engine is not None or workers == 0,
+    )
+    return planned.run(engine=engine, workers=workers, resume=resume, progress=progress)
+
+
+@dataclass(frozen=True)
+class PlannedExport:
+    """An export whose settings and labels were checked, and of which nothing was written yet.
+
+    Attributes:
+        task: makes and writes a shard.
+        shards: source indices of the samples of each shard.
+        owner: makes the owner's file, if there is to be one.
+        envelope: what the finished export gets besides.
+        notes: on the source, and whoever is told them.
+        is_part: whether the manifest is left to another run.
+        note_at_end: said when the export is finished, if anything.
+    """
+
+    task: ShardTask
+    shards: Shards
+    owner: OwnerFile | None
+    envelope: Envelope
+    notes: "_Notes"
+    is_part: bool
+    note_at_end: str | None
+
+    def check_shapes(self) -> None:
+        """Check the shapes of all images, as far as headers tell."""
+        if not self.task.job.skip_unfit:
+            check_shapes(self.task.job, list(self.shards.values()))
+
+    def run(
+        self,
+        *,
+        engine: Engine | Executor | None = None,
+        workers: int = 0,
+        resume: bool = True,
+        progress: Progress | None = None,
+    ) -> ExportResult:
+        """Make what is missing; see :func:`export`."""
+        place = self.task.destination.store
+        in_use = f"{place.location} is in use by another export; wait for it to end"
+        place.prepare()
+        with place.lock(in_use, shared=self.is_part) as lock:
+            result = run(
+                self.task,
+                self.shards,
+                engine=ExecutorEngine(engine) if isinstance(engine, Executor) else engine or LocalEngine(lock),
+                workers=workers,
+                resume=resume,
+                progress=progress or _no_progress,
+                envelope=self.envelope,
+                owner=self.owner,
+                notify=self.notes.add,
+            )
+        self.notes.add(*result.notes)
+        if result.finished:
+            self.notes.add(self.note_at_end, self._note_classes())
+        return replace(result, notes=tuple(self.notes.all))
+
+    def _note_classes(self) -> str | None:
+        """Note on the classes of a source that did not know its labels in advance."""
+        job, destination = self.task.job, self.task.destination
+        if hasattr(job.source, "known_labels"):
+            return None
+        return note_classes(job, documents.read_manifest(destination.files)["labels"])
+
+
+def make_settings(
+    *,
+    prepare: Any = None,
+    split: Any = None,
+    store: Any = None,
+    owner_file: bool = True,
+    shard_size: Any = 1000,
+    recipients: Any = None,
+    generation: Any = None,
+) -> PlanSettings:
+    """Check the arguments of :func:`export` that a plan states, and return them."""
+    require_int("shard_size", shard_size, at_least=1)
+    if generation is not None and recipients is None:
+        raise EnvelopeError("a generation is that of a sealed export: give recipients too")
+    if generation is not None:
+        require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
+    return PlanSettings(
         shard_size=shard_size,
         preparation=_require_preparation(prepare),
         split=_require_split(split),
         store=_require_store(store),
         owner_file=owner_file,
         generation=None if recipients is None else generation or 1,
+        generation_given=generation is not None,
     )
-    if generation is not None and recipients is None:
-        raise EnvelopeError("a generation is that of a sealed export: give recipients too")
-    if generation is not None:
-        require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
+
+
+def plan_export(
+    dataset: Any,
+    out: str | os.PathLike[str],
+    *,
+    transform: nn.Module,
+    key: Key | None,
+    settings: PlanSettings,
+    part: tuple[int, int] | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    notify: Callable[[str], None] | None = None,
+    recipients: Recipients | Sequence[str] | None = None,
+    signing_key: SigningKey | str | os.PathLike[str] | None = None,
+    shares_devices: bool = True,
+) -> PlannedExport:
+    """Check everything that can be checked before the first shard but shapes; see :func:`export`.
+
+    Args:
+        dataset, out, transform, key, part, on_error, notify, recipients, signing_key: as there.
+        settings: of the plan.
+        shares_devices: whether shards are made where the models of the transform are.
+    """
+    if on_error not in ("stop", "skip"):
+        raise InputRangeError(f"on_error must be 'stop' or 'skip', got {on_error!r}")
     _require_part(part)
     signer = None if signing_key is None else SigningKey.of(signing_key)
     to = recipients if recipients is None or isinstance(recipients, Recipients) else Recipients.of(recipients)
     source, place = _open(dataset, out)
     pipeline = Pipeline(transform)
     own_key = _require_key(pipeline, key)
-    if engine is None:
-        _require_shared_devices(pipeline, workers)
+    if not shares_devices:
+        _require_shared_devices(pipeline)
     described = pipeline.describe()
     job = make_job(source, pipeline, own_key, described, settings=settings, skip_unfit=on_error == "skip")
     if on_error == "stop":
@@ -142,31 +266,18 @@ def export(
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
     plan = make_plan(job, own_key, described, settings)
     shards = plan_shards(plan, own_key, part)
-    owner = OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards) if owner_file else None
-    data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation or 1)
+    generation = settings.generation
+    data_key = None if generation is None else DataKey.of_export(own_key, documents.digest(plan), generation)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
-    task = ShardTask(job, Destination(place, plan, job.signing, part_name, data_key=data_key))
-    envelopes = {} if to is None or data_key is None or part is not None else to.wrap(data_key)
-    in_use = f"{place.location} is in use by another export; wait for it to end"
-    place.prepare()
-    with place.lock(in_use, shared=part is not None) as lock:
-        result = run(
-            task,
-            shards,
-            engine=ExecutorEngine(engine) if isinstance(engine, Executor) else engine or LocalEngine(lock),
-            workers=workers,
-            resume=resume,
-            progress=progress or _no_progress,
-            envelope=Envelope(envelopes, signer),
-            owner=owner,
-            notify=notes.add,
-        )
-    notes.add(*result.notes)
-    if result.finished and to is not None and generation is None:
-        notes.add(SAME_DATA_KEY)
-    if result.finished and not hasattr(source, "known_labels"):  # now the labels are known
-        notes.add(note_classes(job, documents.read_manifest(task.destination.files)["labels"]))
-    return replace(result, notes=tuple(notes.all))
+    return PlannedExport(
+        ShardTask(job, Destination(place, plan, job.signing, part_name, data_key=data_key)),
+        shards,
+        OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards) if settings.owner_file else None,
+        Envelope({} if to is None or data_key is None or part is not None else to.wrap(data_key), signer),
+        notes,
+        is_part=part is not None,
+        note_at_end=SAME_DATA_KEY if generation is not None and not settings.generation_given else None,
+    )
 
 
 class _Notes:
@@ -249,8 +360,7 @@ def _require_key(pipeline: Pipeline, key: Key | None) -> Key:
     return key
 
 
-def _require_shared_devices(pipeline: Pipeline, workers: int) -> None:
+def _require_shared_devices(pipeline: Pipeline) -> None:
     """Check that worker processes can use the devices that models are on."""
     for device in sorted({device.type for device in pipeline.devices} - {"cpu"}):
-        if workers:
-            raise InputRangeError(f"the model is on {device}, which worker processes do not share: take workers=0")
+        raise InputRangeError(f"the model is on {device}, which worker processes do not share: take workers=0")

@@ -1,4 +1,4 @@
-"""All images of an export in memory, with their ids and labels."""
+"""Images of an export in memory, with their ids and labels; and one image as it is stored."""
 
 from typing import Any, NamedTuple
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
+from torchprotect.data._encode import encode, extension
 from torchprotect.data._stored import read_shard
 from torchprotect.data.store import Store
 from torchprotect.errors import ExportError
@@ -25,6 +26,11 @@ class ExportedImages(NamedTuple):
     ids: list[str]
     labels: Tensor | None
     per_shard: list[int]
+
+
+def encode_image(image: Tensor) -> tuple[str, bytes]:
+    """Return the extension and the bytes that an image ``[C, H, W]`` is stored under in an export."""
+    return extension(image), next(encode(image[None]))
 
 
 def read_images(store: Store, manifest: dict[str, Any], limit: int) -> ExportedImages:

@@ -43,6 +43,7 @@ class Source(Protocol):
     * ``prepared(preparation) -> Source``: the same source, whose images are prepared as they are decoded.
     * ``class_names: tuple[str, ...] | None``, of the class numbers from 0 up, and ``description: str``: an export keeps
       them for its owner.
+    * ``digests() -> Iterator[bytes | None]``, which tells equal files: images that are in two splits are found by it.
     * ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
       error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
       raised instead, as by a store that cannot be reached, stops an export even if it skips images.

@@ -1,5 +1,6 @@
 """An image folder: ``root/class/picture.png``, classes numbered in sorted order as in torchvision's ``ImageFolder``."""
 
+import hashlib
 import os
 import stat
 from collections import Counter
@@ -89,6 +90,15 @@ class ImageFolderSource(Preparable):
                 yield b"missing"
             else:
                 yield f"{state.st_size} {state.st_mtime_ns}".encode()
+
+    def digests(self) -> Iterator[bytes | None]:
+        """Yield a digest of each file, ``None`` where it cannot be read."""
+        for file in self._files:
+            try:
+                with open_regular(self.root / file) as opened:
+                    yield hashlib.sha256(opened.read()).digest()[:16]
+            except OSError:
+                yield None
 
     def _classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""

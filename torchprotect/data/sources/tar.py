@@ -1,5 +1,6 @@
 """WebDataset shards, indexed once and read by offset."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,11 @@ class LocalTarSource(TarSource):
     def __init__(self, archives: LocalArchives, samples: TarSamples) -> None:
         super().__init__(archives, samples)
         self._local = archives
+
+    def digests(self) -> Iterator[bytes | None]:
+        """Yield a digest of each image's file, ``None`` where it cannot be read."""
+        for content in self._local.read([self._row(index) for index in range(len(self))]):
+            yield None if isinstance(content, OSError) else hashlib.sha256(content).digest()[:16]
 
     def header(self, index: int) -> Header:
         """Return the shape of an image from its header."""

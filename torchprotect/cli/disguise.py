@@ -1,0 +1,66 @@
+"""``torchprotect disguise``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_key
+from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
+from torchprotect.cli._say import say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def disguise(
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Picture files to disguise.", metavar="PICTURE...", dir_okay=False, exists=True)
+    ],
+    like: Annotated[str, typer.Option(help="Folder or URL of the export to do as.", metavar="EXPORT")],
+    key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR", file_okay=False)],
+    passphrase_file: PassphraseFile = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+) -> None:
+    """Prepare and disguise further pictures as an export did: what a model trained on it is fed.
+
+    PICTURE becomes DIR/PICTURE.png, or .npy under RMT. Noise is drawn anew.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        targets = _targets(pictures, out)
+        identities = load_identities(identity, open_passphrase_file)
+        disguiser = data.Disguiser(like, key=load_key(key, passphrase_file), identity=identities)
+        out.mkdir(parents=True, exist_ok=True)
+        for picture, target in targets.items():
+            _write(disguiser(picture), target)
+        say(f"{out}: {counted(len(pictures), 'picture')} disguised as in {like}")
+
+
+def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
+    """Return the path of each result, without its extension.
+
+    Raises:
+        InputRangeError: two pictures would have one.
+    """
+    from torchprotect.errors import InputRangeError
+
+    found = dict[Path, Path]()
+    for picture in pictures:
+        target = out / picture.stem
+        if target in found.values():
+            raise InputRangeError(f"two of the pictures would be written to {target}; disguise them one by one")
+        found[picture] = target
+    return found
+
+
+def _write(image: "Tensor", target: Path) -> None:
+    from torchprotect._files import atomic_file
+    from torchprotect.data.images import encode_image
+
+    kind, content = encode_image(image)
+    with atomic_file(target.with_name(f"{target.name}.{kind}"), overwrite=False) as file:
+        file.write(content)

@@ -1,0 +1,65 @@
+"""``torchprotect rekey``."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, by_size, counted, errors_as_exit_codes, load_key, progress_bar
+from torchprotect.cli._envelope import (
+    Generation,
+    IdentityFiles,
+    OpenPassphraseFile,
+    RecipientKeys,
+    RecipientsFile,
+    SealPassphraseFile,
+    load_identities,
+    load_recipients,
+)
+from torchprotect.cli._say import remark, say
+
+
+def rekey(
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    out: Annotated[str, typer.Argument(help="Folder or URL to write to.", metavar="NEW")],
+    key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
+    new_key: Annotated[Path, typer.Option(help="Key file of the same kind that replaces it.", dir_okay=False)],
+    workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    passphrase_file: PassphraseFile = None,
+    new_passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Read the new key's passphrase from the first line of this file.", dir_okay=False),
+    ] = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+    recipient: RecipientKeys = None,
+    recipients_file: RecipientsFile = None,
+    seal_passphrase_file: SealPassphraseFile = None,
+    generation: Generation = None,
+) -> None:
+    """Write an export again under another key, without its source: when a key has leaked or its holder leaves.
+
+    Copies of the old export stay open to the old key. Run the same command again to finish an interrupted one.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        old, new, start = load_key(key, passphrase_file), load_key(new_key, new_passphrase_file), time.monotonic()
+        with progress_bar("exporting") as progress:
+            result = data.rekey(
+                export,
+                out,
+                key=old,
+                new_key=new,
+                identity=load_identities(identity, open_passphrase_file),
+                workers=workers,
+                progress=progress,
+                notify=lambda note: remark(f"note: {note}"),
+                recipients=load_recipients(recipient, recipients_file, seal_passphrase_file),
+                generation=generation,
+            )
+        done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
+        say(
+            f"{out}: {done}, under key {new.fingerprint[:12]}, {time.monotonic() - start:.1f} s; digest {result.digest}"
+        )

@@ -1,0 +1,60 @@
+"""``torchprotect restore``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_key, progress_bar
+from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
+from torchprotect.cli._say import remark, say
+
+if TYPE_CHECKING:
+    from torchprotect.data import RestoreResult
+
+
+def restore(
+    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
+    folder: Annotated[Path, typer.Argument(help="New folder to write pictures to.", metavar="DIR", file_okay=False)],
+    key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
+    only: Annotated[
+        str | None,
+        typer.Option(help="Restore the picture of this id or original name, or this class.", metavar="ID|CLASS|NAME"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    passphrase_file: PassphraseFile = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+) -> None:
+    """Write the plain pictures of an export under their original classes and names, for whoever has its key.
+
+    They are what went into the disguise: prepared, where the export prepares pictures. Run the same command again to
+    finish an interrupted restore.
+    """
+    with errors_as_exit_codes():
+        from torchprotect import data
+
+        secret, start = load_key(key, passphrase_file), time.monotonic()
+        with progress_bar("restoring") as progress:
+            result = data.restore(
+                export,
+                folder,
+                key=secret,
+                only=only,
+                identity=load_identities(identity, open_passphrase_file),
+                workers=workers,
+                progress=progress,
+            )
+        for note in result.notes:
+            remark(f"note: {note}")
+        made = f" ({result.made:,} written now)" if result.made < result.images else ""
+        say(
+            f"{folder}: {counted(result.images, 'picture')}{made}, {_exactness(result)}{time.monotonic() - start:.1f} s"
+        )
+
+
+def _exactness(result: "RestoreResult") -> str:
+    if result.exact is None:
+        return ""
+    return "all exact, " if result.exact == result.made else f"{result.exact:,} exact, "

@@ -1,0 +1,139 @@
+"""Train, validation and test sets exported together: one key, shared checks, nothing else in common."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torchprotect.data.export import ExportResult, PlannedExport, Progress, make_settings, plan_export
+from torchprotect.data.sources import Source, as_source, class_names_of, read_samples
+from torchprotect.data.store import is_url
+from torchprotect.errors import InputRangeError, SourceError
+
+_SHOWN = 3
+_SETTINGS = ("prepare", "store", "owner_file", "shard_size", "generation")
+_RUN = ("engine", "workers", "resume")
+
+
+def export_splits(
+    sources: Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, ExportResult]:
+    """Export several data sets with one key, each into a folder of its name, as splits.
+
+    All of them are checked before the first shard of any is written: labels, shapes, classes, and that no image file is
+    in two of them. Order, ids and noise of a split are derived with its name.
+
+    Args:
+        sources: data sets or sources by the name of their split, such as ``{"train": .., "val": ..}``.
+        out: folder or URL that gets a folder for each split.
+        progress: called with images done and images in all, of all splits together.
+        **options: of :func:`torchprotect.data.export`, but for ``split`` and ``part``.
+
+    Returns:
+        The result of each split.
+
+    Raises:
+        InputRangeError: a split's name cannot be that of a folder.
+        SourceError: an image is in two splits, or the splits have different classes.
+        ExportError: as of :func:`torchprotect.data.export`.
+    """
+    opened = {_require_name(name): as_source(source) for name, source in sources.items()}
+    if not opened:
+        raise InputRangeError("at least one split is needed")
+    _require_same_classes(opened)
+    _require_disjoint(opened)
+    run_options = {name: options.pop(name) for name in _RUN if name in options}
+    settings = {name: options.pop(name) for name in _SETTINGS if name in options}
+    planned = {
+        name: plan_export(
+            source,
+            _below(out, name),
+            settings=make_settings(split=name, recipients=options.get("recipients"), **settings),
+            shares_devices=run_options.get("engine") is not None or not run_options.get("workers"),
+            **{"key": None, **options, "notify": partial(_notify, options.get("notify"), name)},
+        )
+        for name, source in opened.items()
+    }
+    for each in planned.values():
+        each.check_shapes()
+    return _run_all(planned, {name: len(source) for name, source in opened.items()}, progress, run_options)
+
+
+def _run_all(
+    planned: Mapping[str, PlannedExport], sizes: Mapping[str, int], progress: Progress | None, options: dict[str, Any]
+) -> dict[str, ExportResult]:
+    results, before, total = {}, 0, sum(sizes.values())
+    for name, each in planned.items():
+
+        def advance(done: int, _: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        results[name] = each.run(progress=advance, **options)
+        before += sizes[name]
+    return results
+
+
+def _notify(notify: Callable[[str], None] | None, split: str, note: str) -> None:
+    if notify is not None:
+        notify(f"{split}: {note}")
+
+
+def _require_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name or name.startswith("."):
+        raise InputRangeError(f"the name of a split is also that of its folder, so it cannot be {name!r}")
+    return name
+
+
+def _below(out: str | os.PathLike[str], name: str) -> str | Path:
+    return f"{str(out).rstrip('/')}/{name}" if is_url(out) else Path(out) / name
+
+
+def _require_same_classes(sources: Mapping[str, Source]) -> None:
+    """Check that class numbers mean the same in all splits."""
+    known = {name: classes for name, source in sources.items() if (classes := class_names_of(source)) is not None}
+    for (first, classes), (second, others) in itertools.pairwise(known.items()):
+        if classes != others:
+            missing = sorted(set(classes) ^ set(others))
+            raise SourceError(
+                f"splits {first} and {second} have different classes, so that class numbers would differ: only one of "
+                f"them has {', '.join(missing[:_SHOWN])}; give class_names with all of them when the sources are opened"
+            )
+
+
+def _require_disjoint(sources: Mapping[str, Source]) -> None:
+    """Check that no file is in two splits, byte by byte."""
+    found = {name: _digests(source) for name, source in sources.items()}
+    for first, second in itertools.combinations(found, 2):
+        shared = found[first].keys() & found[second].keys()
+        if shared:
+            pairs = sorted((found[first][digest], found[second][digest]) for digest in shared)
+            example = sources[first].locate(pairs[0][0]), sources[second].locate(pairs[0][1])
+            raise SourceError(
+                f"{len(shared):,} {'image is' if len(shared) == 1 else 'images are'} in both {first} and {second}, "
+                f"such as {example[0]} and {example[1]}; remove them from one, or export each split by itself (split=, "
+                "--split)"
+            )
+
+
+def _digests(source: Source) -> dict[bytes, int]:
+    """Return the index of an image by a digest of its file, or of its pixels where there are no files."""
+    digests: Iterator[bytes | None] = source.digests() if hasattr(source, "digests") else _pixel_digests(source)
+    return {digest: index for index, digest in enumerate(digests) if digest is not None}
+
+
+def _pixel_digests(source: Source) -> Iterator[bytes | None]:
+    for start in range(0, len(source), 100):
+        for sample in read_samples(source, list(range(start, min(start + 100, len(source))))):
+            if isinstance(sample, SourceError):
+                yield None
+            else:
+                shape = str(tuple(sample.image.shape)).encode()
+                yield hashlib.sha256(shape + sample.image.contiguous().numpy().tobytes()).digest()[:16]
