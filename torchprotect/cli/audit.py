@@ -176,7 +176,7 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
     """
     from torchprotect.attacks import Level
 
-    compared = found.facts["data"]["comparable"]
+    compared = found.facts.get("data", {}).get("comparable", True)
     unknown = [level for level, _ in bounds if not found.measured(level)]
     nothing = not found.findings if chosen else not any(found.measured(level) for level in Level)
     exceeded = [(level, bound) for level, bound in bounds if (found.leakage(level) or 0.0) > bound]

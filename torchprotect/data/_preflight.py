@@ -14,7 +14,7 @@ from torchprotect.errors import KeySizeError, ProtectError, SourceError
 from torchprotect.keys import BlockKey
 
 _MOST_IMAGES = 300
-_SHAPES_TOLD = 2  # besides the most common one
+_SHAPES_TOLD = 3  # besides the most common one
 _MOST_BYTES = 1 << 27  # of their pixels
 
 
@@ -74,8 +74,9 @@ class Survey:
         (shape, most), *others = self.counts.most_common()
         if not others:
             return f"all {most:,} images are {shape}"
-        told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in others[:_SHAPES_TOLD]]
-        if rest := others[_SHAPES_TOLD:]:
+        few = others if len(others) <= _SHAPES_TOLD else others[: _SHAPES_TOLD - 1]
+        told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in few]
+        if rest := others[len(few) :]:
             told.append(f"{sum(count for _, count in rest):,} have {len(rest):,} other shapes")
         return f"{most:,} {'image is' if most == 1 else 'images are'} {shape}, {', '.join(told)}"
 

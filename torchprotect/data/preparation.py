@@ -43,7 +43,8 @@ class Preparation:
             channel is dropped where it is opaque everywhere; other transparency is refused.
         resize: ``(height, width)`` in pixels, whatever the shape was; or the length of the shorter side, as in
             ``torchvision.transforms.Resize``.
-        crop: ``(height, width)`` of the centre that is kept. Pictures must be at least that large.
+        crop: ``(height, width)`` of the centre that is kept, as in ``torchvision.transforms.CenterCrop``. Pictures must
+            be at least that large.
         pad: ``(height, width)`` to pad to with black, evenly on both sides. Pictures must be at most that large.
 
     Raises:
@@ -206,7 +207,7 @@ def _require_covers(step: Literal["crop", "pad"], large: tuple[int, int], small:
 
 def _crop(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
     _require_covers("crop", (picture.height, picture.width), size)
-    top, left = (picture.height - size[0]) // 2, (picture.width - size[1]) // 2
+    top, left = round((picture.height - size[0]) / 2), round((picture.width - size[1]) / 2)  # as torchvision's CenterCrop
     return picture.crop((left, top, left + size[1], top + size[0]))
 
 
