@@ -232,7 +232,9 @@ def exported(out, source, key, **options):
 class TestExports:
     def test_mixed_sizes_stop_before_the_first_shard_with_counts(self, tmp_path, mixed, order):
         source = data.open_source(mixed)
-        told = r"12 images are 3 x 20 x 24, 1 is 3 x 30 x 40, 1 is 1 x 20 x 24, 1 is 3 x 24 x 20: add --mode rgb --resize 16x16"
+        told = (
+            "12 images are 3 x 20 x 24, 1 is 3 x 30 x 40, 1 is 1 x 20 x 24, 1 is 3 x 24 x 20: add --mode rgb --resize"
+        )
         with pytest.raises(KeySizeError, match=told):
             exported(tmp_path / "out", source, order)
         assert not (tmp_path / "out").exists()
