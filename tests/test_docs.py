@@ -10,18 +10,20 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 import textwrap
 import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import typer
-from support import write_folder
 from typer.testing import CliRunner
 
 from torchprotect import cli, errors
+from torchprotect.demo import PHOTOGRAPHS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "attacks").glob("*.md"))]
@@ -323,9 +325,28 @@ def test_table_problems_are_found(text, problem):
     assert found == [] if problem is None else len(found) == 1 and found[0].startswith(problem)
 
 
-def write_photos(root):
-    """Write what README calls photos/: pictures of 32 x 32 pixels in ten folders."""
-    return write_folder(root, classes=10, each=4, size=(32, 32))
+def write_photos(root, later=None):
+    """Write what pages call photos/: photographs of mixed sizes, modes and orientations in seven folders.
+
+    ``later`` gets others, in the same classes.
+    """
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6
+    for number, path in enumerate(sorted(Path(PHOTOGRAPHS).rglob("*.jpg"))):
+        folder = (later if later is not None and number % 5 == 4 else root) / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with PIL.Image.open(path) as picture:
+            if number % 9 == 0:
+                picture.convert("L").save(folder / path.name)
+            elif number % 9 == 1:
+                picture.convert("P").save(folder / f"{path.stem}.png")
+            elif number % 9 == 2:
+                picture.convert("RGBA").save(folder / f"{path.stem}.png")
+            elif number % 9 == 3:
+                picture.save(folder / path.name, exif=turned, quality=90)
+            else:
+                shutil.copy(path, folder / path.name)
+    return root
 
 
 def run_command(line):
@@ -358,6 +379,41 @@ def test_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_page("README.md")
     assert {"my.key", "protected", "report.html", "report.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["rmt", "aes-ecb", "block-permute"])
+def test_the_data_teams_day_runs(tmp_path, monkeypatch, scheme):
+    """The page as it stands, and up to the way back under the other disguises; it compares the pictures itself."""
+    write_photos(tmp_path / "photos", tmp_path / "later")
+    monkeypatch.chdir(tmp_path)
+    if scheme == "rmt":
+        run_page("docs/photographs.md")
+        report = json.loads(Path("report.json").read_text())
+        assert {
+            level: each["severity"] for level, each in report["verdict"]["levels"].items() if level in ("L1", "L2")
+        } == {
+            "L1": "severe",
+            "L2": "severe",
+        }
+        assert len(list(Path("back").rglob("*.png"))) == len(list(Path("photos").rglob("*.*g")))
+        return
+    options = "--exif --mode rgb --resize 64x64"
+    permuted = "" if scheme == "block-permute" else "--permute"
+    run_command(f"torchprotect keygen {scheme} -o my.key --image-size 64x64 --block-size 8x8 {permuted} --labels 7")
+    run_command(f"torchprotect export photos/ protected/ --key my.key {options} --workers 2")
+    run_command("torchprotect restore protected/ back/ --key my.key")
+    code = [code for _, language, code in blocks_of((ROOT / "docs/photographs.md").read_text()) if language == "python"]
+    exec(compile("import torch\n" + code[1], "docs/photographs.md", "exec"), {})  # noqa: S102 - our own page
+
+
+def test_replacing_keys_runs(tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    run_command("torchprotect keygen rmt -o my.key --image-size 64x64 --block-size 8x8 --permute --labels 7")
+    run_command("torchprotect export photos/ protected/ --key my.key --exif --mode rgb --resize 64x64 --noise 25")
+    run_page("docs/replacing-keys.md")
+    run_command("torchprotect verify protected-new/ --key new.key")
 
 
 def test_python_of_the_quickstart_runs(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from support import content, make_bundle, run_export, write_folder
 
 from torchprotect import data
-from torchprotect.data.finished import open_finished, read_owner
+from torchprotect.data.finished import open_finished, owner_of
 from torchprotect.data.owner import Original, Owner, open_owner, seal_owner
 from torchprotect.errors import VerificationError
 
@@ -101,7 +101,7 @@ class TestExports:
     def test_the_owner_reads_it(self, tmp_path, folder, bundle):
         source = data.open_source(folder)
         run_export(tmp_path / "out", bundle, source)
-        owner = read_owner(open_finished(tmp_path / "out"), bundle)
+        owner = owner_of(open_finished(tmp_path / "out"), bundle)
         assert owner.source == "image folder Urlaub"
         assert owner.class_names == ("Katze", "Vögel 鳥", "zebra")
         names = {f"{path.parent.name}/{path.name}" for path in folder.rglob("*.png")}
@@ -140,21 +140,21 @@ class TestExports:
             with pytest.raises(VerificationError, match=r"owner\.sealed (was changed|is missing)"):
                 data.verify(tmp_path / "out", key)
         with pytest.raises(VerificationError, match=r"owner\.sealed is (missing|not the one)"):
-            read_owner(open_finished(tmp_path / "out"), bundle)
+            owner_of(open_finished(tmp_path / "out"), bundle)
         run_export(tmp_path / "out", bundle, data.open_source(folder))  # the same export again repairs it
         assert path.read_bytes() == body
 
     def test_without_one(self, tmp_path, folder, bundle):
         run_export(tmp_path / "out", bundle, data.open_source(folder), owner_file=False)
         assert "owner.sealed" not in content(tmp_path / "out")
-        assert read_owner(open_finished(tmp_path / "out"), bundle) is None
+        assert owner_of(open_finished(tmp_path / "out"), bundle) is None
         assert data.verify(tmp_path / "out", bundle).images == 12
 
     def test_skipped_pictures_are_not_named_and_come_with_a_repair(self, tmp_path, folder, bundle):
         good = (folder / "zebra" / "1.png").read_bytes()
         (folder / "zebra" / "1.png").write_bytes(b"broken")
         run_export(tmp_path / "out", bundle, data.open_source(folder), on_error="skip")
-        owner = read_owner(open_finished(tmp_path / "out"), bundle)
+        owner = owner_of(open_finished(tmp_path / "out"), bundle)
         assert len(owner.originals) == 11
         assert "zebra/1.png" not in {original.name for original in owner.originals.values()}
         (folder / "zebra" / "1.png").write_bytes(good)
@@ -182,7 +182,7 @@ class TestExports:
 
         pictures = Animals([(image, label % 2) for image, label in make_pictures(6)])
         run_export(tmp_path / "out", bundle, pictures)
-        owner = read_owner(open_finished(tmp_path / "out"), bundle)
+        owner = owner_of(open_finished(tmp_path / "out"), bundle)
         assert (owner.source, owner.class_names) == (f"{Animals.__qualname__} given in Python", ("cat", "dog"))
         assert sorted(owner.originals.values()) == [Original(n, str(n)) for n in range(6)]
 
@@ -203,7 +203,7 @@ class TestSealedExports:
             assert data.verify(tmp_path / name, bundle).images == 12
             data.open_export(tmp_path / name, tmp_path / f"{name}-opened", identity=identity)
             assert content(tmp_path / f"{name}-opened") == content(tmp_path / "open")
-        assert read_owner(open_finished(tmp_path / "sealed", key=bundle), bundle).class_names[0] == "Katze"
+        assert owner_of(open_finished(tmp_path / "sealed", key=bundle), bundle).class_names[0] == "Katze"
 
 
 def test_owner_keys_are_their_own(bundle):

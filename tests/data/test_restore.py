@@ -202,9 +202,9 @@ class TestSelection:
         assert result.images == result.exact == len(expected)
 
     def test_id(self, tmp_path, exported):
-        from torchprotect.data.finished import open_finished, read_owner
+        from torchprotect.data.finished import open_finished, owner_of
 
-        identity, original = next(iter(read_owner(open_finished(exported), SHARED_AES).originals.items()))
+        identity, original = next(iter(owner_of(open_finished(exported), SHARED_AES).originals.items()))
         data.restore(exported, tmp_path / "back", key=SHARED_AES, only=identity)
         assert list(content(tmp_path / "back")) == [original.name]
 

@@ -67,12 +67,11 @@ class _Owned(NamedTuple):
 
 
 def _owned(export: str, key: "Key", identity: "list[Identity]") -> _Owned:
-    from torchprotect.data.finished import open_finished, read_owner, require_made_with
+    from torchprotect import data
     from torchprotect.keys import KeyBundle
 
-    opened = open_finished(export, identity=identity, key=key)
-    require_made_with(opened, key)
-    return _Owned(read_owner(opened, key), key.labels if isinstance(key, KeyBundle) else None)
+    owner = data.read_owner(export, key=key, identity=identity)
+    return _Owned(owner, key.labels if isinstance(key, KeyBundle) else None)
 
 
 def _of_owner(owned: _Owned) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDatase
 from torchprotect.data.disguiser import Disguiser
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.indexes import croissant_metadata, wids_index
-from torchprotect.data.preparation import Preparation
+from torchprotect.data.owned import read_owner
+from torchprotect.data.owner import Original, Owner
+from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.data.reader import read
 from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
 from torchprotect.data.rekey import rekey
 from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
-from torchprotect.data.sources import Sample, Source, open_source
+from torchprotect.data.sources import Header, Sample, Source, open_source
 from torchprotect.data.splits import export_splits
 from torchprotect.data.status import ExportStatus, PartStatus, status
 from torchprotect.data.verify import VerifyResult, verify
@@ -20,6 +22,9 @@ __all__ = [
     "Disguiser",
     "ExportResult",
     "ExportStatus",
+    "Header",
+    "Original",
+    "Owner",
     "PartStatus",
     "Preparation",
     "Progress",
@@ -27,6 +32,7 @@ __all__ = [
     "ProtectedIterableDataset",
     "RestoreResult",
     "Sample",
+    "Shape",
     "ShardWriter",
     "Source",
     "VerifyResult",
@@ -38,6 +44,7 @@ __all__ = [
     "open_export",
     "open_source",
     "read",
+    "read_owner",
     "rekey",
     "restore",
     "seal_export",

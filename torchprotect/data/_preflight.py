@@ -66,6 +66,7 @@ class Survey:
         self.counts, self.first, self.turned = Counter[Shape](), dict[Shape, int](), 0
         for index in indices:
             shape, turned = source.header(index)
+            shape = Shape(*shape)
             self.counts[shape] += 1
             self.first.setdefault(shape, index)
             self.turned += turned

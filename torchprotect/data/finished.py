@@ -121,7 +121,7 @@ def other_key(key: Key, document: dict[str, Any]) -> str:
     return f"the key given is {key.fingerprint[:12]}"
 
 
-def read_owner(export: FinishedExport, key: Key) -> Owner | None:
+def owner_of(export: FinishedExport, key: Key) -> Owner | None:
     """Return what only the owner may know of an export; ``None`` if it was not kept.
 
     Raises:

@@ -20,7 +20,7 @@ from torchprotect.data._run import Progress
 from torchprotect.data._stored import Stored, read_shard
 from torchprotect.data._undo import Undo
 from torchprotect.data.engines import LocalEngine
-from torchprotect.data.finished import FinishedExport, Identities, open_finished, read_owner, require_made_with
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, owner_of, require_made_with
 from torchprotect.data.owner import Owner
 from torchprotect.data.store import Store, is_url, lies_in
 from torchprotect.errors import ExportError, InputRangeError
@@ -89,7 +89,7 @@ def restore(
     require_int("workers", workers, at_least=0)
     opened = open_finished(export, identity=identity, key=key)
     require_made_with(opened, key)
-    undo, owner = Undo.of(opened.manifest, key), read_owner(opened, key)
+    undo, owner = Undo.of(opened.manifest, key), owner_of(opened, key)
     wanted = None if only is None else Selection.of(only, owner)
     target = _require_target(folder, opened)
     with _unfinished(target, opened, only):

@@ -11,7 +11,7 @@ import torch
 from torchprotect._tarwalk import walk
 from torchprotect.data._decode import decode
 from torchprotect.data._undo import Undo
-from torchprotect.data.finished import FinishedExport, read_owner, require_made_with
+from torchprotect.data.finished import FinishedExport, owner_of, require_made_with
 from torchprotect.data.owner import Original
 from torchprotect.data.preparation import Preparation
 from torchprotect.data.sources import Sample
@@ -49,7 +49,7 @@ class RestoredSource:
 
     def __init__(self, export: FinishedExport, key: Key) -> None:
         plan = require_made_with(export, key)
-        owner = read_owner(export, key)
+        owner = owner_of(export, key)
         self.folders: tuple[Path | str, ...] = (export.stored.location,)
         self.left_out: Counter[str] = Counter()
         self.preparation = Preparation.from_description(plan.get("prepare", {}))
