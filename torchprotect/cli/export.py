@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from torchprotect.cli._classes import classes_line
 from torchprotect.cli._common import (
     PassphraseFile,
     by_size,
@@ -101,6 +102,14 @@ def export(
             metavar="FILE",
         ),
     ] = None,
+    labels_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels from elsewhere than class folders or .cls: none; txt or json:FIELD, a file for each image; or "
+            "a .csv or .jsonl with file_name and label (or labels).",
+            metavar="none|txt|json:FIELD|FILE",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -175,7 +184,8 @@ def export(
         share = None if part is None else _parse_part(part)
         if index is not None:
             _require_outside(index, out)
-        opened, secret = data.open_source(source, cache=cache, index=index), load_key(key, passphrase_file)
+        opened = data.open_source(source, cache=cache, index=index, labels_from=labels_from)
+        secret = load_key(key, passphrase_file)
         transform = _make_transform(secret, for_blocks, for_model)
         to = load_recipients(recipient, recipients_file, seal_passphrase_file)
         if to is None and generation is not None:
@@ -201,6 +211,8 @@ def export(
             )
         for name in result.skipped:
             remark(f"skipped: {name}")
+        if result.class_counts:
+            remark(classes_line(result.class_counts))
         if part is not None and result.finished:
             say(f"{out}: the export is finished already; part {part} made nothing")
             return

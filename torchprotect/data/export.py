@@ -14,7 +14,7 @@ from torchprotect.data._destination import Destination, Envelope
 from torchprotect.data._job import ShardTask
 from torchprotect.data._owner_file import OwnerFile
 from torchprotect.data._plan import PlanSettings, make_job, make_plan, plan_shards
-from torchprotect.data._preflight import check_labels, make_notes, note_classes
+from torchprotect.data._preflight import make_notes, note_classes
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
 from torchprotect.data.preparation import Preparation
@@ -136,13 +136,13 @@ def export(
         _require_shared_devices(pipeline, workers)
     described = pipeline.describe()
     job = make_job(source, pipeline, own_key, described, settings=settings, skip_unfit=on_error == "skip")
-    if on_error == "stop":
-        check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
     plan = make_plan(job, own_key, described, settings)
     shards = plan_shards(plan, own_key, part)
-    owner = OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards) if owner_file else None
+    owner = (
+        OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards, job.classes) if owner_file else None
+    )
     data_key = None if to is None else DataKey.of_export(own_key, documents.digest(plan), generation or 1)
     part_name = None if part is None else f"{part[0]}/{part[1]}"
     task = ShardTask(job, Destination(place, plan, job.signing, part_name, data_key=data_key))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
+from torchprotect.data._labels import single_labels
 from torchprotect.data.images import ExportedImages
 from torchprotect.data.keyed import keyed_order, sample_id
 from torchprotect.data.sources import Sample, Source, read_samples
@@ -53,9 +54,8 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
         )
     if len({sample.image.shape for sample in found}) > 1:
         raise SourceError("the plain images have several sizes; pairs need one size")
-    labels = [sample.label for sample in found if sample.label is not None]
-    known_labels = torch.tensor(labels) if len(labels) == len(found) else None
-    return PlainImages(torch.stack([sample.image for sample in found]), known_labels)
+    labels = single_labels([sample.label for sample in found])
+    return PlainImages(torch.stack([sample.image for sample in found]), labels)
 
 
 def _read_until_found(source: Source, key: Key, indices: list[int], wanted: set[str]) -> dict[str, Sample]:
