@@ -10,12 +10,14 @@ from torchprotect.attacks.disguise._embedded import PICTURES, has_extras
 from torchprotect.attacks.disguise._folder import Entry
 
 _ID = re.compile(r"[0-9a-f]{16,}")
-_LABEL = 32  # bytes of a class number
+_LABEL, _MANY_LABELS = 32, 1 << 16  # bytes of a class number, and of several
+_LABELS = re.compile(rb"\[(?:[0-9]+(?:,[0-9]+)*)?\]")
 _DOCUMENT = 1 << 24  # bytes of plan and manifest
 _KEY_MARK = b"torchprotect-key"
 _FIELDS = {
-    "manifest.json": "format version security_claim plan key transform plain images labels shards distance hmac",
-    "plan.json": "format version torchprotect source transform plain key images shard_size probe hmac",
+    "manifest.json": "format version security_claim plan key transform plain images labels classes shards distance "
+    "hmac",
+    "plan.json": "format version torchprotect source transform plain key images classes shard_size probe hmac",
 }
 
 
@@ -56,6 +58,8 @@ class Listing:
             self._image(entry, kind)
         elif kind == "cls":
             self._label(entry)
+        elif kind == "json" and entry.member and _LABELS.fullmatch(entry.read(_MANY_LABELS)):
+            self._many_labels(entry)
         else:
             self.unexpected += 1
             self.keys += _KEY_MARK in entry.read(4096)
@@ -87,6 +91,12 @@ class Listing:
         label = entry.read(_LABEL).decode("ascii", "replace").strip()
         self.classes[label] += 1
         self.labels.append(label)
+
+    def _many_labels(self, entry: Entry) -> None:
+        self.times.add(entry.time)
+        text = entry.read(_MANY_LABELS).decode("ascii")
+        self.classes.update(text.strip("[]").split(",") if text != "[]" else ())
+        self.labels.append(text)
 
     def _document(self, entry: Entry) -> None:
         try:
