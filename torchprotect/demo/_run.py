@@ -111,7 +111,7 @@ def _load(subset: Any) -> tuple[Tensor, Tensor]:
     labelled = all(isinstance(sample.label, int) for sample in samples)
     if len({sample.image.shape for sample in samples}) != 1 or not labelled:
         raise ExportError(
-            "the demo needs images of one size and number of channels, all with one label; resize them first"
+            "the demo needs images of one size and number of channels, all with labels; resize them first"
         )
     labels = torch.tensor([sample.label for sample in samples])
     if len(samples) < 2 * _TEST_SHARE or len(labels.unique()) < 2:
