@@ -16,14 +16,19 @@ def parse(content: bytes | str) -> Any:
         ValueError: it is not JSON, an object has a member twice, or a number or character is not valid JSON.
     """
     try:
-        value = json.loads(content, object_pairs_hook=_distinct)
+        value = json.loads(content, object_pairs_hook=distinct)
         canonical(value)  # refuses NaN and unpaired surrogates
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     return value
 
 
-def _distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object, as ``object_pairs_hook`` of ``json.loads``.
+
+    Raises:
+        ValueError: one is there twice.
+    """
     value = dict(members)
     if len(value) < len(members):
         raise ValueError("an object has a member twice")

@@ -215,7 +215,7 @@ def test_errors_show_no_traceback_and_no_secret(tmp_path, key):
 def test_progress_bar_only_on_terminals(tmp_path, source, key):
     command = [sys.executable, "-m", "torchprotect", "export", str(source), str(tmp_path / "a"), "--key", str(key)]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert all(line.startswith("note: ") for line in piped.splitlines())
+    assert all(line.startswith(("note: ", "2 classes: ")) for line in piped.splitlines())
     command[5] = str(tmp_path / "b")
     leader, follower = pty.openpty()
     process = subprocess.Popen(command, stderr=follower, stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})

@@ -138,7 +138,7 @@ class TestTarMembers:
             if n != 17:
                 members[f"{n:02}.cls"] = b"1"
         source = open_tar(tmp_path / "x.tar", members)
-        with pytest.raises(LabelError, match=r"sample 17 in .*x\.tar has no label"):
+        with pytest.raises(LabelError, match=r"1 of 40 images has no label, such as 17 in .*x\.tar"):
             run_export(tmp_path / "out", ORDER, source)
         assert not (tmp_path / "out").exists()
         result = run_export(tmp_path / "out", ORDER, source, on_error="skip")

@@ -37,6 +37,7 @@ def run(
     plain: Any = None,
     key: Key | None = None,
     identity: Identities = None,
+    labels_from: str | None = None,
     encoder: nn.Module | None = None,
     attacks: Iterable[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -57,6 +58,7 @@ def run(
         plain: the source it was made from, by name or opened; of several exports a list of as many.
         key: the key it was made with: it tells which plain image belongs to which disguised one.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
+        labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
             it too. Another encoder shows less than there is to see.
         attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
@@ -93,7 +95,9 @@ def run(
     chosen = replace(chosen, device=device) if device is not None else chosen
     usable_device(chosen.device)
     evidence = (
-        export if isinstance(export, Evidence) else open_evidence(export, plain, key, identity=identity, limit=limit)
+        export
+        if isinstance(export, Evidence)
+        else open_evidence(export, plain, key, identity=identity, labels_from=labels_from, limit=limit)
     )
     if encoder is not None:
         require_encoder(encoder, evidence)

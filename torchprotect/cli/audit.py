@@ -36,6 +36,13 @@ def audit(
             metavar="SOURCE",
         ),
     ] = None,
+    labels_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the labels of SOURCE come from, as for `torchprotect export`.",
+            metavar="none|txt|json:FIELD|FILE",
+        ),
+    ] = None,
     key: Annotated[
         Path | None,
         typer.Option(help="Key file: tells which plain image is which; attacks never see it.", dir_okay=False),
@@ -97,6 +104,7 @@ def audit(
             found = room.run(
                 exports,
                 plain=plain or None,
+                labels_from=labels_from,
                 key=secret,
                 identity=load_identities(identity, open_passphrase_file),
                 encoder=encoder,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from torchprotect.cli._classes import classes_line
 from torchprotect.cli._common import (
     PassphraseFile,
     by_size,
@@ -132,6 +133,21 @@ def export(
             metavar="FILE",
         ),
     ] = None,
+    labels_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels from elsewhere than class folders or .cls: none; txt or json:FIELD, a file for each image; or "
+            "a .csv or .jsonl with file_name and label (or labels).",
+            metavar="none|txt|json:FIELD|FILE",
+        ),
+    ] = None,
+    classes_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Number the classes as in this earlier export by the same key, whose owner's file has their names.",
+            metavar="EXPORT",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -224,12 +240,25 @@ def export(
             "generation": generation,
             "signing_key": None if sign is None else SigningKey.load(sign),
         }
+        names = None if classes_of is None else _class_names(classes_of, secret)
+        how = {"cache": cache, "labels_from": labels_from, "class_names": names}
         named = _parse_sources(sources, splits)
         if named is not None:
             _require_alone(split=split, part=part, index=index)
-            _export_splits(named, out, cache, options)
+            _export_splits(named, out, how, options)
             return
-        _export_one(sources[0], out, part, {"cache": cache, "index": index}, options | {"split": split, "part": share})
+        _export_one(sources[0], out, part, how | {"index": index}, options | {"split": split, "part": share})
+
+
+def _class_names(export: str, key: "Key") -> tuple[str, ...]:
+    """Return the names of the classes of an earlier export, in order of their numbers."""
+    from torchprotect import data
+    from torchprotect.errors import ExportError
+
+    owner = data.read_owner(export, key=key)
+    if owner is None or owner.class_names is None:
+        raise ExportError(f"{export} does not have the names of its classes: --classes-of cannot number others by it")
+    return owner.class_names
 
 
 def _parse_sources(sources: list[str], splits: bool) -> dict[str, str] | None:
@@ -263,6 +292,8 @@ def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], op
         result = data.export(opened, out, progress=progress, **options)
     for name in result.skipped:
         remark(f"skipped: {name}")
+    if result.class_counts:
+        remark(classes_line(result.class_counts))
     if part is not None and result.finished:
         say(f"{out}: the export is finished already; part {part} made nothing")
         return
@@ -275,15 +306,17 @@ def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], op
         remark("when all parts are done, run the same command without --part to finish the export")
 
 
-def _export_splits(sources: dict[str, str], out: str, cache: Path | None, options: dict[str, Any]) -> None:
+def _export_splits(sources: dict[str, str], out: str, how: dict[str, Any], options: dict[str, Any]) -> None:
     from torchprotect import data
 
-    opened, start = {name: data.open_source(each, cache=cache) for name, each in sources.items()}, time.monotonic()
+    opened, start = {name: data.open_source(each, **how) for name, each in sources.items()}, time.monotonic()
     with progress_bar("exporting") as progress:
         results = data.export_splits(opened, out, progress=progress, **options)
     for name, result in results.items():
         for skipped in result.skipped:
             remark(f"skipped in {name}: {skipped}")
+        if result.class_counts:
+            remark(f"{name}: {classes_line(result.class_counts)}")
         summary = _summary(result, opened[name].left_out.total(), sealed=options["recipients"] is not None)
         remark(f"{result.location}: {summary}; digest {result.digest}")
     told = ", ".join(f"{name} {result.images:,}" for name, result in results.items())

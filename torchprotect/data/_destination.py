@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torchprotect._files import is_temporary
 from torchprotect.data import manifest as documents
+from torchprotect.data._labels import numbers_in
 from torchprotect.data._manifests import Manifests
 from torchprotect.data._report import Reports, ShardReport, distance_member, overall_distance
 from torchprotect.data._same_plan import require_same_plan
@@ -373,8 +374,8 @@ class Destination:
         """Return the labels in a shard; they are read from it again where the report is from a manifest."""
         if not report.is_from_manifest:
             return report.labels
-        samples = read_shard(self.files, report.entry, None)
-        return sorted({sample.label for sample in samples if sample.label is not None})
+        samples = read_shard(self.files, report.entry, None, classes=self.plan.get("classes"))
+        return sorted({number for sample in samples for number in numbers_in(sample.label)})
 
 
 def _owner_entry(content: bytes) -> dict[str, Any]:

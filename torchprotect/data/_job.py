@@ -14,12 +14,13 @@ from torchprotect._files import HashedFile
 from torchprotect._inputs import type_name
 from torchprotect.data._destination import Destination
 from torchprotect.data._encode import convert_stored, encode, extension
+from torchprotect.data._labels import are_ascending, numbers_in, rename, to_member
 from torchprotect.data._repeatable import deterministic, without_draws
 from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
 from torchprotect.data.keyed import KeystreamNoise, sample_id
 from torchprotect.data.preparation import Shape
-from torchprotect.data.sources import Sample, Source, read_samples
+from torchprotect.data.sources import Label, Sample, Source, read_samples
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
 from torchprotect.transforms import DisguisedBatch
@@ -37,8 +38,8 @@ class _PlainSample(NamedTuple):
 
     source_index: int
     image: Tensor
-    label: int | None
-    written: int | None
+    label: Label
+    written: Label
 
 
 class _Batch(NamedTuple):
@@ -54,7 +55,7 @@ class _Batch(NamedTuple):
 
     ids: list[str]
     members: list[Member]
-    written: list[int | None]
+    written: list[Label]
     skipped: list[int]
     distances: list[Tensor]
 
@@ -75,6 +76,7 @@ class DisguiseJob:
         shape: what every disguised image must have; ``None`` where shapes may differ.
         labelled: whether every sample must have a label, or none.
         skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
+        classes: number of classes where every sample has a tuple of class numbers; ``None`` where it has one.
     """
 
     source: Source
@@ -88,6 +90,7 @@ class DisguiseJob:
     shape: Shape | None
     labelled: bool
     skip_unfit: bool
+    classes: int | None = None
 
     @property
     def uses_gradients(self) -> bool:
@@ -110,7 +113,7 @@ class DisguiseJob:
             batch = self._make_batch(part)
             stream.write(batch.members)
             ids += batch.ids
-            labels |= {label for label in batch.written if label is not None}
+            labels |= {number for label in batch.written for number in numbers_in(label)}
             skipped += batch.skipped
             distances += batch.distances
             advance(len(part))
@@ -153,7 +156,7 @@ class DisguiseJob:
         """Return the 16 bytes that identify a plain image at an index of the source."""
         return sample_id(self.id_subkey, self.source.name(index), index, image)
 
-    def disguise(self, images: Tensor, ids: list[bytes], labels: list[int | None]) -> DisguisedBatch:
+    def disguise(self, images: Tensor, ids: list[bytes], labels: list[Label]) -> DisguisedBatch:
         """Disguise a batch, drawing noise from each sample's own stream.
 
         Args:
@@ -179,7 +182,7 @@ class DisguiseJob:
             raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {came}")
         return batch
 
-    def check_label(self, label: int | None, where: str) -> None:
+    def check_label(self, label: Label, where: str) -> None:
         """Check that a plain label can be written, and that the disguises can take an image of this class.
 
         Raises:
@@ -193,9 +196,26 @@ class DisguiseJob:
         if self.labels is not None:
             if label is None:
                 raise LabelError(f"sample {where} has no label to rename; use a key without a label map")
-            if not 0 <= label < self.labels.classes:
-                last = self.labels.classes - 1
-                raise LabelError(f"class {label} of sample {where} lies outside the label map, which covers 0..{last}")
+            last = self.labels.classes - 1
+            if outside := [number for number in numbers_in(label) if not 0 <= number <= last]:
+                raise LabelError(
+                    f"class {outside[0]} of sample {where} lies outside the label map, which covers 0..{last}"
+                )
+        self._require_kind(label, where)
+
+    def _require_kind(self, label: Label, where: str) -> None:
+        """Check that a sample has one label where others have one, and a tuple where others have tuples."""
+        if isinstance(label, int) and self.classes is not None:
+            raise LabelError(f"sample {where} has one label, but others have a tuple of labels; give each a tuple")
+        if not isinstance(label, tuple):
+            return
+        if self.classes is None:
+            raise LabelError(f"sample {where} has a tuple of labels, but others have one; give each a tuple")
+        if not are_ascending(label, self.classes):
+            raise LabelError(
+                f"sample {where} has the labels {label!s:.80}, which are not class numbers in 0..{self.classes - 1} "
+                "in ascending order"
+            )
 
     def _batches(self, indices: list[int]) -> list[list[int]]:
         """Cut a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
@@ -258,8 +278,7 @@ class DisguiseJob:
                 f"sample {where} is {image.dtype}, the first one was {self.dtype}; convert them to one dtype"
             )
         self.check_label(label, where)
-        written = label if self.labels is None or label is None else self.labels.map(label)
-        return _PlainSample(index, image, label, written)
+        return _PlainSample(index, image, label, rename(label, self.labels))
 
     def _disguise_and_encode(self, group: list[_PlainSample]) -> tuple[dict[int, list[Member]], Tensor | None]:
         """Return the tar members of samples of one shape, by the index of the sample, and their distances."""
@@ -271,8 +290,8 @@ class DisguiseJob:
         members: dict[int, list[Member]] = {}
         for sample, identity, content in zip(group, ids, encode(images), strict=True):
             members[sample.source_index] = [(f"{identity.hex()}.{kind}", content)]
-            if sample.written is not None:
-                members[sample.source_index].append((f"{identity.hex()}.cls", str(sample.written).encode()))
+            if (member := to_member(sample.written)) is not None:
+                members[sample.source_index].append((f"{identity.hex()}.{member[0]}", member[1]))
         return members, batch.distances
 
     def _require_shape(self, index: int, images: Tensor) -> None:

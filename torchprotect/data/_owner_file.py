@@ -23,12 +23,14 @@ class OwnerFile:
         key: of the export.
         plan: digest of the plan of the open export.
         shards: source indices of the samples of each shard.
+        classes: number of classes where images have several labels.
     """
 
     source: Source
     key: Key
     plan: str
     shards: Shards
+    classes: int | None = None
 
     def __call__(self, reports: Iterable[ShardReport], files: Store) -> bytes:
         """Return the content.
@@ -41,13 +43,12 @@ class OwnerFile:
         for report in reports:
             skipped = set(report.skipped)
             indices = [index for index in self.shards[report.index].tolist() if index not in skipped]
-            for identity, index in zip(_ids(report, files), indices, strict=True):
+            for identity, index in zip(self._ids(report, files), indices, strict=True):
                 originals[identity] = Original(index, self.source.name(index))
         owner = Owner(describe_source(self.source), class_names_of(self.source), originals)
         return seal_owner(owner, self.key, self.plan)
 
-
-def _ids(report: ShardReport, files: Store) -> list[str]:
-    if report.is_from_manifest:
-        return [sample.id for sample in read_shard(files, report.entry, None)]
-    return [report.ids[start : start + _ID] for start in range(0, len(report.ids), _ID)]
+    def _ids(self, report: ShardReport, files: Store) -> list[str]:
+        if report.is_from_manifest:
+            return [sample.id for sample in read_shard(files, report.entry, None, classes=self.classes)]
+        return [report.ids[start : start + _ID] for start in range(0, len(report.ids), _ID)]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
-from torchprotect.data._preflight import explain_unfit
+from torchprotect.data._labels import count_classes
+from torchprotect.data._preflight import check_labels, explain_unfit
 from torchprotect.data.keyed import keyed_order, noise_key
 from torchprotect.data.owner import OWNER
 from torchprotect.data.preparation import Preparation, Shape, decoder_versions
@@ -98,12 +99,19 @@ def make_job(
         skip_unfit,
     )
     known = source.known_labels() if hasattr(source, "known_labels") else None
+    if known is not None:
+        job = replace(
+            job, labelled=any(label is not None for label in known), classes=count_classes(source, None, job.labels)
+        )
+        if not skip_unfit:
+            check_labels(job)
     first_error: ProtectError | None = None
     for index in range(len(source)):
         try:
             image, label = job.source[index]
-            labelled = any(each is not None for each in (known or [label]))
-            job = replace(job, dtype=image.dtype, labelled=labelled)
+            job = replace(job, dtype=image.dtype)
+            if known is None:
+                job = replace(job, labelled=label is not None, classes=count_classes(source, label, job.labels))
             job.check_label(label, source.locate(index))
             shape = _require_repeatable(job, index, Sample(image, label))
         except (SourceError, LabelError, KeySizeError) as error:
@@ -145,6 +153,7 @@ def make_plan(job: DisguiseJob, key: Key, described: list[dict[str, Any]], setti
         "plain": {"dtype": str(job.dtype).removeprefix("torch."), "scale": 255 if job.dtype == torch.uint8 else 1},
         "key": key.fingerprint,
         "images": len(job.source),
+        **({} if job.classes is None else {"classes": job.classes}),
         **settings.members(getattr(job.source, "decoders", None) or decoder_versions()),
     }
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from torchprotect.data._job import DisguiseJob
+from torchprotect.data._labels import numbers_in
 from torchprotect.data.preparation import Shape
-from torchprotect.data.sources import read_samples
-from torchprotect.errors import KeySizeError, ProtectError, SourceError
+from torchprotect.data.sources import Label, class_names_of, read_samples
+from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import BlockKey
 
 _MOST_IMAGES = 300
@@ -19,17 +20,28 @@ _MOST_BYTES = 1 << 27  # of their pixels
 
 
 def check_labels(job: DisguiseJob) -> None:
-    """Check the labels that the source knows in advance, one sample for each class.
+    """Check the labels that the source knows in advance, one sample for each label there is.
 
     Raises:
-        LabelError: a label cannot be written; the message says where the sample is.
+        LabelError: some cannot be written; the message says how many, and where one of the samples is.
     """
-    if hasattr(job.source, "known_labels"):
-        first: dict[int | None, int] = {}
-        for index, label in enumerate(job.source.known_labels()):
-            first.setdefault(label, index)
-        for label, index in first.items():
+    known: list[Label] = job.source.known_labels() if hasattr(job.source, "known_labels") else []
+    first, counts, total = dict[Label, int](), Counter(known), len(known)
+    for index, label in enumerate(known):
+        first.setdefault(label, index)
+    if job.labelled and (missing := counts[None]):
+        raise LabelError(
+            f"{missing:,} of {total:,} images {'has' if missing == 1 else 'have'} no label, such as "
+            f"{job.source.locate(first[None])}; label all of them or none, or skip those without (--on-error skip)"
+        )
+    wrong, example = 0, None
+    for label, index in first.items():
+        try:
             job.check_label(label, job.source.locate(index))
+        except LabelError as error:
+            wrong, example = wrong + counts[label], example or error
+    if example is not None:
+        raise LabelError(f"{wrong:,} of {total:,} images have labels that do not fit: {example}") from example
 
 
 def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
@@ -177,7 +189,8 @@ def _note_plain_labels(job: DisguiseJob) -> str | None:
 def _note_labels(job: DisguiseJob) -> str | None:
     if not hasattr(job.source, "known_labels"):
         return None
-    return note_classes(job, len({label for label in job.source.known_labels() if label is not None}))
+    used = len({number for label in job.source.known_labels() for number in numbers_in(label)})
+    return note_classes(job, max(used, len(class_names_of(job.source) or ())) if used else 0)
 
 
 def note_classes(job: DisguiseJob, used: int) -> str | None:

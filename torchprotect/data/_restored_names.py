@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from torchprotect.data.owner import Owner
-from torchprotect.data.sources import IMAGE_EXTENSIONS
+from torchprotect.data.sources import IMAGE_EXTENSIONS, Label
 
 _LONGEST = 240  # bytes of a part of a path; most file systems take 255, and an extension is added
 
@@ -21,16 +21,16 @@ class RestoredNames:
         self._class_names = None if owner is None else owner.class_names
         self._stems = {} if owner is None else _stems({key: each.name for key, each in owner.originals.items()})
 
-    def path(self, identity: str, label: int | None) -> PurePosixPath:
+    def path(self, identity: str, label: Label) -> PurePosixPath:
         """Return the path of a sample.
 
         Args:
             identity: of the sample.
-            label: its plain class number.
+            label: its plain class number; a sample with several labels or none has no folder of a class.
         """
         stem = self._stems.get(identity)
         path = PurePosixPath(identity) if stem is None else PurePosixPath(stem)
-        folder = None if label is None else self.class_folder(label)
+        folder = self.class_folder(label) if isinstance(label, int) else None
         return path if folder is None or path.parts[0] == folder else folder / path
 
     def class_folder(self, label: int) -> str:

@@ -1,11 +1,12 @@
 """One run of an export: what is finished stays, the rest is made, the manifest comes last."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from torchprotect.data._destination import Envelope, FinishedMeanwhileError, MakeOwner, State
 from torchprotect.data._job import ShardTask
+from torchprotect.data._labels import class_counts
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
 from torchprotect.data._resume import Shards, reusable_shards
@@ -36,6 +37,8 @@ class ExportResult:
         notes: what its owner should know, in whole sentences: what the source left out, labels that the key does not
             expect, a disguise that keeps little of such images.
         finished: whether the export has its manifest. A part leaves it to the call without ``part``.
+        class_counts: images of the source in each class, by the name of the class, or its number where it has none, in
+            order of the classes. Empty where labels are not known before the images are read.
         digest: SHA-256 in hex of the manifest's file, as ``sha256sum`` prints it. It stands for the whole export:
             whoever is told it by another way can check the export with nothing else. ``None`` of a part.
     """
@@ -50,6 +53,7 @@ class ExportResult:
     mean_distance: float | None = None
     notes: tuple[str, ...] = ()
     finished: bool = True
+    class_counts: Mapping[str, int] = field(default_factory=dict)
     digest: str | None = None
 
 
@@ -198,4 +202,5 @@ def _result(task: ShardTask, reports: dict[int, ShardReport], *, made: int, fini
         max_distance,
         mean_distance,
         finished=finished,
+        class_counts=class_counts(task.job.source),
     )

@@ -9,11 +9,14 @@ from typing import Any, BinaryIO, NamedTuple
 from torch import Tensor
 
 from torchprotect.data._decode import decode
+from torchprotect.data._labels import from_member, most_bytes
 from torchprotect.data._tar import BLOCK, parse_header
+from torchprotect.data.sources import Label
 from torchprotect.data.store import Store
 from torchprotect.errors import VerificationError
 
-_MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls)")
+_MEMBER = re.compile(r"([0-9a-f]{32})\.(png|npy|cls|json)")
+_LABELS = {"cls": "class number", "json": "list of ascending class numbers"}
 _CLASS_DIGITS = 18  # int64
 _CLASS_NUMBER = re.compile(rb"[0-9]{1,18}")
 _MOST_CHANNELS, _HEADERS = 1 << 10, 1 << 16  # of an image, and bytes beside its pixels
@@ -22,15 +25,20 @@ _CHUNK = 1 << 20
 
 
 class Stored(NamedTuple):
-    """One sample of an export: its id, the image ``[C, H, W]``, and its class number, if it has one."""
+    """One sample of an export: its id, the image ``[C, H, W]``, and its class number or numbers, if it has any."""
 
     id: str
     image: Tensor
-    label: int | None
+    label: Label
 
 
 def read_shard(
-    store: Store, entry: dict[str, Any], image_size: tuple[int, int] | None, *, verify: bool = True
+    store: Store,
+    entry: dict[str, Any],
+    image_size: tuple[int, int] | None,
+    *,
+    classes: int | None = None,
+    verify: bool = True,
 ) -> Iterator[Stored]:
     """Yield the samples of a shard, and compare it with its entry in the manifest.
 
@@ -38,6 +46,7 @@ def read_shard(
         store: of the export.
         entry: of the shard, in the manifest.
         image_size: of all images, if the manifest states it.
+        classes: number of classes, where the manifest states it: then each image has a list of class numbers.
         verify: compare the SHA-256 of the file too, after its last sample.
 
     Raises:
@@ -46,7 +55,7 @@ def read_shard(
     path = store.path_of(entry["name"])
     try:
         with store.open(entry["name"]) as file:
-            yield from _Reading(file, path, entry, image_size, verify).samples()
+            yield from _Reading(file, path, entry, image_size, classes, verify).samples()
     except OSError as error:
         raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -55,8 +64,15 @@ class _Reading:
     """One pass through the file of a shard."""
 
     def __init__(
-        self, file: BinaryIO, path: str, entry: dict[str, Any], size: tuple[int, int] | None, verify: bool
+        self,
+        file: BinaryIO,
+        path: str,
+        entry: dict[str, Any],
+        size: tuple[int, int] | None,
+        classes: int | None,
+        verify: bool,
     ) -> None:
+        self._label_kind, self._classes = "cls" if classes is None else "json", classes
         self._file, self._path, self._entry, self._image_size = file, path, entry, size
         self._digest = hashlib.sha256() if verify else None
         self._offset, self._count = 0, 0
@@ -70,13 +86,14 @@ class _Reading:
         image: tuple[str, Tensor] | None = None
         for name, content in self._members():
             named = _MEMBER.fullmatch(name)
-            if named is None:
-                raise self._damage(f"member {name!r} is not ID.png, ID.npy or ID.cls")
+            if named is None or (named[2] in _LABELS and named[2] != self._label_kind):
+                raise self._damage(f"member {name!r} is not ID.png, ID.npy or ID.{self._label_kind}")
             identity, kind = named.groups()
-            if kind == "cls":
-                if image is None or image[0] != identity or not _CLASS_NUMBER.fullmatch(content):
-                    raise self._damage(f"{name} is no class number behind its image")
-                yield self._counted(identity, image[1], int(content))
+            if kind in _LABELS:
+                label = self._parse_label(content)
+                if image is None or image[0] != identity or label is None:
+                    raise self._damage(f"{name} is no {_LABELS[kind]} behind its image")
+                yield self._counted(identity, image[1], label)
                 image = None
             else:
                 if image is not None:
@@ -102,6 +119,8 @@ class _Reading:
         """Return the largest size a member may have: nothing larger than the manifest allows is read."""
         if name.endswith(".cls"):
             return _CLASS_DIGITS
+        if name.endswith(".json"):
+            return most_bytes(self._classes or 0)
         if self._image_size is None:
             return _LARGEST
         height, width = self._image_size
@@ -122,6 +141,12 @@ class _Reading:
             self._digest.update(content)
         return content
 
+    def _parse_label(self, content: bytes) -> Label:
+        """Return the label in a member, ``None`` if there is none."""
+        if self._classes is not None:
+            return from_member(content, self._classes)
+        return int(content) if _CLASS_NUMBER.fullmatch(content) else None
+
     def _decode(self, kind: str, content: bytes, name: str) -> Tensor:
         try:
             image = decode(kind, content)
@@ -132,7 +157,7 @@ class _Reading:
             raise self._damage(f"{name} has {size[0]} x {size[1]} pixels, the manifest says {self._image_size}")
         return image
 
-    def _counted(self, identity: str, image: Tensor, label: int | None) -> Stored:
+    def _counted(self, identity: str, image: Tensor, label: Label) -> Stored:
         self._count += 1
         return Stored(identity, image, label)
 

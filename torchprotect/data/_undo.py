@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchprotect.data.keyed import KeystreamNoise, noise_key, sample_id
 from torchprotect.data.owner import Original
+from torchprotect.data.sources import Label
 from torchprotect.keys import Key, KeyBundle, LabelKey, SecretBytes
 from torchprotect.transforms.from_description import from_description
 from torchprotect.transforms.pipeline import Pipeline
@@ -59,9 +60,13 @@ class Undo:
             plain = plain.round().clamp(0, 255)
         return plain.to(self.dtype)
 
-    def label(self, written: int | None) -> int | None:
-        """Return the plain class number of one as written."""
-        return written if self.labels is None or written is None else self.labels.unmap(written)
+    def label(self, written: Label) -> Label:
+        """Return the plain label of one as written."""
+        if self.labels is None or written is None:
+            return written
+        if isinstance(written, tuple):
+            return tuple(sorted(self.labels.unmap(number) for number in written))
+        return self.labels.unmap(written)
 
     def is_exact(self, identity: str, image: Tensor, original: Original) -> bool:
         """Return whether every pixel is that of the source: ids are digests of the pixels."""

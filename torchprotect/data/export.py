@@ -11,10 +11,10 @@ from torch import nn
 from torchprotect._inputs import require_int, type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, Envelope
-from torchprotect.data._job import ShardTask
+from torchprotect.data._job import DisguiseJob, ShardTask
 from torchprotect.data._owner_file import OwnerFile
 from torchprotect.data._plan import PlanSettings, make_job, make_plan, plan_shards
-from torchprotect.data._preflight import check_labels, check_shapes, make_notes, note_classes
+from torchprotect.data._preflight import check_shapes, make_notes, note_classes
 from torchprotect.data._resume import Shards
 from torchprotect.data._run import ExportResult, Progress, run
 from torchprotect.data.engines import Engine, ExecutorEngine, LocalEngine
@@ -260,8 +260,6 @@ def plan_export(
         _require_shared_devices(pipeline)
     described = pipeline.describe()
     job = make_job(source, pipeline, own_key, described, settings=settings, skip_unfit=on_error == "skip")
-    if on_error == "stop":
-        check_labels(job)
     notes = _Notes(notify)
     notes.add(*make_notes(job, key_given=key is not None, is_part=part is not None))
     plan = make_plan(job, own_key, described, settings)
@@ -272,12 +270,16 @@ def plan_export(
     return PlannedExport(
         ShardTask(job, Destination(place, plan, job.signing, part_name, data_key=data_key)),
         shards,
-        OwnerFile(job.source, own_key, documents.digest(open_plan(plan)), shards) if settings.owner_file else None,
+        _owner_file(job, own_key, plan, shards) if settings.owner_file else None,
         Envelope({} if to is None or data_key is None or part is not None else to.wrap(data_key), signer),
         notes,
         is_part=part is not None,
         note_at_end=SAME_DATA_KEY if generation is not None and not settings.generation_given else None,
     )
+
+
+def _owner_file(job: DisguiseJob, key: Key, plan: dict[str, Any], shards: Shards) -> OwnerFile:
+    return OwnerFile(job.source, key, documents.digest(open_plan(plan)), shards, job.classes)
 
 
 class _Notes:

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode, extension
+from torchprotect.data._labels import single_labels
 from torchprotect.data._stored import read_shard
+from torchprotect.data.sources import Label
 from torchprotect.data.store import Store
 from torchprotect.errors import ExportError
 
@@ -18,7 +20,7 @@ class ExportedImages(NamedTuple):
     Attributes:
         images: disguised, ``[N, C, H, W]``.
         ids: 32 hex digits each.
-        labels: class numbers as written, int64 ``[N]``; ``None`` unless every sample has one.
+        labels: class numbers as written, int64 ``[N]``; ``None`` unless every sample has one, and one alone.
         per_shard: number of samples from each shard.
     """
 
@@ -46,12 +48,14 @@ def read_images(store: Store, manifest: dict[str, Any], limit: int) -> ExportedI
         VerificationError: a shard is damaged.
     """
     images: list[Tensor] = []
-    labels: list[int | None] = []
+    labels: list[Label] = []
     ids: list[str] = []
     per_shard: list[int] = []
     for entry in manifest["shards"]:
         start = len(ids)
-        for identity, image, label in read_shard(store, entry, documents.image_size(manifest)):
+        for identity, image, label in read_shard(
+            store, entry, documents.image_size(manifest), classes=manifest.get("classes")
+        ):
             if len(ids) == limit:
                 break
             ids.append(identity)
@@ -62,5 +66,4 @@ def read_images(store: Store, manifest: dict[str, Any], limit: int) -> ExportedI
             break
     if not images or len({image.shape for image in images}) > 1:
         raise ExportError(f"images of one size are needed; {store.location} holds several sizes, or no images")
-    known = None if None in labels else torch.tensor(labels)
-    return ExportedImages(torch.stack(images), ids, known, per_shard)
+    return ExportedImages(torch.stack(images), ids, single_labels(labels), per_shard)

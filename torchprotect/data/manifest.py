@@ -16,6 +16,7 @@ PLAN, MANIFEST, SIGNATURE = "plan.json", "manifest.json", "manifest.json.sig"
 PLAN_FORMAT, REPORT_FORMAT, MANIFEST_FORMAT = "torchprotect-plan", "torchprotect-report", "torchprotect-export"
 SEALED_FORMAT = "torchprotect-sealed-export"
 VERSION = 2
+MOST_CLASSES = 1_000_000  # of an export with several labels an image: readers make a row of that length for each
 READABLE = (1, 2)  # version 1 has the same shards and manifests; its plans cannot be resumed
 _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for each shard; JSON takes more memory
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
@@ -252,6 +253,7 @@ MEMBERS: dict[str, Callable[[Any], bool]] = {
     "plain": _is_plain,
     "images": _is_count,
     "labels": _is_count,
+    "classes": lambda value: value is None or (_is_count(value) and 1 <= value <= MOST_CLASSES),
     "shards": _are_shards,
     "prepare": lambda value: value is None or isinstance(value, dict),
     "split": lambda value: value is None or isinstance(value, str),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
+from torchprotect.data._labels import single_labels
 from torchprotect.data.images import ExportedImages
 from torchprotect.data.keyed import keyed_order, sample_id
 from torchprotect.data.preparation import decoder_versions
@@ -59,9 +60,8 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
             "the plain images have several sizes, so that they cannot be compared with the exported ones: a step of "
             "the transform resized them. Export with prepare=data.Preparation(resize=..), which an audit repeats"
         )
-    labels = [sample.label for sample in found if sample.label is not None]
-    known_labels = torch.tensor(labels) if len(labels) == len(found) else None
-    return PlainImages(torch.stack([sample.image for sample in found]), known_labels)
+    labels = single_labels([sample.label for sample in found])
+    return PlainImages(torch.stack([sample.image for sample in found]), labels)
 
 
 def _other_decoders(plan: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
+from torchprotect.data._labels import multi_hot
 from torchprotect.data._stored import read_shard
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.finished import FinishedExport, Identities, open_finished
@@ -52,9 +53,9 @@ def read(
         resampled: draw shards with replacement, without end.
 
     Returns:
-        An iterable dataset of tensors ``[C, H, W]`` and ints (``None`` where the export has no labels), with the
-        methods of ``webdataset.WebDataset``, such as ``shuffle`` and ``batched``. Only what an export writes is
-        decoded: PNG, npy and class numbers.
+        An iterable dataset of tensors ``[C, H, W]`` and ints (``None`` where the export has no labels; int64
+        ``[classes]`` of zeros and ones where images have several), with the methods of ``webdataset.WebDataset``, such
+        as ``shuffle`` and ``batched``. Only what an export writes is decoded: PNG, npy and class numbers.
 
     Raises:
         ExportError: it is no finished export, or several do not go together. While reading: there are fewer shards
@@ -116,7 +117,7 @@ class _Readers:
         """Paths or URLs of the shards."""
         return list(self._by_url)
 
-    def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | None]]:
+    def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | Tensor | None]]:
         for shard in shards:
             yield from self._by_url[shard["url"]].samples(shard["url"])
 
@@ -127,7 +128,7 @@ class _Reader:
     def __init__(self, export: FinishedExport, verify: bool, cache: ShardCache | None) -> None:
         self._cache, self._store, self._verify = cache, export.store, verify
         self._entries = {export.store.path_of(entry["name"]): entry for entry in export.manifest["shards"]}
-        self._image_size = documents.image_size(export.manifest)
+        self._image_size, self._classes = documents.image_size(export.manifest), export.manifest.get("classes")
         self._stored = {} if export.public is None else dict(zip(self._entries, export.public["shards"], strict=True))
 
     @property
@@ -135,11 +136,11 @@ class _Reader:
         """Paths or URLs of the shards."""
         return list(self._entries)
 
-    def samples(self, url: str) -> Iterator[tuple[Tensor, int | None]]:
+    def samples(self, url: str) -> Iterator[tuple[Tensor, int | Tensor | None]]:
         """Yield images and labels of a shard."""
         store, entry, verify = self._fetch(url)
-        for _, image, label in read_shard(store, entry, self._image_size, verify=verify):
-            yield image, label
+        for _, image, label in read_shard(store, entry, self._image_size, classes=self._classes, verify=verify):
+            yield image, multi_hot(label, self._classes or 0) if isinstance(label, tuple) else label
 
     def _fetch(self, url: str) -> tuple[Store, dict[str, Any], bool]:
         """Return where to read a shard: from its copy, if there is a cache, which has compared its hash already."""

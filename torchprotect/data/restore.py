@@ -15,6 +15,7 @@ from torchprotect._inputs import require_int
 from torchprotect._lock import lock_folder
 from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode, extension
+from torchprotect.data._labels import numbers_in
 from torchprotect.data._restored_names import RestoredNames
 from torchprotect.data._run import Progress
 from torchprotect.data._stored import Stored, read_shard
@@ -22,6 +23,7 @@ from torchprotect.data._undo import Undo
 from torchprotect.data.engines import LocalEngine
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, owner_of, require_made_with
 from torchprotect.data.owner import Owner
+from torchprotect.data.sources import Label
 from torchprotect.data.store import Store, is_url, lies_in
 from torchprotect.errors import ExportError, InputRangeError
 from torchprotect.keys import Key
@@ -93,7 +95,7 @@ def restore(
     wanted = None if only is None else Selection.of(only, owner)
     target = _require_target(folder, opened)
     with _unfinished(target, opened, only):
-        task = RestoreTask(opened.store, documents.image_size(opened.manifest), undo, owner, target, wanted)
+        task = RestoreTask(opened.store, opened.manifest, undo, owner, target, wanted)
         advance = _counter(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
         counts = list(LocalEngine().run(task, work, workers=workers, advance=advance))
@@ -124,9 +126,9 @@ class Selection(NamedTuple):
             labels |= {number for number, name in enumerate(owner.class_names or ()) if name == only}
         return cls(frozenset(ids), frozenset(labels))
 
-    def includes(self, identity: str, label: int | None) -> bool:
+    def includes(self, identity: str, label: Label) -> bool:
         """Return whether a sample is among them."""
-        return identity in self.ids or label in self.labels
+        return identity in self.ids or not self.labels.isdisjoint(numbers_in(label))
 
 
 class Count(NamedTuple):
@@ -143,7 +145,7 @@ class RestoreTask:
 
     Attributes:
         store: of the export.
-        image_size: of its images, if it is known.
+        manifest: of the export.
         undo: makes plain images of disguised ones.
         owner: names, if they are known.
         folder: to write to.
@@ -151,7 +153,7 @@ class RestoreTask:
     """
 
     store: Store
-    image_size: tuple[int, int] | None
+    manifest: dict[str, Any]
     undo: Undo
     owner: Owner | None
     folder: Path
@@ -167,7 +169,8 @@ class RestoreTask:
     def run(self, index: int, entry: dict[str, Any], advance: Callable[[int], None]) -> Count:
         """Restore one shard, given by its entry in the manifest."""
         names, total = RestoredNames(self.owner), Count(0, 0, 0)
-        for batch in _batches(read_shard(self.store, entry, self.image_size)):
+        size, classes = documents.image_size(self.manifest), self.manifest.get("classes")
+        for batch in _batches(read_shard(self.store, entry, size, classes=classes)):
             chosen = [sample for sample in batch if self._is_wanted(sample)]
             if chosen:
                 total = Count(*map(sum, zip(total, self._restore(chosen, names), strict=True)))

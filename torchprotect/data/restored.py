@@ -10,11 +10,12 @@ import torch
 
 from torchprotect._tarwalk import walk
 from torchprotect.data._decode import decode
+from torchprotect.data._labels import from_member
 from torchprotect.data._undo import Undo
 from torchprotect.data.finished import FinishedExport, owner_of, require_made_with
 from torchprotect.data.owner import Original
 from torchprotect.data.preparation import Preparation
-from torchprotect.data.sources import Sample
+from torchprotect.data.sources import Label, Sample
 from torchprotect.errors import InputTypeError, SourceError, VerificationError
 from torchprotect.keys import Key
 
@@ -29,7 +30,7 @@ class _Member(NamedTuple):
     offset: int
     size: int
     kind: str
-    label: int | None
+    label: Label
     original: Original
 
 
@@ -59,6 +60,7 @@ class RestoredSource:
         self.description = "export without an owner's file" if owner is None else owner.source
         self._store, self._undo, self._is_named = export.store, Undo.of(export.manifest, key), owner is not None
         originals = {} if owner is None else owner.originals
+        self._classes: int = export.manifest.get("classes", 0)
         self._digests = {entry["name"]: entry["sha256"] for entry in export.manifest["shards"]}
         found = [
             member._replace(original=originals.get(member.id, Original(place, member.id)))
@@ -100,7 +102,7 @@ class RestoredSource:
         member = self._members[index]
         return f"{member.original.name} ({member.id} in {self._store.path_of(member.shard)})"
 
-    def known_labels(self) -> list[int | None]:
+    def known_labels(self) -> list[Label]:
         """Return all plain labels."""
         return [member.label for member in self._members]
 
@@ -122,15 +124,18 @@ class RestoredSource:
             for info in walk(file, 0, size):
                 identity, _, kind = info.name.partition(".")
                 members.append((identity, kind, info.offset_data, info.size))
-            labels = dict[str, int]()
+            labels = dict[str, Label]()
             for identity, kind, offset, length in members:
-                if kind == "cls":
+                if kind in ("cls", "json"):
                     file.seek(offset)
-                    labels[identity] = int(file.read(length))
+                    labels[identity] = self._parse_label(kind, file.read(length))
         for identity, kind, offset, length in members:
-            if kind != "cls":
+            if kind not in ("cls", "json"):
                 label = self._undo.label(labels.get(identity))
                 yield _Member(identity, shard, offset, length, kind, label, Original(0, identity))
+
+    def _parse_label(self, kind: str, content: bytes) -> Label:
+        return int(content) if kind == "cls" else from_member(content, self._classes)
 
     def _undo_together(self, members: list[_Member], contents: list[bytes]) -> Iterator[Sample | SourceError]:
         try:

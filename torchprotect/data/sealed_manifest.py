@@ -22,8 +22,8 @@ SAME_DATA_KEY = (
     "settings and of this generation, can open this one too, whatever its pictures. For other recipients take a new "
     "key, or a higher generation (--generation)"
 )
-STATED = ("prepare", "split", "store")
-"""Settings of a plan that its manifest repeats, where there are any."""
+STATED = ("classes", "prepare", "split", "store")
+"""Members of a plan that its manifest repeats, where there are any."""
 
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _WITH_OWNER = (documents.MANIFEST + SUFFIX, OWNER + SUFFIX, documents.PLAN + SUFFIX)

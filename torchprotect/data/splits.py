@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from torchprotect.data.export import ExportResult, PlannedExport, Progress, make_settings, plan_export
-from torchprotect.data.sources import Source, as_source, class_names_of, read_samples
+from torchprotect.data.sources import Source, as_source, class_names_of, read_samples, renumber
 from torchprotect.data.store import is_url
 from torchprotect.errors import InputRangeError, SourceError
 
-_SHOWN = 3
 _SETTINGS = ("prepare", "store", "owner_file", "shard_size", "generation")
 _RUN = ("engine", "workers", "resume")
 
@@ -27,8 +26,9 @@ def export_splits(
 ) -> dict[str, ExportResult]:
     """Export several data sets with one key, each into a folder of its name, as splits.
 
-    All of them are checked before the first shard of any is written: labels, shapes, classes, and that no image file is
-    in two of them. Order, ids and noise of a split are derived with its name.
+    All of them are checked before the first shard of any is written: labels, shapes, and that no image file is in two
+    of them. Classes are numbered over all of them, in sorted order of their names: a class may be missing in a split.
+    Order, ids and noise of a split are derived with its name.
 
     Args:
         sources: data sets or sources by the name of their split, such as ``{"train": .., "val": ..}``.
@@ -41,13 +41,13 @@ def export_splits(
 
     Raises:
         InputRangeError: a split's name cannot be that of a folder.
-        SourceError: an image is in two splits, or the splits have different classes.
+        SourceError: an image is in two splits, or class names that were given differ.
         ExportError: as of :func:`torchprotect.data.export`.
     """
     opened = {_require_name(name): as_source(source) for name, source in sources.items()}
     if not opened:
         raise InputRangeError("at least one split is needed")
-    _require_same_classes(opened)
+    opened = _with_same_classes(opened)
     _require_disjoint(opened)
     run_options = {name: options.pop(name) for name in _RUN if name in options}
     settings = {name: options.pop(name) for name in _SETTINGS if name in options}
@@ -96,16 +96,19 @@ def _below(out: str | os.PathLike[str], name: str) -> str | Path:
     return f"{str(out).rstrip('/')}/{name}" if is_url(out) else Path(out) / name
 
 
-def _require_same_classes(sources: Mapping[str, Source]) -> None:
-    """Check that class numbers mean the same in all splits."""
+def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Number the classes over all splits, by their names; nothing is changed where all have the same."""
     known = {name: classes for name, source in sources.items() if (classes := class_names_of(source)) is not None}
-    for (first, classes), (second, others) in itertools.pairwise(known.items()):
-        if classes != others:
-            missing = sorted(set(classes) ^ set(others))
+    if len(set(known.values())) <= 1:
+        return dict(sources)
+    for name, classes in known.items():
+        if list(classes) != sorted(classes) or not hasattr(sources[name], "known_labels"):
             raise SourceError(
-                f"splits {first} and {second} have different classes, so that class numbers would differ: only one of "
-                f"them has {', '.join(missing[:_SHOWN])}; give class_names with all of them when the sources are opened"
+                f"the splits have different classes, and those of {name} are not in sorted order, or its labels are "
+                "not known in advance: give class_names with all classes when the sources are opened"
             )
+    union = tuple(sorted(set().union(*known.values())))
+    return {name: renumber(source, union) if name in known else source for name, source in sources.items()}
 
 
 def _require_disjoint(sources: Mapping[str, Source]) -> None:

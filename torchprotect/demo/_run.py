@@ -107,7 +107,8 @@ def _told(row: Row, say: Say) -> Row:
 
 def _load(subset: Any) -> tuple[Tensor, Tensor]:
     samples = [subset[i] for i in range(len(subset))]
-    if len({sample.image.shape for sample in samples}) != 1 or any(sample.label is None for sample in samples):
+    labelled = all(isinstance(sample.label, int) for sample in samples)
+    if len({sample.image.shape for sample in samples}) != 1 or not labelled:
         raise ExportError(
             "the demo needs images of one size and number of channels, all with labels; resize them first"
         )

@@ -130,11 +130,11 @@ class Disguise(v2.Transform):
         """Return this disguise for use with ``disguise_batch`` alone, fit to be sent to a worker process."""
         return self
 
-    def check_label(self, label: int | None, where: str) -> None:
+    def check_label(self, label: int | tuple[int, ...] | None, where: str) -> None:
         """Check that ``disguise_batch`` can take an image of this class.
 
         Args:
-            label: class number, ``None`` where the image has none.
+            label: class number, several, or ``None`` where the image has none.
             where: location of the sample, for the message.
 
         Raises:

@@ -136,7 +136,7 @@ class AdversarialEncrypt(Disguise):
         own.labels_getter = None
         return own
 
-    def check_label(self, label: int | None, where: str) -> None:
+    def check_label(self, label: int | tuple[int, ...] | None, where: str) -> None:
         """Check that a class has target classes, if targets depend on it.
 
         Raises:
@@ -148,6 +148,11 @@ class AdversarialEncrypt(Disguise):
             raise LabelError(
                 f"sample {where} has no label, so it has no target class; give the images labels, or take "
                 "target_source='predicted' (--target-source predicted)"
+            )
+        if isinstance(label, tuple):
+            raise LabelError(
+                f"sample {where} has several labels, but a perturbation aims at the target of one; give each image one "
+                "label, or take target_source='predicted' (--target-source predicted)"
             )
         if not 0 <= label < self.key.classes:
             last = self.key.classes - 1

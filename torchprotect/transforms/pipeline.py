@@ -95,7 +95,7 @@ class Pipeline:
         """
         return [_describe(leaf) for step in self.steps for leaf in leaves(step)]
 
-    def check_label(self, label: int | None, where: str) -> None:
+    def check_label(self, label: int | tuple[int, ...] | None, where: str) -> None:
         """Check that every disguise can take an image of this class.
 
         Raises:

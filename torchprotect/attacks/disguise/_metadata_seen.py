@@ -10,13 +10,17 @@ from torchprotect.attacks.disguise._embedded import PICTURES, has_extras
 from torchprotect.attacks.disguise._folder import Entry
 
 _ID = re.compile(r"[0-9a-f]{16,}")
-_LABEL = 32  # bytes of a class number
+_LABEL, _MANY_LABELS = 32, 1 << 16  # bytes of a class number, and of several
+_LABELS = re.compile(rb"\[(?:[0-9]+(?:,[0-9]+)*)?\]")
 _DOCUMENT = 1 << 24  # bytes of plan and manifest
 _KEY_MARK = b"torchprotect-key"
 _FIELDS = {
-    "manifest.json": "format version security_claim plan key transform plain images labels shards distance hmac",
-    "plan.json": "format version torchprotect source transform plain key images shard_size probe hmac",
+    "manifest.json": "format version security_claim plan key transform plain prepare split store images labels classes "
+    "shards distance owner hmac",
+    "plan.json": "format version torchprotect source transform plain prepare decoders split store key images classes "
+    "shard_size owner probe hmac",
 }
+_OWNER = "owner.sealed"
 
 
 @dataclass
@@ -50,12 +54,16 @@ class Listing:
         kind = entry.name.name.rpartition(".")[2].lower()
         if not entry.regular:
             self.unexpected += 1
-        elif not entry.member and str(entry.name) in _FIELDS:
+        elif not entry.member and entry.name.name in _FIELDS:
             self._document(entry)
+        elif not entry.member and entry.name.name == _OWNER:
+            pass  # encrypted for the owner
         elif kind in PICTURES or kind == "npy":
             self._image(entry, kind)
         elif kind == "cls":
             self._label(entry)
+        elif kind == "json" and entry.member and _LABELS.fullmatch(entry.read(_MANY_LABELS)):
+            self._many_labels(entry)
         else:
             self.unexpected += 1
             self.keys += _KEY_MARK in entry.read(4096)
@@ -88,6 +96,12 @@ class Listing:
         self.classes[label] += 1
         self.labels.append(label)
 
+    def _many_labels(self, entry: Entry) -> None:
+        self.times.add(entry.time)
+        text = entry.read(_MANY_LABELS).decode("ascii")
+        self.classes.update(text.strip("[]").split(",") if text != "[]" else ())
+        self.labels.append(text)
+
     def _document(self, entry: Entry) -> None:
         try:
             content = json.loads(entry.read(_DOCUMENT))
@@ -97,7 +111,7 @@ class Listing:
         if not isinstance(content, dict):
             self.unread += 1
             return
-        self.strange_fields += len(set(content) - set(_FIELDS[str(entry.name)].split()))
+        self.strange_fields += len(set(content) - set(_FIELDS[entry.name.name].split()))
         if entry.name.name == "manifest.json":
             steps: Any = content.get("transform")
             self.steps = len(steps) if isinstance(steps, list) else 0

@@ -13,7 +13,7 @@ from torchprotect._inputs import require_int
 from torchprotect.attacks import Scheme
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.data import Source, manifest
-from torchprotect.data.finished import FinishedExport, Identities, open_finished
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, owner_of
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.preparation import Preparation
@@ -29,6 +29,7 @@ def open_evidence(
     key: Key | None = None,
     *,
     identity: Identities = None,
+    labels_from: str | None = None,
     limit: int = 10_000,
 ) -> Evidence:
     """Verify an export, read it, and find the plain image of each disguised one.
@@ -40,6 +41,7 @@ def open_evidence(
         key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
             get it. ``None`` leaves attacks out that need pairs.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
+        labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
         limit: images to read at most. An export is written in a keyed order, so the first ones are a fair sample.
 
     Raises:
@@ -54,7 +56,7 @@ def open_evidence(
         data.verify(each, key, identity=identity)
     opened = [open_finished(each, identity=identity, key=key) for each in exports]
     require_one_key(opened)
-    sources = _sources(plain, opened)
+    sources = _sources(plain, opened, key, labels_from)
     share = -(-limit // len(opened))
     parts = [_open_part(each, source, key, share) for each, source in zip(opened, sources, strict=True)]
     bundle = key if isinstance(key, KeyBundle) else None
@@ -100,7 +102,7 @@ def _joined(parts: list[Tensor | None]) -> Tensor | None:
     return torch.cat(known) if len(known) == len(parts) else None
 
 
-def _sources(plain: Any, opened: list[FinishedExport]) -> list[Source | None]:
+def _sources(plain: Any, opened: list[FinishedExport], key: Key | None, labels_from: str | None) -> list[Source | None]:
     """Return the source of each export, prepared as the export was."""
     if plain is None:
         return [None] * len(opened)
@@ -109,11 +111,17 @@ def _sources(plain: Any, opened: list[FinishedExport]) -> list[Source | None]:
         given = [plain]  # a data set that is a list
     if not isinstance(given, list | tuple) or len(given) != len(opened):
         raise SourceError(f"{len(opened)} exports need {len(opened)} plain sources, in the same order")
-    return [_source(each, export) for each, export in zip(given, opened, strict=True)]
+    return [_source(each, export, key, labels_from) for each, export in zip(given, opened, strict=True)]
 
 
-def _source(plain: Any, export: FinishedExport) -> Source:
-    source = data.open_source(plain) if isinstance(plain, str) else as_source(plain)
+def _source(plain: Any, export: FinishedExport, key: Key | None, labels_from: str | None) -> Source:
+    """Return a source, prepared as the export was, whose classes have the numbers they had in it."""
+    owner = None if key is None else owner_of(export, key)
+    names = None if owner is None or labels_from == "none" else owner.class_names
+    if isinstance(plain, str):
+        source = data.open_source(plain, labels_from=labels_from, class_names=names)
+    else:
+        source = as_source(plain)
     return prepare_source(source, Preparation.from_description(export.manifest.get("prepare", {})))
 
 
@@ -163,8 +171,8 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
         samples.append(sample)
     if len({sample.image.shape for sample in samples}) > 1:
         raise SourceError("the plain images have several sizes, so they cannot be the ones an audit needs")
-    labels = [sample.label for sample in samples]
-    known = None if None in labels else torch.tensor(labels)
+    labels = [sample.label for sample in samples if isinstance(sample.label, int)]  # several labels tell no class
+    known = torch.tensor(labels) if len(labels) == len(samples) else None
     return torch.stack([sample.image for sample in samples]), known
 
 

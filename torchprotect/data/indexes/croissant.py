@@ -23,8 +23,9 @@ def croissant_metadata(export: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a description of an export in Croissant 1.0, a JSON-LD document.
 
     It lists the shards by URL or absolute path, with size and SHA-256, and has a record set ``images`` and, where the
-    export has labels, ``samples``: ``id``, ``image`` and ``label``. All images are taken to be of the format of the
-    first one. Of the manifest it holds neither the key's fingerprint nor the parameters of the transform.
+    export has labels, ``samples``: ``id``, ``image`` and ``label``, which is text where images have several. All images
+    are taken to be of the format of the first one. Of the manifest it holds neither the key's fingerprint nor the
+    parameters of the transform.
 
     Args:
         export: its folder or URL.
@@ -35,11 +36,11 @@ def croissant_metadata(export: str | os.PathLike[str]) -> dict[str, Any]:
     """
     shards = open_shards(export)
     kind = _image_kind(shards)
-    labeled = shards.manifest["labels"] > 0
+    labeled, several = shards.manifest["labels"] > 0, "classes" in shards.manifest
     contained = [{"@id": entry["name"]} for entry in shards.entries]
     files = [_file_set("image-files", contained, _FORMATS[kind][0], f"*.{kind}")]
     if labeled:
-        files.append(_file_set("label-files", contained, ["text/plain"], "*.cls"))
+        files.append(_file_set("label-files", contained, ["text/plain"], "*.json" if several else "*.cls"))
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -47,7 +48,7 @@ def croissant_metadata(export: str | os.PathLike[str]) -> dict[str, Any]:
         "description": _description(shards.manifest),
         "conformsTo": CONFORMS_TO,
         "distribution": [*(_file_object(shards, entry) for entry in shards.entries), *files],
-        "recordSet": [_images(_FORMATS[kind]), *([_samples(_FORMATS[kind])] if labeled else [])],
+        "recordSet": [_images(_FORMATS[kind]), *([_samples(_FORMATS[kind], several)] if labeled else [])],
     }
 
 
@@ -102,13 +103,13 @@ def _images(image: _ImageFormat) -> dict[str, Any]:
     return _record_set("images", fields)
 
 
-def _samples(image: _ImageFormat) -> dict[str, Any]:
-    """Describe class numbers joined with their images by id."""
+def _samples(image: _ImageFormat, several: bool) -> dict[str, Any]:
+    """Describe class numbers joined with their images by id; several of an image are text, a list in JSON."""
     source = _from_files("label-files", "filename", transform={"regex": _ID})
     fields = [
         _field("samples/id", "sc:Text", source) | {"references": {"field": {"@id": "images/id"}}},
         _field("samples/image", image[1], {"field": {"@id": "images/image"}}),
-        _field("samples/label", "sc:Integer", _from_files("label-files", "content")),
+        _field("samples/label", "sc:Text" if several else "sc:Integer", _from_files("label-files", "content")),
     ]
     return _record_set("samples", fields)
 

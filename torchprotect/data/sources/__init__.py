@@ -1,11 +1,13 @@
 """Sources of plain images: folders, tar files, well-known data sets, and data sets given in Python."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torchprotect.data.sources._base import (
     Header,
+    Label,
     Sample,
     Source,
     class_names_of,
@@ -13,12 +15,15 @@ from torchprotect.data.sources._base import (
     prepare_source,
     read_samples,
 )
+from torchprotect.data.sources._label_members import LabelMembers
+from torchprotect.data.sources._labels_from import LabelsFrom
 from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode, to_tensor
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
 from torchprotect.data.sources.dataset import DatasetSource
-from torchprotect.data.sources.folder import ImageFolderSource
+from torchprotect.data.sources.folder import ImageFolderSource, Layout
+from torchprotect.data.sources.labelled import renumber
 from torchprotect.data.sources.patterns import is_pattern, open_local_tars, open_remote_tars
 from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, SourceError
@@ -26,6 +31,7 @@ from torchprotect.errors import ExportError, SourceError
 __all__ = [
     "IMAGE_EXTENSIONS",
     "Header",
+    "Label",
     "Sample",
     "Source",
     "as_source",
@@ -35,6 +41,7 @@ __all__ = [
     "open_source",
     "prepare_source",
     "read_samples",
+    "renumber",
     "to_tensor",
 ]
 
@@ -47,6 +54,8 @@ def open_source(
     *,
     cache: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
+    labels_from: str | os.PathLike[str] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Source:
     """Open a source of plain images by its name on the command line.
 
@@ -65,43 +74,72 @@ def open_source(
             read from start to end; else it is made, and other runs and machines can use it. It holds the names of the
             samples, so it belongs beside the source, never into the export; whoever can write it decides which bytes
             are read as which sample.
+        labels_from: where labels come from. ``None``: class folders, ``.cls`` members, or the labels of a known set.
+            ``"none"``: nowhere. ``"txt"``: the lines of the member ``KEY.txt``, or of the file ``picture.txt`` beside
+            each picture of a local folder. ``"json:FIELD"``: a field of ``KEY.json`` or ``picture.json``, with dots for
+            objects in objects. Or the path or URL of a ``.csv`` or ``.jsonl`` file that has the name of each sample
+            (``file_name``) and its ``label``, or several ``labels``. Folders mean nothing unless this is ``None``.
+            Class numbers are taken as they are; names are numbered in sorted order. If any sample has several labels,
+            each has a tuple of them.
+        class_names: of the classes from 0 up, such as those of an earlier export: fixes the numbers, also where a class
+            has no images here.
 
     Raises:
-        SourceError: there is no such source, it holds no images, or the index is not that of these tars.
+        SourceError: there is no such source, it holds no images, the index is not that of these tars, or labels cannot
+            be read.
+        LabelError: no sample has a label, names and numbers are mixed, or a label is not among ``class_names``.
         StoreError: the URL has credentials in it, or its store cannot be reached or refuses.
     """
+    wanted = LabelsFrom.parse(labels_from, class_names)
+    members = wanted.members(index)
+    return wanted.attach(_open(spec, cache, index, members, wanted.layout), members)
+
+
+def _open(
+    spec: str | os.PathLike[str],
+    cache: str | os.PathLike[str] | None,
+    index: str | os.PathLike[str] | None,
+    members: LabelMembers,
+    layout: Layout,
+) -> Source:
     if is_url(spec):
-        return _open_url(os.fspath(spec), cache, index)
+        return _open_url(os.fspath(spec), cache, index, members, layout)
     spec = os.fspath(spec)
     if cache is not None:
         raise SourceError(f"a cache is for tars behind a URL; {spec} is local already, leave the cache out")
     scheme, _, rest = spec.partition(":")
     if scheme not in _SETS and is_pattern(spec):
-        return open_local_tars(spec, index)
+        return open_local_tars(spec, index, members)
     if index is not None:
         raise SourceError(f"an index is for tars, and {spec} is none; leave it out")
     if scheme in _SETS:
         root, _, split = rest.rpartition(":") if rest.rpartition(":")[2] in _SPLITS else (rest, "", "train")
         return _SETS[scheme](Path(root), split)
     if os.path.isdir(spec):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        return ImageFolderSource(Path(spec))
+        return ImageFolderSource(Path(spec), layout=layout)
     raise SourceError(
         f"{spec} is no image folder, no .tar pattern and none of {', '.join(f'{name}:ROOT' for name in _SETS)}"
     )
 
 
-def _open_url(url: str, cache: str | os.PathLike[str] | None, index: str | os.PathLike[str] | None) -> Source:
+def _open_url(
+    url: str,
+    cache: str | os.PathLike[str] | None,
+    index: str | os.PathLike[str] | None,
+    members: LabelMembers,
+    layout: Layout,
+) -> Source:
     url = normalise_url(url)
     scheme, _, rest = url.partition("://")
     if scheme == "file":
-        return open_source(rest, cache=cache, index=index)
+        return _open(rest, cache, index, members, layout)
     if is_pattern(url):
-        return open_remote_tars(url, cache, index)
+        return open_remote_tars(url, cache, index, members)
     if cache is not None or index is not None:
         raise SourceError(f"a cache and an index are for tars, and {url} is none; leave them out")
     if scheme in ("http", "https"):
         raise SourceError(f"{url} is no .tar pattern, and a web server does not list folders")
-    return BucketFolderSource(url)
+    return BucketFolderSource(url, layout=layout)
 
 
 def as_source(dataset: Any) -> Source:

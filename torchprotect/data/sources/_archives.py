@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from torchprotect._files import open_regular
+from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._tar_index import ImageMember, index_archives
 from torchprotect.data.sources._unpacked import Unpacked, is_gzipped
 from torchprotect.data.store import Entry
@@ -17,7 +18,7 @@ _OPEN_FILES = 64
 
 
 class Row(NamedTuple):
-    """Location of a sample: number of the archive, the image's offset and size, the label or -1."""
+    """Location of a sample: number of the archive, the image's offset and size, a number for the label or -1."""
 
     archive: int
     offset: int
@@ -36,7 +37,7 @@ class Archives(Protocol):
     names: list[str]
     entries: list[Entry]
 
-    def scan(self, number: int, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+    def scan(self, number: int, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
         """Yield key and image of each sample of an archive; count members that are not used."""
 
     def read(self, rows: list[Row]) -> Iterator[bytes | OSError]:
@@ -55,13 +56,13 @@ class LocalArchives:
         self._paths, self._handles = paths, Handles()
         self._unpacked = Unpacked(paths) if any(map(is_gzipped, paths)) else None
 
-    def scan(self, number: int, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+    def scan(self, number: int, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
         """Yield key and image of each sample of an archive."""
         if (unpacked := self._unpacked_part(number)) is not None:
             with unpacked.reopen() as file:
-                yield from index_archives(file, *unpacked.bounds[number], self.names[number], left_out)
+                yield from index_archives(file, *unpacked.bounds[number], self.names[number], left_out, labels)
         else:
-            yield from scan_file(self._paths[number], self.names[number], left_out)
+            yield from scan_file(self._paths[number], self.names[number], left_out, labels)
 
     def read(self, rows: list[Row]) -> Iterator[bytes | OSError]:
         """Yield the content of each image's file."""
@@ -117,10 +118,10 @@ class Handles:
             os.close(descriptor)
 
 
-def scan_file(path: Path, name: str, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+def scan_file(path: Path, name: str, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
     """Yield key and image of each sample of a local file; ``name`` is used in messages."""
     with open_regular(path) as file:
-        yield from index_archives(file, 0, os.fstat(file.fileno()).st_size, name, left_out)
+        yield from index_archives(file, 0, os.fstat(file.fileno()).st_size, name, left_out, labels)
 
 
 def _entry(path: Path) -> Entry:

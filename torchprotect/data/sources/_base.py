@@ -4,7 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,12 +13,18 @@ from torchprotect._inputs import type_name
 from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.errors import InputTypeError, SourceError
 
+Label: TypeAlias = int | tuple[int, ...] | None
+"""A class number; several of them, ascending and perhaps none; or ``None`` for no label."""
+
 
 class Sample(NamedTuple):
-    """One plain image ``[C, H, W]`` and its class number, if it has one."""
+    """One plain image ``[C, H, W]`` and its class number, if it has one.
+
+    A source may instead give each of its samples a tuple of class numbers, ascending and perhaps none.
+    """
 
     image: Tensor
-    label: int | None
+    label: Label
 
 
 class Header(NamedTuple):
@@ -38,7 +44,7 @@ class Source(Protocol):
 
     A source may also have:
 
-    * ``known_labels() -> list[int | None]``, all labels, and ``header(index) -> Header``, each without decoding an
+    * ``known_labels() -> list[Label]``, all labels, and ``header(index) -> Header``, each without decoding an
       image: an export then finds samples that do not fit before it writes a shard.
     * ``prepared(preparation) -> Source``: the same source, whose images are prepared as they are decoded.
     * ``class_names: tuple[str, ...] | None``, of the class numbers from 0 up, and ``description: str``: an export keeps

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torchprotect._json import canonical, parse
 from torchprotect.data.sources._archives import Archives
+from torchprotect.data.sources._label_members import ClassMembers
 from torchprotect.data.sources._samples import Names, TarSamples, scan
 from torchprotect.data.store import open_parent
 from torchprotect.errors import SourceError
@@ -37,7 +38,7 @@ def load_or_scan(location: str | os.PathLike[str], archives: Archives) -> TarSam
         return _load(store.read(name, _LIMIT), os.fspath(location), archives)
     except FileNotFoundError:
         store.prepare()  # a place that cannot be written to is found before the scan
-    samples = scan(archives)
+    samples = scan(archives, ClassMembers())
     try:
         store.create(name, _to_bytes(samples, archives))
     except FileExistsError:  # somebody else was faster

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.sources._archives import Handles, Row, scan_file
+from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._requests import Request, groups, plan_requests
 from torchprotect.data.sources._tar_index import ImageMember, index_archives
 from torchprotect.data.store import Entry, Store, open_store
@@ -33,13 +34,13 @@ class ObjectArchives:
         self.entries = [found[number] for number in range(len(urls))]
         self._require_ranges()
 
-    def scan(self, number: int, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+    def scan(self, number: int, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
         """Yield key and image of each sample of an archive, which is read from start to end."""
         if not self.entries[number].size:
             return  # servers refuse to send ranges of an empty object
         store, name = self._place(number)
         with store.open(name) as file:
-            yield from index_archives(file, 0, self.entries[number].size, self.names[number], left_out)
+            yield from index_archives(file, 0, self.entries[number].size, self.names[number], left_out, labels)
 
     def read(self, rows: list[Row]) -> Iterator[bytes | OSError]:
         """Yield the content of each image's file; images that lie near each other are fetched together.
@@ -144,9 +145,9 @@ class CachedArchives(ObjectArchives):
         super().__init__(urls)
         self._cache, self._handles = cache, Handles()
 
-    def scan(self, number: int, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:
+    def scan(self, number: int, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
         """Yield key and image of each sample of an archive, of which a copy is made."""
-        yield from scan_file(self._copy(number), self.names[number], left_out)
+        yield from scan_file(self._copy(number), self.names[number], left_out, labels)
 
     def read(self, rows: list[Row]) -> Iterator[bytes | OSError]:
         """Yield the content of each image's file."""

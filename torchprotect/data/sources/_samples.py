@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchprotect.data.sources._archives import Archives, Row
+from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.errors import ProtectError, SourceError
 
 
@@ -52,8 +53,12 @@ class TarSamples(NamedTuple):
     left_out: Counter[str]
 
 
-def scan(archives: Archives) -> TarSamples:
+def scan(archives: Archives, labels: LabelMembers) -> TarSamples:
     """Read all archives from start to end to find their samples.
+
+    Args:
+        archives: that hold the samples.
+        labels: which members hold labels.
 
     Raises:
         SourceError: one is damaged or breaks a rule, or there are no images.
@@ -62,7 +67,7 @@ def scan(archives: Archives) -> TarSamples:
     joined, ends, rows, left_out = bytearray(), list[int](), list[Row](), Counter[str]()
     for number, name in enumerate(archives.names):
         try:
-            for key, member in archives.scan(number, left_out):
+            for key, member in archives.scan(number, left_out, labels):
                 joined += key.encode(errors="surrogateescape")
                 ends.append(len(joined))
                 rows.append(Row(number, *member))

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from torchprotect._tarwalk import walk
+from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS
 from torchprotect.errors import SourceError
 
 _SAMPLE_NAME = re.compile(r"((?:.*/)?[^./]+)[.]([^/]*)", re.DOTALL)  # webdataset's key and extension
-_LABEL_DIGITS = 18  # int64
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
 class ImageMember(NamedTuple):
-    """Offset and size of an image's file in bytes, and the label of its sample, or -1."""
+    """Offset and size of an image's file in bytes, and the number that stands for the sample's label, or -1."""
 
     offset: int
     size: int
@@ -30,12 +30,12 @@ class _Group:
     def __init__(self, key: str) -> None:
         self.key = key
         self.image: tuple[str, int, int] | None = None  # name, offset, size
-        self.label: tuple[str, int] | None = None  # name, class number
+        self.label: tuple[str, int] | None = None  # name, number
         self.others: list[str] = []
 
 
 def index_archives(
-    file: BinaryIO, start: int, end: int, path: str, left_out: Counter[str]
+    file: BinaryIO, start: int, end: int, path: str, left_out: Counter[str], labels: LabelMembers
 ) -> Iterator[tuple[str, ImageMember]]:
     """Yield key and image of each sample of the archives in ``file[start:end]``.
 
@@ -45,6 +45,7 @@ def index_archives(
         end: offset behind the last one.
         path: path or URL of the file, for messages.
         left_out: counts members that are not used.
+        labels: which members hold labels.
 
     Raises:
         SourceError: a member breaks a rule; the message names both.
@@ -68,8 +69,8 @@ def index_archives(
             group = _Group(key)
         if extension in IMAGE_EXTENSIONS:
             _add_image(group, member, _locate(member, regular, path), path)
-        elif extension == "cls":
-            _add_label(group, member, _locate(member, regular, path), file, path)
+        elif labels.wants(named[2].lower()):
+            _add_label(group, member, _locate(member, regular, path), file, path, labels)
         else:
             group.others.append(extension)
     if group is not None:
@@ -110,17 +111,22 @@ def _add_image(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], p
     group.image = (member.name, *where)
 
 
-def _add_label(group: _Group, member: tarfile.TarInfo, where: tuple[int, int], file: BinaryIO, path: str) -> None:
+def _add_label(
+    group: _Group,
+    member: tarfile.TarInfo,
+    where: tuple[int, int],
+    file: BinaryIO,
+    path: str,
+    labels: LabelMembers,
+) -> None:
     if group.label is not None:
         raise SourceError(
             f"sample {group.key} in {path} holds two labels, {group.label[0]} and {member.name}; keep one"
         )
     offset, size = where
     file.seek(offset)
-    text = file.read(min(size, _LABEL_DIGITS + 16)).strip()  # white space around a number is allowed
-    if not text.isdigit() or len(text) > _LABEL_DIGITS or size > _LABEL_DIGITS + 16:
-        raise SourceError(f"{member.name} in {path} is no class number; a .cls holds one, in decimal digits")
-    group.label = member.name, int(text)
+    content = file.read(min(size, labels.largest + 1))
+    group.label = member.name, labels.read(content, f"{member.name} in {path}")
 
 
 def _finish(group: _Group, path: str, left_out: Counter[str]) -> Iterator[tuple[str, ImageMember]]:

@@ -10,11 +10,15 @@ from torchprotect.data.sources._remote import require_unchanged
 from torchprotect.data.sources._requests import groups
 from torchprotect.data.sources.folder import (
     HIDDEN,
+    IN_CLASSES,
     MACOSX,
+    NO_PICTURE,
     OUTSIDE,
+    Layout,
     is_hidden,
     no_classes_in,
     no_images_in,
+    no_pictures_in,
     not_a_picture,
 )
 from torchprotect.data.store import Entry, Store, open_store
@@ -27,23 +31,29 @@ class BucketFolderSource(Preparable):
     """Objects ``class/picture.png`` below a URL, listed once and fetched many at a time.
 
     Names, classes and what is left out are those of :class:`ImageFolderSource`.
+
+    Args:
+        url: of the class folders.
+        layout: what the folders below the URL mean.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, layout: Layout = "classes") -> None:
         self._store: Store = open_store(url)
         self.folders: tuple[Path | str, ...] = (self._store.location,)
         self.left_out: Counter[str] = Counter()
         self.description = f"image folder {self._store.location.rstrip('/').rpartition('/')[2]}"
         self._files: list[str] = []
-        self._labels: list[int] = []
-        entries = self._list()
-        classes = sorted(self._classes(entries).items())
-        self.class_names: tuple[str, ...] | None = tuple(name for name, _ in classes)
+        self._labels: list[int | None] = []
+        entries, flat = self._list(), layout == "flat"
+        classes = sorted(self._classes(entries, flat=flat).items())
+        self.class_names: tuple[str, ...] | None = None if flat else tuple(name for name, _ in classes)
         for label, (name, pictures) in enumerate(classes):
-            if not pictures:
+            if not pictures and layout == "classes":
                 raise SourceError(no_images_in(self._store.path_of(name)))
             self._files += ["/".join(parts) for parts in sorted(pictures)]
-            self._labels += [label] * len(pictures)
+            self._labels += [None if flat else label] * len(pictures)
+        if not self._files and flat:
+            raise SourceError(no_pictures_in(self._store.location.rstrip("/")))
         if not self._files:
             has_tars = any(name.endswith(".tar") for name in entries)
             raise SourceError(no_classes_in(self._store.location.rstrip("/"), has_tars))
@@ -76,7 +86,7 @@ class BucketFolderSource(Preparable):
         """Return the object's URL."""
         return self._store.path_of(self._files[index])
 
-    def known_labels(self) -> list[int]:
+    def known_labels(self) -> list[int | None]:
         """Return all labels without reading an image."""
         return self._labels
 
@@ -119,8 +129,11 @@ class BucketFolderSource(Preparable):
         except FileNotFoundError as error:
             raise SourceError(f"{self._store.location} does not exist: {error}") from error
 
-    def _classes(self, entries: dict[str, Entry]) -> dict[str, list[tuple[str, ...]]]:
-        """Return the names of the pictures of each class, in parts, and count what is left out."""
+    def _classes(self, entries: dict[str, Entry], *, flat: bool) -> dict[str, list[tuple[str, ...]]]:
+        """Return the names of the pictures of each class, in parts, and count what is left out.
+
+        If ``flat``, all pictures are in one class without a name.
+        """
         classes: dict[str, list[tuple[str, ...]]] = {}
         hidden = set[tuple[str, ...]]()
         for name in entries:
@@ -128,18 +141,18 @@ class BucketFolderSource(Preparable):
             parts = (*folders, last) if last else tuple(folders)  # a name that ends in a slash stands for a folder
             if (depth := next((n for n, part in enumerate(parts, 1) if is_hidden(part)), None)) is not None:
                 hidden.add(parts[:depth])
-                if depth > 1:
+                if depth > 1 and not flat:
                     classes.setdefault(parts[0], [])  # a class without images is refused, not passed over
             elif not all(parts):
                 self.left_out["object with an empty part in its name"] += 1
-            elif not folders:
+            elif not folders and not flat:
                 self.left_out[OUTSIDE] += 1
             else:
-                pictures = classes.setdefault(folders[0], [])
+                pictures = classes.setdefault("" if flat else folders[0], [])
                 if PurePosixPath(last).suffix[1:].lower() in IMAGE_EXTENSIONS:
                     pictures.append(parts)
                 elif last:
-                    self.left_out[not_a_picture(PurePosixPath(last))] += 1
+                    self.left_out[not_a_picture(PurePosixPath(last), NO_PICTURE if flat else IN_CLASSES)] += 1
         self.left_out.update(MACOSX if parts[-1] == "__MACOSX" else HIDDEN for parts in hidden)
         return classes
 

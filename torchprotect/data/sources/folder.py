@@ -6,6 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import Literal, TypeAlias
 
 from torchprotect._files import open_regular
 from torchprotect.data.sources._base import Header, Preparable, Sample
@@ -14,6 +15,10 @@ from torchprotect.errors import SourceError
 
 EXTENSIONS = ", ".join(IMAGE_EXTENSIONS[1:])
 HIDDEN, MACOSX, OUTSIDE = "hidden file or folder", "__MACOSX folder", "file outside the class folders"
+IN_CLASSES, NO_PICTURE = "file in the class folders", "file"
+
+Layout: TypeAlias = Literal["classes", "some-classes", "flat"]
+"""Folders are classes, all with images; or some are empty; or they mean nothing, and there need not be any."""
 
 
 class ImageFolderSource(Preparable):
@@ -22,23 +27,31 @@ class ImageFolderSource(Preparable):
     Names that begin with a dot, such as ``._a.png`` or ``.git``, and ``__MACOSX`` are left out and counted, as are
     files that are no pictures and files outside the class folders. Links are followed; a folder that is reached twice
     within a class is refused, since its images would be duplicated.
+
+    Args:
+        root: of the class folders.
+        layout: what the folders below the root mean.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, layout: Layout = "classes") -> None:
         self.root = root
         self.folders: tuple[Path | str, ...] = (root,)
         self.left_out: Counter[str] = Counter()
         self.description = f"image folder {root.resolve().name}"
-        classes = self._classes()
-        self.class_names: tuple[str, ...] | None = tuple(classes)
+        self.class_names: tuple[str, ...] | None = None
         self._files: list[str] = []
-        self._labels: list[int] = []
+        self._labels: list[int | None] = []
+        if layout == "flat":
+            self._add(self._pictures(root, set(), NO_PICTURE), None)
+            if not self._files:
+                raise SourceError(no_pictures_in(str(root)))
+            return
+        classes = self._classes()
+        self.class_names = tuple(classes)
         for label, name in enumerate(classes):
-            files = sorted(self._pictures(root / name), key=lambda path: path.relative_to(root).parts)
-            if not files:
+            pictures = self._pictures(root / name, {_identity(root)}, IN_CLASSES)
+            if not self._add(pictures, label) and layout == "classes":
                 raise SourceError(no_images_in(str(root / name)))
-            self._files += [path.relative_to(root).as_posix() for path in files]
-            self._labels += [label] * len(files)
         if not self._files:
             raise SourceError(no_classes_in(str(root), any(root.glob("*.tar"))))
 
@@ -62,7 +75,7 @@ class ImageFolderSource(Preparable):
         """Return the file's path."""
         return str(self.root / self._files[index])
 
-    def known_labels(self) -> list[int]:
+    def known_labels(self) -> list[int | None]:
         """Return all labels without reading an image."""
         return self._labels
 
@@ -100,6 +113,13 @@ class ImageFolderSource(Preparable):
             except OSError:
                 yield None
 
+    def _add(self, pictures: Iterator[Path], label: int | None) -> int:
+        """Add pictures of one class in order of their paths, and return how many there are."""
+        files = sorted((path.relative_to(self.root) for path in pictures), key=lambda path: path.parts)
+        self._files += [path.as_posix() for path in files]
+        self._labels += [label] * len(files)
+        return len(files)
+
     def _classes(self) -> list[str]:
         """Return the names of the class folders, sorted."""
         classes = []
@@ -117,9 +137,15 @@ class ImageFolderSource(Preparable):
                 self.left_out[OUTSIDE] += 1
         return sorted(classes)
 
-    def _pictures(self, top: Path) -> Iterator[Path]:
-        """Yield pictures at any depth; files that cannot be opened raise when they are read."""
-        waiting, seen = [top], {_identity(self.root)}
+    def _pictures(self, top: Path, seen: set[tuple[int, int]], kind: str) -> Iterator[Path]:
+        """Yield pictures at any depth; files that cannot be opened raise when they are read.
+
+        Args:
+            top: folder to begin with.
+            seen: identities of folders that must not be reached.
+            kind: of other files, for the count of what is left out.
+        """
+        waiting = [top]
         while waiting:
             folder = waiting.pop()
             if (identity := _identity(folder)) in seen:
@@ -132,7 +158,7 @@ class ImageFolderSource(Preparable):
                 elif entry.is_dir():
                     waiting.append(path)
                 elif path.suffix[1:].lower() not in IMAGE_EXTENSIONS:
-                    self.left_out[not_a_picture(path)] += 1
+                    self.left_out[not_a_picture(path, kind)] += 1
                 else:
                     _require_file(path, entry)
                     yield path
@@ -146,15 +172,20 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def not_a_picture(path: PurePath) -> str:
-    """Return the kind of a file that is left out of a class."""
-    return f"{path.suffix.lower() or 'extensionless'} file in the class folders"
+def not_a_picture(path: PurePath, kind: str = IN_CLASSES) -> str:
+    """Return the kind of a file that is left out."""
+    return f"{path.suffix.lower() or 'extensionless'} {kind}"
 
 
 def no_classes_in(root: str, has_tars: bool) -> str:
     """Return the message on a folder without class folders."""
     hint = f"; for its tars give a pattern, as in {root}/train-{{000000..000020}}.tar" if has_tars else ""
     return f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS}){hint}"
+
+
+def no_pictures_in(root: str) -> str:
+    """Return the message on a folder without pictures."""
+    return f"{root} holds no images (png, {EXTENSIONS}), at any depth"
 
 
 def no_images_in(folder: str) -> str:

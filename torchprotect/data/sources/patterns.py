@@ -5,10 +5,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from torchprotect.data.cache import ShardCache
-from torchprotect.data.sources._archives import Archives, LocalArchives
+from torchprotect.data.sources._archives import LocalArchives
 from torchprotect.data.sources._index_file import load_or_scan
+from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._remote import CachedArchives, ObjectArchives
-from torchprotect.data.sources._samples import TarSamples, scan
+from torchprotect.data.sources._samples import scan
 from torchprotect.data.sources._unpacked import is_gzipped
 from torchprotect.data.sources.tar import LocalTarSource, TarSource
 from torchprotect.errors import SourceError
@@ -22,8 +23,8 @@ def is_pattern(spec: str) -> bool:
     return _name(spec).endswith(_SUFFIXES)
 
 
-def open_local_tars(pattern: str, index: str | os.PathLike[str] | None) -> TarSource:
-    """Open local archives.
+def open_local_tars(pattern: str, index: str | os.PathLike[str] | None, labels: LabelMembers) -> TarSource:
+    """Open local archives, without an index with the labels in these members.
 
     Raises:
         SourceError: some are missing, they cannot be read, or the index is not theirs.
@@ -32,7 +33,7 @@ def open_local_tars(pattern: str, index: str | os.PathLike[str] | None) -> TarSo
     _require_files(pattern, paths)
     if index is None:
         archives = LocalArchives(paths)
-        return LocalTarSource(archives, scan(archives))
+        return LocalTarSource(archives, scan(archives, labels))
     if packed := next(filter(is_gzipped, paths), None):
         raise SourceError(f"{packed} is gzipped and unpacked in each run, so an index saves nothing; leave it out")
     archives = LocalArchives([path.absolute() for path in paths])  # an index may be used from another folder
@@ -40,9 +41,9 @@ def open_local_tars(pattern: str, index: str | os.PathLike[str] | None) -> TarSo
 
 
 def open_remote_tars(
-    pattern: str, cache: str | os.PathLike[str] | None, index: str | os.PathLike[str] | None
+    pattern: str, cache: str | os.PathLike[str] | None, index: str | os.PathLike[str] | None, labels: LabelMembers
 ) -> TarSource:
-    """Open archives behind URLs.
+    """Open archives behind URLs, without an index with the labels in these members.
 
     Raises:
         SourceError: some are missing, they cannot be read by parts, or the index is not theirs.
@@ -57,11 +58,7 @@ def open_remote_tars(
     if starred := [url for url in urls if "*" in url]:
         raise SourceError(f"{starred[0]} {_USE_BRACES}")
     archives = ObjectArchives(urls) if cache is None else CachedArchives(urls, ShardCache(cache))
-    return TarSource(archives, _samples(archives, index))
-
-
-def _samples(archives: Archives, index: str | os.PathLike[str] | None) -> TarSamples:
-    return scan(archives) if index is None else load_or_scan(index, archives)
+    return TarSource(archives, scan(archives, labels) if index is None else load_or_scan(index, archives))
 
 
 def _name(spec: str) -> str:

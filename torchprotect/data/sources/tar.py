@@ -1,15 +1,19 @@
 """WebDataset shards, indexed once and read by offset."""
 
+import copy
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from torchprotect.data.sources._archives import Archives, LocalArchives, Row
 from torchprotect.data.sources._base import Header, Preparable, Sample
 from torchprotect.data.sources._pictures import decode, decode_header
 from torchprotect.data.sources._samples import TarSamples
 from torchprotect.errors import SourceError
+
+SelfSource = TypeVar("SelfSource", bound="TarSource")
 
 
 class TarSource(Preparable):
@@ -57,6 +61,13 @@ class TarSource(Preparable):
     def known_labels(self) -> list[int | None]:
         """Return all labels without reading an image."""
         return [None if label < 0 else label for label in self._rows[:, -1].tolist()]
+
+    def unlabelled(self: SelfSource) -> SelfSource:
+        """Return the same images without labels."""
+        made = copy.copy(self)
+        made._rows = self._rows.copy()
+        made._rows[:, -1] = -1
+        return made
 
     def listing(self) -> Iterator[bytes]:
         """Yield the key of each sample."""

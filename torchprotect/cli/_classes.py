@@ -1,0 +1,17 @@
+"""How many images each class has, in one line."""
+
+from collections.abc import Mapping
+
+from torchprotect.cli._common import counted
+
+_TOLD = 12  # classes
+
+
+def classes_line(counts: Mapping[str, int]) -> str:
+    """Return the number of classes and the images of the first of them; of all others the fewest and the most."""
+    told = [f"{name} {count:,}" for name, count in list(counts.items())[:_TOLD]]
+    if rest := list(counts.values())[_TOLD:]:
+        fewest, most = min(rest), max(rest)
+        between = counted(most, "image") if fewest == most else f"{fewest:,} to {most:,} images"
+        told.append(f"and {len(rest):,} more, {between} each")
+    return f"{len(counts):,} {'class' if len(counts) == 1 else 'classes'}: {', '.join(told)}"
