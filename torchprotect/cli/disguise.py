@@ -1,5 +1,6 @@
 """``torchprotect disguise``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ def disguise(
 ) -> None:
     """Prepare and disguise further pictures as an export did: what a model trained on it is fed.
 
-    PICTURE becomes DIR/PICTURE.png, or .npy under RMT. Noise is drawn anew.
+    PICTURE becomes DIR/PICTURE.png, or .npy under RMT; pictures of one name keep their folders. Noise is drawn anew.
     """
     with errors_as_exit_codes():
         from torchprotect import data
@@ -34,7 +35,6 @@ def disguise(
         targets = _targets(pictures, out)
         identities = load_identities(identity, open_passphrase_file)
         disguiser = data.Disguiser(like, key=load_key(key, passphrase_file), identity=identities)
-        out.mkdir(parents=True, exist_ok=True)
         for picture, target in targets.items():
             _write(disguiser(picture), target)
         say(f"{out}: {counted(len(pictures), 'picture')} disguised as in {like}")
@@ -43,17 +43,20 @@ def disguise(
 def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
     """Return the path of each result, without its extension.
 
+    Pictures of one name keep the folders that tell them apart.
+
     Raises:
-        InputRangeError: two pictures would have one.
+        InputRangeError: two pictures would have one path all the same.
     """
     from torchprotect.errors import InputRangeError
 
-    found = dict[Path, Path]()
-    for picture in pictures:
-        target = out / picture.stem
-        if target in found.values():
-            raise InputRangeError(f"two of the pictures would be written to {target}; disguise them one by one")
-        found[picture] = target
+    stems = [picture.stem for picture in pictures]
+    if len(set(stems)) == len(stems):
+        return {picture: out / picture.stem for picture in pictures}
+    folder = os.path.commonpath([picture.resolve().parent for picture in pictures])
+    found = {picture: out / picture.resolve().relative_to(folder).with_suffix("") for picture in pictures}
+    if len(set(found.values())) < len(pictures):
+        raise InputRangeError("two of the pictures would be written to one file; disguise them one by one")
     return found
 
 
@@ -62,5 +65,6 @@ def _write(image: "Tensor", target: Path) -> None:
     from torchprotect.data.images import encode_image
 
     kind, content = encode_image(image)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target.with_name(f"{target.name}.{kind}"), overwrite=False) as file:
         file.write(content)
