@@ -1,7 +1,9 @@
 """One export made in many places and ways: are the bytes the same?
 
-Usage: python benchmarks/equal_bytes.py SOURCE [--images N]; SOURCE as for `torchprotect export`. Needs the extras `s3`,
-`dask` and `ray`, and moto[server]. Workers, parts and nodes are killed in the middle, as they are in life.
+Pictures are prepared, classes renamed, results rounded to float16, names kept for the owner, and the export is a split.
+
+Usage: python benchmarks/equal_bytes.py SOURCE [--images N] [--shard-size N]; SOURCE as for `torchprotect export`. Needs
+the extras `s3`, `dask` and `ray`, and moto[server]. Workers, parts and nodes are killed in the middle, as they are in life.
 """
 
 import argparse
@@ -26,13 +28,14 @@ from torchprotect.data.engines import RayEngine
 from torchprotect.data.store import open_store
 from torchprotect.demo._blocks import choose_block
 
-SHARD_SIZE = 500
+PREPARATION = data.Preparation(exif=True, mode="rgb", resize=(64, 64))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--shard-size", type=int, default=500)
     parser.add_argument("--part", help=argparse.SUPPRESS)  # what this script starts in other processes
     parser.add_argument("--key", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
@@ -41,7 +44,7 @@ def main() -> None:
     if arguments.out:
         part = tuple(map(int, arguments.part.split("/"))) if arguments.part else None
         print("begins", flush=True)
-        Export(source, arguments.images, keys.load(arguments.key))(arguments.out, part=part)
+        Export(source, arguments, keys.load(arguments.key))(arguments.out, part=part)
         return
     print(machine())
     with tempfile.TemporaryDirectory() as folder, s3_bucket() as bucket:
@@ -51,25 +54,44 @@ def main() -> None:
 class Export:
     """The export that is made again and again."""
 
-    def __init__(self, source: data.Source, images: int, key: keys.Key) -> None:
+    def __init__(self, source: data.Source, arguments: argparse.Namespace, key: keys.Key) -> None:
+        images = arguments.images
         self._dataset = source if len(source) <= images else Subset(source, range(images))
-        self._key = key
+        self._key, self._shard_size = key, arguments.shard_size
 
     def __call__(self, out: str, **options: Any) -> None:
-        transform = transforms.from_key(self._key, noise=25.0)
-        data.export(self._dataset, out, transform=transform, key=self._key, shard_size=SHARD_SIZE, **options)
+        data.export(
+            self._dataset,
+            out,
+            transform=transforms.from_key(self._key, noise=25.0),
+            key=self._key,
+            prepare=PREPARATION,
+            split="train",
+            store="float16",
+            shard_size=self._shard_size,
+            **options,
+        )
 
 
 def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.Namespace) -> None:
-    size = tuple(source[0].image.shape[-2:])
+    size = PREPARATION.resize
     fit = {"image_size": size, "block_size": choose_block(size, 16)}
-    key = keys.KeyBundle(keys.RMTKey.generate(**fit), keys.PermutationKey.generate(**fit), None)
+    labels = keys.LabelKey.generate(classes=1000)
+    key = keys.KeyBundle(keys.RMTKey.generate(**fit), keys.PermutationKey.generate(**fit), labels)
     keys.save(key, folder / "key")
-    export = Export(source, arguments.images, key)
+    export = Export(source, arguments, key)
 
     def part(out: str, of: str | None = None, kill: bool = False) -> None:
         command = [sys.executable, __file__, arguments.source, "--images", str(arguments.images)]
-        command += ["--key", str(folder / "key"), "--out", out, *(["--part", of] if of else [])]
+        command += [
+            "--shard-size",
+            str(arguments.shard_size),
+            "--key",
+            str(folder / "key"),
+            "--out",
+            out,
+            *(["--part", of] if of else []),
+        ]
         with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL) as process:
             if kill:
                 wait_for_shards(out, 2, process)
@@ -89,7 +111,7 @@ def compare(folder: Path, bucket: str, source: data.Source, arguments: argparse.
 
     def kill_at_random(out: str) -> None:
         command = [sys.executable, __file__, arguments.source, "--images", str(arguments.images)]
-        command += ["--key", str(folder / "key"), "--out", out]
+        command += ["--shard-size", str(arguments.shard_size), "--key", str(folder / "key"), "--out", out]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             if process.stdout is not None:
                 process.stdout.readline()

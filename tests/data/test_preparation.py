@@ -1,5 +1,6 @@
 """Preparing pictures: the same pixels as Pillow and torchvision give, the shape told in advance, nothing lost."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -25,6 +26,7 @@ PREPARATIONS = [
     data.Preparation(mode="rgb", pad=(50, 41)),
     data.Preparation(resize=20, crop=(15, 17)),
 ]
+GOLDEN = {"resize": "2bc983e5cdc1e236", "grey": "7e23c7c295554a35", "larger": "e37be749ddda9db9"}
 FORMATS = [
     ("JPEG", "RGB"),
     ("JPEG", "L"),
@@ -120,6 +122,21 @@ class TestPixels:
         source = data.sources.as_source([(torch.zeros(3, 8, 8), 0)]).prepared(data.Preparation(resize=4))
         with pytest.raises(SourceError, match="takes uint8 images"):
             source[0]
+
+
+def test_the_same_pixels_everywhere():
+    """Integer arithmetic: any machine gives these bytes."""
+    rows, columns = np.mgrid[0:37, 0:53]
+    pixels = np.stack([rows * columns % 256, (rows * 7 + columns * 3) % 256, (rows ^ columns) % 256], -1).astype(np.uint8)
+    found = {}
+    for name, preparation in (
+        ("resize", data.Preparation(resize=(16, 24))),
+        ("grey", data.Preparation(mode="grey")),
+        ("larger", data.Preparation(mode="grey", resize=64, crop=(60, 60))),
+    ):
+        image = pil_to_tensor(preparation(PIL.Image.fromarray(pixels)))
+        found[name] = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()[:16]
+    assert found == GOLDEN
 
 
 class TestNothingIsLost:

@@ -187,6 +187,37 @@ class TestNames:
         assert_same_pictures(tmp_path / "back", root)
 
 
+class TestLabels:
+    @pytest.fixture
+    def several(self, tmp_path, photos):
+        """An export whose pictures have several labels, of which the key renames the classes."""
+        names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+        labels = ["|".join(each for number, each in enumerate("abc") if n >> number & 1) for n in range(len(names))]
+        rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+        (tmp_path / "l.csv").write_text("file_name,labels\n" + "\n".join(rows))
+        return data.open_source(photos, labels_from=tmp_path / "l.csv")
+
+    def test_pictures_with_several_labels(self, tmp_path, photos, several):
+        run_export(tmp_path / "out", dataset=several)
+        assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES).exact == 15
+        assert_same_pictures(tmp_path / "back", photos)
+        result = data.restore(tmp_path / "out", tmp_path / "c", key=SHARED_AES, only="c")
+        assert result.images == sum(n >> 2 & 1 for n in range(15))
+
+    def test_they_are_exported_again_under_a_new_key(self, tmp_path, several):
+        new = make_bundle()
+        run_export(tmp_path / "old", dataset=several)
+        run_export(tmp_path / "wanted", new, several)
+        data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=new)
+        assert content(tmp_path / "new") == content(tmp_path / "wanted")
+
+    def test_pictures_without_labels(self, tmp_path, photos):
+        key = keys.KeyBundle(SHARED_AES.transform, SHARED_AES.permutation)
+        run_export(tmp_path / "out", key, data.open_source(photos, labels_from="none"))
+        data.restore(tmp_path / "out", tmp_path / "back", key=key)
+        assert_same_pictures(tmp_path / "back", photos)
+
+
 class TestSelection:
     @pytest.mark.parametrize(
         ("only", "expected"),

@@ -141,6 +141,26 @@ class TestSharedChecks:
         assert {note.partition(":")[0] for note in notes} == {"train", "val"}
 
 
+class TestClasses:
+    def test_they_are_numbered_over_all_splits(self, tmp_path, parts):
+        shutil.rmtree(parts["val"] / "class0")
+        (parts["train"] / "class1").rename(parts["train"] / "another")
+        export_all(parts, tmp_path / "out")
+        for name in parts:
+            owner = data.read_owner(tmp_path / "out" / name, key=SHARED_AES)
+            assert owner.class_names == ("another", "class0", "class1", "class2")
+            data.restore(tmp_path / "out" / name, tmp_path / name, key=SHARED_AES)
+            assert content(tmp_path / name).keys() == content(parts[name]).keys()
+        unmap = SHARED_AES.labels.unmap
+        assert {unmap(label) for _, label in data.read(tmp_path / "out" / "val")} == {2, 3}
+
+    def test_given_names_must_be_equal(self, tmp_path, parts):
+        names = {"train": ["class2", "class1", "class0"], "val": ["class0", "class1", "class2"]}
+        sources = {name: data.open_source(parts[name], class_names=names[name]) for name in parts}
+        with pytest.raises(SourceError, match="different classes, and those of train are not in sorted order"):
+            data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(SHARED_AES))
+
+
 class TestSeveralExports:
     @pytest.fixture
     def both(self, tmp_path, parts):

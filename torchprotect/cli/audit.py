@@ -25,7 +25,7 @@ _SCRAMBLING = "One way scrambling"
 def audit(
     exports: Annotated[
         list[str],
-        typer.Argument(help="Folder or URL of a finished export; or several of one key.", metavar="EXPORT..."),
+        typer.Argument(help="Folder or URL of a finished export; or several of one key.", metavar="EXPORT"),
     ],
     report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
     plain: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def disguise(
     pictures: Annotated[
-        list[Path], typer.Argument(help="Picture files to disguise.", metavar="PICTURE...", dir_okay=False, exists=True)
+        list[Path], typer.Argument(help="Picture files to disguise.", metavar="PICTURE", dir_okay=False, exists=True)
     ],
     like: Annotated[str, typer.Option(help="Folder or URL of the export to do as.", metavar="EXPORT")],
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],

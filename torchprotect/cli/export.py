@@ -58,7 +58,8 @@ def export(
     out: Annotated[
         str,
         typer.Argument(
-            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export there is resumed."
+            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export there is resumed.",
+            metavar="OUT",
         ),
     ],
     key: Annotated[Path, typer.Option(help="Key file from `torchprotect keygen`.", dir_okay=False)],

@@ -27,7 +27,7 @@ def verify(
         list[str],
         typer.Argument(
             help="Folder or URL of a finished export; or several of one key, which are also compared with each other.",
-            metavar="EXPORT...",
+            metavar="EXPORT",
         ),
     ],
     key: Annotated[

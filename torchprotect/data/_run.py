@@ -147,7 +147,7 @@ def _make(
     for _ in range(_ROUNDS):
         missing = [(index, indices) for index, indices in shards.items() if index not in reports]
         left = sum(len(indices) for _, indices in missing)
-        advance = _counter(progress, sum(map(len, shards.values())), left=left)
+        advance = count_images(progress, sum(map(len, shards.values())), left=left)
         for report in engine.run(task, missing, workers=workers, advance=advance):
             reports[report.index] = report
             new.add(report.index)
@@ -162,16 +162,23 @@ def _make(
     )
 
 
-def _counter(progress: Progress, total: int, *, left: int) -> Callable[[int], None]:
-    """Report the progress so far, and return the function that adds a number of images to it."""
-    done = total - left
-    progress(done, total)
+def count_images(progress: Progress | None, total: int, *, left: int | None = None) -> Callable[[int], None]:
+    """Report the progress so far, and return the function that adds a number of images to it.
+
+    Args:
+        progress: called with images done and images in all, if anything.
+        total: number of images.
+        left: of them that are not done yet; all if not given.
+    """
+    done = 0 if left is None else total - left
 
     def advance(images: int) -> None:
         nonlocal done
         done += images
-        progress(done, total)
+        if progress is not None:
+            progress(done, total)
 
+    advance(0)
     return advance
 
 

@@ -114,7 +114,7 @@ class Preparation:
             picture = PIL.ImageOps.exif_transpose(picture)
         if self.mode is not None:
             _require_opaque(picture)
-        picture = picture.convert(_PILLOW_MODES[self.mode or ("grey" if picture.mode in _GREY else "rgb")])
+        picture = converted(picture, self.mode or ("grey" if picture.mode in _GREY else "rgb"))
         if self.resize is not None:
             height, width = self._resized(picture.height, picture.width)
             picture = picture.resize((width, height), PIL.Image.Resampling.BILINEAR)
@@ -154,6 +154,12 @@ class Preparation:
         short, long = min(height, width), max(height, width)
         longer = int(self.resize * long / short)
         return (self.resize, longer) if height <= width else (longer, self.resize)
+
+
+def converted(picture: PIL.Image.Image, mode: Mode) -> PIL.Image.Image:
+    """Return a picture in a mode; itself, not a copy, if it has that mode."""
+    wanted = _PILLOW_MODES[mode]
+    return picture if picture.mode == wanted else picture.convert(wanted)
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:

@@ -17,7 +17,7 @@ from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._labels import numbers_in
 from torchprotect.data._restored_names import RestoredNames
-from torchprotect.data._run import Progress
+from torchprotect.data._run import Progress, count_images
 from torchprotect.data._stored import Stored, read_shard
 from torchprotect.data._undo import Undo
 from torchprotect.data.engines import LocalEngine
@@ -96,7 +96,7 @@ def restore(
     target = _require_target(folder, opened)
     with _unfinished(target, opened, only):
         task = RestoreTask(opened.store, opened.manifest, undo, owner, target, wanted)
-        advance = _counter(progress, opened.manifest["images"])
+        advance = count_images(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
         counts = list(LocalEngine().run(task, work, workers=workers, advance=advance))
         if only is not None and not any(count.images for count in counts):
@@ -254,16 +254,3 @@ def _unfinished(folder: Path, opened: FinishedExport, only: str | None) -> Itera
         mark.unlink()
     finally:
         lock.close()
-
-
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(images: int) -> None:
-        nonlocal done
-        done += images
-        if progress is not None:
-            progress(done, total)
-
-    advance(0)
-    return advance

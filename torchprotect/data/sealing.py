@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torchprotect._lock import lock_folder
 from torchprotect.data import manifest as documents
 from torchprotect.data._destination import Destination, Envelope, State
 from torchprotect.data._report import ShardReport
-from torchprotect.data._run import ExportResult, Progress
+from torchprotect.data._run import ExportResult, Progress, count_images
 from torchprotect.data.finished import (
     FinishedExport,
     Identities,
@@ -76,7 +76,7 @@ def open_export(
         raise ExportError(f"{folder} lies inside {opened.store.location}; choose another folder")
     shards = opened.manifest["shards"]
     with _new_folder(folder) as temporary:
-        advance = _counter(progress, opened.manifest["images"])
+        advance = count_images(progress, opened.manifest["images"])
         for entry in shards:
             with atomic_file(temporary / entry["name"]) as file:
                 _copy(opened.store, entry, HashedFile(file))
@@ -178,7 +178,7 @@ def _seal_shards(opened: FinishedExport, destination: Destination, progress: Pro
     reports = destination.intact(there) if there else {}
     if state is State.EMPTY:
         destination.start()
-    advance = _counter(progress, opened.manifest["images"])
+    advance = count_images(progress, opened.manifest["images"])
     for shard in known:
         if shard.index not in reports or reports[shard.index].sha256 != shard.sha256:
             with destination.write_shard(shard.index) as upload:
@@ -211,19 +211,6 @@ def _copy(store: Store, entry: dict[str, Any], sink: HashedFile) -> None:
         raise VerificationError(f"{path} is missing") from None
     if sink.sha256 != entry["sha256"]:
         raise VerificationError(f"{path} is not the shard in the manifest: it was replaced")
-
-
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(images: int) -> None:
-        nonlocal done
-        done += images
-        if progress is not None:
-            progress(done, total)
-
-    advance(0)
-    return advance
 
 
 def _require_empty(out: str | os.PathLike[str]) -> Path:

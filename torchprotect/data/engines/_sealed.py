@@ -20,6 +20,7 @@ from torchprotect._lock import SharedDescriptor
 from torchprotect._version import __version__
 from torchprotect.data._report import ShardReport
 from torchprotect.data.engines._base import Task
+from torchprotect.data.preparation import decoder_versions
 from torchprotect.errors import ExportError, ProtectError
 from torchprotect.keys import Key, SecretBytes, reduce_key
 
@@ -102,6 +103,7 @@ def _name(shard: int) -> bytes:
 def _versions(*, torch_too: bool) -> dict[str, str]:
     """Return the versions that decide what a task means, and which bytes it makes."""
     versions = {"torchprotect": __version__, "Python": ".".join(map(str, sys.version_info[:2]))}
+    versions |= {f"decoder {name}": str(version) for name, version in decoder_versions().items()}
     return versions | ({"torch": str(torch.__version__)} if torch_too else {})  # gradients differ between versions
 
 

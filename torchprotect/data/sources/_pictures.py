@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from torchprotect.data.preparation import CHANNELS, Preparation, Shape, orientation_of
+from torchprotect.data.preparation import CHANNELS, Preparation, Shape, converted, orientation_of
 from torchprotect.data.sources._base import Header
 from torchprotect.errors import SourceError
 
@@ -26,8 +26,7 @@ def to_tensor(picture: PIL.Image.Image, preparation: Preparation) -> Tensor:
     """Prepare a PIL image and turn it into uint8 ``[1 or 3, H, W]``; raise ``ValueError`` if anything would be lost."""
     channels = _require_lossless(picture, preparation)
     _require_one_raster(picture)
-    prepared = preparation(picture)
-    tensor: Tensor = pil_to_tensor(prepared.convert("L" if channels == 1 else "RGB"))
+    tensor: Tensor = pil_to_tensor(converted(preparation(picture), "grey" if channels == 1 else "rgb"))
     _require_lossless(picture, preparation)  # a PNG may declare transparency after its pixels
     return tensor
 
