@@ -127,7 +127,9 @@ class TestPixels:
 def test_the_same_pixels_everywhere():
     """Integer arithmetic: any machine gives these bytes."""
     rows, columns = np.mgrid[0:37, 0:53]
-    pixels = np.stack([rows * columns % 256, (rows * 7 + columns * 3) % 256, (rows ^ columns) % 256], -1).astype(np.uint8)
+    pixels = np.stack([rows * columns % 256, (rows * 7 + columns * 3) % 256, (rows ^ columns) % 256], -1).astype(
+        np.uint8
+    )
     found = {}
     for name, preparation in (
         ("resize", data.Preparation(resize=(16, 24))),
