@@ -53,6 +53,13 @@ def test_seal_an_export(tmp_path):
     assert "but not with the signer" in printed
 
 
+def test_photographs_and_back(tmp_path):
+    printed = run("photographs_and_back.py", tmp_path / "out", cwd=tmp_path)
+    assert "together: 199 images" in printed
+    assert "159 of 159 restored to the pixel" in printed
+    assert "under a new key: 159 images" in printed
+
+
 @pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
     printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
