@@ -2,8 +2,8 @@
 From a folder of photographs to shards, and back
 ================================================
 
-Exports the photographs that come with the package, of 57 sizes, as a training and a test set under one key; says what only
-the owner can read of them; gives the pictures back; and replaces the key.
+Exports the photographs that come with the package, of 57 sizes, as a training and a test set under one key; gives the
+pictures back to whoever has it; disguises another picture like them; and replaces the key.
 
 Run it with ``python examples/photographs_and_back.py OUT``.
 """
@@ -22,8 +22,8 @@ from torchprotect.demo import PHOTOGRAPHS
 # Preparation
 # -----------
 #
-# Pictures of any size and mode become images of one shape. Plan and manifest of an export state the steps, so that others
-# can repeat them.
+# Pictures of any size and mode become images of one shape. Plan and manifest of an export state the steps, so that
+# others can repeat them.
 
 PREPARATION = data.Preparation(exif=True, mode="rgb", resize=72, crop=(64, 64))
 
@@ -39,7 +39,8 @@ def make_key():
 # Two splits under one key
 # ------------------------
 #
-# Both have the same disguise, and neither order, ids nor noise in common. No picture is in both: ``export_splits`` checks it.
+# Both have the same disguise, and neither order, ids nor noise in common. ``export_splits`` checks that no picture is
+# in both.
 
 
 def export(out, key):
