@@ -10,7 +10,8 @@ from support import content, make_bundle, run_export, write_folder
 
 from torchprotect import data
 from torchprotect.data.finished import open_finished, owner_of
-from torchprotect.data.owner import Original, Owner, open_owner, seal_owner
+from torchprotect.data.owner import Original, Owner, encode_owner, open_owner
+from torchprotect.data.owner import seal_owner as seal_text
 from torchprotect.errors import VerificationError
 
 PLAN = "ab" * 32
@@ -29,6 +30,10 @@ def folder(tmp_path):
         (root / f"class{number}").rename(root / name)
     (root / "Katze" / "0.png").rename(root / "Katze" / "Großmutter 1987.png")
     return root
+
+
+def seal_owner(owner, key, plan):
+    return seal_text(encode_owner(owner.source, owner.class_names, owner.originals.items()), key, plan)
 
 
 def decrypt_independently(content, key, plan):

@@ -58,7 +58,7 @@ def export(
     out: Annotated[
         str,
         typer.Argument(
-            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export there is resumed.",
+            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export is resumed.",
             metavar="OUT",
         ),
     ],

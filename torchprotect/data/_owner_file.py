@@ -1,12 +1,12 @@
 """Making the owner's file of an export, once all shards are there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torchprotect.data._report import ShardReport
 from torchprotect.data._resume import Shards
 from torchprotect.data._stored import read_shard
-from torchprotect.data.owner import Original, Owner, seal_owner
+from torchprotect.data.owner import Original, encode_owner, seal_owner
 from torchprotect.data.sources import Source, class_names_of, describe_source
 from torchprotect.data.store import Store
 from torchprotect.keys import Key
@@ -39,14 +39,17 @@ class OwnerFile:
             reports: of all shards.
             files: the shards, opened. Those whose report was rebuilt from the manifest are read for their ids.
         """
-        originals = {}
+        found = self._originals(reports, files)
+        text = encode_owner(describe_source(self.source), class_names_of(self.source), found)
+        return seal_owner(text, self.key, self.plan)
+
+    def _originals(self, reports: Iterable[ShardReport], files: Store) -> Iterator[tuple[str, Original]]:
+        """Yield id and origin of each sample, in the order in which they were written."""
         for report in reports:
             skipped = set(report.skipped)
             indices = [index for index in self.shards[report.index].tolist() if index not in skipped]
             for identity, index in zip(self._ids(report, files), indices, strict=True):
-                originals[identity] = Original(index, self.source.name(index))
-        owner = Owner(describe_source(self.source), class_names_of(self.source), originals)
-        return seal_owner(owner, self.key, self.plan)
+                yield identity, Original(index, self.source.name(index))
 
     def _ids(self, report: ShardReport, files: Store) -> list[str]:
         if report.is_from_manifest:

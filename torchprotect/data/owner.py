@@ -2,8 +2,9 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from torchprotect.errors import VerificationError
@@ -48,25 +49,31 @@ class Owner:
         return f"Owner({len(self.originals):,} names)"
 
 
-def seal_owner(owner: Owner, key: Key, plan: str) -> bytes:
-    """Encrypt by AES-SIV (RFC 5297). Equal content gives equal bytes; their number is a power of two and 16 more.
+def encode_owner(
+    source: str, class_names: Sequence[str] | None, originals: Iterable[tuple[str, Original]]
+) -> bytearray:
+    """Return the text of an owner's file: JSON in ASCII, samples in the order given, which may be millions.
+
+    Escapes keep names that are no text, whose bytes Python tells as unpaired surrogates.
+    """
+    compact = partial(json.dumps, separators=(",", ":"))
+    text = bytearray(f'{{"class_names":{compact(class_names)},"format":"{_FORMAT}","originals":{{'.encode())
+    for number, (identity, (place, name)) in enumerate(originals):
+        text += f'{"," if number else ""}"{identity}":[{place},{compact(name)}]'.encode()
+    text += f'}},"source":{compact(source)},"version":{_VERSION}}}'.encode()
+    return text
+
+
+def seal_owner(text: bytearray, key: Key, plan: str) -> bytes:
+    """Encrypt by AES-SIV (RFC 5297). Equal text gives equal bytes; their number is a power of two and 16 more.
 
     Args:
-        owner: what to encrypt.
+        text: from :func:`encode_owner`.
         key: of the export.
         plan: digest of the plan of the open export, 64 hex digits: the file opens beside no other plan.
     """
-    document = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "source": owner.source,
-        "class_names": owner.class_names,
-        "originals": owner.originals,
-    }
-    # ASCII: escapes keep names that are no text, whose bytes Python tells as unpaired surrogates
-    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    size = max(_SMALLEST, 1 << (_LENGTH + len(content) - 1).bit_length())
-    padded = (struct.pack("<Q", len(content)) + content).ljust(size, b"\0")
+    size = max(_SMALLEST, 1 << (_LENGTH + len(text) - 1).bit_length())
+    padded = (struct.pack("<Q", len(text)) + text).ljust(size, b"\0")
     ciphertext, tag = _cipher(key, plan).encrypt_and_digest(padded)
     return bytes(tag + ciphertext)
 
