@@ -3,7 +3,8 @@
 Pictures are prepared, classes renamed, results rounded to float16, names kept for the owner, and the export is a split.
 
 Usage: python benchmarks/equal_bytes.py SOURCE [--images N] [--shard-size N]; SOURCE as for `torchprotect export`. Needs
-the extras `s3`, `dask` and `ray`, and moto[server]. Workers, parts and nodes are killed in the middle, as they are in life.
+the extras `s3`, `dask` and `ray`, and moto[server]. Workers, parts and nodes are killed in the middle, as they are in
+life.
 """
 
 import argparse
