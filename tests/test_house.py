@@ -54,7 +54,7 @@ def test_pinned_names():
     }.items():
         assert list(signature(call).parameters) == names.split()
     assert list(signature(functional.rmt_disguise).parameters)[:3] == ["image", "key", "delta"]
-    names = "dataset out transform key shard_size workers engine part resume progress"
+    names = "dataset out transform key prepare split store owner_file shard_size workers"
     assert list(signature(data.export).parameters)[:10] == names.split()
 
 

@@ -65,7 +65,7 @@ def test_an_export_of_ours(tmp_path):
     told = {finding.topic: finding.severity for finding in result.findings if finding.severity != "none"}
     assert told == {"labels": "low", "documents": "low"}
     assert result.level is Level.CIPHERTEXT_ONLY
-    assert result.cost == {"files": 5, "members": 40}
+    assert result.cost == {"files": 6, "members": 40}
     assert (result.samples, result.classes, result.worst) == (20, 10, "low")
     read = json.loads(result.to_json())
     assert read["level"] == "L0"
