@@ -99,7 +99,10 @@ def test_restore(call, exported, photos, tmp_path):
     assert len(content(tmp_path / "back")) == 25
     assert "back is not empty; choose a new folder" in call("restore out back --key my.key", 1).stderr
     assert "1 picture, all exact" in call("restore out one --key my.key --only class1/grey.png").stdout
-    assert "has the id, name or class 'cat'" in call("restore out two --key my.key --only cat", 1).stderr
+    assert (
+        "no class is called so; the classes are class0, class1, class2"
+        in call("restore out two --key my.key --only cat", 1).stderr
+    )
     call(KEYGEN.format("other.key"))
     assert "was made with key" in call("restore out three --key other.key", 1).stderr
 

@@ -620,7 +620,7 @@ class TestSeveral:
         assert any(larger in note for note in run_export(tmp_path / "a", SHARED_AES, source).notes)
         key = SHARED_AES.transform
         smaller = keys.KeyBundle(key, None, keys.LabelKey.generate(classes=2))
-        with pytest.raises(LabelError, match=r"3 of 12 images .*class 2 of sample .* outside the label map.* 0\.\.1"):
+        with pytest.raises(LabelError, match=r"3 of 12 images .*class 2, 'c', of .* the label map.* 0\.\.1"):
             run_export(tmp_path / "b", smaller, source)
 
     def test_a_source_of_the_users_own(self, tmp_path, source):

@@ -146,7 +146,7 @@ class TestNothingIsLost:
         image = picture("RGBA")
         image.putalpha(255)
         source = tar_source(tmp_path, saved(image, "PNG"), "png")
-        with pytest.raises(SourceError, match="mode RGBA is not taken.*mode rgb or grey takes it"):
+        with pytest.raises(SourceError, match=r"alpha channel \(mode RGBA\); --mode rgb drops it if it"):
             source[0]
         prepared = source.prepared(data.Preparation(mode="rgb"))
         assert torch.equal(prepared[0].image, pil_to_tensor(image.convert("RGB")))
@@ -251,9 +251,7 @@ def exported(out, source, key, **options):
 class TestExports:
     def test_mixed_sizes_stop_before_the_first_shard_with_counts(self, tmp_path, mixed, order):
         source = data.open_source(mixed)
-        told = (
-            "12 images are 3 x 20 x 24, 1 is 3 x 30 x 40, 1 is 1 x 20 x 24, 1 is 3 x 24 x 20: add --mode rgb --resize"
-        )
+        told = "12 images are 3 x 20 x 24, 1 is 3 x 30 x 40, 1 is 1 x 20 x 24, 1 is 3 x 24 x 20: add --exif --mode rgb "
         with pytest.raises(KeySizeError, match=told):
             exported(tmp_path / "out", source, order)
         assert not (tmp_path / "out").exists()
@@ -366,6 +364,19 @@ def test_float16_overflows_with_an_error(tmp_path):
             transform=transforms.from_key(wide),
             store="float16",
         )
+
+
+def test_whole_numbers_are_not_rounded(tmp_path):
+    with pytest.raises(InputTypeError, match=r"rounds floating-point results.*gives torch\.uint8: leave it out"):
+        run_export(tmp_path / "out", store="float16")
+
+
+def test_rounding_of_ill_conditioned_matrices_is_noted(tmp_path):
+    images = [(pil_to_tensor(picture(size=(16, 16), seed=n)), 0) for n in range(3)]
+    for matrix, notes in (("orthogonal", 0), ("uniform", 1)):
+        key = keys.RMTKey.generate(image_size=(16, 16), block_size=(4, 4), matrix=matrix)
+        result = data.export(images, tmp_path / matrix, transform=transforms.from_key(key), key=key, store="float16")
+        assert sum("rounded to float16" in note for note in result.notes) == notes
 
 
 def test_only_float16_is_stored(tmp_path):

@@ -201,6 +201,9 @@ class TestLabels:
         run_export(tmp_path / "out", dataset=several)
         assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES).exact == 15
         assert_same_pictures(tmp_path / "back", photos)
+        again = data.open_source(tmp_path / "back", labels_from=tmp_path / "back" / "labels.csv")
+        assert again.known_labels() == several.known_labels()
+        assert again.class_names == several.class_names
         result = data.restore(tmp_path / "out", tmp_path / "c", key=SHARED_AES, only="c")
         assert result.images == sum(n >> 2 & 1 for n in range(15))
 
@@ -223,6 +226,7 @@ class TestSelection:
         ("only", "expected"),
         [
             ("class1/3.png", ["class1/3.png"]),
+            ("3.png", [f"class{n}/3.png" for n in range(3)]),
             ("class2", [f"class2/{n}.png" for n in range(5)]),
             ("0", [f"class0/{n}.png" for n in range(5)]),
         ],
@@ -240,8 +244,24 @@ class TestSelection:
         assert list(content(tmp_path / "back")) == [original.name]
 
     def test_nothing_of_that_name(self, tmp_path, exported):
-        with pytest.raises(InputRangeError, match=r"no sample of .*out has the id, name or class 'class9'"):
+        with pytest.raises(
+            InputRangeError,
+            match="name 'class9', and no class is called so; the classes are class0, ",
+        ):
             data.restore(exported, tmp_path / "back", key=SHARED_AES, only="class9")
+        assert not (tmp_path / "back").exists()
+        data.restore(exported, tmp_path / "back", key=SHARED_AES, only="class1")
+
+    def test_nothing_of_that_name_where_names_are_not_known(self, tmp_path, photos):
+        run_export(tmp_path / "out", dataset=data.open_source(photos), owner_file=False)
+        with pytest.raises(InputRangeError, match="without an owner's file, names are not known"):
+            data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES, only="class1")
+        assert content(tmp_path / "back") == {}
+        assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES, only="1").images == 5
+
+    def test_a_number_says_which_class_it_is(self, tmp_path, exported):
+        result = data.restore(exported, tmp_path / "back", key=SHARED_AES, only="2")
+        assert result.notes == ("2 is the plain number of class class2",)
 
 
 class TestRuns:

@@ -161,6 +161,27 @@ class TestClasses:
             data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(SHARED_AES))
 
 
+class TestOneTableOfLabels:
+    def test_for_all_splits(self, tmp_path, parts):
+        names = {name: sorted(str(p.relative_to(root)) for p in root.rglob("*.png")) for name, root in parts.items()}
+        for name, root in parts.items():
+            for number, file in enumerate(names[name]):
+                (root / file).rename(root / f"{name}{number}.png")
+        rows = [f"{name}{number}.png,{'ab'[number % 2]}" for name in parts for number in range(len(names[name]))]
+        (tmp_path / "l.csv").write_text("file_name,label\n" + "\n".join(rows))
+        sources = data.open_sources(parts, labels_from=tmp_path / "l.csv")
+        results = data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(SHARED_AES))
+        assert {name: result.class_counts for name, result in results.items()} == {
+            "train": {"a": 8, "b": 7},
+            "val": {"a": 5, "b": 4},
+        }
+
+    def test_that_names_what_is_in_none(self, tmp_path, parts):
+        (tmp_path / "l.csv").write_text("file_name,label\nclass0/0.png,a\nelsewhere.png,b")
+        with pytest.raises(SourceError, match=r"names 1 sample not in .*photos-train, such as 'elsewhere\.png'"):
+            data.open_sources(parts, labels_from=tmp_path / "l.csv")
+
+
 class TestSeveralExports:
     @pytest.fixture
     def both(self, tmp_path, parts):

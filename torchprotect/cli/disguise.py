@@ -18,7 +18,7 @@ def disguise(
     pictures: Annotated[
         list[Path], typer.Argument(help="Picture files to disguise.", metavar="PICTURE", dir_okay=False, exists=True)
     ],
-    like: Annotated[str, typer.Option(help="Folder or URL of the export to do as.", metavar="EXPORT")],
+    like: Annotated[str, typer.Option(help="Folder or URL of the export whose settings are used.", metavar="EXPORT")],
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
     out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR", file_okay=False)],
     passphrase_file: PassphraseFile = None,

@@ -310,7 +310,7 @@ def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], op
 def _export_splits(sources: dict[str, str], out: str, how: dict[str, Any], options: dict[str, Any]) -> None:
     from torchprotect import data
 
-    opened, start = {name: data.open_source(each, **how) for name, each in sources.items()}, time.monotonic()
+    opened, start = data.open_sources(sources, **how), time.monotonic()
     with progress_bar("exporting") as progress:
         results = data.export_splits(opened, out, progress=progress, **options)
     for name, result in results.items():
@@ -398,5 +398,6 @@ def _summary(result: "ExportResult", left_out: int, *, sealed: bool) -> str:
     distance = ""
     if result.max_distance is not None:
         distance = f", L2 distance at most {result.max_distance:.3f}, mean {result.mean_distance:.3f}"
-    of_source = f", {left_out:,} files or members left out" if left_out else ""
+    files = "file or member" if left_out == 1 else "files or members"
+    of_source = f", {left_out:,} {files} left out" if left_out else ""
     return f"{done}{distance}, {len(result.skipped)} skipped{of_source}{', sealed' if sealed else ''}"

@@ -20,7 +20,10 @@ def restore(
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
     only: Annotated[
         str | None,
-        typer.Option(help="Restore the picture of this id or original name, or this class.", metavar="ID|CLASS|NAME"),
+        typer.Option(
+            help="Restore only the picture of this id or original name, or those of this class.",
+            metavar="ID|CLASS|NAME",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
     passphrase_file: PassphraseFile = None,

@@ -13,7 +13,7 @@ from torchprotect.data.rekey import rekey
 from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
 from torchprotect.data.shards import ShardWriter
-from torchprotect.data.sources import Header, Sample, Source, open_source
+from torchprotect.data.sources import Header, Sample, Source, open_source, open_sources
 from torchprotect.data.splits import export_splits
 from torchprotect.data.status import ExportStatus, PartStatus, status
 from torchprotect.data.verify import VerifyResult, verify
@@ -43,6 +43,7 @@ __all__ = [
     "export_splits",
     "open_export",
     "open_source",
+    "open_sources",
     "read",
     "read_owner",
     "rekey",

@@ -20,7 +20,7 @@ from torchprotect.data._report import ShardReport
 from torchprotect.data._tar import TarStream
 from torchprotect.data.keyed import KeystreamNoise, sample_id
 from torchprotect.data.preparation import Shape
-from torchprotect.data.sources import Label, Sample, Source, read_samples
+from torchprotect.data.sources import Label, Sample, Source, class_names_of, read_samples
 from torchprotect.errors import ExportError, KeySizeError, LabelError, ModelError, ProtectError, SourceError
 from torchprotect.keys import LabelKey
 from torchprotect.transforms import DisguisedBatch
@@ -199,9 +199,14 @@ class DisguiseJob:
             last = self.labels.classes - 1
             if outside := [number for number in numbers_in(label) if not 0 <= number <= last]:
                 raise LabelError(
-                    f"class {outside[0]} of sample {where} lies outside the label map, which covers 0..{last}"
+                    f"class {self._class_name(outside[0])} of sample {where} lies outside the label map, which covers "
+                    f"0..{last}"
                 )
         self._require_kind(label, where)
+
+    def _class_name(self, number: int) -> str:
+        names = class_names_of(self.source)
+        return f"{number}, {names[number]!r:.80}," if names is not None and number < len(names) else str(number)
 
     def _require_kind(self, label: Label, where: str) -> None:
         """Check that a sample has one label where others have one, and a tuple where others have tuples."""

@@ -110,14 +110,17 @@ def count_classes(source: Any, first: Label, labels: LabelKey | None) -> int | N
     return classes
 
 
-def class_counts(source: Any) -> Mapping[str, int]:
+def class_counts(source: Any, skipped: Iterable[int] = ()) -> Mapping[str, int]:
     """Return how many images of each class a source has, in order of the classes, if it knows its labels in advance.
 
-    Classes are called by their names; without names, or where two have the same, by their numbers.
+    Images at the indices ``skipped`` do not count. Classes are called by their names; without names, or where two have
+    the same, by their numbers.
     """
     if not hasattr(source, "known_labels"):
         return {}
-    counts = Counter(number for label in source.known_labels() for number in numbers_in(label))
+    known = source.known_labels()
+    counts = Counter(number for label in known for number in numbers_in(label))
+    counts.subtract(number for index in skipped for number in numbers_in(known[index]))
     names = class_names_of(source)
     if not counts:
         return {}

@@ -18,7 +18,7 @@ from torchprotect.data.owner import OWNER
 from torchprotect.data.preparation import Preparation, Shape, decoder_versions
 from torchprotect.data.sealed_manifest import envelope_member
 from torchprotect.data.sources import Sample, Source, prepare_source
-from torchprotect.errors import ExportError, KeySizeError, LabelError, ProtectError, SourceError
+from torchprotect.errors import ExportError, InputTypeError, KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms.pipeline import Pipeline
 
@@ -134,6 +134,11 @@ def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> Shape:
         )
     except KeySizeError as error:
         raise KeySizeError(f"sample {job.source.locate(index)}: {error}") from error
+    if job.store is not None and not first.is_floating_point():
+        raise InputTypeError(
+            "store='float16' (--store float16) rounds floating-point results, such as those of RMTDisguise; this "
+            f"transform gives {first.dtype}: leave it out"
+        )
     if not torch.equal(first, second):
         raise ExportError("reading and disguising one sample twice gave two results; an export must be repeatable")
     return Shape(*first.shape[1:])

@@ -12,9 +12,10 @@ from torchprotect.data._labels import numbers_in
 from torchprotect.data.preparation import Shape
 from torchprotect.data.sources import Label, class_names_of, read_samples
 from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceError
-from torchprotect.keys import BlockKey
+from torchprotect.keys import BlockKey, RMTKey
 
 _MOST_IMAGES = 300
+_NAMES_TOLD = 4  # of classes
 _SHAPES_TOLD = 3  # besides the most common one
 _MOST_BYTES = 1 << 27  # of their pixels
 
@@ -130,7 +131,7 @@ def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
     sizes = {(shape.height, shape.width) for shape in survey.counts}
     wanted = {count for key in keys if (count := getattr(key, "channels", None)) is not None} or {max(channels)}
     size = keys[0].image_size if keys else max(sizes)
-    options = []
+    options = ["--exif"] if survey.turned else []
     if channels != wanted:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
@@ -167,6 +168,7 @@ def make_notes(job: DisguiseJob, *, key_given: bool, is_part: bool) -> tuple[str
         _note_left_out(job),
         None if key_given else _note_plain_labels(job),
         _note_labels(job),
+        _note_rounding(job),
         None if is_part else job.pipeline.note_on(_sample_images(job)),
     )
     return tuple(note for note in found if note is not None)
@@ -186,6 +188,17 @@ def _note_plain_labels(job: DisguiseJob) -> str | None:
     return "no key was given, so class numbers are written as they are; to rename them give the bundle as key="
 
 
+def _note_rounding(job: DisguiseJob) -> str | None:
+    """Note that rounded results of ill-conditioned matrices cannot be inverted well."""
+    kinds = sorted({str(key.matrix) for key in job.pipeline.size_keys if isinstance(key, RMTKey)} - {"orthogonal"})
+    if job.store is None or not kinds:
+        return None
+    return (
+        f"results of {kinds[0]} matrices are rounded to float16: a network does not notice, but many pixels will be "
+        "wrong when the pictures are restored. Keep the originals, or store float32"
+    )
+
+
 def _note_labels(job: DisguiseJob) -> str | None:
     if not hasattr(job.source, "known_labels"):
         return None
@@ -194,12 +207,16 @@ def _note_labels(job: DisguiseJob) -> str | None:
 
 
 def note_classes(job: DisguiseJob, used: int) -> str | None:
-    """Note that the key renames another number of classes than there are."""
+    """Note that the key renames another number of classes than there are, and how those were numbered."""
     if job.labels is None or used == job.labels.classes:
         return None
+    names = class_names_of(job.source)
+    few = f"{', '.join(f'{number} {name}' for number, name in enumerate(names[:_NAMES_TOLD]))}" if names else ""
+    numbered = f". They were numbered {few}{', ..' if names and len(names) > _NAMES_TOLD else ''}" if few else ""
+    hint = "; if another export under this key has other classes, --classes-of takes its numbers" if few else ""
     return (
         f"the key renames {job.labels.classes} classes, the source has {used}: a model trained on the export needs "
-        f"{job.labels.classes} outputs"
+        f"{job.labels.classes} outputs{numbered}{hint}"
     )
 
 

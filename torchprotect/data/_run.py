@@ -198,6 +198,7 @@ def _require_unchanged_source(task: ShardTask, shards: Shards, reports: dict[int
 
 def _result(task: ShardTask, reports: dict[int, ShardReport], *, made: int, finished: bool) -> ExportResult:
     ordered = [report for _, report in sorted(reports.items())]
+    skipped = [index for report in ordered for index in sorted(report.skipped)]
     max_distance, mean_distance = overall_distance(ordered)
     return ExportResult(
         task.destination.store.location,
@@ -205,9 +206,9 @@ def _result(task: ShardTask, reports: dict[int, ShardReport], *, made: int, fini
         len(ordered),
         made,
         sum(report.size for report in ordered),
-        tuple(task.job.source.name(index) for report in ordered for index in sorted(report.skipped)),
+        tuple(map(task.job.source.name, skipped)),
         max_distance,
         mean_distance,
         finished=finished,
-        class_counts=class_counts(task.job.source),
+        class_counts=class_counts(task.job.source, skipped),
     )

@@ -26,12 +26,21 @@ def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> Non
     if different:
         shown = [told for name in different for told in _differences(name, found.get(name), plan.get(name))]
         raise ExportError(
-            f"{store.location} holds an export by another plan: {'; '.join(shown)}; nothing was changed. Repeat the "
-            "call with the settings of that export, or choose another place; to give that export up, delete all other "
-            f"files there and then {path}"
+            f"{store.location} holds an export by another plan: {'; '.join(shown)}; nothing was changed. "
+            + _how_to_go_on(store)
         )
     if not documents.is_signed(found, signing):
         raise ExportError(f"{path} was changed: its HMAC is wrong; choose another place for the export")
+
+
+def _how_to_go_on(store: Store) -> str:
+    path = store.path_of(documents.PLAN)
+    if list(store.entries()) == [documents.PLAN]:
+        return f"No shard of it was written yet: to start again with other settings, delete {path}"
+    return (
+        "Use the settings of that export, or choose another place; to give that export up, delete all other files "
+        f"there and then {path}"
+    )
 
 
 def _differences(name: str, was: Any, now: Any) -> list[str]:

@@ -22,6 +22,7 @@ _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 _REPORT_NAME = re.compile(r"report-\d{6,}\.json")
 _CHUNK = 1 << 20
+_TOLD = 5  # exports in a message
 
 
 def shard_name(index: int) -> str:
@@ -180,8 +181,22 @@ def _why_unfinished(store: Store) -> str:
     try:
         store.stat(PLAN)
     except FileNotFoundError:
-        return f"{store.location} is no finished export: it has no {MANIFEST}"
+        return f"{store.location} is not a finished export: it has no {MANIFEST}{_exports_in(store)}"
     return f"{store.location} is an unfinished export; run the export again to finish it"
+
+
+def _exports_in(store: Store) -> str:
+    """Return a hint at exports in the subfolders of a local folder, such as splits."""
+    if not store.local:
+        return ""
+    found = []
+    for name in sorted(store.entries()):
+        try:
+            store.stat(f"{name.rstrip('/')}/{MANIFEST}")
+        except (OSError, StoreError):
+            continue
+        found.append(store.path_of(name.rstrip("/")))
+    return f"; it holds the exports {', '.join(found[:_TOLD])}: name one of them" if found else ""
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:

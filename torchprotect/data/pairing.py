@@ -38,7 +38,8 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
     plan = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
     if plan["images"] != len(source):
         raise SourceError(
-            f"the plain source holds {len(source)} images, the one that was exported {plan['images']}; give that one"
+            f"the plain source holds {len(source)} images, the one that was exported {plan['images']}; give that one, "
+            "with those that were skipped"
         )
     split, size = plan.get("split"), plan["shard_size"]
     order, subkey = keyed_order(key.subkey("order", split), len(source)), key.subkey("id", split)

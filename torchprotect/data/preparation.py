@@ -106,7 +106,7 @@ class Preparation:
 
         Raises:
             InputShapeError: it is too small to be cropped, or too large to be padded.
-            ValueError: it is transparent.
+            InputRangeError: it is transparent.
         """
         if not self:
             return picture
@@ -198,7 +198,7 @@ def _require_opaque(picture: PIL.Image.Image) -> None:
     if not picture.has_transparency_data:
         return
     if picture.convert("RGBA").getchannel("A").getextrema()[0] != 255:
-        raise ValueError("it is transparent in places; lay it over a background first")
+        raise InputRangeError("it is transparent in places; lay it over a background first, or skip such images")
 
 
 def _require_covers(step: Literal["crop", "pad"], large: tuple[int, int], small: tuple[int, int]) -> None:

@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,9 +15,10 @@ from torchprotect._inputs import require_int
 from torchprotect._lock import lock_folder
 from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode, extension
-from torchprotect.data._labels import numbers_in
+from torchprotect.data._label_table import write_label_table
 from torchprotect.data._restored_names import RestoredNames
 from torchprotect.data._run import Progress, count_images
+from torchprotect.data._selection import Selection, class_told
 from torchprotect.data._stored import Stored, read_shard
 from torchprotect.data._undo import Undo
 from torchprotect.data.engines import LocalEngine
@@ -30,7 +31,6 @@ from torchprotect.keys import Key
 
 _MARK = ".torchprotect-restore.json"
 _BATCH_BYTES = 8 << 20
-_CLASS_DIGITS = 19
 _NO_NAMES = "the export has no owner's file: pictures have their ids for names, and classes their numbers"
 
 
@@ -68,7 +68,8 @@ def restore(
 
     Pictures are those that went into the disguise: prepared, where the export prepares them. They are equal pixel by
     pixel under a block permutation and AES; under RMT too, since the key holder can take away the noise, but for
-    rounding where matrices are ill-conditioned or float16 was stored. 8-bit pictures become PNG files, others npy.
+    rounding where matrices are ill-conditioned or float16 was stored. 8-bit pictures become PNG files, others npy. If
+    pictures have several labels, ``labels.csv`` has them.
 
     An interrupted restore is finished by the same call.
 
@@ -76,7 +77,8 @@ def restore(
         export: folder or URL of a finished export.
         folder: to write to; must be new, empty, or hold an unfinished restore of the same.
         key: that the export was made with.
-        only: id, original name or class (name or number) of the pictures to restore; all of them when ``None``.
+        only: id, original name, with or without its folders, or class (name or plain number) of the pictures to
+            restore; all of them when ``None``.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         workers: worker processes; 0 works in this process.
         progress: called with images done and images in all.
@@ -98,45 +100,32 @@ def restore(
         task = RestoreTask(opened.store, opened.manifest, undo, owner, target, wanted)
         advance = count_images(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
-        counts = list(LocalEngine().run(task, work, workers=workers, advance=advance))
-        if only is not None and not any(count.images for count in counts):
-            raise InputRangeError(f"no sample of {opened.store.location} has the id, name or class {only!r}")
-    images, made, exact = (sum(column) for column in zip(*counts, strict=True))
-    notes = [_NO_NAMES] if owner is None else []
-    return RestoreResult(str(target), images, made, None if owner is None else exact, tuple(notes))
+        done = _joined(LocalEngine().run(task, work, workers=workers, advance=advance))
+        if opened.manifest.get("classes") is not None and done.labels:
+            write_label_table(target, done.labels, None if owner is None else owner.class_names)
+    if only is not None and not done.labels:
+        raise InputRangeError(
+            f"no sample of {opened.store.location} has the id or plain class number {only!r}"
+            + ("; without an owner's file, names are not known" if owner is None else "")
+        )
+    notes = [_NO_NAMES] if owner is None else class_told(only, owner)
+    exact = None if owner is None else done.exact
+    return RestoreResult(str(target), len(done.labels), done.made, exact, tuple(notes))
 
 
-class Selection(NamedTuple):
-    """Which samples are restored.
+@dataclass(frozen=True)
+class Restored:
+    """What was restored of a shard.
 
     Attributes:
-        ids: of samples of that id or name.
-        labels: plain class numbers of that name.
+        made: pictures that were written in this run.
+        exact: pictures that equal their originals.
+        labels: plain label of each picture, by its path.
     """
 
-    ids: frozenset[str]
-    labels: frozenset[int]
-
-    @classmethod
-    def of(cls, only: str, owner: Owner | None) -> "Selection":
-        """Find the samples that are called so; by class, only reading them tells."""
-        ids, labels = {only}, {int(only)} if only.isdecimal() and len(only) < _CLASS_DIGITS else set[int]()
-        if owner is not None:
-            ids |= {identity for identity, original in owner.originals.items() if original.name == only}
-            labels |= {number for number, name in enumerate(owner.class_names or ()) if name == only}
-        return cls(frozenset(ids), frozenset(labels))
-
-    def includes(self, identity: str, label: Label) -> bool:
-        """Return whether a sample is among them."""
-        return identity in self.ids or not self.labels.isdisjoint(numbers_in(label))
-
-
-class Count(NamedTuple):
-    """Pictures of a shard: restored, written in this run, equal to their originals."""
-
-    images: int
     made: int
     exact: int
+    labels: dict[str, Label]
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,29 +155,41 @@ class RestoreTask:
         """None: pixels are computed on the CPU."""
         return set()
 
-    def run(self, index: int, entry: dict[str, Any], advance: Callable[[int], None]) -> Count:
+    def run(self, index: int, entry: dict[str, Any], advance: Callable[[int], None]) -> Restored:
         """Restore one shard, given by its entry in the manifest."""
-        names, total = RestoredNames(self.owner), Count(0, 0, 0)
+        names, parts = RestoredNames(self.owner), list[Restored]()
         size, classes = documents.image_size(self.manifest), self.manifest.get("classes")
         for batch in _batches(read_shard(self.store, entry, size, classes=classes)):
             chosen = [sample for sample in batch if self._is_wanted(sample)]
             if chosen:
-                total = Count(*map(sum, zip(total, self._restore(chosen, names), strict=True)))
+                parts.append(self._restore(chosen, names))
             advance(len(batch))
-        return total
+        return _joined(parts)
 
     def _is_wanted(self, sample: Stored) -> bool:
         return self.wanted is None or self.wanted.includes(sample.id, self.undo.label(sample.label))
 
-    def _restore(self, batch: list[Stored], names: RestoredNames) -> Count:
+    def _restore(self, batch: list[Stored], names: RestoredNames) -> Restored:
         ids = [sample.id for sample in batch]
         images = self.undo.images(torch.stack([sample.image for sample in batch]), ids)
-        kind, made, exact = extension(images), 0, 0
+        kind, made, exact, labels = extension(images), 0, 0, dict[str, Label]()
         for sample, image, content in zip(batch, images, encode(images), strict=True):
-            path = self.folder / names.path(sample.id, self.undo.label(sample.label))
-            made += _write(path.with_name(f"{path.name}.{kind}"), content)
+            label = self.undo.label(sample.label)
+            path = names.path(sample.id, label)
+            path = path.with_name(f"{path.name}.{kind}")
+            made += _write(self.folder / path, content)
             exact += self.owner is not None and self.undo.is_exact(sample.id, image, self.owner.originals[sample.id])
-        return Count(len(batch), made, exact)
+            labels[str(path)] = label
+        return Restored(made, exact, labels)
+
+
+def _joined(parts: Iterable[Restored]) -> Restored:
+    """Return what was restored of several shards, or parts of one."""
+    made, exact, labels = 0, 0, dict[str, Label]()
+    for part in parts:
+        made, exact = made + part.made, exact + part.exact
+        labels |= part.labels
+    return Restored(made, exact, labels)
 
 
 def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:

@@ -147,7 +147,7 @@ class RestoredSource:
             if self._is_named and not self._undo.is_exact(member.id, image, member.original):
                 yield SourceError(
                     f"{member.original.name} cannot be restored exactly: salt and pepper, float16 or ill-conditioned "
-                    "matrices have changed it; export the first source instead"
+                    "matrices have changed it; export the original source under the new key instead"
                 )
             else:
                 yield Sample(image.clone(), member.label)

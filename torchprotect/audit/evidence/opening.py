@@ -111,18 +111,20 @@ def _sources(plain: Any, opened: list[FinishedExport], key: Key | None, labels_f
         given = [plain]  # a data set that is a list
     if not isinstance(given, list | tuple) or len(given) != len(opened):
         raise SourceError(f"{len(opened)} exports need {len(opened)} plain sources, in the same order")
-    return [_source(each, export, key, labels_from) for each, export in zip(given, opened, strict=True)]
+    if all(isinstance(each, str) for each in given):
+        names = _class_names(opened, key) if labels_from != "none" else None
+        specs = {str(number): each for number, each in enumerate(given)}
+        given = list(data.open_sources(specs, labels_from=labels_from, class_names=names).values())
+    return [
+        prepare_source(as_source(each), Preparation.from_description(export.manifest.get("prepare", {})))
+        for each, export in zip(given, opened, strict=True)
+    ]
 
 
-def _source(plain: Any, export: FinishedExport, key: Key | None, labels_from: str | None) -> Source:
-    """Return a source, prepared as the export was, whose classes have the numbers they had in it."""
-    owner = None if key is None else owner_of(export, key)
-    names = None if owner is None or labels_from == "none" else owner.class_names
-    if isinstance(plain, str):
-        source = data.open_source(plain, labels_from=labels_from, class_names=names)
-    else:
-        source = as_source(plain)
-    return prepare_source(source, Preparation.from_description(export.manifest.get("prepare", {})))
+def _class_names(opened: list[FinishedExport], key: Key | None) -> tuple[str, ...] | None:
+    """Return the names of the classes from 0 up, as the owner's files have them; later exports may have added some."""
+    owners = [] if key is None else [owner_of(export, key) for export in opened]
+    return max((owner.class_names for owner in owners if owner and owner.class_names), key=len, default=None)
 
 
 def _files(exports: list[FinishedExport]) -> Path | dict[str, Callable[[], BinaryIO]]:

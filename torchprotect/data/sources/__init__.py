@@ -1,7 +1,7 @@
 """Sources of plain images: folders, tar files, well-known data sets, and data sets given in Python."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ __all__ = [
     "decode",
     "describe_source",
     "open_source",
+    "open_sources",
     "prepare_source",
     "read_samples",
     "renumber",
@@ -93,6 +94,35 @@ def open_source(
     wanted = LabelsFrom.parse(labels_from, class_names)
     members = wanted.members(index)
     return wanted.attach(_open(spec, cache, index, members, wanted.layout), members)
+
+
+def open_sources(
+    specs: Mapping[str, str | os.PathLike[str]],
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    labels_from: str | os.PathLike[str] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> dict[str, Source]:
+    """Open the sources of several splits, as :func:`open_source` does each.
+
+    One ``.csv`` or ``.jsonl`` file may label all of them: each row must name a sample of one of the sources.
+
+    Args:
+        specs: the sources by the name of their split.
+        cache: as there.
+        labels_from: as there.
+        class_names: as there.
+    """
+    wanted = LabelsFrom.parse(labels_from, class_names)
+    opened = {}
+    for name, spec in specs.items():
+        members = wanted.members(None)
+        opened[name] = _open(spec, cache, None, members, wanted.layout), members
+    names = {name: {source.name(n) for n in range(len(source))} for name, (source, _) in opened.items()}
+    return {
+        name: wanted.attach(source, members, set().union(*names.values()) - names[name])
+        for name, (source, members) in opened.items()
+    }
 
 
 def _open(

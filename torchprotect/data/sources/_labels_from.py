@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,12 +100,13 @@ class LabelsFrom:
             return RawMembers("txt", parse_txt)
         return RawMembers("json", partial(parse_json, field=tuple(self.value.split("."))))
 
-    def attach(self, source: Source, members: LabelMembers) -> Source:
+    def attach(self, source: Source, members: LabelMembers, elsewhere: Container[str] = ()) -> Source:
         """Return the source with these labels.
 
         Args:
             source: opened by :attr:`layout` and ``members``.
             members: of tars, that hold the labels.
+            elsewhere: names of samples of other sources that a file may label too.
 
         Raises:
             SourceError: labels cannot be read, or a file names samples that are not there.
@@ -115,7 +116,7 @@ class LabelsFrom:
             return relabel(source, [None] * len(source), None, text=False)
         if self.kind == "source":
             return source if self.class_names is None else relabel(source, _own(source), self.class_names, text=False)
-        inner, found = self._find(source, members)
+        inner, found = self._find(source, members, elsewhere)
         labels = list(found)
         if not any(label != () and label is not None for label in labels):
             raise LabelError(
@@ -131,10 +132,13 @@ class LabelsFrom:
     def _place(self) -> str:
         return f"in field {self.value!r} of its .json" if self.kind == "json" else f"in {self.value or 'a .txt'}"
 
-    def _find(self, source: Source, members: LabelMembers) -> tuple[Source, Iterator[RawLabel | None]]:
+    def _find(
+        self, source: Source, members: LabelMembers, elsewhere: Container[str]
+    ) -> tuple[Source, Iterator[RawLabel | None]]:
         """Return the source of the images, without labels of its own, and the labels."""
         if self.kind == "file":
-            return source, _match(source, read_label_file(self.value), self.value)
+            rows = (row for row in read_label_file(self.value) if row.name not in elsewhere)
+            return source, _match(source, rows, self.value)
         if isinstance(source, TarSource) and isinstance(members, RawMembers):
             values = list(members.values)
             return source.unlabelled(), (None if code is None else values[code] for code in source.known_labels())

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from torchprotect.data.preparation import CHANNELS, Preparation, Shape, converted, orientation_of
 from torchprotect.data.sources._base import Header
-from torchprotect.errors import SourceError
+from torchprotect.errors import InputRangeError, ProtectError, SourceError
 
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TIFF", "WEBP")  # others, such as EPS, are drawn by outside programs
 IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "bmp", "ppm", "pgm", "tif", "tiff", "webp")
@@ -50,8 +50,11 @@ def _require_lossless(picture: PIL.Image.Image, preparation: Preparation) -> int
     converted = preparation.mode is not None
     taken = _CHANNELS | (_WITH_ALPHA if converted else {})
     if picture.mode not in taken:
-        hint = "; mode rgb or grey takes it if it is opaque" if picture.mode in _WITH_ALPHA else ""
-        raise ValueError(f"mode {picture.mode} is not taken: it may have transparency or more than 8 bits{hint}")
+        if picture.mode in _WITH_ALPHA:
+            raise InputRangeError(
+                f"it has an alpha channel (mode {picture.mode}); --mode rgb drops it if it is fully opaque"
+            )
+        raise ValueError(f"mode {picture.mode} is not taken: it may have transparency or more than 8 bits")
     if _bits(picture) > 8:
         raise ValueError(f"mode {picture.mode} of {_bits(picture)} bits a channel would lose precision")
     fourth = picture.format == "BMP" and any("X" in str(args) for args in _readings(picture))
@@ -124,5 +127,7 @@ def _refuse_decompression_bombs() -> Iterator[None]:
 
 
 def _unreadable(name: str, error: Exception) -> SourceError:
+    if isinstance(error, ProtectError):  # it says what to do
+        return SourceError(f"cannot use image {name}: {error}")
     reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
     return SourceError(f"cannot read image {name}: {reason}; convert or repair it, or skip such images")

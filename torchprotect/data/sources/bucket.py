@@ -56,7 +56,7 @@ class BucketFolderSource(Preparable):
             raise SourceError(no_pictures_in(self._store.location.rstrip("/")))
         if not self._files:
             has_tars = any(name.endswith(".tar") for name in entries)
-            raise SourceError(no_classes_in(self._store.location.rstrip("/"), has_tars))
+            raise SourceError(no_classes_in(self._store.location.rstrip("/"), has_tars, self.left_out[OUTSIDE]))
         self._entries = [Entry(entries[file].size, entries[file].tag) for file in self._files]
 
     def __len__(self) -> int:

@@ -53,7 +53,7 @@ class ImageFolderSource(Preparable):
             if not self._add(pictures, label) and layout == "classes":
                 raise SourceError(no_images_in(str(root / name)))
         if not self._files:
-            raise SourceError(no_classes_in(str(root), any(root.glob("*.tar"))))
+            raise SourceError(no_classes_in(str(root), any(root.glob("*.tar")), self.left_out[OUTSIDE]))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -177,10 +177,15 @@ def not_a_picture(path: PurePath, kind: str = IN_CLASSES) -> str:
     return f"{path.suffix.lower() or 'extensionless'} {kind}"
 
 
-def no_classes_in(root: str, has_tars: bool) -> str:
-    """Return the message on a folder without class folders."""
+def no_classes_in(root: str, has_tars: bool, outside: int) -> str:
+    """Return the message on a folder without class folders; ``outside`` files lie beside where they would be."""
     hint = f"; for its tars give a pattern, as in {root}/train-{{000000..000020}}.tar" if has_tars else ""
-    return f"{root} holds no images; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS}){hint}"
+    if outside and not has_tars:
+        hint = (
+            f". {outside:,} {'file lies' if outside == 1 else 'files lie'} outside class folders: for pictures without "
+            "classes, or with labels in a table, give --labels-from (labels_from=)"
+        )
+    return f"{root} holds no images in class folders; expected {root}/CLASS/PICTURE.png (or {EXTENSIONS}){hint}"
 
 
 def no_pictures_in(root: str) -> str:
