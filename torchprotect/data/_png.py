@@ -1,6 +1,6 @@
 """PNG without compression, and back.
 
-Disguised pixels do not compress, and a file's size must reveal nothing about its content. Pixels go into stored deflate
+A file's size must reveal nothing about its content. Pixels go into stored deflate
 blocks, so the bytes depend on no zlib version, and all images of a shape have the same size.
 """
 
