@@ -130,7 +130,9 @@ def atomic_file(path: Path, *, mode: int = 0o644, overwrite: bool = True, flush:
             temporary.replace(path)
         else:
             take_name(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file it is
         if os.getpid() == writer:  # a forked process may drop its copy of this block, but the file is its parent's
             temporary.unlink(missing_ok=True)
         raise

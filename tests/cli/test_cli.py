@@ -173,7 +173,7 @@ def test_verify_fails_with_code_1(tmp_path, source, key):
     call("export", source, tmp_path / "out", "--key", key)
     (tmp_path / "out" / "shard-000000.tar").write_bytes(b"")
     assert "shard-000000.tar was changed" in call("verify", tmp_path / "out", code=1).stderr
-    assert "nowhere is no finished export" in call("verify", tmp_path / "nowhere", code=1).stderr
+    assert "nowhere is not a finished export" in call("verify", tmp_path / "nowhere", code=1).stderr
 
 
 def test_version():

@@ -171,6 +171,15 @@ class TestNothingIsLost:
         with pytest.raises(SourceError, match="8 bits"):
             tar_source(tmp_path, buffer.getvalue(), "png").prepared(data.Preparation(mode="grey"))[0]
 
+    def test_pictures_that_would_become_huge(self, tmp_path):
+        source = tar_source(tmp_path, saved(picture(size=(60000, 1)), "PNG"), "png")
+        for read in (
+            source.prepared(data.Preparation(resize=224)).__getitem__,
+            source.prepared(data.Preparation(resize=224)).header,
+        ):
+            with pytest.raises(SourceError, match="so narrow that it would have 224 x 13440000; crop it"):
+                read(0)
+
     def test_too_small_or_large(self, tmp_path):
         source = tar_source(tmp_path, saved(picture(), "PNG"), "png")
         for preparation, message in (
@@ -316,6 +325,23 @@ class TestExports:
         )
         assert len(result.notes) == 1
         assert result.notes[0].startswith("1 of 15 images have an EXIF orientation, which is ignored")
+
+    def test_the_most_common_shape_stays_where_others_are_skipped(self, tmp_path):
+        root = write_folder(tmp_path / "photos", classes=2, each=5, size=(16, 16))
+        picture("L", size=(16, 16)).save(root / "class0" / "!first.png")
+        (root / "class0" / "!broken.png").write_bytes(b"")
+        key = keys.PermutationKey.generate(image_size=(16, 16), block_size=(4, 4))
+        result = exported(tmp_path / "out", data.open_source(root), key, on_error="skip")
+        assert set(result.skipped) == {"class0/!first.png", "class0/!broken.png"}
+        assert result.class_counts == {"class0": 5, "class1": 5}
+
+    def test_the_hint_names_the_step_that_was_given(self, tmp_path, mixed, order):
+        for preparation, hint in (
+            (data.Preparation(mode="rgb", crop=(18, 18)), "add --exif --crop 16x16"),
+            (data.Preparation(mode="rgb", pad=(48, 48)), "add --exif --pad 16x16"),
+        ):
+            with pytest.raises(KeySizeError, match=hint):
+                exported(tmp_path / "out", data.open_source(mixed), order, prepare=preparation)
 
     def test_a_broken_picture_is_named(self, tmp_path, mixed, order):
         (mixed / "class1" / "broken.jpg").write_bytes(saved(picture(), "JPEG")[:200])

@@ -25,9 +25,8 @@ SIZE = {"image_size": (16, 16), "block_size": (4, 4)}
 
 def read_folder(root):
     """Return the pictures below a folder as tensors, by path without extension."""
-    return {
-        str(path.relative_to(root).with_suffix("")): pil_to_tensor(PIL.Image.open(path)) for path in root.rglob("*.png")
-    }
+    files = [path for path in root.rglob("*.png") if path.is_file()]
+    return {str(path.relative_to(root).with_suffix("")): pil_to_tensor(PIL.Image.open(path)) for path in files}
 
 
 def assert_same_pictures(first, second):
@@ -150,7 +149,7 @@ class TestNames:
             PIL.Image.new("RGB", (16, 16), (number, 0, 0)).save(root / name)
         run_export(tmp_path / "out", dataset=data.open_source(root.parent))
         result = data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES)
-        assert result.exact == 5
+        assert result.images == 5
         assert sorted(content(tmp_path / "back")) == [
             "cat/A.bmp.png",
             "cat/a.jpg.png",
@@ -158,6 +157,45 @@ class TestNames:
             "cat/b.png",
             "cat/c.png.png",
         ]
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            ["cat/a.jpg", "cat/a.png", "cat/a.jpg.png", "dog/x.png"],  # with its extension, the first is the third
+            ["dog/b.jpg", "dog/b.png/c.jpg"],  # a folder stands where a file would
+            ["dog/b.jpg", "dog/B.PNG/c.jpg"],
+        ],
+    )
+    def test_every_picture_has_a_file_of_its_own(self, tmp_path, files):
+        for number, name in enumerate(files):
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            PIL.Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(path)
+        source = data.open_source(tmp_path / "photos")
+        run_export(tmp_path / "out", dataset=source)
+        data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES)
+        found = {image.numpy().tobytes() for image in read_folder(tmp_path / "back").values()}
+        assert found == {source[n].image.numpy().tobytes() for n in range(len(files))}
+        assert len(content(tmp_path / "back")) == len(files)
+
+    def test_folders_of_other_classes(self, tmp_path):
+        """Labels come from a table, and folders are called as classes."""
+        for number, name in enumerate(["dog/cat/x.png", "cat/x.png"]):
+            (tmp_path / "photos" / name).parent.mkdir(parents=True)
+            PIL.Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(tmp_path / "photos" / name)
+        (tmp_path / "l.csv").write_text("file_name,label\ndog/cat/x.png,dog\ncat/x.png,dog\n")
+        run_export(tmp_path / "out", dataset=data.open_source(tmp_path / "photos", labels_from=tmp_path / "l.csv"))
+        assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES).exact == 2
+        assert sorted(content(tmp_path / "back")) == ["dog/cat/x.png", "dog/dog/cat/x.png"]
+
+    def test_classes_whose_names_are_no_folders(self, tmp_path, photos):
+        names = sorted(str(path.relative_to(photos)) for path in photos.rglob("*.png"))
+        classes = ["..", "a/b", "class-0", "a/c", "class-1"]
+        rows = [f"{name},{classes[n % 5]}" for n, name in enumerate(names)]
+        (tmp_path / "l.csv").write_text("file_name,label\n" + "\n".join(rows))
+        run_export(tmp_path / "out", dataset=data.open_source(photos, labels_from=tmp_path / "l.csv"))
+        assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES).exact == 15
+        assert len({name.split("/")[0] for name in content(tmp_path / "back")}) == 5
 
     def test_keys_that_occur_twice_get_their_ids(self, tmp_path):
         for shard in range(2):
@@ -235,6 +273,15 @@ class TestSelection:
         result = data.restore(exported, tmp_path / "back", key=SHARED_AES, only=only)
         assert sorted(content(tmp_path / "back")) == expected
         assert result.images == result.exact == len(expected)
+
+    def test_a_class_whose_name_is_a_number(self, tmp_path):
+        root = write_folder(tmp_path / "photos", classes=4, each=1)
+        for number, name in enumerate(["0", "1", "10", "2"]):
+            (root / f"class{number}").rename(root / name)
+        run_export(tmp_path / "out", dataset=data.open_source(root))
+        result = data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES, only="2")
+        assert list(content(tmp_path / "back")) == ["2/0.png"]
+        assert result.notes == ()
 
     def test_id(self, tmp_path, exported):
         from torchprotect.data.finished import open_finished, owner_of
@@ -321,6 +368,25 @@ def stop_at(images):
 
 
 class TestRefusals:
+    def test_a_link_that_leads_out(self, tmp_path, exported):
+        with pytest.raises(KeyboardInterrupt):
+            data.restore(exported, tmp_path / "back", key=SHARED_AES, only="class0", progress=stop_at(1))
+        import shutil
+
+        shutil.rmtree(tmp_path / "back" / "class0", ignore_errors=True)
+        (tmp_path / "victim").mkdir()
+        (tmp_path / "back" / "class0").symlink_to(tmp_path / "victim")
+        with pytest.raises(ExportError, match=r"class0 leads out of .*back, by a link"):
+            data.restore(exported, tmp_path / "back", key=SHARED_AES, only="class0")
+        assert content(tmp_path / "victim") == {}
+
+    def test_nothing_is_made_where_nothing_can_be_restored(self, tmp_path, photos):
+        transform = transforms.from_key(SHARED_AES, unit_pixels=4)
+        run_export(tmp_path / "out", dataset=data.open_source(photos), transform=transform)
+        with pytest.raises(NotInvertibleError):
+            data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES)
+        assert not (tmp_path / "back").exists()
+
     def test_a_folder_that_holds_things(self, tmp_path, exported):
         (tmp_path / "back").mkdir()
         (tmp_path / "back" / "mine.txt").write_text("keep")

@@ -103,6 +103,45 @@ class TestSharedChecks:
                 {"a": images[:4], "b": images[3:]}, tmp_path / "out", transform=transforms.from_key(SHARED_AES)
             )
 
+    def test_a_source_behind_a_url_is_compared_by_pixels(self, tmp_path, parts):
+        import fsspec
+
+        memory = fsspec.filesystem("memory")
+        memory.put(str(parts["train"]), "/splits/train", recursive=True)
+        sources = {"a": data.open_source(parts["train"]), "b": data.open_source("memory://splits/train")}
+        with pytest.raises(SourceError, match="15 images are in both a and b"):
+            data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(SHARED_AES))
+        memory.rm("/splits", recursive=True)
+
+    def test_of_different_shapes(self, tmp_path, parts):
+        parts["val"] = write_folder(tmp_path / "grey", mode="L", seed=9000)
+        with pytest.raises(SourceError, match="shape: train has 3 x 16 x 16, val 1 x 16 x 16"):
+            export_all(parts, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("texts", "message"),
+        [
+            (("0\n9", "0\n3"), "classes: train has 10, val 4"),
+            (("1\n2", "1"), "labels: train has several an image, val one an image"),
+            (("cat", "1"), "class names: train has yes, val no"),
+        ],
+    )
+    def test_of_labels_of_different_kinds(self, tmp_path, parts, texts, message):
+        for root, text in zip(parts.values(), texts, strict=True):
+            for path in root.rglob("*.png"):
+                path.with_suffix(".txt").write_text(text)
+        sources = data.open_sources(parts, labels_from="txt")
+        key = SHARED_AES.transform
+        with pytest.raises(SourceError, match=message):
+            data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
+
+    def test_of_which_one_has_no_labels(self, tmp_path, parts):
+        key = SHARED_AES.transform
+        sources = {**opened(parts), "val": data.open_source(parts["val"], labels_from="none")}
+        with pytest.raises(SourceError, match="labels: train has one an image, val none"):
+            data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
+
     def test_tars(self, tmp_path):
         from support import make_image, png
 
@@ -230,8 +269,10 @@ class TestSeveralExports:
     def test_none_or_one_twice(self, both):
         with pytest.raises(InputRangeError, match="at least one export is needed"):
             data.read([])
-        with pytest.raises(InputRangeError, match="is given twice"):
-            data.read([both[0], both[0]])
+        (both[0].parent / "link").symlink_to(both[0])
+        for again in (both[0], f"{both[0]}/", f"{both[0].parent}/./train", both[0].parent / "link"):
+            with pytest.raises(InputRangeError, match="is given twice"):
+                data.read([both[0], again])
         with pytest.raises(InputRangeError, match="expect is the digest of one manifest"):
             data.read(both, expect="0" * 64)
         with pytest.raises(InputRangeError, match="expect is the digest of one manifest"):
@@ -291,6 +332,27 @@ class TestRekey:
         run_export(tmp_path / "old", dataset=data.open_source(parts["train"]), transform=transform)
         with pytest.raises(SourceError, match="cannot be restored exactly: salt and pepper"):
             data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=make_bundle())
+
+    def test_pixels_that_are_lost_and_not_named(self, tmp_path, parts):
+        from torchvision.transforms import v2
+
+        transform = v2.Compose([transforms.SaltAndPepper(0.2), transforms.from_key(SHARED_AES)])
+        run_export(tmp_path / "old", dataset=data.open_source(parts["train"]), transform=transform, owner_file=False)
+        with pytest.raises(SourceError, match="without an owner's file nothing tells which"):
+            data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=make_bundle())
+
+    def test_a_sealed_export_stays_sealed(self, tmp_path, parts):
+        pytest.importorskip("pyrage")
+        from torchprotect.envelope import generate_identity
+        from torchprotect.errors import EnvelopeError
+
+        recipient, new = generate_identity(tmp_path / "alice"), make_bundle()
+        run_export(tmp_path / "old", dataset=data.open_source(parts["train"]), recipients=[recipient])
+        with pytest.raises(EnvelopeError, match="is sealed: give recipients for the new export too"):
+            data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=new)
+        data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=new, recipients=[recipient])
+        assert "owner.sealed.sealed" in content(tmp_path / "new")
+        assert data.restore(tmp_path / "new", tmp_path / "back", key=new).exact == 15
 
     def test_keys_that_do_not_go_together(self, tmp_path, parts):
         run_export(tmp_path / "old", dataset=data.open_source(parts["train"]))

@@ -8,7 +8,7 @@ import typer
 
 from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
-from torchprotect.cli._say import say
+from torchprotect.cli._say import remark, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +31,18 @@ def disguise(
     """
     with errors_as_exit_codes():
         from torchprotect import data
+        from torchprotect.data.store import lies_in
+        from torchprotect.errors import InputRangeError
 
         targets = _targets(pictures, out)
         identities = load_identities(identity, open_passphrase_file)
         disguiser = data.Disguiser(like, key=load_key(key, passphrase_file), identity=identities)
+        if disguiser.note:
+            remark(f"note: {disguiser.note}")
+        if lies_in(out, like):
+            raise InputRangeError(f"{out} lies inside {like}; an export holds no other files")
+        for picture in pictures:
+            disguiser(picture)  # nothing is written unless all can be
         for picture, target in targets.items():
             _write(disguiser(picture), target)
         say(f"{out}: {counted(len(pictures), 'picture')} disguised as in {like}")
@@ -43,10 +51,10 @@ def disguise(
 def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
     """Return the path of each result, without its extension.
 
-    Pictures of one name keep the folders that tell them apart.
+    Pictures of one name keep the folders or the extensions that tell them apart.
 
     Raises:
-        InputRangeError: two pictures would have one path all the same.
+        InputRangeError: a picture is given twice.
     """
     from torchprotect.errors import InputRangeError
 
@@ -54,10 +62,12 @@ def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
     if len(set(stems)) == len(stems):
         return {picture: out / picture.stem for picture in pictures}
     folder = os.path.commonpath([picture.resolve().parent for picture in pictures])
-    found = {picture: out / picture.resolve().relative_to(folder).with_suffix("") for picture in pictures}
-    if len(set(found.values())) < len(pictures):
-        raise InputRangeError("two of the pictures would be written to one file; disguise them one by one")
-    return found
+    below = {picture: picture.resolve().relative_to(folder) for picture in pictures}
+    if len(set(below.values())) < len(pictures):
+        raise InputRangeError("a picture is given twice")
+    short = {picture: path.with_suffix("") for picture, path in below.items()}
+    together = list(short.values())
+    return {each: out / (below[each] if together.count(short[each]) > 1 else short[each]) for each in pictures}
 
 
 def _write(image: "Tensor", target: Path) -> None:

@@ -14,6 +14,7 @@ from torchprotect.cli._envelope import (
     RecipientKeys,
     RecipientsFile,
     SealPassphraseFile,
+    SigningKeyFile,
     load_identities,
     load_recipients,
 )
@@ -37,6 +38,7 @@ def rekey(
     recipients_file: RecipientsFile = None,
     seal_passphrase_file: SealPassphraseFile = None,
     generation: Generation = None,
+    sign: SigningKeyFile = None,
 ) -> None:
     """Write an export again under another key, without its source: when a key has leaked or its holder leaves.
 
@@ -58,6 +60,7 @@ def rekey(
                 notify=lambda note: remark(f"note: {note}"),
                 recipients=load_recipients(recipient, recipients_file, seal_passphrase_file),
                 generation=generation,
+                signing_key=sign,
             )
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
         say(

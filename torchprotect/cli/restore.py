@@ -60,4 +60,4 @@ def restore(
 def _exactness(result: "RestoreResult") -> str:
     if result.exact is None:
         return ""
-    return "all exact, " if result.exact == result.made else f"{result.exact:,} exact, "
+    return "all exact, " if result.exact == result.images else f"{result.exact:,} exact, "

@@ -1,6 +1,8 @@
 """The plan of an export: all that decides its bytes; and the job that makes its shards."""
 
 import hmac
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ from torchprotect._version import __version__
 from torchprotect.data import manifest as documents
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data._labels import count_classes
-from torchprotect.data._preflight import check_labels, explain_unfit
+from torchprotect.data._preflight import check_labels, common_shape_first, explain_unfit
 from torchprotect.data.keyed import keyed_order, noise_key
 from torchprotect.data.owner import OWNER
 from torchprotect.data.preparation import Preparation, Shape, decoder_versions
@@ -106,7 +108,7 @@ def make_job(
         if not skip_unfit:
             check_labels(job)
     first_error: ProtectError | None = None
-    for index in range(len(source)):
+    for index in _candidates(job):
         try:
             image, label = job.source[index]
             job = replace(job, dtype=image.dtype)
@@ -122,6 +124,17 @@ def make_job(
         else:
             return replace(job, shape=shape if pipeline.needs_one_shape else None)
     raise ExportError(f"no image of the source can be exported; of the first one: {first_error}")
+
+
+def _candidates(job: DisguiseJob) -> Iterable[int]:
+    """Return indices of samples that may decide shape and dtype of all: the first that fits does.
+
+    Where images that do not fit are skipped, one of the most common shape comes first.
+    """
+    indices = range(len(job.source))
+    if not job.skip_unfit or not job.pipeline.needs_one_shape or not hasattr(job.source, "header"):
+        return indices
+    return itertools.chain(common_shape_first(job.source), indices)
 
 
 def _require_repeatable(job: DisguiseJob, index: int, sample: Sample) -> Shape:

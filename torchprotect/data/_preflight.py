@@ -1,5 +1,6 @@
 """Checks and notes before the first shard of an export is made, without decoding every image."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data._labels import numbers_in
-from torchprotect.data.preparation import Shape
+from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.data.sources import Label, class_names_of, read_samples
 from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import BlockKey, RMTKey
@@ -112,20 +113,33 @@ def _require_one_shape(job: DisguiseJob, survey: Survey) -> None:
                 key.require_fit(torch.empty(shape, device="meta"))
             except KeySizeError as error:
                 where = job.source.locate(index)
-                raise KeySizeError(f"sample {where}: {error}. {_how_to_prepare(survey, keys)}") from error
+                raise KeySizeError(f"sample {where}: {error}. {_how_to_prepare(job, survey, keys)}") from error
     if len(survey.counts) > 1:
         odd = job.source.locate(survey.first[survey.counts.most_common()[-1][0]])
-        raise SourceError(f"a data set has one shape, but {odd} has another than most. {_how_to_prepare(survey, keys)}")
+        raise SourceError(
+            f"a data set has one shape, but {odd} has another than most. {_how_to_prepare(job, survey, keys)}"
+        )
+
+
+def common_shape_first(source: Any) -> list[int]:
+    """Return the first index of each shape, the most common one first, as far as headers can be read."""
+    counts, first = Counter[Shape](), dict[Shape, int]()
+    for index in range(len(source)):
+        with contextlib.suppress(SourceError):
+            shape = Shape(*source.header(index).shape)
+            counts[shape] += 1
+            first.setdefault(shape, index)
+    return [first[shape] for shape, _ in counts.most_common()]
 
 
 def explain_unfit(job: DisguiseJob, error: ProtectError) -> None:
     """Raise the error of an image that does not fit the key again, with what is known of all others."""
     if isinstance(error, KeySizeError) and hasattr(job.source, "header") and job.pipeline.size_keys:
         survey = Survey(job.source, range(len(job.source)))
-        raise KeySizeError(f"{error}. {_how_to_prepare(survey, job.pipeline.size_keys)}") from error
+        raise KeySizeError(f"{error}. {_how_to_prepare(job, survey, job.pipeline.size_keys)}") from error
 
 
-def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
+def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> str:
     """Return the shapes there are, and the options that would make one of them."""
     channels = {shape.channels for shape in survey.counts}
     sizes = {(shape.height, shape.width) for shape in survey.counts}
@@ -135,9 +149,15 @@ def _how_to_prepare(survey: Survey, keys: list[BlockKey]) -> str:
     if channels != wanted:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
-        options.append(f"--resize {size[0]}x{size[1]}")
+        options.append(f"{_last_size_option(job)} {size[0]}x{size[1]}")
     told = str(survey)
     return f"{told[0].upper()}{told[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
+
+
+def _last_size_option(job: DisguiseJob) -> str:
+    """Return the option that decides the size of images: the last of those that were given, if any."""
+    given = getattr(job.source, "preparation", Preparation()).describe()
+    return next((f"--{name}" for name in ("pad", "crop") if name in given), "--resize")
 
 
 def _require_one_result(job: DisguiseJob, survey: Survey) -> None:

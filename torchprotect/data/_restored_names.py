@@ -1,25 +1,32 @@
-"""Paths that restored pictures get: original class and name, never outside the folder, never twice."""
+"""Paths of restored pictures: original class and name, never outside the folder, never two pictures in one file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from torchprotect.data.owner import Owner
 from torchprotect.data.sources import IMAGE_EXTENSIONS, Label
 
-_LONGEST = 240  # bytes of a part of a path; most file systems take 255, and an extension is added
+_LONGEST = 200  # bytes of a part of a path; most file systems take 255, and an id and an extension may be added
+_KINDS = ("png", "npy")
 
 
 class RestoredNames:
     """Paths of restored pictures, without their extension.
+
+    Where the folders of all pictures are those of classes, as in an image folder, paths are the original ones. Else
+    pictures with one label lie in a folder of its class.
 
     Args:
         owner: names of classes and samples; ``None`` names classes by number and pictures by id.
     """
 
     def __init__(self, owner: Owner | None) -> None:
-        self._class_names = None if owner is None else owner.class_names
-        self._stems = {} if owner is None else _stems({key: each.name for key, each in owner.originals.items()})
+        names = {} if owner is None else {identity: each.name for identity, each in owner.originals.items()}
+        classes = () if owner is None else owner.class_names or ()
+        self._stems = _stems(names)
+        self._folders = _folders(classes)
+        self._in_classes = bool(names) and all(name.partition("/")[0] in set(classes) for name in names.values())
 
     def path(self, identity: str, label: Label) -> PurePosixPath:
         """Return the path of a sample.
@@ -29,33 +36,58 @@ class RestoredNames:
             label: its plain class number; a sample with several labels or none has no folder of a class.
         """
         stem = self._stems.get(identity)
-        path = PurePosixPath(identity) if stem is None else PurePosixPath(stem)
-        folder = self.class_folder(label) if isinstance(label, int) else None
-        return path if folder is None or path.parts[0] == folder else folder / path
+        path = PurePosixPath(stem or identity)
+        if not isinstance(label, int) or (self._in_classes and stem is not None):
+            return path
+        return PurePosixPath(self._folders[label] if label < len(self._folders) else str(label)) / path
 
-    def class_folder(self, label: int) -> str:
-        """Return the folder of a class: its name, or its number where that is no name for a folder."""
-        names = self._class_names
-        name = names[label] if names is not None and label < len(names) else str(label)
-        return name if _is_usable(name) and "/" not in name else f"class-{label}"
+
+def _folders(classes: Sequence[str]) -> list[str]:
+    """Return a folder for each class: its name, or another one where that is no name for a folder."""
+    taken = {name.casefold() for name in classes}
+    found = []
+    for number, name in enumerate(classes):
+        if not _is_usable(name) or "/" in name:
+            name = f"class-{number}"
+            while name.casefold() in taken:
+                name += "_"
+            taken.add(name.casefold())
+        found.append(name)
+    return found
 
 
 def _stems(names: Mapping[str, str]) -> dict[str, str]:
-    """Return names without image extensions, as far as these are not needed to tell them apart; unusable ones go.
+    """Return names without image extensions; with them, or with ids, where that is needed to tell them apart.
 
-    File systems may not tell upper from lower case.
+    Unusable names are left out. File systems may not tell upper from lower case.
     """
-    short = {identity: _without_extension(name) for identity, name in names.items()}
-    of_short = Counter(name.casefold() for name in short.values())
-    of_long = Counter(name.casefold() for name in names.values())
-    found = {}
-    for identity, name in names.items():
-        stem = short[identity] if of_short[short[identity].casefold()] == 1 else name
-        if of_long[name.casefold()] > 1:
-            stem = f"{name}-{identity}"
-        if _is_usable(stem):
-            found[identity] = stem
-    return found
+    found = {identity: _without_extension(name) for identity, name in names.items()}
+    taken = _Taken(found.values())
+    found = {identity: names[identity] if taken(stem) else stem for identity, stem in found.items()}
+    taken = _Taken(found.values())
+    found = {identity: f"{names[identity]}-{identity}" if taken(stem) else stem for identity, stem in found.items()}
+    return {identity: stem for identity, stem in found.items() if _is_usable(stem)}
+
+
+class _Taken:
+    """Says of a stem whether its file would stand in the way of another file or a folder.
+
+    Args:
+        stems: of all files.
+    """
+
+    def __init__(self, stems: Iterable[str]) -> None:
+        folded = [stem.casefold() for stem in stems]
+        self._counts = Counter(folded)
+        self._folders = {stem[:end] for stem in self._counts for end in _slashes(stem)}
+
+    def __call__(self, stem: str) -> bool:
+        folded = stem.casefold()
+        return self._counts[folded] > 1 or any(f"{folded}.{kind}" in self._folders for kind in _KINDS)
+
+
+def _slashes(stem: str) -> Iterable[int]:
+    return (place for place, character in enumerate(stem) if character == "/")
 
 
 def _without_extension(name: str) -> str:

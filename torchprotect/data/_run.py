@@ -210,5 +210,5 @@ def _result(task: ShardTask, reports: dict[int, ShardReport], *, made: int, fini
         max_distance,
         mean_distance,
         finished=finished,
-        class_counts=class_counts(task.job.source, skipped),
+        class_counts=class_counts(task.job.source, skipped) if finished else {},
     )

@@ -64,4 +64,4 @@ def _step(step: Any) -> Any:
 
 def _short(value: Any) -> str:
     """Return a value of a plan for a message: digests by their first digits."""
-    return value[:12] if isinstance(value, str) else str(value)
+    return value[:12] if documents.is_digest(value) else str(value)

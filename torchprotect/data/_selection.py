@@ -34,7 +34,7 @@ class Selection(NamedTuple):
             return cls(frozenset({only}), frozenset(labels))
         called = {identity for identity, each in owner.originals.items() if _is_called(only, identity, each)}
         names = owner.class_names or ()
-        labels |= {number for number, name in enumerate(names) if name == only}
+        labels = {number for number, name in enumerate(names) if name == only} or labels
         if not called and not labels:
             raise InputRangeError(f"no sample has the id or name {only!r}, and no class is called so{_classes(names)}")
         return cls(frozenset(called), frozenset(labels))
@@ -47,7 +47,7 @@ class Selection(NamedTuple):
 def class_told(only: str | None, owner: Owner) -> list[str]:
     """Return which class a number stands for, if ``only`` is one: the numbers that are written are others."""
     names = owner.class_names or ()
-    if only is None or not only.isdecimal() or len(only) > _CLASS_DIGITS or int(only) >= len(names):
+    if only is None or only in names or not only.isdecimal() or not 0 <= int(only[:_CLASS_DIGITS]) < len(names):
         return []
     return [f"{only} is the plain number of class {names[int(only)]}"]
 

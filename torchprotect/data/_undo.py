@@ -43,8 +43,11 @@ class Undo:
             ExportError: they are not known well enough.
         """
         split, plain = manifest.get("split"), manifest["plain"]
+        pipeline = from_description(manifest["transform"], key)
+        for disguise in pipeline.disguises:
+            disguise.require_invertible()
         return cls(
-            from_description(manifest["transform"], key),
+            pipeline,
             noise_key(key.subkey("noise", split), manifest["transform"]),
             key.subkey("id", split),
             key.labels if isinstance(key, KeyBundle) else None,

@@ -12,7 +12,7 @@ from torchprotect._inputs import type_name
 from torchprotect.data._encode import convert_stored
 from torchprotect.data.finished import Identities, open_finished, require_made_with
 from torchprotect.data.keyed import KeystreamNoise
-from torchprotect.data.preparation import Preparation
+from torchprotect.data.preparation import Preparation, other_decoders
 from torchprotect.data.sources import decode, to_tensor
 from torchprotect.errors import InputTypeError, SourceError
 from torchprotect.keys import Key
@@ -31,6 +31,8 @@ class Disguiser:
 
     Attributes:
         preparation: steps before the disguise.
+        note: on other versions of decoders than those of the export, which may give other pixels; ``None`` if there are
+            none.
 
     Raises:
         KeyKindError: the export was made with another key.
@@ -41,8 +43,8 @@ class Disguiser:
 
     def __init__(self, export: str | os.PathLike[str], *, key: Key, identity: Identities = None) -> None:
         opened = open_finished(export, identity=identity, key=key)
-        require_made_with(opened, key)
-        manifest = opened.manifest
+        plan, manifest = require_made_with(opened, key), opened.manifest
+        self.note = other_decoders(plan)
         self.preparation = Preparation.from_description(manifest.get("prepare", {}))
         self._pipeline = from_description(manifest["transform"], key)
         self._scale = manifest["plain"]["scale"]

@@ -144,7 +144,7 @@ def read_owner_file(export: FinishedExport) -> bytes | None:
     try:
         content = export.store.read(OWNER, entry["size"])
     except (FileNotFoundError, StoreError) as error:
-        raise VerificationError(f"{path} is missing or damaged: {error}") from None
+        raise VerificationError(f"{path} is missing or damaged: {getattr(error, 'strerror', None) or error}") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise VerificationError(f"{path} is not the one in the manifest: it was replaced")
     return content

@@ -1,6 +1,6 @@
 """Pairs of plain and disguised images: with the key, each sample of an export leads back to its source."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torchprotect.data import manifest as documents
 from torchprotect.data._labels import single_labels
 from torchprotect.data.images import ExportedImages
 from torchprotect.data.keyed import keyed_order, sample_id
-from torchprotect.data.preparation import decoder_versions
+from torchprotect.data.preparation import other_decoders
 from torchprotect.data.sources import Sample, Source, read_samples
 from torchprotect.data.store import Store
 from torchprotect.errors import SourceError
@@ -54,7 +54,7 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
         raise SourceError(
             f"the plain source is not the one that was exported: {len(exported.ids) - len(found)} of "
             f"{len(exported.ids)} images have other ids, which depend on names and pixels; give that one"
-            + _other_decoders(plan)
+            + (f". {note}" if (note := other_decoders(plan)) else "")
         )
     if len({sample.image.shape for sample in found}) > 1:
         raise SourceError(
@@ -63,13 +63,6 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
         )
     labels = single_labels([sample.label for sample in found])
     return PlainImages(torch.stack([sample.image for sample in found]), labels)
-
-
-def _other_decoders(plan: dict[str, Any]) -> str:
-    """Return what differs between the versions that decoded the pictures and those at hand, for an error."""
-    made_with, here = plan.get("decoders", {}), decoder_versions()
-    differing = [f"{name} was {was}, is {here.get(name)}" for name, was in made_with.items() if here.get(name) != was]
-    return f". Other versions may decode other pixels: {', '.join(differing)}" if differing else ""
 
 
 def _read_until_found(source: Source, subkey: SecretBytes, indices: list[int], wanted: set[str]) -> dict[str, Sample]:

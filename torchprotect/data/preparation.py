@@ -17,6 +17,7 @@ CHANNELS: dict[Mode, int] = {"rgb": 3, "grey": 1}
 _GREY = ("1", "L")  # modes of one channel
 _ORIENTATION = 0x0112  # tag of EXIF
 _LARGEST_SIDE = 1 << 16
+_MOST_PIXELS = 89_478_485  # as Pillow, which takes larger pictures for decompression bombs
 
 
 class Shape(NamedTuple):
@@ -153,6 +154,11 @@ class Preparation:
         assert self.resize is not None  # noqa: S101 - asked by the callers; tells the type checker
         short, long = min(height, width), max(height, width)
         longer = int(self.resize * long / short)
+        if self.resize * longer > _MOST_PIXELS:
+            raise InputShapeError(
+                f"the picture is {height} x {width} pixels, so narrow that it would have {self.resize} x {longer}; "
+                "crop it, or skip such images"
+            )
         return (self.resize, longer) if height <= width else (longer, self.resize)
 
 
@@ -181,6 +187,13 @@ def decoder_versions() -> dict[str, str | None]:
         "jpeg": f"libjpeg {jpeg}" if turbo is None else f"libjpeg-turbo {turbo}",
         "webp": features.version("webp"),
     }
+
+
+def other_decoders(plan: Mapping[str, Any]) -> str | None:
+    """Say which versions of decoders differ between an export, by its plan, and this machine; ``None`` if none do."""
+    made_with, here = plan.get("decoders", {}), decoder_versions()
+    differing = [f"{name} was {was}, is {here.get(name)}" for name, was in made_with.items() if here.get(name) != was]
+    return f"other versions may decode other pixels: {', '.join(differing)}" if differing else None
 
 
 def _require_size(name: str, size: Any) -> None:

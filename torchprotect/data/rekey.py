@@ -8,8 +8,8 @@ from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.finished import Identities, open_finished
 from torchprotect.data.restored import RestoredSource
 from torchprotect.data.verify import verify
-from torchprotect.envelope import Recipients
-from torchprotect.errors import KeyKindError
+from torchprotect.envelope import Recipients, SigningKey
+from torchprotect.errors import EnvelopeError, KeyKindError, SourceError
 from torchprotect.keys import Key, KeyBundle
 from torchprotect.transforms import from_key
 from torchprotect.transforms.from_description import settings_of
@@ -27,6 +27,7 @@ def rekey(
     notify: Callable[[str], None] | None = None,
     recipients: Recipients | Sequence[str] | None = None,
     generation: int | None = None,
+    signing_key: SigningKey | str | os.PathLike[str] | None = None,
 ) -> ExportResult:
     """Write an export again, under another key of the same kind: in place of a key that has leaked.
 
@@ -43,20 +44,29 @@ def rekey(
         workers: as for :func:`torchprotect.data.export`.
         progress: called with images done and images in all.
         notify: called with notes.
-        recipients: seals the new export, as for :func:`torchprotect.data.export`.
+        recipients: seals the new export, as for :func:`torchprotect.data.export`; needed if the old one is sealed.
         generation: as for :func:`torchprotect.data.export`.
+        signing_key: as for :func:`torchprotect.data.export`.
 
     Raises:
         NotInvertibleError: the disguise cannot be undone; export the source under the new key.
-        SourceError: an image cannot be restored exactly.
+        SourceError: an image cannot be restored exactly, or that cannot be told.
+        EnvelopeError: the export is sealed, and there are no recipients of the new one.
         KeyKindError: the keys are of different kinds, or the export was made with another one.
         VerificationError: the export was changed.
     """
     _require_same_kind(key, new_key)
     verify(exported, key, identity=identity)
     opened = open_finished(exported, identity=identity, key=key)
-    source = RestoredSource(opened, key)
     manifest = opened.manifest
+    if opened.public is not None and recipients is None:
+        raise EnvelopeError(
+            f"{opened.store.location} is sealed: give recipients for the new export too (--recipient); for an open "
+            "one, make an open copy with `torchprotect open` first"
+        )
+    if "owner" not in manifest:
+        _require_exact(manifest)
+    source = RestoredSource(opened, key)
     return export(
         source,
         out,
@@ -72,7 +82,25 @@ def rekey(
         notify=notify,
         recipients=recipients,
         generation=generation,
+        signing_key=signing_key,
     )
+
+
+def _require_exact(manifest: dict[str, Any]) -> None:
+    """Check that images are restored exactly: without an owner's file their ids cannot be compared.
+
+    Raises:
+        SourceError: they may not be.
+    """
+    names = [step["name"] for step in manifest["transform"]]
+    rounded = manifest.get("store") is not None
+    if "SaltAndPepper" in names or any(
+        rounded and step.get("matrix") != "orthogonal" for step in manifest["transform"]
+    ):
+        raise SourceError(
+            "salt and pepper, or float16, have changed images, and without an owner's file nothing tells which: export "
+            "the original source under the new key"
+        )
 
 
 def _require_same_kind(key: Any, new_key: Any) -> None:

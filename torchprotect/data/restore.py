@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ class RestoreResult:
         location: path of the folder.
         images: pictures in it.
         made: those of them that were written in this run; the others were there.
-        exact: pictures that equal the prepared original pixel by pixel, among those that were written in this run;
-            ``None`` where the export has no owner's file, so that this is not known.
+        exact: those of them that equal the prepared original pixel by pixel; ``None`` where the export has no owner's
+            file, so that this is not known.
         notes: what the owner should know, in whole sentences.
     """
 
@@ -177,7 +178,7 @@ class RestoreTask:
             label = self.undo.label(sample.label)
             path = names.path(sample.id, label)
             path = path.with_name(f"{path.name}.{kind}")
-            made += _write(self.folder / path, content)
+            made += _write(self.folder, path, content)
             exact += self.owner is not None and self.undo.is_exact(sample.id, image, self.owner.originals[sample.id])
             labels[str(path)] = label
         return Restored(made, exact, labels)
@@ -205,19 +206,29 @@ def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
         yield batch
 
 
-def _write(path: Path, content: bytes) -> bool:
+def _write(folder: Path, name: PurePosixPath, content: bytes) -> bool:
     """Write a picture unless it is there as it should be; return whether it was not.
 
     It is not flushed: all are at the end, and a run that resumes looks at what is in the files.
     """
-    try:
-        if path.stat().st_size == len(content) and path.read_bytes() == content:
-            return False
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    if _holds(path, content):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise ExportError(f"{path.parent} leads out of {folder}, by a link: somebody else writes there; delete it")
     with atomic_file(path, flush=False) as file:
         file.write(content)
     return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether this is a regular file with this content."""
+    try:
+        state = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size == len(content) and path.read_bytes() == content
 
 
 def _require_target(folder: str | os.PathLike[str], opened: FinishedExport) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from torchprotect.data.finished import FinishedExport
+from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, InputRangeError
 
 Exports: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -22,7 +23,8 @@ def as_list(exports: Exports) -> list[str | os.PathLike[str]]:
     found: list[Any] = [exports] if isinstance(exports, str | os.PathLike) else list(exports)
     if not found:
         raise InputRangeError("at least one export is needed")
-    if twice := next((each for each in found if found.count(each) > 1), None):
+    places = [normalise_url(str(each)) if is_url(each) else os.path.realpath(each) for each in found]
+    if twice := next((each for each, place in zip(found, places, strict=True) if places.count(place) > 1), None):
         raise InputRangeError(f"{os.fspath(twice)} is given twice")
     return found
 

@@ -61,9 +61,35 @@ def export_splits(
         )
         for name, source in opened.items()
     }
+    _require_alike(planned)
     for each in planned.values():
         each.check_shapes()
     return _run_all(planned, {name: len(source) for name, source in opened.items()}, progress, run_options)
+
+
+def _require_alike(planned: Mapping[str, PlannedExport]) -> None:
+    """Check that images and labels of all splits are of one kind: a loader reads them together."""
+    kinds = {name: _kind(each) for name, each in planned.items()}
+    (first, kind), *others = kinds.items()
+    for name, other in others:
+        if differing := [what for what in kind if kind[what] != other[what]]:
+            told = "; ".join(f"{what}: {first} has {kind[what]}, {name} {other[what]}" for what in differing)
+            raise SourceError(
+                f"the splits do not go together: {told}. Prepare images (--mode, --resize), and label all splits in "
+                "one way, with class names or a key with a label map"
+            )
+
+
+def _kind(planned: PlannedExport) -> dict[str, str]:
+    job = planned.task.job
+    named = class_names_of(job.source) is not None
+    labels = "none" if not job.labelled else "several an image" if job.classes is not None else "one an image"
+    return {
+        "shape": "any" if job.shape is None else str(job.shape),
+        "labels": labels,
+        "class names": "any" if not job.labelled else "yes" if named else "no",
+        "classes": "any" if job.classes is None else str(job.classes),
+    }
 
 
 def _run_all(
@@ -112,8 +138,9 @@ def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
 
 
 def _require_disjoint(sources: Mapping[str, Source]) -> None:
-    """Check that no file is in two splits, byte by byte."""
-    found = {name: _digests(source) for name, source in sources.items()}
+    """Check that no file is in two splits, byte by byte; where not all sources tell files, no image by its pixels."""
+    by_file = all(hasattr(source, "digests") for source in sources.values())
+    found = {name: _digests(source, by_file=by_file) for name, source in sources.items()}
     for first, second in itertools.combinations(found, 2):
         shared = found[first].keys() & found[second].keys()
         if shared:
@@ -126,9 +153,9 @@ def _require_disjoint(sources: Mapping[str, Source]) -> None:
             )
 
 
-def _digests(source: Source) -> dict[bytes, int]:
-    """Return the index of an image by a digest of its file, or of its pixels where there are no files."""
-    digests: Iterator[bytes | None] = source.digests() if hasattr(source, "digests") else _pixel_digests(source)
+def _digests(source: Any, *, by_file: bool) -> dict[bytes, int]:
+    """Return the index of an image by a digest of its file, or of its pixels."""
+    digests: Iterator[bytes | None] = source.digests() if by_file else _pixel_digests(source)
     return {digest: index for index, digest in enumerate(digests) if digest is not None}
 
 

@@ -21,7 +21,7 @@ from torchprotect.data.finished import (
     require_no_opener,
 )
 from torchprotect.data.owner import LARGEST, OWNER, open_owner
-from torchprotect.data.sealed_manifest import parse_sealed_manifest
+from torchprotect.data.sealed_manifest import STATED, parse_sealed_manifest
 from torchprotect.data.several import Exports, as_list, require_different_splits, require_one_key
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
@@ -136,7 +136,7 @@ def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, ch
     """Return what is wrong with an open export, or with what is inside of a sealed one."""
     plan, found, entries = _read_plan(store), store.entries(), manifest["shards"]
     problems = [problem for entry in entries if (problem := check(entry, found)) is not None]
-    problems += _check_plan(plan, manifest) + _check_owner(store, manifest, key, found)
+    problems += _check_plan(plan, manifest) + _check_owner(store, manifest, plan, key, found)
     if not isinstance(store, SealedStore):  # else they were looked for among the files as they are stored
         owner = {OWNER} if "owner" in manifest else set()
         problems += _extras(found, {documents.PLAN, documents.MANIFEST, documents.SIGNATURE} | owner, entries)
@@ -144,11 +144,13 @@ def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, ch
     return problems if key is None else problems + _check_signatures(plan, manifest, key)
 
 
-def _check_owner(store: Store, manifest: dict[str, Any], key: Key | None, found: dict[str, Entry]) -> list[str]:
+def _check_owner(
+    store: Store, manifest: dict[str, Any], plan: dict[str, Any] | None, key: Key | None, found: dict[str, Entry]
+) -> list[str]:
     """Return what is wrong with the owner's file; with the key it is opened."""
     entry = manifest.get("owner")
     if entry is None:
-        return []
+        return [f"the manifest does not list {OWNER}, which the plan names"] if plan and "owner" in plan else []
     if (problem := _check_file(store, entry, found)) is not None:
         return [problem]
     if key is not None and manifest["key"] == key.fingerprint:
@@ -231,7 +233,8 @@ def _read_plan(store: Store) -> dict[str, Any] | None:
 def _check_plan(plan: dict[str, Any] | None, manifest: dict[str, Any]) -> list[str]:
     if plan is None:
         return [f"{documents.PLAN} is missing"]
-    return [] if manifest["plan"] == documents.digest(plan) else ["plan and manifest do not belong together"]
+    stated = all(plan.get(name) == manifest.get(name) for name in STATED)
+    return [] if stated and manifest["plan"] == documents.digest(plan) else ["plan and manifest do not belong together"]
 
 
 def _check_signatures(plan: dict[str, Any] | None, manifest: dict[str, Any], key: Key) -> list[str]:

@@ -111,6 +111,15 @@ class Disguise(v2.Transform):
         require_batch(images)
         return DisguisedBatch(self.transform(images, self.draw(tuple(images.shape), noise)), None)
 
+    def require_invertible(self) -> None:
+        """Check that :meth:`undo` gives the pictures back, as far as they were not damaged before.
+
+        Raises:
+            NotInvertibleError: the disguise loses what would be needed.
+        """
+        name = type(self).__name__
+        raise NotInvertibleError(f"{name} cannot be undone, not even with its key; keep the plain images")
+
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
         """Return what a batch was before it was disguised.
 

@@ -76,6 +76,10 @@ class AESECBDisguise(Disguise):
         """Disguise one picture."""
         return F.aes_ecb_disguise(inpt, self.key, self.permutation, self.unit_pixels, self.inverse)
 
+    def require_invertible(self) -> None:
+        """Check for units of 16 pixels."""
+        check_aes_ecb(self.key, self.permutation, self.unit_pixels, inverse=True)
+
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
         """Decrypt a batch; raise ``NotInvertibleError`` for units of less than 16 pixels."""
         return F.aes_ecb_disguise(images, self.key, self.permutation, self.unit_pixels, inverse=True)

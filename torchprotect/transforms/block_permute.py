@@ -39,6 +39,9 @@ class BlockPermute(Disguise):
         """Disguise one picture."""
         return F.block_permute(inpt, self.key, inverse=self.inverse)
 
+    def require_invertible(self) -> None:
+        """Do nothing: it is invertible."""
+
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
         """Put the blocks of a batch back into their places."""
         return F.block_permute(images, self.key, inverse=True)

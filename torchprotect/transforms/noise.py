@@ -39,6 +39,9 @@ class SaltAndPepper(Disguise):
         """Change one picture."""
         return F.salt_and_pepper(inpt, params["uniforms"], self.amount)
 
+    def require_invertible(self) -> None:
+        """Do nothing: pixels that turned black or white stay so, all others are as they were."""
+
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
         """Return the images as they are: what pixels were before they turned black or white is lost."""
         return images

@@ -90,6 +90,9 @@ class RMTDisguise(Disguise):
         """Disguise one picture."""
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
 
+    def require_invertible(self) -> None:
+        """Do nothing: it is invertible."""
+
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
         """Multiply a batch by the inverse matrices, and take away the noise that was added."""
         noisy: Tensor = F.rmt_disguise(images.float(), self.key, None, self.permutation, inverse=True)

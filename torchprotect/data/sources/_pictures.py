@@ -122,6 +122,7 @@ def decode_header(file: BinaryIO, name: str, preparation: Preparation) -> Header
 def _refuse_decompression_bombs() -> Iterator[None]:
     """Raise where Pillow would only warn: at pictures of more than 89 million pixels."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)  # it is looked at here
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         yield
 
@@ -129,5 +130,6 @@ def _refuse_decompression_bombs() -> Iterator[None]:
 def _unreadable(name: str, error: Exception) -> SourceError:
     if isinstance(error, ProtectError):  # it says what to do
         return SourceError(f"cannot use image {name}: {error}")
-    reason = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
+    known = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
+    reason = known or type(error).__name__
     return SourceError(f"cannot read image {name}: {reason}; convert or repair it, or skip such images")
