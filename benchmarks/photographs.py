@@ -42,7 +42,7 @@ def main() -> None:
 def compare_preparation(source: data.Source, files: list[Path], arguments: argparse.Namespace) -> None:
     indices = [list(range(start, min(start + CHUNK, len(files)))) for start in range(0, len(files), CHUNK)]
     chunks = [[files[index] for index in each] for each in indices]
-    with ProcessPoolExecutor(arguments.processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(arguments.processes, initializer=begin, initargs=(source,)) as pool:
 
         def all_of(work: Callable[..., object], tasks: list[list[object]]) -> None:
             list(pool.map(work, tasks))
@@ -50,11 +50,21 @@ def compare_preparation(source: data.Source, files: list[Path], arguments: argpa
         cases = {
             "Pillow": partial(all_of, decode_and_resize, chunks),
             "Pillow, to tensors": partial(all_of, decode_to_tensors, chunks),
-            "a prepared source": partial(all_of, partial(read_prepared, source), indices),
+            "a prepared source": partial(all_of, read_prepared, indices),
         }
         seconds = interleave(cases, arguments.rounds)
     title = f"{len(files):,} JPEGs to {SIZE} x {SIZE} in {arguments.processes} processes"
     report(title, seconds, next(iter(cases)), arguments.json)
+
+
+def begin(source: data.Source) -> None:
+    """Keep the source in a worker: an export sends it once too."""
+    global prepared
+    prepared = source
+    torch.set_num_threads(1)
+
+
+prepared: data.Source
 
 
 def decode_and_resize(files: list[Path]) -> None:
@@ -69,9 +79,9 @@ def decode_to_tensors(files: list[Path]) -> None:
             pil_to_tensor(picture.convert("RGB").resize((SIZE, SIZE), PIL.Image.Resampling.BILINEAR))
 
 
-def read_prepared(source: data.Source, indices: list[int]) -> None:
+def read_prepared(indices: list[int]) -> None:
     for index in indices:
-        source[index]
+        prepared[index]
 
 
 def compare_restoring(source: data.Source, arguments: argparse.Namespace) -> None:

@@ -173,7 +173,7 @@ class TestSplits:
 
     def test_several_sources_without_splits(self, call, photos, later):
         told = call(f"export photos later both --key my.key {PREPARED}", 2).output
-        assert "several parts are given with --splits NAME=SOURCE" in " ".join(told.replace("│", " ").split())
+        assert "several splits are given with --splits NAME=SOURCE" in " ".join(told.replace("│", " ").split())
 
 
 class TestAudits:

@@ -193,6 +193,15 @@ class TestClasses:
         unmap = SHARED_AES.labels.unmap
         assert {unmap(label) for _, label in data.read(tmp_path / "out" / "val")} == {2, 3}
 
+    def test_other_numbers_are_noticed_with_the_key(self, tmp_path, parts):
+        shutil.rmtree(parts["val"] / "class0")
+        for name, source in opened(parts).items():
+            run_export(tmp_path / name, dataset=source, split=name)
+        both = [tmp_path / name for name in parts]
+        assert data.verify(both).images == 21
+        with pytest.raises(ExportError, match="class 0 is class0 in .*train, but class1 in .*val: export one of them"):
+            data.verify(both, SHARED_AES)
+
     def test_given_names_must_be_equal(self, tmp_path, parts):
         names = {"train": ["class2", "class1", "class0"], "val": ["class0", "class1", "class2"]}
         sources = {name: data.open_source(parts[name], class_names=names[name]) for name in parts}

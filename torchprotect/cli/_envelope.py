@@ -17,7 +17,7 @@ IdentityFiles = Annotated[
     typer.Option(
         "--identity",
         help="Open a sealed export with this file: an age identity, as from `torchprotect keygen identity`, or an ssh "
-        "secret key. May be repeated.",
+        "private key. May be repeated.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,

@@ -25,7 +25,7 @@ def disguise(
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
-    """Prepare and disguise further pictures as an export did: what a model trained on it is fed.
+    """Prepare and disguise further pictures as an export did: the input for a model trained on it.
 
     PICTURE becomes DIR/PICTURE.png, or .npy under RMT; pictures of one name keep their folders. Noise is drawn anew.
     """

@@ -72,15 +72,15 @@ def export(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Name of this part of the data, such as train. Order, ids and noise are derived with it, the disguise "
-            "is the same: give each part that is exported with a key another name.",
+            help="Name of this split of the data, such as train. Order, ids and noise are derived with it, the "
+            "disguise is the same: use each name only once with a key.",
             metavar="NAME",
         ),
     ] = None,
     splits: Annotated[
         bool,
         typer.Option(
-            "--splits", help="Export several parts, each given as NAME=SOURCE, to OUT/NAME, checked together."
+            "--splits", help="Export several splits, each given as NAME=SOURCE, to OUT/NAME, checked together."
         ),
     ] = False,
     owner_file: Annotated[
@@ -267,7 +267,7 @@ def _parse_sources(sources: list[str], splits: bool) -> dict[str, str] | None:
     if not splits:
         if len(sources) > 1:
             raise typer.BadParameter(
-                "one SOURCE and OUT are expected; several parts are given with --splits NAME=SOURCE"
+                "one SOURCE and OUT are expected; several splits are given with --splits NAME=SOURCE"
             )
         return None
     pairs = [source.partition("=") for source in sources]

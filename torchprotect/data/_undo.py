@@ -74,3 +74,11 @@ class Undo:
     def is_exact(self, identity: str, image: Tensor, original: Original) -> bool:
         """Return whether every pixel is that of the source: ids are digests of the pixels."""
         return sample_id(self.id_key, original.name, original.place, image.contiguous()).hex() == identity
+
+
+def may_be_inexact(manifest: dict[str, Any]) -> bool:
+    """Return whether an export holds images that cannot be restored exactly, by its settings."""
+    steps = manifest["transform"]
+    ill_conditioned = any(step.get("matrix", "orthogonal") != "orthogonal" for step in steps)
+    damaged = any(step["name"] == "SaltAndPepper" for step in steps)
+    return damaged or (manifest.get("store") is not None and ill_conditioned)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torchprotect.data._undo import may_be_inexact
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.finished import Identities, open_finished
 from torchprotect.data.restored import RestoredSource
@@ -64,8 +65,11 @@ def rekey(
             f"{opened.store.location} is sealed: give recipients for the new export too (--recipient); for an open "
             "one, make an open copy with `torchprotect open` first"
         )
-    if "owner" not in manifest:
-        _require_exact(manifest)
+    if "owner" not in manifest and may_be_inexact(manifest):
+        raise SourceError(
+            "salt and pepper, or float16, have changed images, and without an owner's file nothing tells which: export "
+            "the original source under the new key"
+        )
     source = RestoredSource(opened, key)
     return export(
         source,
@@ -84,23 +88,6 @@ def rekey(
         generation=generation,
         signing_key=signing_key,
     )
-
-
-def _require_exact(manifest: dict[str, Any]) -> None:
-    """Check that images are restored exactly: without an owner's file their ids cannot be compared.
-
-    Raises:
-        SourceError: they may not be.
-    """
-    names = [step["name"] for step in manifest["transform"]]
-    rounded = manifest.get("store") is not None
-    if "SaltAndPepper" in names or any(
-        rounded and step.get("matrix") != "orthogonal" for step in manifest["transform"]
-    ):
-        raise SourceError(
-            "salt and pepper, or float16, have changed images, and without an owner's file nothing tells which: export "
-            "the original source under the new key"
-        )
 
 
 def _require_same_kind(key: Any, new_key: Any) -> None:

@@ -21,7 +21,7 @@ from torchprotect.data._restored_names import RestoredNames
 from torchprotect.data._run import Progress, count_images
 from torchprotect.data._selection import Selection, class_told
 from torchprotect.data._stored import Stored, read_shard
-from torchprotect.data._undo import Undo
+from torchprotect.data._undo import Undo, may_be_inexact
 from torchprotect.data.engines import LocalEngine
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, owner_of, require_made_with
 from torchprotect.data.owner import Owner
@@ -110,6 +110,8 @@ def restore(
             + ("; without an owner's file, names are not known" if owner is None else "")
         )
     notes = [_NO_NAMES] if owner is None else class_told(only, owner)
+    if owner is None and may_be_inexact(opened.manifest):
+        notes.append("by its settings the export holds pictures that cannot be restored exactly; nothing tells which")
     exact = None if owner is None else done.exact
     return RestoreResult(str(target), len(done.labels), done.made, exact, tuple(notes))
 

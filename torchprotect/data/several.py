@@ -1,12 +1,14 @@
 """Several exports of one key, such as the splits of a data set."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from torchprotect.data.finished import FinishedExport
+from torchprotect.data.finished import FinishedExport, owner_of
 from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, InputRangeError
+from torchprotect.keys import Key
 
 Exports: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Folder or URL of an export, or of several."""
@@ -42,6 +44,23 @@ def require_one_key(opened: Sequence[FinishedExport]) -> None:
             raise ExportError(
                 f"{first.store.location} and {other.store.location} do not go together: they differ in "
                 f"{', '.join(differing)}"
+            )
+
+
+def require_same_classes(opened: Sequence[FinishedExport], key: Key) -> None:
+    """Check that class numbers mean the same in all exports whose owner's files have names; later ones may have more.
+
+    Raises:
+        ExportError: they do not.
+    """
+    known = [(each.store.location, owner.class_names) for each in opened if (owner := owner_of(each, key)) is not None]
+    named = [(location, names) for location, names in known if names is not None]
+    for (first, names), (second, others) in itertools.combinations(named, 2):
+        differing = next((n for n, pair in enumerate(zip(names, others, strict=False)) if pair[0] != pair[1]), None)
+        if differing is not None:
+            raise ExportError(
+                f"class {differing} is {names[differing]} in {first}, but {others[differing]} in {second}: export one "
+                "of them again with --classes-of the other"
             )
 
 

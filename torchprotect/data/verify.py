@@ -22,7 +22,7 @@ from torchprotect.data.finished import (
 )
 from torchprotect.data.owner import LARGEST, OWNER, open_owner
 from torchprotect.data.sealed_manifest import STATED, parse_sealed_manifest
-from torchprotect.data.several import Exports, as_list, require_different_splits, require_one_key
+from torchprotect.data.several import Exports, as_list, require_different_splits, require_one_key, require_same_classes
 from torchprotect.data.store import SUFFIX, Entry, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.envelope.recipients import is_envelope
@@ -75,7 +75,8 @@ def verify(
         expect: as for :func:`torchprotect.data.read`.
 
     Raises:
-        ExportError: it is no finished export, or several do not go together or have the same split name.
+        ExportError: it is no finished export, or several do not go together, number their classes
+            differently, or have the same split name.
         EnvelopeError: no identity opens it.
         VerificationError: something differs; the message lists all of it.
     """
@@ -90,6 +91,8 @@ def verify(
     opened = [open_finished(each, identity=identity, key=key) for each in exports]
     require_one_key(opened)
     require_different_splits(opened)
+    if key is not None:
+        require_same_classes(opened, key)
     locations = ", ".join(result.location for result in results)
     images, shards, size = (sum(getattr(r, name) for r in results) for name in ("images", "shards", "size"))
     return VerifyResult(locations, images, shards, size, results[0].proofs)
