@@ -117,8 +117,8 @@ def test_errors_are_one_line_and_code_1(exported, tmp_path):
         assert done.exit_code == 1, (arguments, done.output)
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
-    assert "no finished export" in call("audit", tmp_path / "no", "--report", tmp_path / "x.html").stderr
-    assert "no finished export" in call("audit", tmp_path, "--report", tmp_path / "x.html").stderr
+    assert "not a finished export" in call("audit", tmp_path / "no", "--report", tmp_path / "x.html").stderr
+    assert "not a finished export" in call("audit", tmp_path, "--report", tmp_path / "x.html").stderr
 
 
 @pytest.mark.parametrize("name", ["manifest.html", "report.html"])

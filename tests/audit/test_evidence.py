@@ -120,7 +120,7 @@ def test_an_export_that_fails_verification(exported, tmp_path):
         audit.open_evidence(tmp_path / "out", World(), exported[1])
     with pytest.raises(VerificationError, match="was made with key"):
         audit.open_evidence(exported[0], World(), make_key("RMTDisguise"))
-    with pytest.raises(ExportError, match="no finished export"):
+    with pytest.raises(ExportError, match="not a finished export"):
         audit.open_evidence(tmp_path, World())
 
 
@@ -149,7 +149,6 @@ def test_shards_that_hold_something_else(exported, tmp_path, members, message):
         stream.write([(f"{'0' * 32}.{kind}", body) for kind, body in members.items()])
         stream.finish()
     manifest = json.loads((exported[0] / "manifest.json").read_text())
-    del manifest["owner"]
     shard = tmp_path / "shard-000000.tar"
     entry = {
         "name": shard.name,
@@ -158,7 +157,8 @@ def test_shards_that_hold_something_else(exported, tmp_path, members, message):
         "sha256": hashlib.sha256(shard.read_bytes()).hexdigest(),
     }
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "images": 1, "shards": [entry]}))
-    shutil.copy(exported[0] / "plan.json", tmp_path)
+    for name in ("plan.json", "owner.sealed"):
+        shutil.copy(exported[0] / name, tmp_path)
     with pytest.raises(VerificationError, match=message):
         audit.open_evidence(tmp_path)
 

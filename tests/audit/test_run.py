@@ -309,7 +309,7 @@ def test_bad_calls(exported, tmp_path):
         audit.run(exported[0], report=tmp_path / "report.pdf")
     with pytest.raises(ExportError, match="does not exist"):
         audit.run(exported[0], report=tmp_path / "no" / "report.html")
-    with pytest.raises(ExportError, match="no finished export"):
+    with pytest.raises(ExportError, match="not a finished export"):
         audit.run(tmp_path, report=tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 

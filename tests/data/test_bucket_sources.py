@@ -242,8 +242,8 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("names", "message"),
         [
-            ((), r"holds no images; expected .*/CLASS/PICTURE\.png"),
-            (("a.png",), r"holds no images; expected"),
+            ((), r"holds no images in class folders; expected .*/CLASS/PICTURE\.png"),
+            (("a.png",), r"holds no images in class folders; expected"),
             (("a/x.png", "b/x.txt"), r"class folder .*/b holds no images \(png, jpg"),
             (("a/x.png", "b/.keep"), r"class folder .*/b holds no images"),
             (("a/x.png", "b/.git/x.png"), r"class folder .*/b holds no images"),

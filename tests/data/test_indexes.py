@@ -86,7 +86,7 @@ def test_shards_without_samples_are_left_out(copy, make):
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_what_is_no_export_is_refused(tmp_path, make):
-    with pytest.raises(ExportError, match="no finished export"):
+    with pytest.raises(ExportError, match="not a finished export"):
         make(tmp_path)
     with pytest.raises(StoreError, match="credentials"):
         make("s3://user:word@bucket/out")

@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 
 def seal_owner(owner, key, plan):
-    return seal_text(encode_owner(owner.source, owner.class_names, owner.originals.items()), key, plan)
+    return seal_text(encode_owner(owner, owner.originals.items()), key, plan)
 
 
 def decrypt_independently(content, key, plan):
@@ -60,6 +60,8 @@ class TestFormat:
             "version": 1,
             "source": "image folder x",
             "class_names": list(CLASSES),
+            "in_class_folders": False,
+            "labels": None,
             "originals": {f"{n:032x}": [n, f"Katze/{n}.jpg"] for n in range(200)},
         }
 

@@ -337,8 +337,8 @@ class TestExports:
 
     def test_the_hint_names_the_step_that_was_given(self, tmp_path, mixed, order):
         for preparation, hint in (
-            (data.Preparation(mode="rgb", crop=(18, 18)), "add --exif --crop 16x16"),
-            (data.Preparation(mode="rgb", pad=(48, 48)), "add --exif --pad 16x16"),
+            (data.Preparation(mode="rgb", crop=(18, 18)), "add --exif --resize 16x16 in place of --crop"),
+            (data.Preparation(mode="rgb", pad=(48, 48)), "add --exif --resize 16x16 in place of --pad"),
         ):
             with pytest.raises(KeySizeError, match=hint):
                 exported(tmp_path / "out", data.open_source(mixed), order, prepare=preparation)

@@ -239,7 +239,7 @@ class TestLabels:
         run_export(tmp_path / "out", dataset=several)
         assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES).exact == 15
         assert_same_pictures(tmp_path / "back", photos)
-        again = data.open_source(tmp_path / "back", labels_from=tmp_path / "back" / "labels.csv")
+        again = data.open_source(tmp_path / "back", labels_from=tmp_path / "back" / "labels.jsonl")
         assert again.known_labels() == several.known_labels()
         assert again.class_names == several.class_names
         result = data.restore(tmp_path / "out", tmp_path / "c", key=SHARED_AES, only="c")
@@ -309,6 +309,43 @@ class TestSelection:
     def test_a_number_says_which_class_it_is(self, tmp_path, exported):
         result = data.restore(exported, tmp_path / "back", key=SHARED_AES, only="2")
         assert result.notes == ("2 is the plain number of class class2",)
+
+
+def test_numbers_of_a_data_set_in_python_are_its_names(tmp_path):
+    """A picture's own name comes before the number of a class."""
+    dataset = [(make_image(1, 16, 16, seed=n), n % 2) for n in range(6)]
+    key = KEYS["permutation"][0]
+    run_export(tmp_path / "out", key, dataset)
+    assert data.restore(tmp_path / "out", tmp_path / "back", key=key, only="1").images == 1
+    assert list(content(tmp_path / "back")) == ["1/1.png"]
+
+
+def test_pictures_that_a_table_calls_otherwise_than_their_folders(tmp_path):
+    root = write_folder(tmp_path / "photos", classes=2, each=2)
+    rows = ["class0/0.png,class1", "class0/1.png,class0", "class1/0.png,class1", "class1/1.png,class1"]
+    (tmp_path / "l.csv").write_text("file_name,label\n" + "\n".join(rows))
+    run_export(tmp_path / "out", dataset=data.open_source(root, labels_from=tmp_path / "l.csv"))
+    data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES)
+    assert sorted(content(tmp_path / "back")) == [
+        "class0/class0/1.png",
+        "class1/class0/0.png",
+        "class1/class1/0.png",
+        "class1/class1/1.png",
+    ]
+
+
+@pytest.mark.parametrize("labels", [["a|b", "c"], ["10", "2"], [" a", "a"]])
+def test_tables_of_labels_are_read_back_as_they_were(tmp_path, labels):
+    import json
+
+    root = write_folder(tmp_path / "photos", classes=1, each=4)
+    rows = [{"file_name": f"class0/{n}.png", "labels": labels[: n % 3]} for n in range(4)]
+    (tmp_path / "l.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    key, source = KEYS["permutation"][0], data.open_source(root, labels_from=tmp_path / "l.jsonl")
+    run_export(tmp_path / "out", key, source)
+    data.restore(tmp_path / "out", tmp_path / "back", key=key)
+    again = data.open_source(tmp_path / "back", labels_from=tmp_path / "back" / "labels.jsonl")
+    assert (again.known_labels(), again.class_names) == (source.known_labels(), source.class_names)
 
 
 class TestRuns:

@@ -122,7 +122,6 @@ class TestSharedChecks:
     @pytest.mark.parametrize(
         ("texts", "message"),
         [
-            (("0\n9", "0\n3"), "classes: train has 10, val 4"),
             (("1\n2", "1"), "labels: train has several an image, val one an image"),
             (("cat", "1"), "class names: train has yes, val no"),
         ],
@@ -131,7 +130,7 @@ class TestSharedChecks:
         for root, text in zip(parts.values(), texts, strict=True):
             for path in root.rglob("*.png"):
                 path.with_suffix(".txt").write_text(text)
-        sources = data.open_sources(parts, labels_from="txt")
+        sources = {name: data.open_source(root, labels_from="txt") for name, root in parts.items()}
         key = SHARED_AES.transform
         with pytest.raises(SourceError, match=message):
             data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
@@ -209,7 +208,48 @@ class TestClasses:
             data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(SHARED_AES))
 
 
+class TestLabelsOfAllSplits:
+    @pytest.mark.parametrize("texts", [("0\n9", "0\n3"), ("1\n2", "1"), ("unknown", "1")])
+    def test_they_are_numbered_together(self, tmp_path, parts, texts):
+        for root, text in zip(parts.values(), texts, strict=True):
+            for path in root.rglob("*.png"):
+                path.with_suffix(".txt").write_text(text)
+        key = SHARED_AES.transform
+        sources = data.open_sources(parts, labels_from="txt")
+        data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
+        both = [tmp_path / "out" / name for name in parts]
+        assert data.verify(both, key).images == sum(1 for _ in data.read(both)) == 24
+
+    def test_another_split_does_not_change_the_numbers_of_a_finished_one(self, tmp_path, parts):
+        export_all({"train": parts["train"]}, tmp_path / "out", shard_size=1)
+        before = content(tmp_path / "out")
+        (parts["val"] / "class0").rename(parts["val"] / "another")
+        with pytest.raises(
+            ExportError, match="the classes of the source are not those of the finished export: class0, "
+        ):
+            export_all(parts, tmp_path / "out", shard_size=1)
+        assert content(tmp_path / "out").items() >= before.items()
+
+    def test_other_labels_do_not_pass_as_a_finished_export(self, tmp_path, parts):
+        names = sorted(str(path.relative_to(parts["val"])) for path in parts["val"].rglob("*.png"))
+
+        def source(labels):
+            rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+            (tmp_path / "l.csv").write_text("file_name,label\n" + "\n".join(rows))
+            return data.open_source(parts["val"], labels_from=tmp_path / "l.csv")
+
+        run_export(tmp_path / "out", dataset=source("ababababa"), shard_size=1)
+        with pytest.raises(ExportError, match="the labels of the source are not those of the finished export"):
+            run_export(tmp_path / "out", dataset=source("ababababb"), shard_size=1)
+        run_export(tmp_path / "out", dataset=source("ababababa"), shard_size=1)
+
+
 class TestOneTableOfLabels:
+    def test_with_a_name_that_two_splits_have(self, tmp_path, parts):
+        (tmp_path / "l.csv").write_text("file_name,label\nclass0/0.png,a\n")
+        with pytest.raises(SourceError, match="labels 'class0/0.png', a name that several samples of .* have"):
+            data.open_sources(parts, labels_from=tmp_path / "l.csv")
+
     def test_for_all_splits(self, tmp_path, parts):
         names = {name: sorted(str(p.relative_to(root)) for p in root.rglob("*.png")) for name, root in parts.items()}
         for name, root in parts.items():
@@ -225,8 +265,8 @@ class TestOneTableOfLabels:
         }
 
     def test_that_names_what_is_in_none(self, tmp_path, parts):
-        (tmp_path / "l.csv").write_text("file_name,label\nclass0/0.png,a\nelsewhere.png,b")
-        with pytest.raises(SourceError, match=r"names 1 sample not in .*photos-train, such as 'elsewhere\.png'"):
+        (tmp_path / "l.csv").write_text("file_name,label\nclass0/4.png,a\nelsewhere.png,b")
+        with pytest.raises(SourceError, match=r"names 1 sample not in .*photos-val, such as 'elsewhere\.png'"):
             data.open_sources(parts, labels_from=tmp_path / "l.csv")
 
 

@@ -31,6 +31,7 @@ def disguise(
     """
     with errors_as_exit_codes():
         from torchprotect import data
+        from torchprotect.data.images import encode_image
         from torchprotect.data.store import lies_in
         from torchprotect.errors import InputRangeError
 
@@ -41,10 +42,13 @@ def disguise(
             remark(f"note: {disguiser.note}")
         if lies_in(out, like):
             raise InputRangeError(f"{out} lies inside {like}; an export holds no other files")
-        for picture in pictures:
-            disguiser(picture)  # nothing is written unless all can be
-        for picture, target in targets.items():
-            _write(disguiser(picture), target)
+        kinds = {
+            picture: encode_image(disguiser(picture))[0] for picture in pictures
+        }  # all can be, before any is written
+        files = {each: target.with_name(f"{target.name}.{kinds[each]}") for each, target in targets.items()}
+        _require_free(files)
+        for picture, file in files.items():
+            _write(disguiser(picture), file)
         say(f"{out}: {counted(len(pictures), 'picture')} disguised as in {like}")
 
 
@@ -52,29 +56,34 @@ def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
     """Return the path of each result, without its extension.
 
     Pictures of one name keep the folders or the extensions that tell them apart.
-
-    Raises:
-        InputRangeError: a picture is given twice.
     """
-    from torchprotect.errors import InputRangeError
-
     stems = [picture.stem for picture in pictures]
     if len(set(stems)) == len(stems):
         return {picture: out / picture.stem for picture in pictures}
-    folder = os.path.commonpath([picture.resolve().parent for picture in pictures])
-    below = {picture: picture.resolve().relative_to(folder) for picture in pictures}
-    if len(set(below.values())) < len(pictures):
-        raise InputRangeError("a picture is given twice")
-    short = {picture: path.with_suffix("") for picture, path in below.items()}
-    together = list(short.values())
-    return {each: out / (below[each] if together.count(short[each]) > 1 else short[each]) for each in pictures}
+    paths = [Path.cwd() / picture for picture in pictures]  # not resolved: links keep their names
+    folder = os.path.commonpath([path.parent for path in paths])
+    below = [path.relative_to(folder) for path in paths]
+    short = [path.with_suffix("") for path in below]
+    return {
+        picture: out / (path if short.count(path.with_suffix("")) > 1 else path.with_suffix(""))
+        for picture, path in zip(pictures, below, strict=True)
+    }
 
 
-def _write(image: "Tensor", target: Path) -> None:
+def _require_free(files: dict[Path, Path]) -> None:
+    """Check that every result gets a file of its own, which is not there yet."""
+    from torchprotect.errors import InputRangeError
+
+    if len({str(file) for file in files.values()}) < len(files):
+        raise InputRangeError("two of the pictures would be written to one file; disguise them one by one")
+    if there := [file for file in files.values() if os.path.lexists(file)]:
+        raise InputRangeError(f"{there[0]} exists, and files are never overwritten; choose another folder")
+
+
+def _write(image: "Tensor", path: Path) -> None:
     from torchprotect._files import atomic_file
     from torchprotect.data.images import encode_image
 
-    kind, content = encode_image(image)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(target.with_name(f"{target.name}.{kind}"), overwrite=False) as file:
-        file.write(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, overwrite=False) as file:
+        file.write(encode_image(image)[1])

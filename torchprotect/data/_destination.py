@@ -349,6 +349,11 @@ class Destination:
             manifest = self._make_manifest(ordered, owned)
         return self._manifests.update(manifest, ordered, owned)
 
+    def owner_content(self) -> bytes | None:
+        """Return the owner's file of a finished export; ``None`` if there is none, or it is damaged."""
+        manifest = self._manifests.open_manifest()
+        return None if manifest is None else self._listed_owner(manifest)
+
     def _listed_owner(self, manifest: dict[str, Any]) -> bytes | None:
         """Return the owner's file that a manifest lists; ``None`` if there is none, or it is damaged."""
         entry = manifest.get("owner")

@@ -1,7 +1,6 @@
 """A table of the labels of pictures that have several, which folders of classes cannot tell."""
 
-import csv
-import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,22 +8,18 @@ from torchprotect._files import atomic_file
 from torchprotect.data._labels import numbers_in
 from torchprotect.data.sources import Label
 
-_NAME = "labels.csv"
+LABEL_TABLE = "labels.jsonl"
 
 
 def write_label_table(folder: Path, labels: Mapping[str, Label], class_names: Sequence[str] | None) -> None:
-    """Write ``labels.csv``, as ``labels_from`` of :func:`torchprotect.data.open_source` takes it.
+    """Write ``labels.jsonl``, as ``labels_from`` of :func:`torchprotect.data.open_source` takes it.
 
     Args:
         folder: to write it to.
         labels: plain label of each picture, by its path below the folder.
         class_names: of the class numbers from 0 up, if they are known.
     """
-    text = io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(["file_name", "labels"])
-    for path, label in sorted(labels.items()):
-        called = [str(number) if class_names is None else class_names[number] for number in numbers_in(label)]
-        table.writerow([path, "|".join(called)])
-    with atomic_file(folder / _NAME) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+    with atomic_file(folder / LABEL_TABLE) as file:
+        for path, label in sorted(labels.items()):
+            called = [number if class_names is None else class_names[number] for number in numbers_in(label)]
+            file.write(json.dumps({"file_name": path, "labels": called}).encode() + b"\n")

@@ -96,7 +96,8 @@ def count_classes(source: Any, first: Label, labels: LabelKey | None) -> int | N
     elif names is not None:
         classes = len(names)
     elif hasattr(source, "known_labels"):
-        classes = 1 + max((number for label in known for number in numbers_in(label)), default=0)
+        largest = max((number for label in known for number in numbers_in(label)), default=0)
+        classes = max(1 + largest, getattr(source, "most_classes", 0))
     else:
         raise LabelError(
             "the images have several labels each, but how many classes there are is not known: give the source "

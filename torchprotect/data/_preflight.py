@@ -149,15 +149,16 @@ def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> s
     if channels != wanted:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
-        options.append(f"{_last_size_option(job)} {size[0]}x{size[1]}")
+        options.append(f"--resize {size[0]}x{size[1]}{_in_place_of(job)}")
     told = str(survey)
     return f"{told[0].upper()}{told[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
 
 
-def _last_size_option(job: DisguiseJob) -> str:
-    """Return the option that decides the size of images: the last of those that were given, if any."""
+def _in_place_of(job: DisguiseJob) -> str:
+    """Return the options that decide the size now, if any were given."""
     given = getattr(job.source, "preparation", Preparation()).describe()
-    return next((f"--{name}" for name in ("pad", "crop") if name in given), "--resize")
+    sizes = [f"--{name}" for name in ("resize", "crop", "pad") if name in given]
+    return f" in place of {' and '.join(sizes)}" if sizes else ""
 
 
 def _require_one_result(job: DisguiseJob, survey: Survey) -> None:

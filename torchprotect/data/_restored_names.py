@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from torchprotect.data._label_table import LABEL_TABLE
 from torchprotect.data.owner import Owner
 from torchprotect.data.sources import IMAGE_EXTENSIONS, Label
 
@@ -14,8 +15,8 @@ _KINDS = ("png", "npy")
 class RestoredNames:
     """Paths of restored pictures, without their extension.
 
-    Where the folders of all pictures are those of classes, as in an image folder, paths are the original ones. Else
-    pictures with one label lie in a folder of its class.
+    Where the folders of all pictures are those of their classes, as in an image folder, paths are the original ones.
+    Else pictures with one label lie in a folder of its class.
 
     Args:
         owner: names of classes and samples; ``None`` names classes by number and pictures by id.
@@ -26,7 +27,7 @@ class RestoredNames:
         classes = () if owner is None else owner.class_names or ()
         self._stems = _stems(names)
         self._folders = _folders(classes)
-        self._in_classes = bool(names) and all(name.partition("/")[0] in set(classes) for name in names.values())
+        self._in_classes = owner is not None and owner.in_class_folders
 
     def path(self, identity: str, label: Label) -> PurePosixPath:
         """Return the path of a sample.
@@ -98,6 +99,8 @@ def _without_extension(name: str) -> str:
 def _is_usable(name: str) -> bool:
     """Return whether this is a relative path that stays below its folder."""
     parts = name.split("/")
-    return "\0" not in name and all(
-        part not in ("", ".", "..") and len(part.encode(errors="surrogateescape")) <= _LONGEST for part in parts
+    return (
+        "\0" not in name
+        and parts[0] != LABEL_TABLE
+        and all(part not in ("", ".", "..") and len(part.encode(errors="surrogatepass")) <= _LONGEST for part in parts)
     )

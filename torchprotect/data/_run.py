@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from torchprotect.data._destination import Envelope, FinishedMeanwhileError, MakeOwner, State
+from torchprotect.data._destination import Envelope, FinishedMeanwhileError, State
 from torchprotect.data._job import ShardTask
 from torchprotect.data._labels import class_counts
+from torchprotect.data._owner_file import OwnerFile
 from torchprotect.data._preflight import check_shapes
 from torchprotect.data._report import ShardReport, overall_distance
 from torchprotect.data._resume import Shards, reusable_shards
 from torchprotect.data.engines import Engine
+from torchprotect.data.owner import OWNER
 from torchprotect.errors import ExportError
 
 Progress = Callable[[int, int], None]
@@ -66,7 +68,7 @@ def run(
     resume: bool,
     progress: Progress,
     envelope: Envelope,
-    owner: MakeOwner | None,
+    owner: OwnerFile | None,
     notify: Callable[[str], None],
 ) -> ExportResult:
     """Make the shards that are not finished yet; then, unless this is a part, finish the export.
@@ -108,7 +110,7 @@ def _run_once(
     resume: bool,
     progress: Progress,
     envelope: Envelope,
-    owner: MakeOwner | None,
+    owner: OwnerFile | None,
     notify: Callable[[str], None],
 ) -> ExportResult:
     is_part, state = task.destination.part is not None, task.destination.require_same_plan(resume=resume)
@@ -116,6 +118,8 @@ def _run_once(
         return _result(task, {}, made=0, finished=True)
     task = replace(task, destination=replace(task.destination, repairs=state is State.FINISHED))
     destination = task.destination
+    if state is State.FINISHED and owner is not None and (content := destination.owner_content()) is not None:
+        owner.require_same_labels(content, destination.files.path_of(OWNER))
     reports = {} if state is State.EMPTY else reusable_shards(task.job, destination, shards)
     if not task.job.skip_unfit:
         note = check_shapes(task.job, [indices for index, indices in shards.items() if index not in reports])

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from torchprotect.data._labels import numbers_in
-from torchprotect.data.owner import Original, Owner
+from torchprotect.data.owner import Owner
 from torchprotect.data.sources import Label
 from torchprotect.errors import InputRangeError
 
@@ -24,39 +24,41 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, only: str, owner: Owner | None) -> "Selection":
-        """Find the samples that are called so: by id, by name, with or without its folders, or by class.
+        """Find the samples that are called so: by id or name, else by class, else by name without its folders.
 
         Raises:
             InputRangeError: the owner's file has no such sample or class. Without one, only reading the samples tells.
         """
-        labels = {int(only)} if only.isdecimal() and len(only) <= _CLASS_DIGITS else set[int]()
+        number = int(only) if only.isdecimal() and len(only) <= _CLASS_DIGITS else None
         if owner is None:
-            return cls(frozenset({only}), frozenset(labels))
-        called = {identity for identity, each in owner.originals.items() if _is_called(only, identity, each)}
-        names = owner.class_names or ()
-        labels = {number for number, name in enumerate(names) if name == only} or labels
-        if not called and not labels:
+            return cls(frozenset({only}), frozenset() if number is None else frozenset({number}))
+        names = owner.class_names
+        found = {identity for identity, each in owner.originals.items() if only in (identity, each.name)}
+        if found:
+            return cls(frozenset(found), frozenset())
+        if names is not None and only in names:
+            return cls(frozenset(), frozenset(n for n, name in enumerate(names) if name == only))
+        if number is not None and (names is None or number < len(names)):
+            return cls(frozenset(), frozenset({number}))
+        found = {identity for identity, each in owner.originals.items() if each.name.rpartition("/")[2] == only}
+        if not found:
             raise InputRangeError(f"no sample has the id or name {only!r}, and no class is called so{_classes(names)}")
-        return cls(frozenset(called), frozenset(labels))
+        return cls(frozenset(found), frozenset())
 
     def includes(self, identity: str, label: Label) -> bool:
         """Return whether a sample is among them."""
         return identity in self.ids or not self.labels.isdisjoint(numbers_in(label))
 
 
-def class_told(only: str | None, owner: Owner) -> list[str]:
+def class_told(selection: Selection | None, only: str | None, owner: Owner) -> list[str]:
     """Return which class a number stands for, if ``only`` is one: the numbers that are written are others."""
-    names = owner.class_names or ()
-    if only is None or only in names or not only.isdecimal() or not 0 <= int(only[:_CLASS_DIGITS]) < len(names):
+    names = owner.class_names
+    if selection is None or not selection.labels or names is None or only in names:
         return []
-    return [f"{only} is the plain number of class {names[int(only)]}"]
+    return [f"{number} is the plain number of class {names[number]}" for number in selection.labels]
 
 
-def _is_called(name: str, identity: str, original: Original) -> bool:
-    return name in (identity, original.name, original.name.rpartition("/")[2])
-
-
-def _classes(names: tuple[str, ...]) -> str:
+def _classes(names: tuple[str, ...] | None) -> str:
     if not names:
         return ""
     return f"; the classes are {', '.join(names[:_TOLD])}{', ..' if len(names) > _TOLD else ''}"

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,28 +39,36 @@ class Owner:
         source: a description of the source.
         class_names: of the plain class numbers, from 0 up; ``None`` where classes have no names.
         originals: where each sample came from, by its id.
+        labels: digest of the plain labels of the source, where they were known in advance.
+        in_class_folders: whether the first part of each name is that of the sample's class, as in an image folder.
     """
 
     source: str
     class_names: tuple[str, ...] | None
     originals: Mapping[str, Original]
+    labels: str | None = None
+    in_class_folders: bool = False
 
     def __repr__(self) -> str:
         return f"Owner({len(self.originals):,} names)"
 
 
-def encode_owner(
-    source: str, class_names: Sequence[str] | None, originals: Iterable[tuple[str, Original]]
-) -> bytearray:
-    """Return the text of an owner's file: JSON in ASCII, samples in the order given, which may be millions.
+def encode_owner(owner: Owner, originals: Iterable[tuple[str, Original]]) -> bytearray:
+    """Return the text of an owner's file: JSON in ASCII.
 
     Escapes keep names that are no text, whose bytes Python tells as unpaired surrogates.
+
+    Args:
+        owner: all but the samples.
+        originals: the samples, in the order in which they are written; there may be millions.
     """
     compact = partial(json.dumps, separators=(",", ":"))
-    text = bytearray(f'{{"class_names":{compact(class_names)},"format":"{_FORMAT}","originals":{{'.encode())
+    before = {"class_names": owner.class_names, "format": _FORMAT, "in_class_folders": owner.in_class_folders}
+    after = {"source": owner.source, "version": _VERSION}
+    text = bytearray(f'{compact(before | {"labels": owner.labels})[:-1]},"originals":{{'.encode())
     for number, (identity, (place, name)) in enumerate(originals):
         text += f'{"," if number else ""}"{identity}":[{place},{compact(name)}]'.encode()
-    text += f'}},"source":{compact(source)},"version":{_VERSION}}}'.encode()
+    text += f"}},{compact(after)[1:]}".encode()
     return text
 
 
@@ -100,7 +108,8 @@ def open_owner(content: bytes, key: Key, plan: str, path: str) -> Owner:
         raise VerificationError(f"{path} has another version than {_VERSION}; use the torchprotect that wrote it")
     names = document["class_names"]
     originals = {identity: Original(*each) for identity, each in document["originals"].items()}
-    return Owner(document["source"], None if names is None else tuple(names), originals)
+    classes = None if names is None else tuple(names)
+    return Owner(document["source"], classes, originals, document["labels"], document["in_class_folders"])
 
 
 def _cipher(key: Key, plan: str) -> Any:

@@ -70,7 +70,7 @@ def restore(
     Pictures are those that went into the disguise: prepared, where the export prepares them. They are equal pixel by
     pixel under a block permutation and AES; under RMT too, since the key holder can take away the noise, but for
     rounding where matrices are ill-conditioned or float16 was stored. 8-bit pictures become PNG files, others npy. If
-    pictures have several labels, ``labels.csv`` has them.
+    pictures have several labels, ``labels.jsonl`` has them.
 
     An interrupted restore is finished by the same call.
 
@@ -109,7 +109,7 @@ def restore(
             f"no sample of {opened.store.location} has the id or plain class number {only!r}"
             + ("; without an owner's file, names are not known" if owner is None else "")
         )
-    notes = [_NO_NAMES] if owner is None else class_told(only, owner)
+    notes = [_NO_NAMES] if owner is None else class_told(wanted, only, owner)
     if owner is None and may_be_inexact(opened.manifest):
         notes.append("by its settings the export holds pictures that cannot be restored exactly; nothing tells which")
     exact = None if owner is None else done.exact
@@ -219,8 +219,11 @@ def _write(folder: Path, name: PurePosixPath, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.resolve().is_relative_to(folder.resolve()):
         raise ExportError(f"{path.parent} leads out of {folder}, by a link: somebody else writes there; delete it")
-    with atomic_file(path, flush=False) as file:
-        file.write(content)
+    try:
+        with atomic_file(path, flush=False) as file:
+            file.write(content)
+    except IsADirectoryError:
+        raise ExportError(f"{path} is a folder, where a picture belongs: somebody else made it; delete it") from None
     return True
 
 

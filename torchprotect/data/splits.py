@@ -131,7 +131,7 @@ def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
         if list(classes) != sorted(classes) or not hasattr(sources[name], "known_labels"):
             raise SourceError(
                 f"the splits have different classes, and those of {name} are not in sorted order, or its labels are "
-                "not known in advance: give class_names with all classes when the sources are opened"
+                "not known in advance: give class_names with all classes when the sources are opened (--classes-of)"
             )
     union = tuple(sorted(set().union(*known.values())))
     return {name: renumber(source, union) if name in known else source for name, source in sources.items()}

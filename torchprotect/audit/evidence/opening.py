@@ -17,8 +17,8 @@ from torchprotect.data.finished import FinishedExport, Identities, open_finished
 from torchprotect.data.images import ExportedImages, read_images
 from torchprotect.data.pairing import find_plain_images
 from torchprotect.data.preparation import Preparation
-from torchprotect.data.several import Exports, as_list, require_one_key
-from torchprotect.data.sources import as_source, prepare_source, read_samples
+from torchprotect.data.several import Exports, as_list, require_one_key, require_same_classes
+from torchprotect.data.sources import as_source, class_names_of, prepare_source, read_samples, renumber
 from torchprotect.errors import ExportError, ProtectError, SourceError
 from torchprotect.keys import CorrespondenceKey, Key, KeyBundle, PermutationKey
 
@@ -56,6 +56,8 @@ def open_evidence(
         data.verify(each, key, identity=identity)
     opened = [open_finished(each, identity=identity, key=key) for each in exports]
     require_one_key(opened)
+    if key is not None:
+        require_same_classes(opened, key)
     sources = _sources(plain, opened, key, labels_from)
     share = -(-limit // len(opened))
     parts = [_open_part(each, source, key, share) for each, source in zip(opened, sources, strict=True)]
@@ -65,10 +67,13 @@ def open_evidence(
     assert disguised is not None  # noqa: S101 - every export has images; tells the type checker
     found = {"plain": _joined([part.plain for part in parts]), "plain_labels": _joined([p.labels for p in parts])}
     paired = found["plain"] is not None and key is not None
+    written = _joined([part.written.labels for part in parts])
+    if paired:
+        _require_same_labels(written, found["plain_labels"], label_map)
     return Evidence(
         disguised=disguised,
         scheme=_scheme(opened[0].manifest),
-        labels=_joined([part.written.labels for part in parts]),
+        labels=written,
         **found,
         pairing=torch.arange(len(disguised)) if paired else None,
         order=_order(key),
@@ -77,6 +82,22 @@ def open_evidence(
         folder=_files(opened),
         about={**_about(opened, disguised, found["plain"]), "hmac_checked": key is not None},
     )
+
+
+def _require_same_labels(written: Tensor | None, plain: Tensor | None, label_map: Tensor | None) -> None:
+    """Check that the labels of pairs are the same, but for their renaming.
+
+    Raises:
+        SourceError: they are not: the source numbers its classes in another way than the one that was exported.
+    """
+    if written is None or plain is None or (label_map is not None and int(plain.max()) >= len(label_map)):
+        return
+    wrong = int((written != (plain if label_map is None else label_map[plain])).sum())
+    if wrong:
+        raise SourceError(
+            f"{wrong:,} of {len(written):,} exported labels are not those of the plain source: its classes have other "
+            "numbers, or labels were changed. Open it with class_names= of the export (data.read_owner has them)"
+        )
 
 
 class _Part(NamedTuple):
@@ -115,10 +136,27 @@ def _sources(plain: Any, opened: list[FinishedExport], key: Key | None, labels_f
         names = _class_names(opened, key) if labels_from != "none" else None
         specs = {str(number): each for number, each in enumerate(given)}
         given = list(data.open_sources(specs, labels_from=labels_from, class_names=names).values())
+    names = _class_names(opened, key)
     return [
-        prepare_source(as_source(each), Preparation.from_description(export.manifest.get("prepare", {})))
+        prepare_source(
+            _renumbered(as_source(each), names), Preparation.from_description(export.manifest.get("prepare", {}))
+        )
         for each, export in zip(given, opened, strict=True)
     ]
+
+
+def _renumbered(source: Source, names: tuple[str, ...] | None) -> Source:
+    """Return a source whose classes have the numbers that they have in the export."""
+    own = class_names_of(source)
+    if (
+        names is None
+        or own is None
+        or own == names
+        or not set(own) <= set(names)
+        or not hasattr(source, "known_labels")
+    ):
+        return source
+    return renumber(source, names)
 
 
 def _class_names(opened: list[FinishedExport], key: Key | None) -> tuple[str, ...] | None:

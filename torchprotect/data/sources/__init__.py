@@ -103,9 +103,9 @@ def open_sources(
     labels_from: str | os.PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Source]:
-    """Open the sources of several splits, as :func:`open_source` does each.
+    """Open the sources of several splits, as :func:`open_source` does each; labels are numbered over all of them.
 
-    One ``.csv`` or ``.jsonl`` file may label all of them: each row must name a sample of one of the sources.
+    One ``.csv`` or ``.jsonl`` file labels all of them: each row must name a sample of one of the sources.
 
     Args:
         specs: the sources by the name of their split.
@@ -118,11 +118,7 @@ def open_sources(
     for name, spec in specs.items():
         members = wanted.members(None)
         opened[name] = _open(spec, cache, None, members, wanted.layout), members
-    names = {name: {source.name(n) for n in range(len(source))} for name, (source, _) in opened.items()}
-    return {
-        name: wanted.attach(source, members, set().union(*names.values()) - names[name])
-        for name, (source, members) in opened.items()
-    }
+    return dict(zip(opened, wanted.attach_together(list(opened.values())), strict=True))
 
 
 def _open(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from torchprotect.data.sources._label_members import (
     parse_txt,
 )
 from torchprotect.data.sources.folder import NO_PICTURE, ImageFolderSource, Layout, not_a_picture
-from torchprotect.data.sources.labelled import relabel
+from torchprotect.data.sources.labelled import relabel, relabel_together
 from torchprotect.data.sources.tar import TarSource
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError, SourceError
 
@@ -100,30 +100,33 @@ class LabelsFrom:
             return RawMembers("txt", parse_txt)
         return RawMembers("json", partial(parse_json, field=tuple(self.value.split("."))))
 
-    def attach(self, source: Source, members: LabelMembers, elsewhere: Container[str] = ()) -> Source:
-        """Return the source with these labels.
+    def attach(self, source: Source, members: LabelMembers) -> Source:
+        """Return the source with these labels; see :meth:`attach_together`."""
+        (labelled,) = self.attach_together([(source, members)])
+        return labelled
+
+    def attach_together(self, opened: Sequence[tuple[Source, LabelMembers]]) -> list[Source]:
+        """Return sources with these labels, numbered over all of them; class folders are numbered in each.
 
         Args:
-            source: opened by :attr:`layout` and ``members``.
-            members: of tars, that hold the labels.
-            elsewhere: names of samples of other sources that a file may label too.
+            opened: each source, opened by :attr:`layout`, and the members of its tars that hold labels.
 
         Raises:
-            SourceError: labels cannot be read, or a file names samples that are not there.
+            SourceError: labels cannot be read, or a file names samples that are not there, or in several sources.
             LabelError: no sample has a label, names and numbers are mixed, or a label is not among the class names.
         """
         if self.kind == "none":
-            return relabel(source, [None] * len(source), None, text=False)
+            return [relabel(source, [None] * len(source), None, text=False) for source, _ in opened]
         if self.kind == "source":
-            return source if self.class_names is None else relabel(source, _own(source), self.class_names, text=False)
-        inner, found = self._find(source, members, elsewhere)
-        labels = list(found)
-        if not any(label != () and label is not None for label in labels):
+            names = self.class_names
+            return [src if names is None else relabel(src, _own(src), names, text=False) for src, _ in opened]
+        found = [(inner, list(labels)) for inner, labels in self._find_all(opened)]
+        if not any(label != () and label is not None for _, labels in found for label in labels):
             raise LabelError(
-                f"no sample of {describe_source(source)} has a label {self._place()}; take none for an export without "
-                "labels"
+                f"no sample of {describe_source(opened[0][0])} has a label {self._place()}; take none for an export "
+                "without labels"
             )
-        return relabel(inner, labels, self.class_names, text=self._is_text)
+        return list(relabel_together(found, self.class_names, text=self._is_text))
 
     @property
     def _is_text(self) -> bool:
@@ -132,13 +135,18 @@ class LabelsFrom:
     def _place(self) -> str:
         return f"in field {self.value!r} of its .json" if self.kind == "json" else f"in {self.value or 'a .txt'}"
 
-    def _find(
-        self, source: Source, members: LabelMembers, elsewhere: Container[str]
-    ) -> tuple[Source, Iterator[RawLabel | None]]:
-        """Return the source of the images, without labels of its own, and the labels."""
-        if self.kind == "file":
-            rows = (row for row in read_label_file(self.value) if row.name not in elsewhere)
-            return source, _match(source, rows, self.value)
+    def _find_all(
+        self, opened: Sequence[tuple[Source, LabelMembers]]
+    ) -> Iterator[tuple[Source, Iterable[RawLabel | None]]]:
+        """Yield the source of the images, without labels of its own, and the labels, of each."""
+        if self.kind != "file":
+            for source, members in opened:
+                yield self._find(source, members)
+            return
+        sources = [source for source, _ in opened]
+        yield from zip(sources, _match(sources, read_label_file(self.value), self.value), strict=True)
+
+    def _find(self, source: Source, members: LabelMembers) -> tuple[Source, Iterator[RawLabel | None]]:
         if isinstance(source, TarSource) and isinstance(members, RawMembers):
             values = list(members.values)
             return source.unlabelled(), (None if code is None else values[code] for code in source.known_labels())
@@ -175,37 +183,42 @@ def _read_beside(source: ImageFolderSource, members: RawMembers, extension: str)
     source.left_out -= Counter({not_a_picture(Path(f"x.{extension}"), NO_PICTURE): len(used)})
 
 
-def _match(source: Source, rows: Iterator[LabelRow], path: str) -> Iterator[RawLabel | None]:
-    """Yield the label of each sample, by its name.
+def _match(sources: Sequence[Source], rows: Iterator[LabelRow], path: str) -> list[list[RawLabel | None]]:
+    """Return the label of each sample of each source, by its name.
 
     Raises:
-        SourceError: the file has no rows, or rows that fit no sample, or several rows fit one.
+        SourceError: the file has no rows, or rows that fit no sample, or several rows fit one, or one fits several.
     """
-    names = [source.name(index) for index in range(len(source))]
+    names = [[source.name(index) for index in range(len(source))] for source in sources]
+    counts = Counter(name for each in names for name in each)
     found: dict[str, LabelRow] = {}
-    known, strangers, twice = set(names), list[LabelRow](), list[LabelRow]()
+    strangers, twice = list[LabelRow](), list[LabelRow]()
+    empty = True
     for row in rows:
-        if row.name not in known:
+        empty = False
+        if row.name not in counts:
             strangers.append(row)
         elif row.name in found:
             twice.append(row)
         found.setdefault(row.name, row)
-    if not found:
+    where = " and ".join(map(describe_source, sources))
+    if empty:
         raise SourceError(f"{path} is empty: it has no rows")
     if strangers:
         raise SourceError(
-            f"{path} names {_count(strangers, 'sample')} not in {describe_source(source)}, such as "
-            f"{_told(strangers[0])}; the first sample there is called {names[0]!r}"
+            f"{path} names {_count(strangers, 'sample')} not in {where}, such as {_told(strangers[0])}; the first "
+            f"sample there is called {names[0][0]!r}. A table for all splits needs all of them, with --splits"
+        )
+    if unclear := [name for name, count in counts.items() if count > 1 and name in found]:
+        raise SourceError(
+            f"{path} labels {unclear[0]!r}, a name that several samples of {where} have; rename them, or give each "
+            "split a table of its own"
         )
     if twice:
         raise SourceError(
             f"{path} names {_count(twice, 'sample')} more than once, such as {_told(twice[0])}; keep one row for each"
         )
-    if unclear := [name for name, count in Counter(names).items() if count > 1 and name in found]:
-        raise SourceError(
-            f"{path} labels {unclear[0]!r}, a name that several samples of {describe_source(source)} have; rename them"
-        )
-    return (found[name].label if name in found else None for name in names)
+    return [[found[name].label if name in found else None for name in each] for each in names]
 
 
 def _count(rows: list[LabelRow], what: str) -> str:

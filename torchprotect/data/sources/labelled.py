@@ -39,6 +39,17 @@ class RelabelledSource:
         self._codes = np.array(codes, dtype=np.int64)
         self._table = (*table, None)  # so that code -1 is no label
 
+    @property
+    def most_classes(self) -> int:
+        """One more than the largest class number in the table, which other splits may share."""
+        numbers = [
+            number
+            for label in self._table
+            if label is not None
+            for number in (label if isinstance(label, tuple) else (label,))
+        ]
+        return 1 + max(numbers, default=-1)
+
     def __len__(self) -> int:
         return len(self._inner)
 
@@ -116,11 +127,18 @@ def renumber(source: Source, class_names: tuple[str, ...]) -> RelabelledSource:
 def relabel(
     source: Source, found: Iterable[RawLabel | None], class_names: tuple[str, ...] | None, *, text: bool
 ) -> RelabelledSource:
-    """Return a source with the labels that were found for its samples.
+    """Return a source with the labels that were found for its samples; see :func:`relabel_together`."""
+    (relabelled,) = relabel_together([(source, found)], class_names, text=text)
+    return relabelled
+
+
+def relabel_together(
+    found: Iterable[tuple[Source, Iterable[RawLabel | None]]], class_names: tuple[str, ...] | None, *, text: bool
+) -> list[RelabelledSource]:
+    """Return sources with the labels that were found for their samples, numbered over all of them.
 
     Args:
-        source: of the images.
-        found: the label of each sample.
+        found: sources of images, and the label of each sample.
         class_names: that fix the numbers of classes.
         text: whether all labels come from text, where class numbers are written in decimal digits.
 
@@ -128,6 +146,9 @@ def relabel(
         LabelError: numbers and names are mixed, or one is not among ``class_names``.
     """
     distinct: dict[RawLabel, int] = {}
-    codes = [-1 if label is None else distinct.setdefault(label, len(distinct)) for label in found]
+    coded = [
+        (source, [-1 if label is None else distinct.setdefault(label, len(distinct)) for label in labels])
+        for source, labels in found
+    ]
     numbered = number_labels(list(distinct), class_names, text=text)
-    return RelabelledSource(source, codes, numbered.labels, numbered.class_names)
+    return [RelabelledSource(source, codes, numbered.labels, numbered.class_names) for source, codes in coded]
