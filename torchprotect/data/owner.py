@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from json.encoder import encode_basestring_ascii  # json.dumps would set itself up again for each of millions of names
 from typing import Any, NamedTuple
 
 from torchprotect.errors import VerificationError
@@ -67,7 +68,7 @@ def encode_owner(owner: Owner, originals: Iterable[tuple[str, Original]]) -> byt
     after = {"source": owner.source, "version": _VERSION}
     text = bytearray(f'{compact(before | {"labels": owner.labels})[:-1]},"originals":{{'.encode())
     for number, (identity, (place, name)) in enumerate(originals):
-        text += f'{"," if number else ""}"{identity}":[{place},{compact(name)}]'.encode()
+        text += f'{"," if number else ""}"{identity}":[{place},{encode_basestring_ascii(name)}]'.encode()
     text += f"}},{compact(after)[1:]}".encode()
     return text
 

@@ -1,5 +1,6 @@
 """From an export and the owner's images to evidence."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -132,7 +133,7 @@ def _sources(plain: Any, opened: list[FinishedExport], key: Key | None, labels_f
         given = [plain]  # a data set that is a list
     if not isinstance(given, list | tuple) or len(given) != len(opened):
         raise SourceError(f"{len(opened)} exports need {len(opened)} plain sources, in the same order")
-    if all(isinstance(each, str) for each in given):
+    if all(isinstance(each, str | os.PathLike) for each in given):
         names = _class_names(opened, key) if labels_from != "none" else None
         specs = {str(number): each for number, each in enumerate(given)}
         given = list(data.open_sources(specs, labels_from=labels_from, class_names=names).values())
