@@ -226,10 +226,8 @@ def _require_covers(step: Literal["crop", "pad"], large: tuple[int, int], small:
 
 def _crop(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
     _require_covers("crop", (picture.height, picture.width), size)
-    top, left = (
-        round((picture.height - size[0]) / 2),
-        round((picture.width - size[1]) / 2),
-    )  # as torchvision's CenterCrop
+    # rounded as in torchvision's CenterCrop
+    top, left = round((picture.height - size[0]) / 2), round((picture.width - size[1]) / 2)
     return picture.crop((left, top, left + size[1], top + size[0]))
 
 

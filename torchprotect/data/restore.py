@@ -102,9 +102,9 @@ def restore(
         advance = count_images(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
         done = _joined(LocalEngine().run(task, work, workers=workers, advance=advance))
-        if opened.manifest.get("classes") is not None and done.labels:
+        if done.labels:
             write_label_table(target, done.labels, None if owner is None else owner.class_names)
-    if only is not None and not done.labels:
+    if only is not None and not done.images:
         raise InputRangeError(
             f"no sample of {opened.store.location} has the id or plain class number {only!r}"
             + ("; without an owner's file, names are not known" if owner is None else "")
@@ -113,7 +113,7 @@ def restore(
     if owner is None and may_be_inexact(opened.manifest):
         notes.append("by its settings the export holds pictures that cannot be restored exactly; nothing tells which")
     exact = None if owner is None else done.exact
-    return RestoreResult(str(target), len(done.labels), done.made, exact, tuple(notes))
+    return RestoreResult(str(target), done.images, done.made, exact, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,13 @@ class Restored:
     """What was restored of a shard.
 
     Attributes:
-        made: pictures that were written in this run.
-        exact: pictures that equal their originals.
-        labels: plain label of each picture, by its path.
+        images: pictures.
+        made: those of them that were written in this run.
+        exact: those of them that equal their originals.
+        labels: plain label of each, by its path, where pictures have several labels.
     """
 
+    images: int
     made: int
     exact: int
     labels: dict[str, Label]
@@ -182,17 +184,18 @@ class RestoreTask:
             path = path.with_name(f"{path.name}.{kind}")
             made += _write(self.folder, path, content)
             exact += self.owner is not None and self.undo.is_exact(sample.id, image, self.owner.originals[sample.id])
-            labels[str(path)] = label
-        return Restored(made, exact, labels)
+            if isinstance(label, tuple):
+                labels[str(path)] = label
+        return Restored(len(batch), made, exact, labels)
 
 
 def _joined(parts: Iterable[Restored]) -> Restored:
     """Return what was restored of several shards, or parts of one."""
-    made, exact, labels = 0, 0, dict[str, Label]()
+    images, made, exact, labels = 0, 0, 0, dict[str, Label]()
     for part in parts:
-        made, exact = made + part.made, exact + part.exact
+        images, made, exact = images + part.images, made + part.made, exact + part.exact
         labels |= part.labels
-    return Restored(made, exact, labels)
+    return Restored(images, made, exact, labels)
 
 
 def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
