@@ -17,22 +17,6 @@ PREPARED = "--mode rgb --resize 16x16"
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("GITHUB_ACTIONS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(line, code=0):
-        result = CliRunner().invoke(app, line.split())
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
-
-
-@pytest.fixture
 def photos(call, tmp_path):
     call(KEYGEN.format("my.key"))
     root = write_folder(tmp_path / "photos", classes=3, each=8, size=(20, 24))

@@ -4,28 +4,10 @@ import re
 
 import pytest
 from support import content, make_bundle, write_folder
-from typer.testing import CliRunner
 
 pytest.importorskip("pyrage")
 
 from torchprotect import keys
-from torchprotect.cli import app
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("GITHUB_ACTIONS", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(line, code=0):
-        result = CliRunner().invoke(app, line.split())
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
 
 
 @pytest.fixture

@@ -42,9 +42,8 @@ def disguise(
             remark(f"note: {disguiser.note}")
         if lies_in(out, like):
             raise InputRangeError(f"{out} lies inside {like}; an export holds no other files")
-        kinds = {
-            picture: encode_image(disguiser(picture))[0] for picture in pictures
-        }  # all can be, before any is written
+        # Every picture is disguised once before any is written, so that one which cannot be stops the command early.
+        kinds = {picture: encode_image(disguiser(picture))[0] for picture in pictures}
         files = {each: target.with_name(f"{target.name}.{kinds[each]}") for each, target in targets.items()}
         _require_free(files)
         for picture, file in files.items():

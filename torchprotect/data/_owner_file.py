@@ -97,9 +97,7 @@ class OwnerFile:
 
 
 def _told(owner: Owner) -> str:
-    names = owner.class_names
-    return (
-        "without names"
-        if names is None
-        else ", ".join(names[:_CLASSES_TOLD]) + (", .." if len(names) > _CLASSES_TOLD else "")
-    )
+    if owner.class_names is None:
+        return "without names"
+    told = list(owner.class_names[:_CLASSES_TOLD])
+    return ", ".join(told if len(told) == len(owner.class_names) else [*told, ".."])

@@ -1,4 +1,4 @@
-"""Disguising further pictures like those of an export: what a model trained on it is fed."""
+"""Disguising further pictures like those of an export: the input for a model trained on it."""
 
 import os
 from pathlib import Path

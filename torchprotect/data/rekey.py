@@ -33,8 +33,8 @@ def rekey(
     """Write an export again, under another key of the same kind: in place of a key that has leaked.
 
     The images are restored and disguised again, with the settings of the export; whoever has the old key can still
-    open copies of the old export. With an owner's file the result equals an export of an image folder or tar archives
-    under the new key, byte by byte.
+    open copies of the old export. The block size of the new key may differ. With an owner's file the result equals an
+    export of the image folder or tar archives under the new key, byte by byte, if no picture was skipped.
 
     Args:
         exported: folder or URL of a finished export; all of it is verified first.
