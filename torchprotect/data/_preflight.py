@@ -171,7 +171,7 @@ def _require_one_result(job: DisguiseJob, survey: Survey) -> None:
         count = Counter[int]()
         for shape, number in survey.counts.items():
             count[shape.channels] += number
-        told = ", ".join(f"{count[channels]:,} with {channels} become {shape}" for channels, shape in results.items())
+        told = ", ".join(f"{n:,} with {channels} become {results[channels]}" for channels, n in count.most_common())
         raise SourceError(
             f"images of several numbers of channels would be exported in several shapes: {told}; add --mode rgb or "
             "--mode grey (in Python, prepare=data.Preparation(mode=..))"
