@@ -61,6 +61,16 @@ def test_photographs_and_back(tmp_path):
 
 
 @pytest.mark.slow
+def test_export_the_owner_program(tmp_path):
+    printed = run("export_the_owner_program.py", tmp_path / "out", cwd=tmp_path)
+    (accuracy,) = re.findall(r"([\d.]+)% right answers", printed)
+    assert float(accuracy) > 40  # chance is 10
+    assert len(re.findall(r"the same scores.*: True", printed)) == 2
+    assert "both files contain the key, readable: True" in printed
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
     printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
     both, embedding, cloud = (

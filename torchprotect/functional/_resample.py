@@ -73,8 +73,14 @@ def _filter(image: Tensor, table: tuple[tuple[int, ...], ...], stride: int) -> T
     return (total >> _PRECISION).clamp(0, 255).to(torch.uint8)
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # dynamo would trace every fraction
+def _tables(height: int, width: int, factor: int) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    return weights(width, factor), _weights_of_repeated(height, factor)
+
+
 def scale_down(image: Tensor, factor: int) -> Tensor:
     """Scale uint8 ``[..., H, factor * W]``, each row of which stands for ``factor`` equal ones, to ``[..., H, W]``."""
     height, width = image.shape[-2], image.shape[-1] // factor
-    narrow = _filter(image, weights(width, factor), factor)
-    return _filter(narrow.mT, _weights_of_repeated(height, factor), 1).mT
+    along_rows, along_columns = _tables(height, width, factor)
+    narrow = _filter(image, along_rows, factor)
+    return _filter(narrow.mT, along_columns, 1).mT

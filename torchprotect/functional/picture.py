@@ -17,6 +17,7 @@ from torchprotect.errors import InputRangeError, InputTypeError
 
 _TV_TENSORS = (tv_tensors.Image, tv_tensors.Video)
 _MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")  # one unsigned byte a channel
+_OUT_OF_RANGE = "a floating-point image must lie in 0..1; place the disguise before Normalize"
 
 
 def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -30,7 +31,7 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
         if isinstance(image, PIL.Image.Image):
             result = operate(planes_of(image), *args, **kwargs)
             return _pil_image(result, image.mode) if result.dtype == torch.uint8 else tv_tensors.Image(result)
-        if type(image) is Tensor:
+        if is_pure_tensor(image):
             return operate(_require_planes(image), *args, **kwargs)
         if isinstance(image, _TV_TENSORS):
             return tv_tensors.wrap(operate(_require_planes(image.as_subclass(Tensor)), *args, **kwargs), like=image)
@@ -40,6 +41,14 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
         )
 
     return wrapper
+
+
+def is_pure_tensor(value: Any) -> bool:
+    """Return whether a value is a tensor of no subclass, or stands for one while a program is traced."""
+    if type(value) is Tensor:
+        return True
+    # tracers put subclasses of their own in place of tensors, different ones from version to version
+    return torch.compiler.is_compiling() and isinstance(value, Tensor) and not isinstance(value, tv_tensors.TVTensor)
 
 
 def planes_of(image: PIL.Image.Image) -> Tensor:
@@ -85,6 +94,8 @@ def how_to_convert(value: Any) -> str:
 def require_uint8_or_unit_float(image: Tensor) -> None:
     """Check for uint8, or floating point within 0..1.
 
+    While a program is traced, the check of the values becomes a part of the program, where it raises ``RuntimeError``.
+
     Raises:
         InputTypeError: another dtype.
         InputRangeError: values outside 0..1, or NaN.
@@ -93,5 +104,7 @@ def require_uint8_or_unit_float(image: Tensor) -> None:
         return
     if not image.is_floating_point():
         raise InputTypeError(f"the image must be uint8 in 0..255 or floating point in 0..1, not {image.dtype}")
-    if image.numel() and not (image.min() >= 0 and image.max() <= 1):
-        raise InputRangeError("a floating-point image must lie in 0..1; place the disguise before Normalize")
+    if torch.compiler.is_compiling():  # no control flow may depend on values, nor on the size of the batch
+        torch._assert_async(((image >= 0) & (image <= 1)).all(), _OUT_OF_RANGE)
+    elif image.numel() and not (image.min() >= 0 and image.max() <= 1):
+        raise InputRangeError(_OUT_OF_RANGE)

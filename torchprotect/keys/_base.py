@@ -121,9 +121,11 @@ class Key:
 
     def _computed_once(self, name: Any, compute: Callable[[], Tensor]) -> Tensor:
         """Return a secret tensor computed from the others, cached as by ``cached_property`` but not in ``vars``."""
-        if name not in self._secrets:
-            self._secrets[name] = compute()
-        tensor: Tensor = self._secrets[name]
+        tensor: Tensor | None = self._secrets.get(name)
+        if tensor is None:
+            tensor = compute()
+            if not torch.compiler.is_compiling():  # a tracer's tensor has no values
+                self._secrets[name] = tensor
         return tensor
 
     def __reduce_ex__(self, protocol: Any) -> Reduced:

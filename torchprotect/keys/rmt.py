@@ -102,13 +102,14 @@ class RMTKey(BlockKey):
             drawn = _orthogonal(count, size)
         else:
             drawn = _bounded(random_uniform if matrix == "uniform" else random_normal, count, size)
-        matrices = drawn.float().reshape(positions, channels or 1, size, size)
+        # qr gives columns of memory, of which torch.export.save would warn
+        matrices = drawn.float().reshape(positions, channels or 1, size, size).contiguous()
         return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
 
     @property
     def inverses(self) -> Tensor:
         """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
-        return self._computed_once("inverses", lambda: torch.linalg.inv(self.matrices.double()).float())
+        return self._computed_once("inverses", lambda: torch.linalg.inv(self.matrices.double()).float().contiguous())
 
     @property
     def params(self) -> dict[str, Any]:

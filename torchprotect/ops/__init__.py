@@ -8,7 +8,8 @@ from torchprotect.ops._library import backend
 from torchprotect.ops.aes_ecb import aes_ecb
 from torchprotect.ops.block_matmul import block_matmul
 from torchprotect.ops.block_permute import block_permute
+from torchprotect.ops.decompositions import decompositions
 
 _kernels.load()
 
-__all__ = ["aes_ecb", "backend", "block_matmul", "block_permute"]
+__all__ = ["aes_ecb", "backend", "block_matmul", "block_permute", "decompositions"]

@@ -36,7 +36,7 @@ def register(
     Args:
         name: operator name.
         arguments: schema of the arguments; the first is the image, and the result is shaped like it.
-        reference: ``(*arguments) -> Tensor``, plain PyTorch, any device.
+        reference: ``(*arguments) -> Tensor``, plain PyTorch, any device; may return any memory format.
         check: ``(*arguments)``, raises if shapes, dtypes or devices do not match; runs on fake tensors too.
         check_values: ``(*arguments)``, raises if values are invalid; sees real tensors only.
     """
@@ -50,7 +50,7 @@ def register(
 
     def functional(*args: Any) -> Tensor:
         check_all(*args)
-        return reference(*args)
+        return torch.empty_like(args[0]).copy_(reference(*args))  # keeps the memory format
 
     def into(*args: Any, out: Tensor) -> None:
         check_all(*args, out=out)

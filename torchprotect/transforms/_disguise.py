@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from torchprotect._inputs import type_name
 from torchprotect.errors import InputShapeError, InputTypeError, NotInvertibleError
-from torchprotect.functional.picture import how_to_convert
+from torchprotect.functional.picture import how_to_convert, is_pure_tensor
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
@@ -175,7 +175,7 @@ class Disguise(v2.Transform):
                 f"{name} found no picture in the sample: nothing would be disguised. Pictures are PIL images, "
                 "tv_tensors.Image or Video, and a tensor [..., C, H, W]; lists of numbers are not"
             )
-        if len(pictures) > 1 and any(type(value) is Tensor for value in pictures):
+        if len(pictures) > 1 and any(is_pure_tensor(value) for value in pictures):
             raise InputTypeError(
                 f"{name} cannot tell which tensors are pictures: a pure tensor must be the only value with two or more "
                 "dimensions. Wrap pictures as tv_tensors.Image, take other tensors out of the sample, and give class "
@@ -184,7 +184,7 @@ class Disguise(v2.Transform):
 
     @staticmethod
     def _is_picture(value: Any) -> bool:
-        return isinstance(value, _PICTURES) or (type(value) is Tensor and value.ndim > 1)
+        return isinstance(value, _PICTURES) or (is_pure_tensor(value) and value.ndim > 1)
 
     def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
         """Draw the noise for one picture, or for one batch of pictures.
@@ -200,7 +200,10 @@ class Disguise(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the noise for one picture from ``noise_source``."""
-        return self.draw(picture_shape(flat_inputs[0]), self.noise_source)
+        source = self.noise_source
+        if source is not draw_from_torch:
+            _refuse_to_trace(source, self)
+        return self.draw(picture_shape(flat_inputs[0]), source)
 
     def forward(self, *inputs: Any) -> Any:
         """Disguise every picture of a sample and leave the rest as it is.
@@ -224,10 +227,18 @@ class Disguise(v2.Transform):
         return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
 
 
+def _refuse_to_trace(source: NoiseSource, disguise: Disguise) -> None:
+    if torch.compiler.is_compiling():
+        raise InputTypeError(
+            f"a traced program draws noise from torch's generator only, not from a {type_name(source)}, whose numbers "
+            f"would be the same at each call; leave noise_source of {type(disguise).__name__} as it is"
+        )
+
+
 def _is_label(value: Any) -> bool:
     if isinstance(value, _HARMLESS):
         return True
-    if type(value) not in (Tensor, np.ndarray) or (type(value) is np.ndarray and value.dtype.kind not in "biufcU"):
+    if not is_pure_tensor(value) and (type(value) is not np.ndarray or value.dtype.kind not in "biufcU"):
         return False
     return value.ndim == 0 or (value.ndim == 1 and value.dtype not in _BYTE_SIZED)
 

@@ -8,7 +8,9 @@ from torchprotect.keys import BlockKey, Key, KeyBundle
 
 
 def require_kind(name: str, key: Any, kind: type[Key]) -> None:
-    """Check that a key is of the kind a transform needs.
+    """Check that a key is of the kind a transform needs, and compute the fingerprint that its errors name.
+
+    Dynamo cannot compute a fingerprint, so the errors of a program that it traces would not be ours.
 
     Raises:
         KeyKindError: it is another; the message names both.
@@ -16,6 +18,7 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
     if not isinstance(key, kind):
         hint = "; hand a bundle to transforms.from_key" if isinstance(key, KeyBundle) else ""
         raise KeyKindError(f"{name} must be {with_article(kind.__name__)}, got {type_name(key)}{hint}")
+    _ = key.fingerprint
 
 
 def describe_key(key: BlockKey) -> dict[str, Any]:

@@ -15,6 +15,11 @@ from torchprotect.keys import PermutationKey, RMTKey
 from torchprotect.transforms._disguise import Disguise, NoiseSource
 from torchprotect.transforms._keys import describe_key, require_kind
 
+_SCALE = (
+    "RMTDisguise was given 8-bit pixels and returns float32 on their scale, 0..255; ToDtype(scale=True) after it "
+    "changes nothing. For the 0..1 scale place v2.ToImage() and v2.ToDtype(torch.float32, scale=True) before it"
+)
+
 
 class RMTDisguise(Disguise):
     """Add uniform noise to the pixels, then multiply each block by a secret random matrix.
@@ -82,9 +87,14 @@ class RMTDisguise(Disguise):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the noise of one picture; warn once if it has 8-bit pixels."""
         if not self._warned_of_scale and not self.inverse and _has_bytes(flat_inputs[0]):
-            self._warned_of_scale = True
-            _warn_of_scale()
+            self._warn_of_scale()
         return super().make_params(flat_inputs)
+
+    def _warn_of_scale(self) -> None:
+        if torch.compiler.is_dynamo_compiling():  # it can neither warn nor remember
+            return
+        self._warned_of_scale = True
+        warnings.warn(_SCALE, PixelScaleWarning, stacklevel=3)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Disguise one picture."""
@@ -102,12 +112,3 @@ class RMTDisguise(Disguise):
 
 def _has_bytes(picture: Any) -> bool:
     return isinstance(picture, PIL.Image.Image) or picture.dtype == torch.uint8
-
-
-def _warn_of_scale() -> None:
-    warnings.warn(
-        "RMTDisguise was given 8-bit pixels and returns float32 on their scale, 0..255; ToDtype(scale=True) after it "
-        "changes nothing. For the 0..1 scale place v2.ToImage() and v2.ToDtype(torch.float32, scale=True) before it",
-        PixelScaleWarning,
-        stacklevel=2,
-    )
