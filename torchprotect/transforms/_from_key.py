@@ -1,6 +1,7 @@
 """``from_key``: the transform that belongs to a key."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torchprotect._inputs import type_name, with_article
@@ -41,22 +42,47 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
         InputTypeError: an option that the transform does not have, or one missing that it needs.
         NotInvertibleError: ``AdversarialEncrypt`` and ``OWSDScramble`` have no inverse.
     """
+    made, parts = class_and_keys(
+        key, _TRANSFORMS, "transform", "use a permutation, AES, RMT, correspondence or OWSD key"
+    )
+    if made not in _ONE_WAY:
+        parts["inverse"] = inverse
+    elif inverse:
+        raise NotInvertibleError(f"{made.__name__} cannot be taken back with the key; keep the plain images")
+    return make(made, {**parts, **options})
+
+
+def class_and_keys(
+    key: Key, classes: Mapping[type[Key], type[Any]], what: str, hint: str
+) -> tuple[type[Any], dict[str, Any]]:
+    """Return the class that belongs to a key or bundle, and the keys to make it with, by parameter.
+
+    Args:
+        key: key or bundle.
+        classes: by kind of key.
+        what: they are, for the message.
+        hint: what to do about a kind that none belongs to, for the message.
+
+    Raises:
+        KeyKindError: there is none for this kind of key.
+    """
     if not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, got {type_name(key)}; read one with keys.load")
     inner = key.transform if isinstance(key, KeyBundle) else key
-    if type(inner) not in _TRANSFORMS:
-        raise KeyKindError(
-            f"there is no transform for {with_article(type(inner).__name__)}; use a permutation, AES, RMT, "
-            "correspondence or OWSD key"
-        )
-    made = _TRANSFORMS[type(inner)]
-    options = {"key": inner, **options}
+    if type(inner) not in classes:
+        raise KeyKindError(f"there is no {what} for {with_article(type(inner).__name__)}; {hint}")
+    parts: dict[str, Any] = {"key": inner}
     if isinstance(key, KeyBundle) and key.permutation is not None:
-        options = {"permutation": key.permutation, **options}
-    if made in _ONE_WAY and inverse:
-        raise NotInvertibleError(f"{made.__name__} cannot be taken back with the key; keep the plain images")
-    if made not in _ONE_WAY:
-        options["inverse"] = inverse
+        parts["permutation"] = key.permutation
+    return classes[type(inner)], parts
+
+
+def make(made: type[Any], options: Mapping[str, Any]) -> Any:
+    """Make a transform with options that it has.
+
+    Raises:
+        InputTypeError: an option that it does not have, or one missing that it needs.
+    """
     parameters = inspect.signature(made).parameters
     if unknown := sorted(options.keys() - parameters.keys()):
         raise InputTypeError(f"{made.__name__} does not take these options: {', '.join(unknown)}")

@@ -1,16 +1,23 @@
 """The disguises as kornia augmentations, for use alone or inside ``kornia.augmentation.AugmentationSequential``.
 
-Images are float ``[B, C, H, W]`` in 0..1 whose values are n/255 within 1e-4, as 8-bit pictures give them. They are
-always disguised: there is no ``p``. Masks, boxes and key points raise, since they would be left unprotected. kornia's
-own ``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True`` instead. It needs
-kornia 0.9.
+They take batches of float images ``[B, C, H, W]`` as a pipeline of kornia gives them:
+
+* :class:`BlockPermute` any values, also after ``Normalize``;
+* :class:`RMTDisguise` values in 0..1, so it stands before ``Normalize``;
+* :class:`AESECBDisguise` 8-bit pictures: values n/255 within 1e-4, or with ``rounding="nearest"`` any in 0..1.
+
+In 0..1 means within 1e-4: interpolation in float32 leaves the range by less, and what lies outside is clamped.
+
+Images are always disguised: there is no ``p``. Masks, boxes and key points raise, since they would be left
+unprotected. kornia's own ``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True``
+instead. It needs kornia 0.9.
 
 What a container does is beyond these modules: ``random_apply`` may leave them out, and class data and dict entries that
 kornia does not know pass without being shown to them. Give it no pictures there.
 """
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from kornia.augmentation import IntensityAugmentationBase2D
@@ -18,9 +25,10 @@ from torch import Tensor
 
 from torchprotect import functional as F
 from torchprotect.errors import InputRangeError, InputTypeError
-from torchprotect.keys import AESKey, PermutationKey, RMTKey
+from torchprotect.keys import AESKey, Key, PermutationKey, RMTKey
 from torchprotect.transforms import aes_ecb, block_permute, rmt
 from torchprotect.transforms._disguise import Disguise
+from torchprotect.transforms._from_key import class_and_keys, make
 
 if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
     raise ImportError(
@@ -28,28 +36,39 @@ if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
         "intensity augmentation unprotected, without asking it; update kornia (and Python to 3.11)"
     )
 
+Rounding = Literal["exact", "nearest"]
+
 _TOLERANCE = 1e-4
 
 
-def _to_grey_levels(image: Tensor) -> Tensor:
-    """Return the uint8 image that a float image in 0..1 stands for.
+def _clamp_to_unit(image: Tensor) -> Tensor:
+    """Return an image in 0..1, without the rounding errors by which it left that range.
 
     Raises:
-        InputRangeError: a value is no n/255, or lies outside 0..1.
+        InputRangeError: a value lies further outside, or is NaN.
+    """
+    if not bool(((image >= -_TOLERANCE) & (image <= 1 + _TOLERANCE)).all()):
+        raise InputRangeError(
+            "images must be float in 0..1; place the disguise before Normalize, and clamp what adds noise or contrast"
+        )
+    return image.clamp(0, 1)
+
+
+def _to_grey_levels(image: Tensor, rounding: Rounding) -> Tensor:
+    """Return the uint8 image that a float image in 0..1 stands for, or with ``"nearest"`` the closest one.
+
+    Raises:
+        InputRangeError: a value lies outside 0..1, or is no n/255 and must not be rounded.
     """
     exact = image if image.dtype == torch.float64 else image.float()  # half precision rounds too coarsely to compare
-    levels = (exact * 255).round()
-    near = ((exact - levels / 255).abs() <= _TOLERANCE) & (levels >= 0) & (levels <= 255)
-    if not bool(near.all()):
+    unit = _clamp_to_unit(exact)
+    levels = (unit * 255).round()
+    if rounding == "exact" and not bool(((unit - levels / 255).abs() <= _TOLERANCE).all()):
         raise InputRangeError(
             f"images must be 8-bit pictures as float in 0..1: every value n/255 within {_TOLERANCE:g}; place the "
-            "disguise before anything that interpolates or normalises, and use float32"
+            'disguise before anything that interpolates or normalises and use float32, or round with rounding="nearest"'
         )
     return levels.to(torch.uint8)
-
-
-def _to_unit_floats(levels: Tensor, dtype: torch.dtype) -> Tensor:
-    return levels.to(dtype) / 255
 
 
 class _KorniaDisguise(IntensityAugmentationBase2D):
@@ -91,7 +110,7 @@ class BlockPermute(_KorniaDisguise):
         inverse: undo it.
         keepdim: return a tensor of the same rank as the input.
 
-    Shape: float ``[B, C, H, W]`` of n/255 to the same.
+    Shape: floating point ``[B, C, H, W]`` to the same; any values.
     """
 
     def __init__(self, key: PermutationKey, *, inverse: bool = False, keepdim: bool = False) -> None:
@@ -101,7 +120,7 @@ class BlockPermute(_KorniaDisguise):
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Disguise a batch."""
-        return _to_unit_floats(self.disguise(_to_grey_levels(input)), input.dtype)
+        return self.disguise(input)
 
 
 class AESECBDisguise(_KorniaDisguise):
@@ -111,10 +130,12 @@ class AESECBDisguise(_KorniaDisguise):
         key: AES keys.
         permutation: secret order of the disguised blocks.
         unit_pixels: 16, 8, 4 or 2.
-        inverse: decrypt; for units of 16 pixels only.
+        rounding: what to do with values between two grey levels, as interpolation gives them: ``"exact"`` refuses all
+            that are not n/255 within 1e-4, ``"nearest"`` takes the nearest grey level.
+        inverse: decrypt; for units of 16 pixels only. It takes exact grey levels: others are not what was disguised.
         keepdim: return a tensor of the same rank as the input.
 
-    Shape: float ``[B, C, H, W]`` of n/255 to the same.
+    Shape: floating point ``[B, C, H, W]`` in 0..1 to n/255 of the same shape and dtype.
     """
 
     def __init__(
@@ -123,18 +144,27 @@ class AESECBDisguise(_KorniaDisguise):
         *,
         permutation: PermutationKey | None = None,
         unit_pixels: int = 16,
+        rounding: Rounding = "exact",
         inverse: bool = False,
         keepdim: bool = False,
     ) -> None:
         super().__init__(
             aes_ecb.AESECBDisguise(key, permutation=permutation, unit_pixels=unit_pixels, inverse=inverse), keepdim
         )
+        if rounding not in get_args(Rounding):
+            raise InputRangeError(f"rounding must be one of {get_args(Rounding)}, got {rounding!r}")
+        if inverse and rounding != "exact":
+            raise InputRangeError('the inverse takes exact grey levels only; leave rounding at "exact"')
+        self.rounding = rounding
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.disguise.extra_repr()}, rounding={self.rounding!r})"
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
     ) -> Tensor:
         """Disguise a batch."""
-        return _to_unit_floats(self.disguise(_to_grey_levels(input)), input.dtype)
+        return self.disguise(_to_grey_levels(input, self.rounding)).to(input.dtype) / 255
 
 
 class RMTDisguise(_KorniaDisguise):
@@ -147,7 +177,7 @@ class RMTDisguise(_KorniaDisguise):
         inverse: multiply by the inverse matrices; takes any float images.
         keepdim: return a tensor of the same rank as the input.
 
-    Shape: float ``[B, C, H, W]`` of n/255 to float32 of the same shape, on the 0..1 scale.
+    Shape: floating point ``[B, C, H, W]`` in 0..1 to float32 of the same shape, on the 0..1 scale.
     """
 
     def __init__(
@@ -171,5 +201,29 @@ class RMTDisguise(_KorniaDisguise):
     ) -> Tensor:
         """Disguise a batch."""
         own = self.disguise
-        pixels = input if own.inverse else _to_unit_floats(_to_grey_levels(input), torch.float32)
+        pixels = input if own.inverse else _clamp_to_unit(input.float())
         return F.rmt_disguise(pixels, own.key, params.get("delta"), own.permutation, own.inverse)
+
+
+_MODULES: dict[type[Key], type[Any]] = {PermutationKey: BlockPermute, AESKey: AESECBDisguise, RMTKey: RMTDisguise}
+
+
+def from_key(key: Key, *, inverse: bool = False, keepdim: bool = False, **options: Any) -> Any:
+    """Make the module that belongs to a key or bundle, as :func:`torchprotect.transforms.from_key` makes the transform.
+
+    Args:
+        key: a permutation, AES or RMT key, or a bundle of one with an optional permutation. A label map in the bundle
+            is used by the data set, not by the module.
+        inverse: make the inverse module, for the key holder.
+        keepdim: return a tensor of the same rank as the input.
+        **options: further keyword arguments of the module, such as ``unit_pixels``, ``rounding`` or ``noise``.
+
+    Returns:
+        :class:`BlockPermute`, :class:`AESECBDisguise` or :class:`RMTDisguise`.
+
+    Raises:
+        KeyKindError: there is no module for this kind of key.
+        InputTypeError: an option that the module does not have.
+    """
+    made, keys = class_and_keys(key, _MODULES, "kornia module", "use a permutation, AES or RMT key")
+    return make(made, {**keys, "inverse": inverse, "keepdim": keepdim, **options})
