@@ -1,6 +1,11 @@
-"""Wrappers that disguise the pictures of a data set and rename its labels."""
+"""Wrappers that disguise the pictures of a data set and rename its labels.
 
-from collections.abc import Callable, Iterator, Mapping
+Attributes of the wrapped data set are not passed on, since ``data``, ``samples`` or ``targets`` hold plain pictures and
+labels, and code that uses them would get past the protection. The exceptions are names of classes, which the wrappers
+keep in agreement with renamed labels.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import PIL.Image
@@ -8,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchprotect._inputs import type_name
-from torchprotect.errors import InputTypeError, KeyKindError
+from torchprotect.errors import InputTypeError, KeyKindError, LabelError
 from torchprotect.keys import Key, KeyBundle, LabelKey
 from torchprotect.transforms.labels import map_labels
 from torchprotect.transforms.pipeline import leaves
@@ -44,6 +49,22 @@ class _Protection:
         protected = self.transform(sample)
         return protected if self.labels is None else _rename(protected, self.labels)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return the names of the classes, under the numbers that samples have; refuse other attributes.
+
+        Raises:
+            AttributeError: another attribute, or the names do not belong to the label map.
+        """
+        # called for names that are not set: while an unpickled wrapper is still empty, "dataset" is one of them
+        if name == "classes":
+            return _in_order_of_labels(self.dataset.classes, self.labels)
+        if name == "class_to_idx":
+            return _with_renamed_labels(self.dataset.class_to_idx, self.labels)
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute {name!r}, and passes on only the names of classes of the data set "
+            f"it wraps, whose other attributes may hold plain pictures or labels: they are at .dataset.{name}"
+        )
+
     def unmap(self, labels: Labels) -> Labels:
         """Turn renamed labels, such as a model's predictions, back into plain ones.
 
@@ -62,6 +83,12 @@ class ProtectedDataset(_Protection, Dataset[Any]):
         labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
             another name with "label" in it, or ``"cls"``, if there is one such name.
 
+    Attributes:
+        classes: names of the classes, if the wrapped data set has them: ``classes[y]`` names the class of samples with
+            the label ``y``, so with ``labels`` it is in the order of the renamed ones, and tells the label map.
+        class_to_idx: label by name, likewise.
+
+    No other attribute of the wrapped data set is passed on: ``protected.dataset.targets`` are its plain labels.
     Samples keep their structure. Without noise, the same index gives the same bytes in any worker.
 
     A perturbation runs a model many times for each sample: perturb the data set once, with
@@ -78,6 +105,12 @@ class ProtectedDataset(_Protection, Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self.protect(self.dataset[index])
 
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Return several samples, read at once where the wrapped data set can; a ``DataLoader`` calls it."""
+        fetch = getattr(self.dataset, "__getitems__", None)
+        samples = fetch(indices) if callable(fetch) else [self.dataset[index] for index in indices]
+        return [self.protect(sample) for sample in samples]
+
 
 class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
     """An iterable dataset whose samples are protected as they are read.
@@ -87,6 +120,8 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
         labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
             another name with "label" in it, or ``"cls"``, if there is one such name.
+
+    ``classes`` and ``class_to_idx`` of the wrapped data set are passed on as by :class:`ProtectedDataset`.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
@@ -101,6 +136,29 @@ def _protects_nothing(transform: Any) -> bool:
     """Return whether a pipeline runs nothing but torchvision's own transforms. Functions are trusted."""
     kinds = [type(step) for step in leaves(transform)]
     return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
+
+
+def _in_order_of_labels(names: Any, labels: LabelKey | None) -> list[Any]:
+    """Return the names of classes in the order of renamed labels."""
+    if not isinstance(names, Sequence) or isinstance(names, str):
+        came = type_name(names)
+        raise AttributeError(f"classes of the wrapped data set must be a list of names, got {came}")  # noqa: TRY004 - for hasattr
+    if labels is None:
+        return list(names)
+    if len(names) != labels.classes:
+        raise AttributeError(
+            f"the wrapped data set names {len(names)} classes, but the label map has {labels.classes}; its own names "
+            "are at .dataset.classes"
+        )
+    return [names[labels.unmap(label)] for label in range(len(names))]
+
+
+def _with_renamed_labels(numbers: Mapping[Any, int], labels: LabelKey | None) -> dict[Any, int]:
+    """Return class numbers by name, renamed."""
+    try:
+        return {name: number if labels is None else labels.map(number) for name, number in numbers.items()}
+    except LabelError as error:
+        raise AttributeError(f"class_to_idx of the wrapped data set: {error}") from None
 
 
 def _rename(sample: Any, labels: LabelKey) -> Any:
