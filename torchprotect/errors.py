@@ -101,5 +101,9 @@ class KeyPickledWarning(UserWarning):
     """A key is being pickled, including its secrets, for something other than starting a worker process."""
 
 
+class LabelsLeftPlainWarning(UserWarning):
+    """A data set's pictures are disguised with a bundle that has a label map, but its labels are not renamed."""
+
+
 class PixelScaleWarning(UserWarning):
     """A disguise got 8-bit pixels and returns floating point on their scale, 0..255, not 0..1."""

@@ -1,3 +1,6 @@
+import copy
+import warnings
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -7,8 +10,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from torchprotect import data, transforms
-from torchprotect.errors import InputTypeError, KeyKindError, LabelError
+from torchprotect import data, keys, transforms
+from torchprotect.errors import InputTypeError, KeyKindError, LabelError, LabelsLeftPlainWarning
 
 AES = make_bundle("aes")
 TRANSFORM = transforms.from_key(AES)
@@ -22,7 +25,7 @@ def test_samples_labels_and_back():
     assert label == AES.labels.map(3)
     assert dataset.unmap(label) == 3
     assert dataset.unmap(torch.tensor([label])).tolist() == [3]
-    plain = data.ProtectedDataset(Pictures(12), TRANSFORM)
+    plain = data.ProtectedDataset(Pictures(12), transforms.from_key(AES.transform))
     assert plain[3][1] == plain.unmap(3) == 3
 
 
@@ -152,5 +155,63 @@ def test_pipelines_without_a_disguise_are_refused():
         for wrapper in (data.ProtectedDataset, data.ProtectedIterableDataset):
             with pytest.raises(InputTypeError, match="every picture would be left unprotected"):
                 wrapper(Pictures(4), transform)
-    for transform in (v2.Compose([*plain[:1], TRANSFORM]), v2.Lambda(TRANSFORM), TRANSFORM, lambda sample: sample):
+    disguise = transforms.from_key(AES.transform)
+    for transform in (v2.Compose([*plain[:1], disguise]), v2.Lambda(disguise), disguise, lambda sample: sample):
         data.ProtectedDataset(Pictures(4), transform)
+
+
+WRAPPERS = pytest.mark.parametrize("wrapper", [data.ProtectedDataset, data.ProtectedIterableDataset])
+FLOATS = v2.ToDtype(torch.float32, scale=True)
+
+
+@WRAPPERS
+class TestLabelMapOfABundle:
+    """The transform of a bundle disguises pictures only: a data set without ``labels`` leaves the labels plain."""
+
+    @pytest.mark.parametrize(
+        "transform",
+        [
+            TRANSFORM,
+            v2.Compose([TRANSFORM, FLOATS]),
+            torch.nn.Sequential(v2.Identity(), v2.Compose([TRANSFORM])),
+            copy.deepcopy(TRANSFORM),
+            sent_to_worker(TRANSFORM),
+        ],
+    )
+    def test_one_warning_says_what_to_pass(self, wrapper, transform):
+        message = rf"{wrapper.__name__} leaves the labels plain, .*pass labels=bundle\.labels"
+        with pytest.warns(LabelsLeftPlainWarning, match=message) as caught:
+            dataset = wrapper(Pictures(3), transform)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        for again in (sent_to_worker(dataset), copy.deepcopy(dataset)):  # a further warning would be an error
+            assert again.labels is None
+
+    @pytest.mark.parametrize(
+        ("transform", "labels"),
+        [
+            (TRANSFORM, AES.labels),
+            (transforms.from_key(AES.transform, permutation=AES.permutation), None),
+            (transforms.from_key(keys.KeyBundle(AES.transform, AES.permutation)), None),
+            (transforms.from_key(AES, inverse=True), None),
+            (transforms.AESECBDisguise(AES.transform), None),
+        ],
+    )
+    def test_no_warning_where_nothing_is_missing(self, wrapper, transform, labels):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LabelsLeftPlainWarning)
+            wrapper(Pictures(3), transform, labels)
+
+
+@pytest.mark.parametrize("kind", ["aes", "rmt", "permutation"])
+def test_a_transform_shows_that_it_leaves_the_labels(kind):
+    bundle = make_bundle(kind)
+    with_map = transforms.from_key(bundle)
+    without = transforms.from_key(bundle.transform, permutation=bundle.permutation) if bundle.permutation else None
+    without = without or transforms.from_key(bundle.transform)
+    assert repr(with_map) == f"{repr(without)[:-1]}, labels=left to the data set)"
+    assert "labels" not in repr(without) + repr(transforms.from_key(bundle, inverse=True))
+    assert "labels=left to the data set" in repr(v2.Compose([with_map]))
+    assert with_map.describe() == without.describe()
+    for again in (copy.deepcopy(with_map), sent_to_worker(with_map)):
+        assert repr(again) == repr(with_map)

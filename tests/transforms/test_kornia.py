@@ -3,7 +3,15 @@ import torch
 from support import make_bundle, make_image, sent_to_worker
 
 from torchprotect import keys, transforms
-from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, KeySizeError, NotInvertibleError
+from torchprotect.data import ProtectedDataset
+from torchprotect.errors import (
+    InputRangeError,
+    InputTypeError,
+    KeyKindError,
+    KeySizeError,
+    LabelsLeftPlainWarning,
+    NotInvertibleError,
+)
 
 kornia = pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
 K = kornia.augmentation
@@ -204,6 +212,14 @@ class TestFromKey:
         assert modules.from_key(RMT, noise=9).disguise.noise == 9
         assert modules.from_key(RMT, keepdim=True)(IMAGE[0]).shape == IMAGE[0].shape
         assert "rounding='nearest'" in repr(ROUNDED)
+
+    def test_the_label_map_is_left_to_the_data_set(self):
+        for bundle in (ORDER, AES, RMT):
+            module = modules.from_key(bundle)
+            assert "labels=left to the data set" in repr(module)
+            assert "labels" not in repr(modules.from_key(bundle.transform)) + repr(modules.from_key(AES, inverse=True))
+            with pytest.warns(LabelsLeftPlainWarning):
+                ProtectedDataset([(IMAGE[0], 1)], module)
 
     def test_refusals(self):
         with pytest.raises(InputTypeError, match="BlockPermute does not take these options: noise"):

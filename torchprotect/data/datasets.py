@@ -5,6 +5,7 @@ labels, and code that uses them would get past the protection. The exceptions ar
 keep in agreement with renamed labels.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,12 +14,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchprotect._inputs import type_name
-from torchprotect.errors import InputTypeError, KeyKindError, LabelError
+from torchprotect.errors import InputTypeError, KeyKindError, LabelError, LabelsLeftPlainWarning
 from torchprotect.keys import Key, KeyBundle, LabelKey
 from torchprotect.transforms.labels import map_labels
-from torchprotect.transforms.pipeline import leaves
+from torchprotect.transforms.pipeline import leaves, leaves_labels
 
 Labels = TypeVar("Labels", int, Tensor)
+
+_LEFT_PLAIN = (
+    "{} leaves the labels plain, but its disguise was made from a bundle with a label map: pass labels=bundle.labels. "
+    "Where plain labels are meant, as those that predictions are compared with, make the disguise with "
+    "from_key(bundle.transform, permutation=bundle.permutation), or silence LabelsLeftPlainWarning"
+)
 
 
 class _Protection:
@@ -43,6 +50,8 @@ class _Protection:
         if self.labels is not None and not isinstance(self.labels, LabelKey):
             hint = "; give bundle.labels" if isinstance(self.labels, KeyBundle) else ""
             raise KeyKindError(f"labels must be a LabelKey, got {type_name(self.labels)}{hint}")
+        if self.labels is None and leaves_labels(self.transform):
+            warnings.warn(_LEFT_PLAIN.format(type(self).__name__), LabelsLeftPlainWarning, stacklevel=3)
 
     def protect(self, sample: Any) -> Any:
         """Disguise the pictures of a sample and rename its label."""
@@ -83,6 +92,9 @@ class ProtectedDataset(_Protection, Dataset[Any]):
         labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
             another name with "label" in it, or ``"cls"``, if there is one such name.
 
+    Warns:
+        LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.
+
     Attributes:
         classes: names of the classes, if the wrapped data set has them: ``classes[y]`` names the class of samples with
             the label ``y``, so with ``labels`` it is in the order of the renamed ones, and tells the label map.
@@ -120,6 +132,9 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
         labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
             another name with "label" in it, or ``"cls"``, if there is one such name.
+
+    Warns:
+        LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.
 
     ``classes`` and ``class_to_idx`` of the wrapped data set are passed on as by :class:`ProtectedDataset`.
     """

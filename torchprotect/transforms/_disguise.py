@@ -60,6 +60,7 @@ class Disguise(v2.Transform):
         key: its secret; ``None`` if it has none and so protects nothing by itself.
         permutation: key of the block order, if the disguise also permutes blocks.
         inverse: whether it turns disguised pictures back into plain ones.
+        leaves_labels: whether it was made from a bundle with a label map, which it leaves to the data set.
         needs_labels: whether ``disguise_batch`` needs the class of each image.
         uses_gradients: whether it computes gradients, for which deterministic algorithms must be asked for.
     """
@@ -69,6 +70,7 @@ class Disguise(v2.Transform):
     key: Key | None = None
     permutation: PermutationKey | None = None
     inverse: bool = False
+    leaves_labels: bool = False
     needs_labels: bool = False
     uses_gradients: bool = False
 
@@ -219,11 +221,14 @@ class Disguise(v2.Transform):
             [self.transform(x, self.make_params([x])) if self._is_picture(x) else x for x in flat], spec
         )
 
+    def __repr__(self) -> str:
+        text: str = super().__repr__()
+        return f"{text[:-1]}, labels=left to the data set)" if self.leaves_labels else text
+
     def extra_repr(self) -> str:
         """Show keys redacted and the public parameters."""
-        shown = {
-            k: v for k, v in self.__dict__.items() if not k.startswith("_") and k not in ("training", "noise_source")
-        }
+        hidden = ("training", "noise_source", "leaves_labels")
+        shown = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k not in hidden}
         return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
 
 

@@ -28,7 +28,7 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
 
     Args:
         key: a block key, a correspondence or an OWSD key, or a bundle of one with an optional permutation. A label map
-            in the bundle is used by the data set, not by the transform.
+            in the bundle is left to the data set, as the ``repr`` of the transform says: pass it there as ``labels``.
         inverse: make the inverse transform, for the key holder.
         **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``; a correspondence
             needs ``model``, ``eps``, ``step_size`` and ``steps``, an OWSD key ``encoder``.
@@ -49,7 +49,14 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
         parts["inverse"] = inverse
     elif inverse:
         raise NotInvertibleError(f"{made.__name__} cannot be taken back with the key; keep the plain images")
-    return make(made, {**parts, **options})
+    transform = make(made, {**parts, **options})
+    transform.leaves_labels = leaves_labels(key, inverse)
+    return transform
+
+
+def leaves_labels(key: Key, inverse: bool) -> bool:
+    """Return whether a disguise made from a key leaves a label map to the data set."""
+    return isinstance(key, KeyBundle) and key.labels is not None and not inverse
 
 
 def class_and_keys(

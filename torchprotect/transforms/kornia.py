@@ -28,7 +28,7 @@ from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import AESKey, Key, PermutationKey, RMTKey
 from torchprotect.transforms import aes_ecb, block_permute, rmt
 from torchprotect.transforms._disguise import Disguise
-from torchprotect.transforms._from_key import class_and_keys, make
+from torchprotect.transforms._from_key import class_and_keys, leaves_labels, make
 
 if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
     raise ImportError(
@@ -84,7 +84,7 @@ class _KorniaDisguise(IntensityAugmentationBase2D):
         return self.disguise.security_claim
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.disguise.extra_repr()})"
+        return repr(self.disguise)  # a disguise has the name of its module
 
     def _refuse(self, what: str) -> InputTypeError:
         return InputTypeError(f"{type(self).__name__} would leave {what} unprotected; take them out of the data keys")
@@ -158,7 +158,7 @@ class AESECBDisguise(_KorniaDisguise):
         self.rounding = rounding
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.disguise.extra_repr()}, rounding={self.rounding!r})"
+        return f"{super().__repr__()[:-1]}, rounding={self.rounding!r})"
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
@@ -226,4 +226,6 @@ def from_key(key: Key, *, inverse: bool = False, keepdim: bool = False, **option
         InputTypeError: an option that the module does not have.
     """
     made, keys = class_and_keys(key, _MODULES, "kornia module", "use a permutation, AES or RMT key")
-    return make(made, {**keys, "inverse": inverse, "keepdim": keepdim, **options})
+    module = make(made, {**keys, "inverse": inverse, "keepdim": keepdim, **options})
+    module.disguise.leaves_labels = leaves_labels(key, inverse)
+    return module

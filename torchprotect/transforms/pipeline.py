@@ -23,6 +23,11 @@ def leaves(transform: Any) -> list[Any]:
     return [leaf for part in parts for leaf in leaves(part)]
 
 
+def leaves_labels(transform: Any) -> bool:
+    """Return whether a disguise in a (nested) composition was made from a bundle whose label map it does not use."""
+    return any(isinstance(leaf, Disguise) and leaf.leaves_labels for leaf in leaves(transform))
+
+
 def _parts(transform: Any) -> list[Any]:
     children = list(transform.children()) if isinstance(transform, nn.Module) else []
     return children or list(getattr(transform, "transforms", []))  # compositions of torchvision keep a plain list
