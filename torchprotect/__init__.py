@@ -24,6 +24,7 @@ __all__ = [
     "models",
     "ops",
     "owsd",
+    "predict",
     "training",
     "transforms",
 ]
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         models,
         ops,
         owsd,
+        predict,
         training,
         transforms,
     )

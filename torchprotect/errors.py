@@ -107,3 +107,7 @@ class LabelsLeftPlainWarning(UserWarning):
 
 class PixelScaleWarning(UserWarning):
     """A disguise got 8-bit pixels and returns floating point on their scale, 0..255, not 0..1."""
+
+
+class KeyInWeightsWarning(UserWarning):
+    """The weights of a network contain a key: whoever has them and the original network can read it off."""

@@ -20,6 +20,7 @@ from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_
 from torchprotect.attacks.disguise.examiner import DNNExaminer
 from torchprotect.attacks.disguise.inversion import reconstruction_attack
 from torchprotect.attacks.disguise.jigsaw import jigsaw_attack
+from torchprotect.attacks.disguise.key_from_weights import KeyFromWeights, read_key_from_weights
 from torchprotect.attacks.disguise.linkage import linkage_attack
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
 from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
@@ -32,7 +33,7 @@ from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
 from torchprotect.attacks.owsd.label_probe import label_probe
 from torchprotect.attacks.owsd.ridge import ridge_reidentification
 from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
-from torchprotect.attacks.protocol import Attack, Need, Pairs, Seen
+from torchprotect.attacks.protocol import Attack, MatchedNetworks, Need, Pairs, Seen
 from torchprotect.attacks.quality import psnr, ssim
 from torchprotect.attacks.results import (
     AttackResult,
@@ -84,10 +85,12 @@ __all__ = [
     "EnumerationResult",
     "ExaminerScore",
     "HypothesisResult",
+    "KeyFromWeights",
     "LayoutResult",
     "Level",
     "LinkageResult",
     "LinkageScore",
+    "MatchedNetworks",
     "Measure",
     "MetadataFinding",
     "MetadataResult",
@@ -125,6 +128,7 @@ __all__ = [
     "psnr",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
+    "read_key_from_weights",
     "reconstruction_attack",
     "recover_correspondence",
     "recover_permutation",

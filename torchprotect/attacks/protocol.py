@@ -2,13 +2,13 @@
 
 import enum
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor, type_name
 from torchprotect.attacks.results import AttackResult, Level, PermutationResult, as_json
@@ -40,6 +40,7 @@ class Need(enum.Enum):
     KNOWN = "plain images that may be among the disguised ones"
     PAIRS = "known pairs"
     ENCODER = "the encoder"
+    NETWORKS = "a network matched to the key and its original"
 
 
 class Pairs(NamedTuple):
@@ -48,6 +49,23 @@ class Pairs(NamedTuple):
     plain: Tensor
     disguised: Tensor
     labels: Tensor | None = None
+
+
+class MatchedNetworks(NamedTuple):
+    """A network matched to a key, as it was handed out, and the public one that it was made from.
+
+    Attributes:
+        matched: reads disguised images.
+        original: reads plain images.
+        std: standard deviation that the original's images are normalised with, on the scale of 0..1: one number, or one
+            for each channel.
+        scale: value of white in the images that ``matched`` is given, 1 or 255.
+    """
+
+    matched: nn.Module
+    original: nn.Module
+    std: float | Sequence[float]
+    scale: int = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +88,7 @@ class Seen:
         known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
         pairs: known pairs (from L2).
         embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
+        networks: one matched to the key, and its public original.
         recovered: returns the order of the blocks, recovered from no more than this attacker has, once for all attacks;
             attacks recover it themselves when ``None``.
         examiner: trained on ``public`` before; attacks that need one train their own when ``None``.
@@ -90,6 +109,7 @@ class Seen:
     known: Tensor | None = None
     pairs: Pairs | None = None
     embed: Callable[[Tensor], Tensor] | None = None
+    networks: MatchedNetworks | None = None
     recovered: Callable[[], PermutationResult] | None = None
     examiner: "DNNExaminer | None" = None
 
@@ -119,6 +139,8 @@ class Seen:
     @overload
     def need(self, need: Literal[Need.ENCODER]) -> Callable[[Tensor], Tensor]: ...
     @overload
+    def need(self, need: Literal[Need.NETWORKS]) -> MatchedNetworks: ...
+    @overload
     def need(self, need: Literal[Need.FOLDER]) -> Path | Files: ...
     @overload
     def need(self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.RELEASED_LABELS]) -> Tensor: ...
@@ -144,6 +166,7 @@ _FIELDS = {
     Need.KNOWN: "known",
     Need.PAIRS: "pairs",
     Need.ENCODER: "embed",
+    Need.NETWORKS: "networks",
 }
 
 
@@ -236,7 +259,7 @@ def unless_readable(scheme: Scheme) -> Reason:
 
 
 _NEEDS_LEVEL = {
-    Level.PUBLIC_DATA: {Need.PUBLIC, Need.LABELS, Need.KNOWN},
+    Level.PUBLIC_DATA: {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.NETWORKS},
     Level.KNOWN_PAIRS: {Need.PAIRS},
 }
 

@@ -13,6 +13,7 @@ from torchprotect.attacks.disguise.direct import DIRECT
 from torchprotect.attacks.disguise.duplicates import DUPLICATES
 from torchprotect.attacks.disguise.inversion import INVERSION
 from torchprotect.attacks.disguise.jigsaw import JIGSAW
+from torchprotect.attacks.disguise.key_from_weights import KEY_FROM_WEIGHTS
 from torchprotect.attacks.disguise.linkage import LINKAGE
 from torchprotect.attacks.disguise.metadata import METADATA
 from torchprotect.attacks.disguise.permutation import PERMUTATION, PERMUTATION_FROM_STATISTICS
@@ -34,6 +35,7 @@ ATTACKS: tuple[Attack, ...] = (
     ROW_ENERGY,
     SILHOUETTE,
     LINKAGE,
+    KEY_FROM_WEIGHTS,
     PERMUTATION,
     CODEBOOK,
     REGRESSION,

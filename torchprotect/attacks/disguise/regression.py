@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import like
-from torchprotect.attacks.disguise._blocks import assemble, cut, grouped, undo_order, ungrouped
+from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._inputs import require_channels, require_pairs
+from torchprotect.attacks.disguise._rows import Rows
 from torchprotect.attacks.disguise.permutation import order_or_pairs
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
@@ -78,7 +79,7 @@ def regression_attack(
     order = order_or_pairs(plain, disguised, scheme, order)
     if order is not None:
         disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
-    rows = _Rows(scheme)
+    rows = Rows(scheme)
     plain_rows, disguised_rows = (rows.of(images).double() for images in (plain, disguised))
     linear, constant, rank = _fit(plain_rows, disguised_rows, intercept, solve_for)
     at_once = max(1, _PIXELS_AT_ONCE // target[0].numel())
@@ -93,27 +94,6 @@ def regression_attack(
         torch.cat(rebuilt),
         rank.reshape(-1, scheme.channels or 1),
     )
-
-
-class _Rows:
-    """What a matrix is multiplied with: rows or columns of blocks, ``[groups, rows, length]``.
-
-    A group is a position, or a position and a channel.
-    """
-
-    def __init__(self, scheme: Scheme) -> None:
-        self._scheme, self._left = scheme, scheme.side == "left"
-
-    def of(self, images: Tensor) -> Tensor:
-        blocks = cut(images, self._scheme.blocks).movedim(2, 1)  # [positions, C, N, h, w]
-        return grouped(blocks.mT if self._left else blocks, self._scheme).flatten(1, -2)
-
-    def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
-        count, channels, height, width = shape
-        h, w = self._scheme.blocks
-        sizes = (height // h * (width // w), channels, count, *((w, h) if self._left else (h, w)))
-        blocks = ungrouped(rows, self._scheme, sizes)
-        return assemble((blocks.mT if self._left else blocks).movedim(1, 2), (height, width))
 
 
 def _fit(plain: Tensor, disguised: Tensor, intercept: bool, solve_for: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,30 @@
+"""Images as rows of pixels that a matrix was multiplied with."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.disguise._blocks import assemble, cut, grouped, ungrouped
+from torchprotect.attacks.scheme import Scheme
+
+
+class Rows:
+    """What a matrix is multiplied with: rows or columns of blocks, ``[groups, rows, length]``.
+
+    A group is what one matrix was used for: a position, or a position and a channel.
+    """
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme, self._left = scheme, scheme.side == "left"
+
+    def of(self, images: Tensor) -> Tensor:
+        """Cut images ``[N, C, H, W]`` into rows."""
+        blocks = cut(images, self._scheme.blocks).movedim(2, 1)  # [positions, C, N, h, w]
+        return grouped(blocks.mT if self._left else blocks, self._scheme).flatten(1, -2)
+
+    def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """Put rows together to images of a shape; the inverse of :meth:`of`."""
+        count, channels, height, width = shape
+        h, w = self._scheme.blocks
+        sizes = (height // h * (width // w), channels, count, *((w, h) if self._left else (h, w)))
+        blocks = ungrouped(rows, self._scheme, sizes)
+        return assemble((blocks.mT if self._left else blocks).movedim(1, 2), (height, width))

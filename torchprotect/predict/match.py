@@ -1,0 +1,96 @@
+"""Networks that read disguised pictures as they read plain ones. Their weights give the key away."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect._inputs import require_number, type_name
+from torchprotect.errors import InputRangeError, InputTypeError, KeyInWeightsWarning
+from torchprotect.models.first_layer import channels_of
+from torchprotect.predict._linear import LinearDisguise
+from torchprotect.predict._matcher import Matcher
+from torchprotect.transforms import Disguise
+
+PerChannel: TypeAlias = float | Sequence[float]
+"""One number for all channels, or one for each."""
+
+
+def match_key(
+    network: nn.Module, disguise: Disguise, *, mean: PerChannel, std: PerChannel, scale: Literal[1, 255] = 1
+) -> nn.Module:
+    """Give the key away to whoever gets the result: return a copy of a network that reads disguised pictures.
+
+    **For the owner of the key, on the owner's machines.** The copy gives on disguised images what ``network`` gives on
+    plain ones, without any training. Whoever has the copy and the original network reads order and matrices off the
+    difference (:func:`torchprotect.attacks.read_key_from_weights`), also after fine-tuning. So never give it to a party
+    that must not see the pictures: let that party fine-tune the network as it is.
+
+    A permutation becomes the order of the position embedding; matrices, scale, normalisation and the mean of the noise
+    go into the first layer. Its kernel is one for all positions where all positions share a matrix, or a kernel for
+    each. The result is compared with the original, in float64 and with other weights, before it is returned.
+
+    Args:
+        network: pretrained on plain images. Its first layer must be a convolution whose windows do not overlap, as in
+            vision transformers, or a dense layer on all pixels. For permuted blocks: a vision transformer of
+            torchvision or timm, with learned or rotary positions, or that dense layer.
+        disguise: ``BlockPermute`` or ``RMTDisguise``. A matrix must not reach over the edge of a patch, and a permuted
+            block must hold whole patches; blocks of the size of a patch do both.
+        mean, std: normalisation of the plain images, on the scale of 0..1, that ``network`` was trained with; 0 and 1
+            if there was none.
+        scale: value of white in the images that the copy will be given: 255 for RMT images of an export of 8-bit
+            pictures, 1 otherwise. They are given to it as they are, without any normalisation.
+
+    Returns:
+        A network on the same device, of the same dtype and mode, with the same number of layers.
+
+    Raises:
+        InputTypeError: the disguise is not linear.
+        InputRangeError: a number is no possible one.
+        KeySizeError: blocks and patches do not go together.
+        ModelError: the network has another first layer, or needs patches in their places.
+
+    Warns:
+        KeyInWeightsWarning: always.
+
+    References:
+        Kiya et al., Privacy-Preserving Image Classification Using Vision Transformer, arXiv 2205.12041, and Image and
+        Model Transformation with Secret Key for Vision Transformer, arXiv 2207.05366.
+    """
+    linear = LinearDisguise.of(disguise)
+    if not isinstance(network, nn.Module):
+        raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
+    if scale not in (1, 255):
+        raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
+    channels = channels_of(network, linear.image_size)
+    normalisation = per_channel("mean", mean, channels), per_channel("std", std, channels)
+    matcher = Matcher(linear, *normalisation, scale)
+    structure = matcher.structure(network, torch.zeros(1, channels, *linear.image_size))
+    matcher.require_equal(network, structure)
+    matched = copy.deepcopy(network)
+    matcher.match(network, matched, structure)
+    warnings.warn(
+        "the matched network contains the key: whoever has it and the original network can undo the disguise. Keep it "
+        "on the owner's side",
+        KeyInWeightsWarning,
+        stacklevel=2,
+    )
+    return matched
+
+
+def per_channel(name: str, values: PerChannel, channels: int) -> Tensor:
+    """Return one number for each channel, float64 ``[C, 1, 1]``.
+
+    Raises:
+        InputRangeError: they are no numbers, or not as many, or a ``std`` is not positive.
+    """
+    listed = list(values) if isinstance(values, Sequence | Tensor) else [values]
+    listed = [float(each) if isinstance(each, Tensor) else each for each in listed]
+    for each in listed:
+        require_number(name, each, above=0) if name == "std" else require_number(name, each)
+    if len(listed) not in (1, channels):
+        raise InputRangeError(f"{name} must be one number or {channels}, one for each channel, got {len(listed)}")
+    return torch.tensor(listed, dtype=torch.float64).expand(channels).reshape(-1, 1, 1)
