@@ -57,6 +57,10 @@ class ModelError(ProtectError, RuntimeError):
     """A network cannot be used for the operation, or returns something other than it needs."""
 
 
+class ModelFileError(ModelError):
+    """A file is not a torchprotect model file, of a newer version, truncated or damaged."""
+
+
 class NotInvertibleError(ProtectError, RuntimeError):
     """The transform, with these settings, has no inverse."""
 

@@ -14,6 +14,7 @@ from torchprotect.cli.index import index
 from torchprotect.cli.inspect import inspect
 from torchprotect.cli.keygen import keygen
 from torchprotect.cli.open import open_export
+from torchprotect.cli.predict import predict
 from torchprotect.cli.recipients import recipients
 from torchprotect.cli.rekey import rekey
 from torchprotect.cli.restore import restore
@@ -51,6 +52,7 @@ for command in (
     verify,
     restore,
     disguise,
+    predict,
     rekey,
     seal,
     recipients,

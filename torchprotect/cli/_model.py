@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-_SHOWN = 3
-
 
 def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
     """Import ``package.module``, call its ``factory()``, and load the weights, which must match exactly.
@@ -68,24 +66,17 @@ def _import_factory(spec: str) -> Callable[[], Any]:
 
 def _load_weights(model: "nn.Module", path: Path) -> None:
     from safetensors import SafetensorError
-    from safetensors.torch import load_model
+    from safetensors.torch import load_file
 
     from torchprotect.errors import ModelError
+    from torchprotect.training import load_weights
 
     try:
-        missing, unexpected = load_model(model, path, strict=False)
+        tensors = load_file(path)
     except FileNotFoundError:
         raise ModelError(f"there are no weights at {path}") from None
     except SafetensorError as error:
         raise ModelError(f"{path} is not a safetensors file: {error}; pickled weights are not read") from error
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"the weights in {path} do not match the model: {reason}") from error
-    problems = [
-        f"{kind} {', '.join(sorted(names)[:_SHOWN])}"
-        + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-        for kind, names in (("missing", missing), ("unexpected", unexpected))
-        if names
-    ]
-    if problems:
-        raise ModelError(f"the weights in {path} do not match the model: {'; '.join(problems)}")
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    load_weights(model, tensors, str(path))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def inspect(
     file_or_export: Annotated[
-        str, typer.Argument(help="A key file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT")
+        str, typer.Argument(help="A key file, a model file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT")
     ],
     key: Annotated[
         Path | None,
@@ -36,7 +36,7 @@ def inspect(
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
-    """Describe a key file or an export, without secrets. Shards are not read; see `torchprotect verify`.
+    """Describe a key file, a model file or an export, without secrets. Shards are not read; see `torchprotect verify`.
 
     Of a sealed export, what everybody may read is shown; with an identity, what is inside.
     """
@@ -47,7 +47,7 @@ def inspect(
         if (key is not None and not is_export) or (names and key is None):
             raise typer.BadParameter("--key and --names go with an export, and --names with --key")
         if not is_export:
-            facts = _of_key(Path(file_or_export), passphrase_file)
+            facts = _of_file(Path(file_or_export), passphrase_file)
         else:
             identities = load_identities(identity, open_passphrase_file)
             owned = None if key is None else _owned(file_or_export, load_key(key, passphrase_file), identities)
@@ -92,6 +92,32 @@ def _print_names(owned: _Owned) -> None:
         raise ExportError("the export has no owner's file, so original names are not known")
     for identity, original in sorted(owned.owner.originals.items(), key=lambda item: item[1].place):
         say(f"{identity}  {original.name}")
+
+
+def _of_file(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
+    from torchprotect import predict
+
+    return _of_model(path) if predict.is_model_file(path) else _of_key(path, passphrase_file)
+
+
+def _of_model(path: Path) -> dict[str, Any]:
+    from torchprotect import predict
+
+    header = predict.read_header(path)
+    recipe = header.recipe
+    return {
+        "kind": "model file",
+        "security claim": header.security_claim,
+        "classes": header.classes,
+        "several labels": "yes" if header.several_labels else "no",
+        "images": str(header.shape),
+        "scale": recipe.scale,
+        "mean": ", ".join(f"{each:g}" for each in header.mean),
+        "std": ", ".join(f"{each:g}" for each in header.std),
+        "key": recipe.key,
+        **({"prepare": json.dumps(recipe.preparation.describe())} if recipe.preparation else {}),
+        "transform": json.dumps(recipe.transform),
+    }
 
 
 def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Protected data: dataset wrappers, export to shards, and back."""
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
-from torchprotect.data.disguiser import Disguiser
+from torchprotect.data.disguiser import Disguiser, Picture
 from torchprotect.data.export import ExportResult, Progress, export
 from torchprotect.data.indexes import croissant_metadata, wids_index
 from torchprotect.data.owned import read_owner
 from torchprotect.data.owner import Original, Owner
 from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.data.reader import read
+from torchprotect.data.recipe import Recipe
 from torchprotect.data.recipients import add_recipients, count_recipients, set_recipients
 from torchprotect.data.rekey import rekey
 from torchprotect.data.restore import RestoreResult, restore
@@ -26,10 +27,12 @@ __all__ = [
     "Original",
     "Owner",
     "PartStatus",
+    "Picture",
     "Preparation",
     "Progress",
     "ProtectedDataset",
     "ProtectedIterableDataset",
+    "Recipe",
     "RestoreResult",
     "Sample",
     "Shape",

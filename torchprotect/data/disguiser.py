@@ -2,35 +2,41 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import PIL.Image
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchprotect._inputs import type_name
 from torchprotect.data._encode import convert_stored
 from torchprotect.data.finished import Identities, open_finished, require_made_with
 from torchprotect.data.keyed import KeystreamNoise
-from torchprotect.data.preparation import Preparation, other_decoders
-from torchprotect.data.sources import decode, to_tensor
+from torchprotect.data.preparation import other_decoders
+from torchprotect.data.recipe import Recipe
+from torchprotect.data.sources import decode, prepare_tensor, to_tensor
 from torchprotect.errors import InputTypeError, SourceError
+from torchprotect.functional.picture import require_uint8_or_unit_float
 from torchprotect.keys import Key
+from torchprotect.transforms import NoiseSource
 from torchprotect.transforms.from_description import from_description
+
+Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8] | Tensor
+"""Path of a picture file, PIL image, array uint8 ``[H, W]`` or ``[H, W, C]``, or tensor uint8 ``[C, H, W]``."""
 
 
 class Disguiser:
-    """Prepares and disguises pictures with the settings and the key of an export.
-
-    Noise is drawn anew for each picture, from the entropy of the operating system.
+    """Prepares and disguises pictures as an export did.
 
     Args:
-        export: folder or URL of a finished export.
+        like: folder or URL of a finished export, or its recipe.
         key: that it was made with.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
 
     Attributes:
-        preparation: steps before the disguise.
+        recipe: what happens to a picture.
         note: on other versions of decoders than those of the export, which may give other pixels; ``None`` if there are
             none.
 
@@ -41,46 +47,93 @@ class Disguiser:
         VerificationError: it was changed.
     """
 
-    def __init__(self, export: str | os.PathLike[str], *, key: Key, identity: Identities = None) -> None:
-        opened = open_finished(export, identity=identity, key=key)
-        plan, manifest = require_made_with(opened, key), opened.manifest
-        self.note = other_decoders(plan)
-        self.preparation = Preparation.from_description(manifest.get("prepare", {}))
-        self._pipeline = from_description(manifest["transform"], key)
-        self._scale = manifest["plain"]["scale"]
-        self._store = torch.float16 if manifest.get("store") == "float16" else None
+    def __init__(self, like: str | os.PathLike[str] | Recipe, *, key: Key, identity: Identities = None) -> None:
+        if isinstance(like, Recipe):
+            like.require_key(key, "the recipe")
+            self.recipe = like
+        else:
+            opened = open_finished(like, identity=identity, key=key)
+            self.recipe = Recipe.of_opened(opened, require_made_with(opened, key))
+        self.note = other_decoders({"decoders": self.recipe.decoders})
+        self._pipeline = from_description(self.recipe.transform, key)
+        self._store = torch.float16 if self.recipe.store == "float16" else None
 
     def __repr__(self) -> str:
-        return f"Disguiser({self.preparation}, {self._pipeline})"
+        return f"Disguiser({self.recipe})"
 
-    def __call__(self, picture: str | os.PathLike[str] | PIL.Image.Image) -> Tensor:
-        """Return a picture as the export would hold it, ``[C, H, W]``.
-
-        Args:
-            picture: path of a picture file, or a PIL image.
+    def __call__(self, picture: Picture) -> Tensor:
+        """Return a picture as the export would hold it, ``[C, H, W]``; noise is drawn anew.
 
         Raises:
             SourceError: it cannot be read or prepared.
             KeySizeError: it has another size or number of channels than the key is for.
         """
+        return self.disguise(self.prepare(picture)[None])[0]
+
+    def prepare(self, picture: Picture) -> Tensor:
+        """Return a picture as it was before the disguise: uint8 ``[C, H, W]``, or float32 in 0..1 at a scale of 1.
+
+        A floating-point tensor in 0..1 is taken as it is where the scale is 1 and there is nothing to prepare.
+
+        Raises:
+            SourceError: it cannot be read or prepared.
+        """
+        if isinstance(picture, Tensor) and picture.is_floating_point():
+            return self._take_floats(picture)
         plain = self._read(picture)
-        if self._scale == 1:
-            plain = plain.float() / 255
-        noise = KeystreamNoise(os.urandom(32), [os.urandom(16)])
-        disguised = self._pipeline.disguise_batch(plain[None], None, noise=noise).images
-        return disguised[0] if self._store is None else convert_stored(disguised, self._store)[0]
+        return plain if self.recipe.scale == 255 else plain.float() / 255
+
+    def disguise(self, images: Tensor, *, noise: NoiseSource | None = None) -> Tensor:
+        """Return prepared images ``[N, C, H, W]`` as the export would hold them.
+
+        Args:
+            images: from :meth:`prepare`.
+            noise: source of noise; the entropy of the operating system when ``None``.
+
+        Raises:
+            KeySizeError: they have another size or number of channels than the key is for.
+        """
+        drawn = noise or KeystreamNoise(os.urandom(32), [os.urandom(16) for _ in images])
+        disguised = self._pipeline.disguise_batch(images, None, noise=drawn).images
+        return disguised if self._store is None else convert_stored(disguised, self._store)
+
+    def _take_floats(self, picture: Tensor) -> Tensor:
+        if self.recipe.scale != 1 or self.recipe.preparation:
+            raise InputTypeError(f"a tensor must be a uint8 picture [C, H, W] in 0..255 here, not {picture.dtype}")
+        require_uint8_or_unit_float(picture)
+        return picture.float()
 
     def _read(self, picture: Any) -> Tensor:
-        if isinstance(picture, PIL.Image.Image):
+        preparation = self.recipe.preparation
+        if isinstance(picture, str | os.PathLike):
             try:
-                return to_tensor(picture, self.preparation)
-            except ValueError as error:
-                raise SourceError(f"the picture cannot be used: {error}") from error
-        if not isinstance(picture, str | os.PathLike):
-            raise InputTypeError(f"a picture must be a path or a PIL image, got {type_name(picture)}")
+                return decode(Path(picture).read_bytes(), os.fspath(picture), preparation)
+            except OSError as error:
+                if isinstance(error, SourceError):
+                    raise
+                raise SourceError(f"cannot read {picture}: {error.strerror}") from error
         try:
-            return decode(Path(picture).read_bytes(), os.fspath(picture), self.preparation)
-        except OSError as error:
-            if isinstance(error, SourceError):
-                raise
-            raise SourceError(f"cannot read {picture}: {error.strerror}") from error
+            if isinstance(picture, PIL.Image.Image):
+                return to_tensor(picture, preparation)
+            return prepare_tensor(_as_planes(picture), preparation)
+        except ValueError as error:
+            raise SourceError(f"the picture cannot be used: {error}") from error
+
+
+def _as_planes(picture: Any) -> Tensor:
+    """Return a picture as uint8 ``[C, H, W]``.
+
+    Raises:
+        InputTypeError: it is none.
+    """
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.ndim in (2, 3):
+        planes = picture[None] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(planes))
+    if isinstance(picture, Tensor) and picture.dtype == torch.uint8 and picture.ndim == 3:
+        return picture
+    if isinstance(picture, np.ndarray | Tensor):
+        expected = "[H, W] or [H, W, C]" if isinstance(picture, np.ndarray) else "[C, H, W]"
+        raise InputTypeError(
+            f"a picture must be uint8 {expected}, got {type_name(picture)} {picture.dtype} {list(picture.shape)}"
+        )
+    raise InputTypeError(f"a picture must be a path, a PIL image, an array or a tensor, got {type_name(picture)}")

@@ -230,7 +230,8 @@ def is_digest(value: Any) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
-def _are_steps(value: Any) -> bool:
+def are_steps(value: Any) -> bool:
+    """Return whether this is a list of named steps."""
     return isinstance(value, list) and all(
         isinstance(step, dict) and isinstance(step.get("name"), str) for step in value
     )
@@ -264,7 +265,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 MEMBERS: dict[str, Callable[[Any], bool]] = {
     "plan": is_digest,
     "key": is_digest,
-    "transform": _are_steps,
+    "transform": are_steps,
     "plain": _is_plain,
     "images": _is_count,
     "labels": _is_count,

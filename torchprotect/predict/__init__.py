@@ -1,5 +1,21 @@
 """From a trained network to predictions, and from a pretrained one to disguised images."""
 
+from torchprotect.predict._file import is_model_file, read_header
+from torchprotect.predict._structure import MatchedStructure
+from torchprotect.predict.header import ModelHeader
 from torchprotect.predict.match import match_key
+from torchprotect.predict.prediction import ClassScore, Prediction
+from torchprotect.predict.predictor import Predictor
+from torchprotect.predict.save import save
 
-__all__ = ["match_key"]
+__all__ = [
+    "ClassScore",
+    "MatchedStructure",
+    "ModelHeader",
+    "Prediction",
+    "Predictor",
+    "is_model_file",
+    "match_key",
+    "read_header",
+    "save",
+]

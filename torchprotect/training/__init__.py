@@ -11,6 +11,7 @@ from torchprotect.training._network import (
     require_running_statistics,
     scores_of,
 )
+from torchprotect.training._weights import load_weights
 
 __all__ = [
     "Batches",
@@ -20,6 +21,7 @@ __all__ = [
     "fit",
     "full_precision",
     "input_dtype_of",
+    "load_weights",
     "model_digest",
     "predict",
     "require_repeatable",

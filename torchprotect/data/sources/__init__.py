@@ -17,7 +17,7 @@ from torchprotect.data.sources._base import (
 )
 from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._labels_from import LabelsFrom
-from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode, to_tensor
+from torchprotect.data.sources._pictures import IMAGE_EXTENSIONS, decode, prepare_tensor, to_tensor
 from torchprotect.data.sources.arrays import fashion_mnist, mnist
 from torchprotect.data.sources.bucket import BucketFolderSource
 from torchprotect.data.sources.cifar import cifar10
@@ -41,6 +41,7 @@ __all__ = [
     "open_source",
     "open_sources",
     "prepare_source",
+    "prepare_tensor",
     "read_samples",
     "renumber",
     "to_tensor",

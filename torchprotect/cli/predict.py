@@ -1,0 +1,101 @@
+"""``torchprotect predict``."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
+from torchprotect.cli._model import load_model
+from torchprotect.cli._say import remark, say
+
+if TYPE_CHECKING:
+    from torchprotect.predict import ClassScore, Prediction
+
+_BATCH = 64
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(help="Model file, written by predict.save.", metavar="MODEL", dir_okay=False, exists=True)
+    ],
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Picture files to classify.", metavar="PICTURE", dir_okay=False, exists=True)
+    ],
+    key: Annotated[Path, typer.Option(help="Key file that the training images were made with.", dir_okay=False)],
+    network: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="A function without arguments that returns a network of the architecture that was trained.",
+            metavar="PACKAGE.MODULE:FACTORY",
+        ),
+    ],
+    classes_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or URL of an export of this key: its owner's file names the classes.", metavar="EXPORT"
+        ),
+    ] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="File with the name of a class on each line, from class 0 up.", dir_okay=False)
+    ] = None,
+    top: Annotated[int, typer.Option(help="Print this many classes, best first.", min=1)] = 1,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Print all classes with scores from this on in place of --top: of pictures with several labels.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, ..")] = "cpu",
+    passphrase_file: PassphraseFile = None,
+    identity: IdentityFiles = None,
+    open_passphrase_file: OpenPassphraseFile = None,
+) -> None:
+    """Classify plain pictures with a network that was trained on disguised ones.
+
+    Pictures are prepared and disguised as the training images were; answers are plain classes and scores of 0 to 1.
+    """
+    with errors_as_exit_codes():
+        from torchprotect.predict import Predictor
+
+        predictor = Predictor.load(
+            model,
+            key=load_key(key, passphrase_file),
+            network=load_model(network, None, device),
+            class_names=_read_names(class_names),
+            export=classes_of,
+            identity=load_identities(identity, open_passphrase_file),
+        )
+        if predictor.note:
+            remark(f"note: {predictor.note}")
+        for picture, answer in zip(pictures, predictor.predict(pictures, batch_size=_BATCH), strict=True):
+            found = answer.top(top) if threshold is None else answer.above(threshold)
+            say(json.dumps(_as_json(picture, answer, found)) if as_json else _as_line(picture, found))
+
+
+def _read_names(path: Path | None) -> list[str] | None:
+    from torchprotect.errors import InputTypeError
+
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputTypeError(f"{path} is not text in UTF-8") from None
+
+
+def _as_json(picture: Path, answer: "Prediction", found: "tuple[ClassScore, ...]") -> dict[str, Any]:
+    best = {"label": answer.label, "name": answer.name, "score": round(answer.score, 6)}
+    classes = [{"label": each.label, "name": each.name, "score": round(each.score, 6)} for each in found]
+    return {"picture": str(picture), **best, "classes": classes}
+
+
+def _as_line(picture: Path, found: "tuple[ClassScore, ...]") -> str:
+    told = [f"{each.label if each.name is None else each.name} {each.score:.3f}" for each in found]
+    return f"{picture}  {', '.join(told) or 'none'}"

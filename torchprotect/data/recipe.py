@@ -1,0 +1,160 @@
+"""How the images of an export were made from pictures: with the key, enough to make more."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torchprotect._inputs import type_name
+from torchprotect.data import manifest as documents
+from torchprotect.data.finished import FinishedExport, Identities, open_finished, other_key
+from torchprotect.data.preparation import Preparation, decoder_versions
+from torchprotect.errors import InputRangeError, InputTypeError, KeyKindError, ProtectError, VerificationError
+from torchprotect.keys import Key
+from torchprotect.transforms import Disguise
+from torchprotect.transforms.from_description import from_description
+
+
+@dataclass(frozen=True, repr=False)
+class Recipe:
+    """What happens to a picture on its way into an export. Everything in it is public.
+
+    Attributes:
+        key: fingerprint of the key.
+        transform: description of each step, as in the manifest.
+        preparation: steps before the disguise.
+        scale: value of white in plain images: 255 for uint8, 1 for floating point.
+        store: ``"float16"`` if floating-point images are stored in half precision, otherwise ``None``.
+        decoders: versions of what decoded and resized pictures.
+    """
+
+    key: str
+    transform: tuple[dict[str, Any], ...]
+    preparation: Preparation = field(default_factory=Preparation)
+    scale: int = 255
+    store: str | None = None
+    decoders: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_export(cls, export: str | os.PathLike[str], *, identity: Identities = None) -> "Recipe":
+        """Read the recipe of a finished export; no key is needed.
+
+        Args:
+            export: its folder or URL.
+            identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`.
+
+        Raises:
+            ExportError: it is no finished export.
+            VerificationError: its plan and manifest do not belong together.
+        """
+        opened = open_finished(export, identity=identity)
+        plan = documents.read_document(opened.store, documents.PLAN, documents.PLAN_FORMAT)
+        if opened.manifest["plan"] != documents.digest(plan):
+            raise VerificationError(f"{opened.store.location}: plan and manifest do not belong together")
+        return cls.of_opened(opened, plan)
+
+    @classmethod
+    def of_opened(cls, export: FinishedExport, plan: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe of an export that was opened.
+
+        Args:
+            export: the export.
+            plan: of the open export.
+        """
+        manifest = export.manifest
+        return cls(
+            key=manifest["key"],
+            transform=tuple(manifest["transform"]),
+            preparation=Preparation.from_description(manifest.get("prepare") or {}),
+            scale=manifest["plain"]["scale"],
+            store=manifest.get("store"),
+            decoders=plan.get("decoders", {}),
+        )
+
+    @classmethod
+    def of_disguise(
+        cls, disguise: Disguise, *, key: Key | None = None, preparation: Preparation | None = None, scale: int
+    ) -> "Recipe":
+        """Return the recipe of pictures that are disguised as they are read, without an export.
+
+        Args:
+            disguise: such as :func:`torchprotect.transforms.from_key` makes.
+            key: the bundle whose label map renames the classes; the key of ``disguise`` when ``None``.
+            preparation: steps before the disguise; ``None`` for pictures that are taken as they are.
+            scale: value of white in the images that ``disguise`` is given: 255 for uint8, 1 for floating point.
+
+        Raises:
+            KeyKindError: the disguise has no key, or not the one of the bundle.
+            InputRangeError: ``scale`` is another number.
+        """
+        if not isinstance(disguise, Disguise) or disguise.key is None:
+            raise KeyKindError(f"disguise must be a disguise with a key, got {type_name(disguise)}")
+        if scale not in (1, 255) or isinstance(scale, bool):
+            raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
+        from_description([disguise.describe()], key or disguise.key)
+        fingerprint = (key or disguise.key).fingerprint
+        steps, prepared = (disguise.describe(),), preparation or Preparation()
+        return cls(fingerprint, steps, prepared, scale, decoders=decoder_versions() if prepared else {})
+
+    def __repr__(self) -> str:
+        steps = ", ".join(str(step["name"]) for step in self.transform)
+        return f"Recipe({self.preparation}, {steps}, scale={self.scale}, key={self.key[:12]})"
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "decoders": dict(self.decoders),
+            "key": self.key,
+            "prepare": self.preparation.describe(),
+            "scale": self.scale,
+            "store": self.store,
+            "transform": [dict(step) for step in self.transform],
+        }
+
+    @classmethod
+    def from_description(cls, described: Any) -> "Recipe":
+        """Make a recipe from its :meth:`describe`, which may come from an untrusted file.
+
+        Raises:
+            InputTypeError: it is none.
+        """
+        given = described if isinstance(described, Mapping) else {}
+        if wrong := [name for name, fits in _MEMBERS.items() if not fits(given.get(name))]:
+            raise InputTypeError(f"this is no recipe: missing or damaged: {', '.join(wrong)}")
+        try:
+            preparation = Preparation.from_description(described["prepare"])
+        except ProtectError as error:
+            raise InputTypeError(f"this is no recipe: {error}") from None
+        return cls(
+            key=described["key"],
+            transform=tuple(described["transform"]),
+            preparation=preparation,
+            scale=described["scale"],
+            store=described["store"],
+            decoders=described["decoders"],
+        )
+
+    def require_key(self, key: Key, what: str) -> None:
+        """Check that a key is the one of this recipe.
+
+        Args:
+            key: any.
+            what: was made with it, for the message.
+
+        Raises:
+            KeyKindError: it is no key, or another one.
+        """
+        if not isinstance(key, Key):
+            raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
+        if key.fingerprint != self.key:
+            raise KeyKindError(f"{what} was made with key {self.key[:12]}, {other_key(key, {'key': self.key})}")
+
+
+_MEMBERS = {
+    "decoders": lambda value: isinstance(value, dict),
+    "key": documents.is_digest,
+    "prepare": lambda value: isinstance(value, dict),
+    "scale": lambda value: value in (1, 255) and not isinstance(value, bool),
+    "store": lambda value: value in (None, "float16"),
+    "transform": documents.are_steps,
+}

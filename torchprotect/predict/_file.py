@@ -1,0 +1,97 @@
+"""Model files, format version 1: a safetensors file with a header; ``docs/model-format.md`` specifies it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from torchprotect._files import atomic_file, require_safetensors
+from torchprotect._inputs import type_name
+from torchprotect._json import canonical, parse
+from torchprotect.errors import ModelError, ModelFileError
+from torchprotect.predict.header import ModelHeader
+
+FORMAT = "torchprotect-model"
+VERSION = 1
+
+
+def write_model(network: nn.Module, header: ModelHeader, path: Path) -> None:
+    """Write weights and header atomically.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+        ModelError: the network has state that is no tensor.
+    """
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "security_claim": header.security_claim,
+        "model": canonical(header.describe()).decode(),
+    }
+    content = safetensors.torch.save(_weights_of(network), metadata)
+    with atomic_file(path, overwrite=False) as file:
+        file.write(content)
+
+
+def read_header(path: str | os.PathLike[str]) -> ModelHeader:
+    """Read what a model file says of its network; its weights are not read.
+
+    Raises:
+        ModelFileError: it is no model file, of a newer version, truncated or damaged.
+    """
+    name = os.fspath(path)
+    require_safetensors(Path(path), "a torchprotect model file", ModelFileError)
+    metadata = _metadata(name)
+    if metadata.get("format") != FORMAT:
+        raise ModelFileError(f"{name} is not a torchprotect model file; predict.save writes one")
+    if metadata.get("version") != str(VERSION):
+        version = str(metadata.get("version"))[:8]
+        raise ModelFileError(f"{name} has model format version {version}, this package reads {VERSION}; update it")
+    try:
+        described = parse(metadata["model"])
+    except (KeyError, ValueError):
+        described = None
+    if not isinstance(described, dict):
+        raise ModelFileError(f"{name} is damaged: its header is no JSON")
+    return ModelHeader.from_description(described, name)
+
+
+def is_model_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file calls itself a model file of this package."""
+    try:
+        require_safetensors(Path(path), "a safetensors file", ModelFileError)
+        return _metadata(os.fspath(path)).get("format") == FORMAT
+    except ModelFileError:
+        return False
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read the weights of a model file on the CPU."""
+    try:
+        return safetensors.torch.load_file(path)
+    except SafetensorError as error:
+        raise ModelFileError(f"{os.fspath(path)} is truncated or damaged: {error}") from None
+
+
+def _metadata(name: str) -> dict[str, Any]:
+    try:
+        with safe_open(name, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ModelFileError(f"{name} is not a torchprotect model file, or it is damaged: {error}") from None
+
+
+def _weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a network; tensors that share memory, such as tied weights, become copies."""
+    weights, seen = dict[str, Tensor](), set[int]()
+    for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise ModelError(f"{name} in the state of the network is no tensor, got {type_name(tensor)}")
+        memory = tensor.untyped_storage().data_ptr()
+        weights[name] = tensor.detach().cpu().contiguous().clone() if memory in seen else tensor.detach().contiguous()
+        seen.add(memory)
+    return weights

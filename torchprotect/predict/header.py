@@ -1,0 +1,94 @@
+"""What a model file says of its network: how pictures become its input, and what its answers mean."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torchprotect._inputs import require_int
+from torchprotect.data import Recipe, Shape
+from torchprotect.errors import ModelFileError, ProtectError
+from torchprotect.predict._structure import MatchedStructure
+
+MATCHED_CLAIM = "none: the weights contain the key"
+_MOST_CLASSES, _LONGEST_SIDE = 1_000_000, 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelHeader:
+    """What a model file says of its network. Everything in it is public.
+
+    Attributes:
+        recipe: how pictures become disguised images.
+        mean, std: normalisation of disguised images after they are divided by the recipe's scale: one number, or one
+            for each channel.
+        shape: of an image.
+        classes: number of scores that the network returns.
+        several_labels: whether an image may have several labels, so that scores are independent of each other.
+        matched: what was replaced in a network that was matched to the key; ``None`` of any other.
+    """
+
+    recipe: Recipe
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: Shape
+    classes: int
+    several_labels: bool = False
+    matched: MatchedStructure | None = None
+
+    @property
+    def security_claim(self) -> str:
+        """What may be claimed: ``"obfuscation"``, or nothing of a network whose weights contain the key."""
+        return "obfuscation" if self.matched is None else MATCHED_CLAIM
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "classes": self.classes,
+            "matched": None if self.matched is None else self.matched.describe(),
+            "mean": list(self.mean),
+            "recipe": self.recipe.describe(),
+            "several_labels": self.several_labels,
+            "shape": list(self.shape),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_description(cls, described: Mapping[str, Any], path: str) -> "ModelHeader":
+        """Make a header from its :meth:`describe`, which may come from an untrusted file.
+
+        Raises:
+            ModelFileError: it is none.
+        """
+        if wrong := [name for name, fits in _MEMBERS.items() if not fits(described.get(name))]:
+            raise ModelFileError(f"{path} is damaged: its header lacks or has a wrong {', '.join(wrong)}")
+        try:
+            for side in described["shape"]:
+                require_int("a side of the shape", side, at_least=1, at_most=_LONGEST_SIDE)
+            require_int("classes", described["classes"], at_least=1, at_most=_MOST_CLASSES)
+            matched = described["matched"]
+            return cls(
+                recipe=Recipe.from_description(described["recipe"]),
+                mean=tuple(described["mean"]),
+                std=tuple(described["std"]),
+                shape=Shape(*described["shape"]),
+                classes=described["classes"],
+                several_labels=described["several_labels"],
+                matched=None if matched is None else MatchedStructure.from_description(matched),
+            )
+        except (ProtectError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{path} is damaged: {error}") from None
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(each) in (int, float) for each in value)
+
+
+_MEMBERS: dict[str, Callable[[Any], bool]] = {
+    "classes": lambda value: type(value) is int,
+    "matched": lambda value: value is None or isinstance(value, dict),
+    "mean": _are_numbers,
+    "recipe": lambda value: isinstance(value, dict),
+    "several_labels": lambda value: isinstance(value, bool),
+    "shape": lambda value: isinstance(value, list) and len(value) == 3,
+    "std": lambda value: _are_numbers(value) and all(each > 0 for each in value),
+}

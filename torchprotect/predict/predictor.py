@@ -1,0 +1,192 @@
+"""Predictions with a network that was trained on disguised images."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect._inputs import require_int, type_name
+from torchprotect.data import Disguiser, Picture, Shape, read_owner
+from torchprotect.data.finished import Identities
+from torchprotect.errors import InputRangeError, InputTypeError, KeySizeError, ModelError
+from torchprotect.keys import Key, KeyBundle, LabelKey
+from torchprotect.predict._file import read_header, read_weights
+from torchprotect.predict._input import normalise
+from torchprotect.predict.header import ModelHeader
+from torchprotect.predict.match import per_channel
+from torchprotect.predict.prediction import Prediction
+from torchprotect.training import eval_mode, load_weights, scores_of
+
+
+class Predictor:
+    """Prepares, disguises and classifies plain pictures with a network that was trained on disguised ones.
+
+    For the owner of the key: pictures come in plain, and answers are plain classes. Noise is set to its mean, half of
+    its upper end, so that a picture always gets the same answer. :meth:`load` makes one.
+
+    Attributes:
+        header: what the model file says.
+        network: in the mode and on the device that it was given in.
+        class_names: of the plain class numbers from 0 up; ``None`` if they are not known.
+        note: on other versions of image decoders than those of the export, which may give other pixels; or ``None``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        header: ModelHeader,
+        *,
+        key: Key,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        header.recipe.require_key(key, "the model")
+        labels = key.labels if isinstance(key, KeyBundle) else None
+        _require_same_classes(header, labels, class_names)
+        self.header, self.network = header, network
+        self.class_names = None if class_names is None else tuple(class_names)
+        self._disguiser, self._labels = Disguiser(header.recipe, key=key), labels
+        self.note = self._disguiser.note
+        channels = header.shape.channels
+        self._normalisation = per_channel("mean", header.mean, channels), per_channel("std", header.std, channels)
+        self._answer(torch.zeros(1, *header.shape))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key: Key,
+        network: nn.Module | Callable[[], nn.Module],
+        class_names: Sequence[str] | None = None,
+        export: str | os.PathLike[str] | None = None,
+        identity: Identities = None,
+        device: torch.device | str | None = None,
+    ) -> "Predictor":
+        """Load a model file that :func:`torchprotect.predict.save` wrote.
+
+        Args:
+            path: of the model file.
+            key: that the training images were disguised with.
+            network: of the architecture that was trained, or a function that returns one. Its weights are replaced; of
+                a matched network, give the architecture that was matched, whose layers are replaced too.
+            class_names: of the plain class numbers from 0 up.
+            export: folder or URL of an export of the same key, whose owner's file has the names, in place of
+                ``class_names``.
+            identity: opens that export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
+            device: to put the network on; where it is when ``None``.
+
+        Raises:
+            ModelFileError: it is no model file, of a newer version, truncated or damaged.
+            KeyKindError: the key is another one.
+            ModelError: the network has other weights, or returns something else than scores of the classes.
+            InputRangeError: there are more names than classes.
+        """
+        header = read_header(path)
+        header.recipe.require_key(key, os.fspath(path))
+        if export is not None:
+            if class_names is not None:
+                raise InputTypeError("give class_names or export, not both")
+            owner = read_owner(export, key=key, identity=identity)
+            class_names = None if owner is None else owner.class_names
+        made = network if isinstance(network, nn.Module) else network()
+        if not isinstance(made, nn.Module):
+            raise InputTypeError(f"network must be a torch.nn.Module or return one, got {type_name(made)}")
+        if header.matched is not None:
+            header.matched.build(made)
+        load_weights(made, read_weights(path), os.fspath(path))
+        return cls(made if device is None else made.to(device), header, key=key, class_names=class_names)
+
+    def __repr__(self) -> str:
+        return f"Predictor({type(self.network).__name__}, {self.header.classes} classes, {self.header.recipe})"
+
+    def __call__(self, picture: Picture) -> Prediction:
+        """Classify one picture.
+
+        Raises:
+            SourceError: it cannot be read or prepared.
+            KeySizeError: after the preparation it has another shape than the network takes.
+        """
+        return Prediction(self.scores([picture])[0], self.class_names)
+
+    def predict(self, pictures: Iterable[Picture], *, batch_size: int = 64) -> Iterator[Prediction]:
+        """Classify pictures in batches, and yield the answers in their order.
+
+        Args:
+            pictures: paths, PIL images, arrays or tensors; a batch, uint8 ``[N, C, H, W]``, is an iterable of these.
+            batch_size: pictures that are prepared and classified at once.
+
+        Raises:
+            SourceError, KeySizeError: as when one picture is classified.
+        """
+        require_int("batch_size", batch_size, at_least=1)
+        if isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
+            raise InputTypeError(f"pictures must be several, got {type_name(pictures)}; call the predictor for one")
+        rest = iter(pictures)
+        while batch := list(itertools.islice(rest, batch_size)):
+            yield from (Prediction(scores, self.class_names) for scores in self.scores(batch))
+
+    def scores(self, pictures: Sequence[Picture] | Tensor) -> Tensor:
+        """Classify one batch of pictures.
+
+        Args:
+            pictures: as for :meth:`predict`.
+
+        Returns:
+            float32 ``[N, classes]`` on the CPU, 0..1, in the order of the plain class numbers.
+
+        Raises:
+            SourceError, KeySizeError: as when one picture is classified.
+        """
+        if not len(pictures):
+            return torch.empty(0, self.header.classes)
+        plain = [self._prepared(picture) for picture in pictures]
+        found = self._answer(self._disguiser.disguise(torch.stack(plain), noise=_mean_noise))
+        return found if self._labels is None else found[:, self._labels.labels]
+
+    def _prepared(self, picture: Any) -> Tensor:
+        image = self._disguiser.prepare(picture)
+        if (came := Shape(*image.shape)) != self.header.shape:
+            told = f" {os.fspath(picture)}" if isinstance(picture, str | os.PathLike) else ""
+            raise KeySizeError(
+                f"picture{told} is {came}, but the model takes {self.header.shape}; resize or convert it first, or "
+                "train on an export that prepares pictures (--resize, --mode)"
+            )
+        return image
+
+    @torch.inference_mode()
+    def _answer(self, disguised: Tensor) -> Tensor:
+        """Return scores 0..1 of disguised images, in the order of the classes that the network knows."""
+        inputs = normalise(disguised, self.header.recipe.scale, *self._normalisation, like=self.network)
+        with eval_mode(self.network):
+            scores = scores_of(self.network, inputs, self.header.classes).float()
+        if not bool(scores.isfinite().all()):
+            raise ModelError("the network's scores are NaN or infinite; check its weights and precision")
+        return (scores.sigmoid() if self.header.several_labels else scores.softmax(1)).cpu()
+
+
+def _mean_noise(shape: tuple[int, ...]) -> Tensor:
+    """Return what uniform noise is on average."""
+    return torch.full(shape, 0.5)
+
+
+def _require_same_classes(header: ModelHeader, labels: LabelKey | None, names: Sequence[str] | None) -> None:
+    """Check that scores, label map and names go together.
+
+    Raises:
+        ModelError: the network has another number of scores than the key renames classes.
+        InputRangeError: there are more names than classes.
+    """
+    if labels is not None and labels.classes != header.classes:
+        raise ModelError(
+            f"the key renames {labels.classes} classes, but the network returns {header.classes} scores; train one "
+            f"with {labels.classes} outputs"
+        )
+    if isinstance(names, str) or (names is not None and not all(isinstance(name, str) for name in names)):
+        raise InputTypeError("class_names must be a sequence of str")
+    if names is not None and len(names) > header.classes:
+        raise InputRangeError(
+            f"there are names of {len(names)} classes, but the network returns {header.classes} scores"
+        )

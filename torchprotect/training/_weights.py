@@ -1,0 +1,40 @@
+"""Weights on their way into a network."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from torchprotect.errors import ModelError
+
+_SHOWN = 3
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Load weights into a network that must have exactly these, in these shapes.
+
+    Args:
+        network: any; changed in place.
+        weights: by their names in its ``state_dict``.
+        where: they come from, for the message.
+
+    Raises:
+        ModelError: the network has others.
+    """
+    try:
+        found = network.load_state_dict(dict(weights), strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the weights in {where} do not match the model: {reason}") from error
+    state = network.state_dict()
+    loaded = {state[name].data_ptr() for name in weights if name in state}
+    missing = [
+        name for name in found.missing_keys if state[name].data_ptr() not in loaded
+    ]  # tied weights are written once
+    problems = [
+        f"{kind} {', '.join(sorted(names)[:_SHOWN])}"
+        + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        for kind, names in (("missing", missing), ("unexpected", found.unexpected_keys))
+        if names
+    ]
+    if problems:
+        raise ModelError(f"the weights in {where} do not match the model: {'; '.join(problems)}")
