@@ -1,6 +1,7 @@
 """What an attacker sees of each disguise, in small: bars in four places, disguised by transforms with fresh keys."""
 
 import functools
+import warnings
 from dataclasses import replace
 
 import torch
@@ -8,9 +9,9 @@ from nets import Function
 from support import make_image
 from torch import Tensor, nn
 
-from torchprotect import data, keys, transforms
-from torchprotect.attacks import Attack, Pairs, Scheme, Seen
-from torchprotect.errors import InputTypeError
+from torchprotect import data, keys, predict, transforms
+from torchprotect.attacks import Attack, MatchedNetworks, Pairs, Scheme, Seen
+from torchprotect.errors import InputTypeError, KeyInWeightsWarning
 
 CLASSES, SIZE, BLOCK = 4, (16, 16), (4, 4)
 COUNT = 48  # images of each kind: disguised, public, and in pairs
@@ -33,6 +34,17 @@ def encoder(images: Tensor) -> Tensor:
         .mean(1)
         .flatten(1)
     )
+
+
+def matched(name: str):
+    """Return a small network matched to a disguise, and its original; nothing for a disguise that is not linear."""
+    if name not in ("BlockPermute", "RMTDisguise"):
+        return None
+    torch.manual_seed(0)
+    original = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE[0] * SIZE[1], 16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KeyInWeightsWarning)
+        return MatchedNetworks(predict.match_key(original, disguises()[name], mean=0.4, std=0.3), original, 0.3)
 
 
 NAMES = ("AESECBDisguise", "RMTDisguise", "BlockPermute", "AdversarialEncrypt", "OWSDScramble")
@@ -76,6 +88,7 @@ def world(name: str) -> Seen:
         known=plain[: COUNT // 2].flip(0),
         pairs=Pairs(known, disguised(known, known_labels), known_labels),
         embed=encoder,
+        networks=matched(name),
     )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from torchprotect._inputs import type_name
 from torchprotect._version import __version__
-from torchprotect.attacks import STANDARD_ATTACKS, Attack
+from torchprotect.attacks import STANDARD_ATTACKS, Attack, MatchedNetworks
 from torchprotect.audit.bench.bench import Bench, usable_device
 from torchprotect.audit.bench.settings import Settings
 from torchprotect.audit.bench.store import Store
@@ -29,6 +29,7 @@ from torchprotect.data.several import Exports, as_list
 from torchprotect.data.store import is_url
 from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.keys import Key
+from torchprotect.training import model_digest
 
 
 def run(
@@ -39,6 +40,7 @@ def run(
     identity: Identities = None,
     labels_from: str | None = None,
     encoder: nn.Module | None = None,
+    networks: MatchedNetworks | None = None,
     attacks: Iterable[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
     fast: bool = False,
@@ -61,6 +63,8 @@ def run(
         labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
         encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
             it too. Another encoder shows less than there is to see.
+        networks: one matched to the key by :func:`torchprotect.predict.match_key`, and its public original: for an
+            attacker who got the former.
         attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
             all but long trainings when ``None``.
         report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
@@ -101,7 +105,9 @@ def run(
     )
     if encoder is not None:
         require_encoder(encoder, evidence)
-    bench = Bench(evidence, chosen, encoder)
+    if networks is not None and not isinstance(networks, MatchedNetworks):
+        raise InputTypeError(f"networks must be attacks.MatchedNetworks, got {type_name(networks)}")
+    bench = Bench(evidence, chosen, encoder, networks)
     with Store(None if path is None else _parts(path), _digest(bench)) as store:
         if not resume:
             store.clear()
@@ -147,7 +153,11 @@ def _parts(report: Path) -> Path:
 
 def _digest(bench: Bench) -> str:
     encoder = None if bench.encoder is None else encoder_digest(bench.encoder, bench.evidence.plain)
-    return hashlib.sha256(f"{__version__} {bench.evidence.digest} {bench.settings} {encoder}".encode()).hexdigest()
+    parts = [__version__, bench.evidence.digest, bench.settings, encoder]
+    if bench.networks is not None:
+        matched, original, std, scale = bench.networks
+        parts += [model_digest(matched, b""), model_digest(original, b""), std, scale]
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:

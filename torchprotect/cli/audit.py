@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchprotect.cli._audited import load_encoder, load_matched
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
-from torchprotect.cli._model import load_model
 from torchprotect.cli._say import complain, say
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from torchprotect.attacks import Attack
     from torchprotect.audit import Progress, Report
 
 _EXCEEDED = 3
-_SCRAMBLING = "One way scrambling"
+_SCRAMBLING, _MATCHED = "One way scrambling", "A network matched to the key"
 
 
 def audit(
@@ -85,6 +83,30 @@ def audit(
             rich_help_panel=_SCRAMBLING,
         ),
     ] = None,
+    matched: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model file of a network that was matched to the key, for an attacker who got it.",
+            dir_okay=False,
+            rich_help_panel=_MATCHED,
+        ),
+    ] = None,
+    original: Annotated[
+        str | None,
+        typer.Option(
+            help="Its public original: a function without arguments that returns it with its weights.",
+            metavar="PACKAGE.MODULE:FACTORY",
+            rich_help_panel=_MATCHED,
+        ),
+    ] = None,
+    original_std: Annotated[
+        str,
+        typer.Option(
+            help="Standard deviation that the original's pictures are normalised with, on the scale of 0..1: one "
+            "number, or one for each channel, such as 0.229,0.224,0.225.",
+            rich_help_panel=_MATCHED,
+        ),
+    ] = "1",
 ) -> None:
     """Run every attack that applies to an export, and write one page that says what leaks.
 
@@ -99,7 +121,7 @@ def audit(
         settings = room.Settings().faster() if fast else room.Settings()
         settings = replace(settings, device=device, pictures=pictures)
         secret = load_optional_key(key, passphrase_file)
-        encoder = _load_encoder(model, weights, device)
+        encoder = load_encoder(model, weights, device)
         with _progress() as progress:
             found = room.run(
                 exports,
@@ -108,6 +130,7 @@ def audit(
                 key=secret,
                 identity=load_identities(identity, open_passphrase_file),
                 encoder=encoder,
+                networks=load_matched(matched, original, original_std),
                 attacks=_choose(attack),
                 report=report,
                 limit=limit,
@@ -147,16 +170,6 @@ def _choose(names: list[str] | None) -> "Sequence[Attack] | None":
             f"--attack takes the name or title of an attack, got {unknown[0]!r}; there are: {', '.join(by_name)}"
         )
     return list({attack.name: attack for attack in found.values() if attack is not None}.values())
-
-
-def _load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Module | None":
-    from torchprotect.errors import InputTypeError
-
-    if model is None:
-        if weights is not None:
-            raise InputTypeError("--weights belong to a network: name it with --model package.module:factory")
-        return None
-    return load_model(model, weights, device).eval()
 
 
 def _print_verdict(found: "Report", page: Path) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def inspect(
     file_or_export: Annotated[
-        str, typer.Argument(help="A key file, a model file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT")
+        str,
+        typer.Argument(help="A key file, a model file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT"),
     ],
     key: Annotated[
         Path | None,

@@ -1,6 +1,6 @@
 """From a trained network to predictions, and from a pretrained one to disguised images."""
 
-from torchprotect.predict._file import is_model_file, read_header
+from torchprotect.predict._file import is_model_file, load_network, read_header
 from torchprotect.predict._structure import MatchedStructure
 from torchprotect.predict.header import ModelHeader
 from torchprotect.predict.match import match_key
@@ -15,6 +15,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "is_model_file",
+    "load_network",
     "match_key",
     "read_header",
     "save",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from torchprotect._files import atomic_file, require_safetensors
 from torchprotect._inputs import type_name
 from torchprotect._json import canonical, parse
-from torchprotect.errors import ModelError, ModelFileError
+from torchprotect.errors import InputTypeError, ModelError, ModelFileError
 from torchprotect.predict.header import ModelHeader
+from torchprotect.training import load_weights
 
 FORMAT = "torchprotect-model"
 VERSION = 1
@@ -69,12 +71,33 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read the weights of a model file on the CPU."""
+def load_network(path: str | os.PathLike[str], network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """Load the weights of a model file, such as to go on training. No key is needed.
+
+    Args:
+        path: of the model file.
+        network: of the architecture that was saved, or a function that returns one. Its weights are replaced; of a
+            matched network, give the architecture that was matched, whose layers are replaced too.
+
+    Returns:
+        The network.
+
+    Raises:
+        ModelFileError: it is no model file, of a newer version, truncated or damaged.
+        ModelError: the network has other weights.
+    """
+    header, name = read_header(path), os.fspath(path)
+    made = network if isinstance(network, nn.Module) else network()
+    if not isinstance(made, nn.Module):
+        raise InputTypeError(f"network must be a torch.nn.Module or return one, got {type_name(made)}")
+    if header.matched is not None:
+        header.matched.build(made)
     try:
-        return safetensors.torch.load_file(path)
+        weights = safetensors.torch.load_file(path)
     except SafetensorError as error:
-        raise ModelFileError(f"{os.fspath(path)} is truncated or damaged: {error}") from None
+        raise ModelFileError(f"{name} is truncated or damaged: {error}") from None
+    load_weights(made, weights, name)
+    return made
 
 
 def _metadata(name: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from torchprotect.data import Disguiser, Picture, Shape, read_owner
 from torchprotect.data.finished import Identities
 from torchprotect.errors import InputRangeError, InputTypeError, KeySizeError, ModelError
 from torchprotect.keys import Key, KeyBundle, LabelKey
-from torchprotect.predict._file import read_header, read_weights
+from torchprotect.predict._file import load_network, read_header
 from torchprotect.predict._input import normalise
 from torchprotect.predict.header import ModelHeader
 from torchprotect.predict.match import per_channel
 from torchprotect.predict.prediction import Prediction
-from torchprotect.training import eval_mode, load_weights, scores_of
+from torchprotect.training import eval_mode, scores_of
 
 
 class Predictor:
@@ -91,12 +91,7 @@ class Predictor:
                 raise InputTypeError("give class_names or export, not both")
             owner = read_owner(export, key=key, identity=identity)
             class_names = None if owner is None else owner.class_names
-        made = network if isinstance(network, nn.Module) else network()
-        if not isinstance(made, nn.Module):
-            raise InputTypeError(f"network must be a torch.nn.Module or return one, got {type_name(made)}")
-        if header.matched is not None:
-            header.matched.build(made)
-        load_weights(made, read_weights(path), os.fspath(path))
+        made = load_network(path, network)
         return cls(made if device is None else made.to(device), header, key=key, class_names=class_names)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from torchprotect.attacks import (
     ClassGuesses,
     DNNExaminer,
     Level,
+    MatchedNetworks,
     Need,
     Pairs,
     PermutationResult,
@@ -50,10 +51,17 @@ class Bench:
         evidence: what is audited.
         settings: how much is done.
         encoder: of scrambled images, where an attacker is to have it.
+        networks: one matched to the key and its original, where an attacker is to have them.
     """
 
-    def __init__(self, evidence: Evidence, settings: Settings, encoder: nn.Module | None = None) -> None:
-        self.settings, self.encoder = settings, encoder
+    def __init__(
+        self,
+        evidence: Evidence,
+        settings: Settings,
+        encoder: nn.Module | None = None,
+        networks: MatchedNetworks | None = None,
+    ) -> None:
+        self.settings, self.encoder, self.networks = settings, encoder, networks
         self.embed = None if encoder is None else Embedder(encoder)
         self._orders: dict[int, PermutationResult] = {}
         device = usable_device(settings.device)
@@ -88,6 +96,7 @@ class Bench:
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,
+            networks=self.networks,
             recovered=self._recovered(pairs if knows_pairs else 0) if knows_public else None,
         )
         if knows_public:

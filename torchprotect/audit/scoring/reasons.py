@@ -100,6 +100,15 @@ def _encoder(bench: Bench) -> Reason:
     )
 
 
+def _networks(bench: Bench) -> Reason:
+    if bench.networks is not None:
+        return None
+    return (
+        "no network matched to the key was handed out; if one was, give it and its original (--matched and --original; "
+        "in Python, networks=)"
+    )
+
+
 def _none(bench: Bench) -> Reason:
     return None
 
@@ -112,6 +121,7 @@ _NEEDS: dict[Need, Callable[[Bench], Reason]] = {
     Need.KNOWN: _pairing,
     Need.PAIRS: _pairing,
     Need.ENCODER: _encoder,
+    Need.NETWORKS: _networks,
 }
 _TRUTHS: dict[str, Callable[[Bench], Reason]] = {
     "labels": _scored_labels,
