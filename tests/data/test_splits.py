@@ -439,7 +439,7 @@ class TestDisguiser:
         preparation = data.Preparation(mode="grey", resize=(16, 16))
         run_export(tmp_path / "out", dataset=data.open_source(photos), prepare=preparation)
         disguiser = data.Disguiser(tmp_path / "out", key=SHARED_AES)
-        assert disguiser.preparation == preparation
+        assert disguiser.recipe.preparation == preparation
         exported = {image.numpy().tobytes() for image, _ in data.read(tmp_path / "out")}
         import PIL.Image
 
@@ -475,7 +475,7 @@ class TestDisguiser:
             disguiser(tmp_path / "large" / "class0" / "0.png")
         with pytest.raises(SourceError, match=r"cannot read .*nothing\.png"):
             disguiser(tmp_path / "nothing.png")
-        with pytest.raises(TypeError, match="a path or a PIL image, got int"):
+        with pytest.raises(TypeError, match="a path, a PIL image, an array or a tensor, got int"):
             disguiser(3)
         with pytest.raises(TypeError, match="was made with key"):
             data.Disguiser(tmp_path / "out", key=make_bundle())

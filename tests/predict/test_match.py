@@ -16,7 +16,6 @@ from torchprotect.models.locally_connected import LocallyConnected
 from torchprotect.predict._structure import matched_structure
 
 
-
 def pictures(count: int = 3):
     return make_image(count, 3, *SIZE, dtype=torch.float64)
 
@@ -148,7 +147,10 @@ class TestTimm:
         ("name", "options"),
         [
             ("convmixer.ConvMixer", {"dim": 16, "depth": 2, "kernel_size": 3, "patch_size": 4, "num_classes": 5}),
-            ("mlp_mixer.MlpMixer", {"img_size": 16, "patch_size": 4, "embed_dim": 16, "num_blocks": 2, "num_classes": 5}),
+            (
+                "mlp_mixer.MlpMixer",
+                {"img_size": 16, "patch_size": 4, "embed_dim": 16, "num_blocks": 2, "num_classes": 5},
+            ),
             ("beit.Beit", {**SIZES, "use_rel_pos_bias": True, "use_abs_pos_emb": False}),
             (
                 "swin_transformer.SwinTransformer",
