@@ -153,8 +153,8 @@ class TestAnswers:
     def test_a_matched_network(self, tmp_path):
         world = World(tmp_path, "rmt")
         original = network()
+        disguise = transforms.from_key(world.key)
         with pytest.warns(UserWarning, match="contains the key"):
-            disguise = transforms.from_key(world.key)
             matched = predict.match_key(original, disguise, mean=MEAN, std=STD, scale=255)
         whole = nn.Sequential(matched, nn.Softplus())  # it may be a part of another
         header = predict.save(whole, tmp_path / "matched", like=world.out, mean=0, std=1 / 255)
