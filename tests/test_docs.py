@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 import textwrap
 import types
 import typing
@@ -414,6 +415,19 @@ def test_replacing_keys_runs(tmp_path, monkeypatch):
     run_command("torchprotect export photos/ protected/ --key my.key --exif --mode rgb --resize 64x64 --noise 25")
     run_page("docs/replacing-keys.md")
     run_command("torchprotect verify protected-new/ --key new.key")
+
+
+def test_predictions_run(tmp_path, monkeypatch):
+    """The page from a key to answers; its commands find the network in a module of the folder."""
+    for number in (1, 2):
+        shutil.copy(f"{PHOTOGRAPHS}/fish/0{number}.jpg", tmp_path / f"photo{number}.jpg")
+    (code,) = re.findall(r"\ndef make\(\):\n.*?\n\n", (ROOT / "docs/predict.md").read_text(), re.DOTALL)
+    (tmp_path / "my_nets.py").write_text(f"from torch import nn\n{code}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
+    run_page("docs/predict.md")
+    assert {"my.key", "protected", "photos.model", "live.model"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_python_of_the_quickstart_runs(tmp_path, monkeypatch):
