@@ -40,8 +40,8 @@ def test_pinned_names():
     for call, names in {
         keys.PermutationKey.generate: "image_size block_size",
         keys.LabelKey.generate: "classes",
-        keys.AESKey.generate: "image_size block_size channels bits",
-        keys.RMTKey.generate: "image_size block_size channels matrix side",
+        keys.AESKey.generate: "image_size block_size channels bits shared",
+        keys.RMTKey.generate: "image_size block_size channels matrix side shared",
         keys.save: "key path passphrase",
         keys.load: "path passphrase",
         transforms.BlockPermute: "key inverse",

@@ -209,6 +209,19 @@ def test_attacks_refuse_schemes_of_other_disguises():
             call()
 
 
+@pytest.mark.parametrize(
+    ("kind", "disguise"), [(keys.AESKey, transforms.AESECBDisguise), (keys.RMTKey, transforms.RMTDisguise)]
+)
+def test_a_shared_secret_is_stated_and_only_then(kind, disguise):
+    own, shared = (disguise(kind.generate(**SIZES, shared=each)).describe() for each in (False, True))
+    assert "shared" not in own
+    assert shared["shared"] is True
+    assert own.keys() == shared.keys() - {"shared"}
+    assert [Scheme.of(each).shared for each in (own, shared)] == [False, True]
+    with pytest.raises(InputRangeError, match="shared must be True or False, got 'yes'"):
+        Scheme.of({**shared, "shared": "yes"})
+
+
 def test_a_composed_transform_is_described_step_by_step():
     composed = v2.Compose([transforms.SaltAndPepper(0.1), transforms.BlockPermute(ORDER)])
     scheme = Scheme.of([step.describe() for step in composed.transforms])

@@ -67,6 +67,8 @@ def test_from_images_to_verified_shards(tmp_path, source, key):
         ("aes-ecb", ["--bits", 256, "--channels", 3], keys.AESKey),
         ("rmt", ["--matrix", "uniform", "--channels", 3, "--side", "left"], keys.RMTKey),
         ("rmt", ["--permute"], keys.KeyBundle),
+        ("aes-ecb", ["--shared"], keys.AESKey),
+        ("rmt", ["--shared", "--matrix", "gaussian"], keys.RMTKey),
         ("block-permute", ["--labels", 5], keys.KeyBundle),
     ],
 )
@@ -78,6 +80,7 @@ def test_keygen(tmp_path, scheme, options, kind):
     for name, value in (("bits", 256), ("matrix", "uniform"), ("side", "left")):
         if value in options:
             assert getattr(key, name) == value
+    assert getattr(key, "shared", False) == ("--shared" in options)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,8 @@ def test_keygen(tmp_path, scheme, options, kind):
         (["rmt", "--bits", "128"], "takes no --bits"),
         (["block-permute", "--channels", "3"], "takes no --channels"),
         (["owsd"], "owsd"),
+        (["block-permute", "--shared"], "block-permute takes no --shared"),
+        (["owsd", "--shared"], "takes no --block-size, --shared"),
     ],
 )
 def test_keygen_usage_errors(tmp_path, arguments, message):
@@ -147,6 +152,17 @@ def test_inspect(tmp_path, source, key):
     (tmp_path / "out" / "manifest.json").unlink()
     assert "unfinished: 1 shards of 1000 images so far, 10 images in all" in call("inspect", tmp_path / "out").stdout
     assert "not a torchprotect key file" in call("inspect", source / "class0" / "0.png", code=1).stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--permute"]])
+def test_inspect_tells_of_a_shared_secret(tmp_path, source, key, options):
+    sizes = ("--image-size", "16x16", "--block-size", "4x4")
+    call("keygen", "aes-ecb", "-o", tmp_path / "one", *sizes, "--shared", *options)
+    assert re.search(r"shared: +one secret for all positions\n", call("inspect", tmp_path / "one").stdout)
+    assert "shared" not in call("inspect", key).stdout
+    for name, each in (("one", tmp_path / "one"), ("own", key)):
+        call("export", source, tmp_path / f"{name}-out", "--key", each)
+        assert ('"shared": true' in call("inspect", tmp_path / f"{name}-out").stdout) == (name == "one")
 
 
 def test_export_options_reach_the_plan(tmp_path, source):

@@ -9,7 +9,7 @@ from support import SHARED_AES, content, make_bundle, run_export, write_folder, 
 
 from torchprotect import data, keys, transforms
 from torchprotect.data.keyed import keyed_order
-from torchprotect.errors import ExportError, InputRangeError, SourceError, VerificationError
+from torchprotect.errors import ExportError, InputRangeError, KeyKindError, SourceError, VerificationError
 
 
 @pytest.fixture
@@ -357,6 +357,24 @@ class TestRekey:
         data.rekey(tmp_path / "old", tmp_path / "new", key=old, new_key=new)
         assert content(tmp_path / "new") == content(tmp_path / "wanted")
 
+    @pytest.mark.parametrize("kind", ["aes", "rmt"])
+    def test_shared_secrets_stay_shared(self, tmp_path, parts, kind):
+        old, new, own = (make_bundle(kind, shared=shared) for shared in (True, True, False))
+        source = data.open_source(parts["train"])
+        run_export(tmp_path / "old", old, source)
+        run_export(tmp_path / "wanted", new, source)
+        data.rekey(tmp_path / "old", tmp_path / "new", key=old, new_key=new)
+        assert content(tmp_path / "new") == content(tmp_path / "wanted")
+        assert manifest_of(tmp_path / "new")["transform"][0]["shared"] is True
+        with pytest.raises(KeyKindError, match=r"make the new one with shared=True \(--shared\)"):
+            data.rekey(tmp_path / "old", tmp_path / "other", key=old, new_key=own)
+        run_export(tmp_path / "own", own, source)
+        assert "shared" not in manifest_of(tmp_path / "own")["transform"][0]
+        with pytest.raises(KeyKindError, match="secrets of their own under the key of the export"):
+            data.rekey(tmp_path / "own", tmp_path / "other", key=own, new_key=new)
+        whole = make_bundle(kind, block=(16, 16))  # a single block has nothing to share
+        assert data.rekey(tmp_path / "old", tmp_path / "whole", key=old, new_key=whole).images == 15
+
     def test_without_an_owners_file(self, tmp_path, parts):
         new = make_bundle()
         run_export(tmp_path / "old", dataset=data.open_source(parts["train"]), owner_file=False)
@@ -431,6 +449,18 @@ def restored(export, key, folder):
 
     data.restore(export, folder, key=key)
     return [pil_to_tensor(PIL.Image.open(path)) for path in folder.rglob("*.png")]
+
+
+class TestSharedSecrets:
+    @pytest.mark.parametrize("kind", ["aes", "rmt"])
+    def test_the_way_back_and_the_same_disguise_again(self, tmp_path, kind):
+        photos, key = write_folder(tmp_path / "photos"), make_bundle(kind, shared=True)
+        run_export(tmp_path / "out", key, data.open_source(photos))
+        assert data.verify(tmp_path / "out", key).images == 12
+        assert data.restore(tmp_path / "out", tmp_path / "back", key=key).exact == 12
+        disguise = data.Disguiser(tmp_path / "out", key=key)
+        exported = {image.numpy().tobytes() for image, _ in data.read(tmp_path / "out")}
+        assert {disguise(path).numpy().tobytes() for path in photos.rglob("*.png")} == exported
 
 
 class TestDisguiser:

@@ -50,6 +50,12 @@ def test_known_answers(name):
     assert {purpose: key.subkey(purpose).hex() for purpose in EXPECTED[name]["subkeys"]} == EXPECTED[name]["subkeys"]
 
 
+@pytest.mark.parametrize("name", EXPECTED)
+def test_known_sharing(name):
+    key = keys.load(VECTORS / "keys" / f"{name}.safetensors")
+    assert getattr(key, "shared", False) == name.endswith("-shared")
+
+
 def test_independent_verifier_agrees(tmp_path):
     files = [str(VECTORS / "keys" / f"{name}.safetensors") for name in EXPECTED]
     command = [sys.executable, str(VECTORS / "verify_keys.py")]

@@ -128,6 +128,49 @@ def test_own_key_for_each_position():
     assert len(keys_.unique(dim=0)) == len(keys_) == 192
 
 
+@pytest.mark.parametrize("channels", [None, 3])
+def test_one_secret_for_all_positions(channels, tmp_path):
+    made = [
+        keys.AESKey.generate(**SIZE, **BLOCK, channels=channels, shared=True),
+        keys.RMTKey.generate(**SIZE, **BLOCK, channels=channels, shared=True),
+        keys.RMTKey.generate(**SIZE, **BLOCK, channels=channels, matrix="uniform", side="left", shared=True),
+    ]
+    for n, key in enumerate(made):
+        keys.save(key, tmp_path / str(n))
+        for each in (key, keys.load(tmp_path / str(n)), sent_to_worker(key)):
+            assert each.shared
+            assert ", shared, fingerprint=" in repr(each)
+            values = next(tensor for name, tensor in each.tensors().items() if name != "root")
+            assert values.shape[:2] == (12, channels or 1)
+            assert values.is_contiguous()
+            assert torch.equal(values, values[:1].repeat(12, 1, *[1] * (values.ndim - 2)))
+            assert len(values[0].unique(dim=0)) == (channels or 1)  # channels have their own
+        assert "shared" not in key.params  # the file format has no field for it
+
+
+def test_own_secrets_are_not_shared():
+    kinds = (keys.AESKey, keys.RMTKey)
+    assert not any(kind.generate(**SIZE, **BLOCK).shared for kind in kinds)
+    # a single block has nothing to share its secret with
+    alone = [kind.generate(image_size=(4, 8), block_size=(4, 8), shared=True) for kind in kinds]
+    assert not any(key.shared for key in alone)
+    almost = keys.AESKey.generate(**SIZE, **BLOCK, shared=True).tensors()
+    almost["keys"] = almost["keys"].clone()
+    almost["keys"][-1, 0, -1] ^= 1
+    params = keys.AESKey.generate(**SIZE, **BLOCK).params
+    assert not keys.AESKey.from_parts(params, almost).shared
+
+
+def test_a_shared_matrix_is_checked_and_inverted_like_others():
+    key = keys.RMTKey.generate(**SIZE, **BLOCK, matrix="gaussian", shared=True)
+    product = key.matrices.double() @ key.inverses.double()
+    torch.testing.assert_close(product, torch.eye(8).double().expand_as(product), rtol=0, atol=1e-2)
+    assert key.inverses.shape == key.matrices.shape
+    singular = torch.zeros_like(key.matrices)
+    with pytest.raises(KeyFileError, match="ill-conditioned"):
+        keys.RMTKey.from_parts(key.params, {**key.tensors(), "matrices": singular})
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

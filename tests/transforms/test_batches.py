@@ -188,6 +188,11 @@ class TestNotes:
         assert transforms.from_key(SHARED_AES).note_on([]) is None
         assert transforms.from_key(SHARED_AES).note_on(make_image(40, 1, 17, 16)) is None
 
+    def test_under_a_shared_key_units_repeat_at_any_position(self):
+        image = make_image(1, 1, 4, 4).repeat(1, 1, 4, 4)
+        assert "occur twice at their position" in transforms.from_key(SHARED_AES).note_on(image)
+        assert transforms.from_key(make_bundle("aes", shared=True)).note_on(image) is None
+
     def test_others_do_not_even_read_the_images(self):
         def images():
             raise AssertionError

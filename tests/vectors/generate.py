@@ -37,6 +37,8 @@ def make_keys() -> dict[str, keys.Key]:
         "rmt-orthogonal": lambda: keys.RMTKey.generate(**SIZE, **BLOCK),
         "rmt-uniform-channels": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, channels=3, matrix="uniform"),
         "rmt-gaussian-left": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, matrix="gaussian", side="left"),
+        "aes-shared": lambda: keys.AESKey.generate(**SIZE, **BLOCK, channels=3, shared=True),
+        "rmt-shared": lambda: keys.RMTKey.generate(**SIZE, **BLOCK, shared=True),
         "correspondence": lambda: keys.CorrespondenceKey.generate(classes=10),
         "correspondence-uneven": lambda: keys.CorrespondenceKey.generate(
             classes=5,
@@ -94,8 +96,9 @@ def save_vectors(made: dict[str, keys.Key]) -> None:
     for unit in (8, 4, 2):
         disguised = F.aes_ecb_disguise(image, made["aes-128"], order, unit)
         write(f"aes_ecb-unit-{unit}", "bundle", disguised, unit_pixels=unit)
-    for key in ("rmt-orthogonal", "rmt-uniform-channels", "rmt-gaussian-left"):
+    for key in ("rmt-orthogonal", "rmt-uniform-channels", "rmt-gaussian-left", "rmt-shared"):
         write(key, key, F.rmt_disguise(image, made[key]))
+    write("aes_ecb-shared", "aes-shared", F.aes_ecb_disguise(image, made["aes-shared"]))
     write("rmt-noise", "rmt-orthogonal", F.rmt_disguise(image, made["rmt-orthogonal"], noise), {"delta": noise})
     disguised = F.rmt_disguise(image, made["rmt-orthogonal"], None, order)
     write("rmt-permuted", "rmt-orthogonal", disguised, {"order": order.order})

@@ -20,6 +20,7 @@ SCRAMBLING = "OWSDScramble"
 """The disguise that has an encoder, and makes images of another size."""
 
 _READABLE = "AdversarialEncrypt"
+_STATED = ("channels", "unit_pixels", "matrix", "side", "noise", "shared")
 _LONGEST_SIDE = 1 << 20
 
 
@@ -40,7 +41,8 @@ class Scheme:
         matrix: kind of the matrices: ``orthogonal``, ``uniform`` or ``gaussian``.
         side: ``right`` if a matrix multiplies the rows of a block, ``left`` for the columns.
         noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels (of 255) and added before the matrix.
-        shared: whether all positions share one secret; every key of this package has one for each position.
+        shared: whether all positions share one secret (of a channel, where channels have their own), as with keys made
+            by ``generate(shared=True)``. Attacks then compare blocks across positions.
         white: the value of white in floating-point disguised images, 1 or 255; ``None`` to deduce it from how bright
             they are beside plain ones.
         other: names of further keyed transforms that the images went through before.
@@ -116,7 +118,7 @@ class Scheme:
             name=last["name"],
             permuted=last["name"] == "BlockPermute" or last.get("permutation") is not None,
             **{name: _pair(last[name]) for name in ("image_size", "block_size") if name in last},
-            **{name: last[name] for name in ("channels", "unit_pixels", "matrix", "side", "noise") if name in last},
+            **{name: last[name] for name in _STATED if name in last},
             white=white if last["name"] == "RMTDisguise" else None,
             other=tuple(step["name"] for step in keyed[:-1]),
             steps=tuple(_public(step) for step in steps),

@@ -129,7 +129,14 @@ def _of_key(path: Path, passphrase_file: Path | None) -> dict[str, Any]:
         facts = {"kind": "key file protected by a passphrase", "hint": "give --passphrase-file to see what is inside"}
         return facts | header.params | facts  # parameters of a hostile file must not replace ours
     key = load_key(path, passphrase_file)
-    return {"kind": key.kind, **_flat(key.params), "fingerprint": key.fingerprint}
+    return {"kind": key.kind, **_flat(key.params), **_of_sharing(key), "fingerprint": key.fingerprint}
+
+
+def _of_sharing(key: "Key") -> dict[str, Any]:
+    from torchprotect.keys import KeyBundle
+
+    disguise = key.transform if isinstance(key, KeyBundle) else key
+    return {"shared": "one secret for all positions"} if getattr(disguise, "shared", False) else {}
 
 
 def _flat(params: dict[str, Any]) -> dict[str, Any]:

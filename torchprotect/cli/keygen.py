@@ -41,6 +41,9 @@ def keygen(
     ] = None,
     channels: Annotated[int | None, typer.Option(help="Number of channels, each with keys of its own.", min=1)] = None,
     bits: Annotated[int | None, typer.Option(help="AES key length: 128 (default), 192 or 256.")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="One AES key or RMT matrix for all positions; keeps more, leaks more.")
+    ] = False,
     permute: Annotated[bool, typer.Option("--permute", help="Also permute the disguised blocks.")] = False,
     labels: Annotated[int | None, typer.Option(help="Also rename classes: their number.", min=2)] = None,
     matrix: Annotated[Matrix | None, typer.Option(help="Kind of RMT matrices; orthogonal by default.")] = None,
@@ -95,6 +98,7 @@ def keygen(
             bits=bits,
             matrix=matrix,
             side=side,
+            shared=shared or None,
             permute=permute or None,
             labels=labels,
             classes=classes,
@@ -130,8 +134,8 @@ def _generate_for_envelopes(kind: Literal["identity", "signing"], output: Path, 
 _SIZES = {"image_size", "block_size"}
 _OPTIONS: dict[Scheme, set[str]] = {
     "block-permute": _SIZES | {"labels"},
-    "aes-ecb": _SIZES | {"labels", "channels", "bits", "permute"},
-    "rmt": _SIZES | {"labels", "channels", "matrix", "side", "permute"},
+    "aes-ecb": _SIZES | {"labels", "channels", "bits", "shared", "permute"},
+    "rmt": _SIZES | {"labels", "channels", "matrix", "side", "shared", "permute"},
     "adversarial": {"labels", "classes", "targets", "mix_mode", "preset"},
     "owsd": {"image_size", "embedding_size", "embeddings"},
 }

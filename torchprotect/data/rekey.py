@@ -11,7 +11,7 @@ from torchprotect.data.restored import RestoredSource
 from torchprotect.data.verify import verify
 from torchprotect.envelope import Recipients, SigningKey
 from torchprotect.errors import EnvelopeError, KeyKindError, SourceError
-from torchprotect.keys import Key, KeyBundle
+from torchprotect.keys import AESKey, Key, KeyBundle, RMTKey
 from torchprotect.transforms import from_key
 from torchprotect.transforms.from_description import settings_of
 
@@ -33,8 +33,9 @@ def rekey(
     """Write an export again, under another key of the same kind: in place of a key that has leaked.
 
     The images are restored and disguised again, with the settings of the export; whoever has the old key can still
-    open copies of the old export. The block size of the new key may differ. With an owner's file the result equals an
-    export of the image folder or tar archives under the new key, byte by byte, if no picture was skipped.
+    open copies of the old export. The block size of the new key may differ; where all positions share one secret, they
+    do so under the new key too. With an owner's file the result equals an export of the image folder or tar archives
+    under the new key, byte by byte, if no picture was skipped.
 
     Args:
         exported: folder or URL of a finished export; all of it is verified first.
@@ -53,7 +54,8 @@ def rekey(
         NotInvertibleError: the disguise cannot be undone; export the source under the new key.
         SourceError: an image cannot be restored exactly, or that cannot be told.
         EnvelopeError: the export is sealed, and there are no recipients of the new one.
-        KeyKindError: the keys are of different kinds, or the export was made with another one.
+        KeyKindError: the keys are of different kinds, or positions share one secret under one of them only; or the
+            export was made with another one.
         VerificationError: the export was changed.
     """
     _require_same_kind(key, new_key)
@@ -101,6 +103,20 @@ def _require_same_kind(key: Any, new_key: Any) -> None:
             f"a key of {_parts(key)} cannot be replaced by one of {_parts(new_key)}: the settings of the export would "
             "mean something else; export the source under the new key"
         )
+    _require_same_sharing(*(each.transform if isinstance(each, KeyBundle) else each for each in (key, new_key)))
+
+
+def _require_same_sharing(key: Key, new_key: Key) -> None:
+    """Check that positions share one secret under both keys or under neither; a single block fits either."""
+    if not isinstance(key, AESKey | RMTKey) or not isinstance(new_key, AESKey | RMTKey):
+        return
+    if 1 in (key.positions, new_key.positions) or key.shared == new_key.shared:
+        return
+    was, make = ("one secret", "shared=True (--shared)") if key.shared else ("secrets of their own", "shared=False")
+    raise KeyKindError(
+        f"all positions have {was} under the key of the export, but not under the new key; make the new one with "
+        f"{make}, or export the source under it"
+    )
 
 
 def _parts(key: Key) -> str:

@@ -151,8 +151,9 @@ class Key:
         return hash(self.fingerprint)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}={_short(value)}" for name, value in self.params.items() if value is not None)
-        return f"{type(self).__name__}({sizes}, fingerprint={self.fingerprint[:12]})"
+        shown = [f"{name}={_short(value)}" for name, value in self.params.items() if value is not None]
+        shown += ["shared"] if getattr(self, "shared", False) else []
+        return f"{type(self).__name__}({', '.join(shown)}, fingerprint={self.fingerprint[:12]})"
 
 
 def _short(value: Any) -> str:
@@ -196,6 +197,16 @@ class BlockKey(Key):
                 f"key {self.fingerprint[:12]} covers images of {channels} channels, but the image has "
                 f"{image.shape[-3]}; convert it first or make a key with channels={image.shape[-3]} or channels=None"
             )
+
+
+def at_positions(secrets: Tensor, positions: int) -> Tensor:
+    """Return secrets for all positions: ``[positions, ...]`` as they are, or ``[1, ...]`` repeated."""
+    return secrets.expand(positions, *secrets.shape[1:]).contiguous()
+
+
+def is_shared(secrets: Tensor) -> bool:
+    """Say whether several positions have the same secrets; a single position has nothing to share them with."""
+    return len(secrets) > 1 and torch.equal(secrets, secrets[:1].expand_as(secrets))
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -1,7 +1,8 @@
-"""AES keys, one for each block position."""
+"""AES keys, one for each block position or one for all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,15 @@ from torch import Tensor
 
 from torchprotect._inputs import require_int
 from torchprotect.errors import BlockSizeError, InputRangeError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
+from torchprotect.keys._base import (
+    BlockKey,
+    as_size,
+    at_positions,
+    is_shared,
+    require_division,
+    require_key_tensor,
+    require_root,
+)
 from torchprotect.keys._random import random_bytes
 from torchprotect.keys._secret import secret_fields
 from torchprotect.ops.blocks import divisors
@@ -27,7 +36,7 @@ def usable_units(block_size: tuple[int, int]) -> list[int]:
 @secret_fields("keys", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class AESKey(BlockKey):
-    """An AES key for each block position, and each channel if ``channels`` is given.
+    """An AES key for each block position, or one for all; and for each channel if ``channels`` is given.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
@@ -59,8 +68,17 @@ class AESKey(BlockKey):
         block_size: tuple[int, int],
         channels: int | None = None,
         bits: int = 128,
+        shared: bool = False,
     ) -> "AESKey":
         """Draw independent keys from OS entropy.
+
+        Args:
+            image_size: ``(H, W)`` in pixels.
+            block_size: ``(h, w)`` in pixels.
+            channels: number of channels, each with keys of its own; ``None`` for one key for any number of channels.
+            bits: 128, 192 or 256.
+            shared: use one key at all positions (of each channel, if ``channels`` is given). A network keeps more, and
+                an attacker learns more: equal units have equal code words wherever they lie in the image.
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or no cipher unit fits them.
@@ -69,8 +87,13 @@ class AESKey(BlockKey):
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, bits)
         positions = (image_size[0] // block_size[0]) * (image_size[1] // block_size[1])
-        keys = random_bytes(positions, channels or 1, bits // 8)
+        keys = at_positions(random_bytes(1 if shared else positions, channels or 1, bits // 8), positions)
         return cls(image_size, block_size, channels, bits, keys, random_bytes(32))
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether all positions, at least two, use the same key; told from the keys themselves."""
+        return is_shared(self.keys)
 
     @property
     def params(self) -> dict[str, Any]:

@@ -1,14 +1,23 @@
-"""Random matrices, one for each block position."""
+"""Random matrices, one for each block position or one for all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from torchprotect.errors import BlockSizeError, InputRangeError, KeyFileError
-from torchprotect.keys._base import BlockKey, as_size, require_division, require_key_tensor, require_root
+from torchprotect.keys._base import (
+    BlockKey,
+    as_size,
+    at_positions,
+    is_shared,
+    require_division,
+    require_key_tensor,
+    require_root,
+)
 from torchprotect.keys._random import random_bytes, random_normal, random_uniform
 from torchprotect.keys._secret import secret_fields
 from torchprotect.keys.aes import require_channels
@@ -46,7 +55,7 @@ def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
 @secret_fields("matrices", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class RMTKey(BlockKey):
-    """A random matrix for each block position, and each channel if ``channels`` is given.
+    """A random matrix for each block position, or one for all; and for each channel if ``channels`` is given.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
@@ -75,7 +84,7 @@ class RMTKey(BlockKey):
         require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinite or NaN values")
-        if float(torch.linalg.cond(self.matrices.double()).max()) > MAX_CONDITION:
+        if not bool((torch.linalg.cond(self._different.double()) <= MAX_CONDITION).all()):  # NaN for zeros
             raise KeyFileError("tensor 'matrices' of the key holds an ill-conditioned matrix")
 
     @classmethod
@@ -87,8 +96,19 @@ class RMTKey(BlockKey):
         channels: int | None = None,
         matrix: Matrix = "orthogonal",
         side: Side = "right",
+        shared: bool = False,
     ) -> "RMTKey":
         """Draw independent matrices from OS entropy.
+
+        Args:
+            image_size: ``(H, W)`` in pixels.
+            block_size: ``(h, w)`` in pixels.
+            channels: number of channels, each with matrices of its own; ``None`` for one matrix for any number of
+                channels.
+            matrix: ``"orthogonal"``, ``"uniform"`` or ``"gaussian"``.
+            side: from which the matrices multiply.
+            shared: use one matrix at all positions (of each channel, if ``channels`` is given). One known pair then
+                gives it away, and blocks can be compared across positions.
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or are too large for this kind of matrix.
@@ -97,19 +117,32 @@ class RMTKey(BlockKey):
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, matrix, side)
         positions = (image_size[0] // block_size[0]) * (image_size[1] // block_size[1])
-        size, count = _matrix_size(block_size, side), positions * (channels or 1)
+        size, drawn_at = _matrix_size(block_size, side), 1 if shared else positions
+        count = drawn_at * (channels or 1)
         if matrix == "orthogonal":
             drawn = _orthogonal(count, size)
         else:
             drawn = _bounded(random_uniform if matrix == "uniform" else random_normal, count, size)
-        # qr gives columns of memory, of which torch.export.save would warn
-        matrices = drawn.float().reshape(positions, channels or 1, size, size).contiguous()
+        # at_positions makes them contiguous: qr gives columns of memory, of which torch.export.save would warn
+        matrices = at_positions(drawn.float().reshape(drawn_at, channels or 1, size, size), positions)
         return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether all positions, at least two, use the same matrix; told from the matrices themselves."""
+        return is_shared(self.matrices)
 
     @property
     def inverses(self) -> Tensor:
         """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
-        return self._computed_once("inverses", lambda: torch.linalg.inv(self.matrices.double()).float().contiguous())
+        return self._computed_once(
+            "inverses", lambda: at_positions(torch.linalg.inv(self._different.double()).float(), self.positions)
+        )
+
+    @property
+    def _different(self) -> Tensor:
+        """The matrices, those that all positions share only once: there may be thousands of positions."""
+        return self.matrices[:1] if self.shared else self.matrices
 
     @property
     def params(self) -> dict[str, Any]:

@@ -22,6 +22,10 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
 
 
 def describe_key(key: BlockKey) -> dict[str, Any]:
-    """Return the public parameters of a key: an attacker is assumed to know the sizes."""
+    """Return the public parameters of a key: an attacker is assumed to know the sizes, and whether positions share.
+
+    ``shared`` is stated only where it is true, so that other descriptions keep their bytes.
+    """
     sizes = {"image_size": list(key.image_size), "block_size": list(key.block_size)}
-    return {"key": key.fingerprint, **sizes, "channels": getattr(key, "channels", None)}
+    shared = {"shared": True} if getattr(key, "shared", False) else {}
+    return {"key": key.fingerprint, **sizes, "channels": getattr(key, "channels", None), **shared}

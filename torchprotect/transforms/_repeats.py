@@ -7,7 +7,9 @@ from torch import Tensor
 _MOST_UNITS = 500_000
 
 
-def repeated_units(images: list[Tensor], block_size: tuple[int, int], unit_pixels: int) -> float | None:
+def repeated_units(
+    images: list[Tensor], block_size: tuple[int, int], unit_pixels: int, *, anywhere: bool = False
+) -> float | None:
     """Return the fraction of units that occur at least twice at their block position.
 
     Args:
@@ -15,6 +17,7 @@ def repeated_units(images: list[Tensor], block_size: tuple[int, int], unit_pixel
             all images.
         block_size: height and width of a block in pixels.
         unit_pixels: pixels in a unit; units are read row by row within a block.
+        anywhere: count units at any block position as repeats of each other.
 
     Returns:
         A number in 0..1, or ``None`` if there are no images or their size is no multiple of the block size.
@@ -25,6 +28,8 @@ def repeated_units(images: list[Tensor], block_size: tuple[int, int], unit_pixel
     if height % h or width % w:
         return None
     rows = _units_with_position(images, block_size, unit_pixels)
+    if anywhere:
+        rows = np.ascontiguousarray(rows[:, :unit_pixels])
     counts = np.unique(rows.view(np.dtype((np.void, rows.shape[1]))), return_counts=True)[1]
     return float(counts[counts > 1].sum() / counts.sum())
 

@@ -16,7 +16,7 @@ _FEW_REPEATS = 0.1
 
 
 class AESECBDisguise(Disguise):
-    """Replace units of pixels by AES code words, with a key for each block position.
+    """Replace units of pixels by AES code words, with a key for each block position or one for all.
 
     "AES" describes the building block, not what the disguise withstands: ECB shows which units are equal, in one image
     and across the data set. It is obfuscation, not cryptographic confidentiality.
@@ -63,13 +63,14 @@ class AESECBDisguise(Disguise):
     def note_on(self, images: Iterable[Tensor]) -> str | None:
         """Say when a network can learn next to nothing, since few units are equal and AES keeps nothing else."""
         looked_at = list(images)
-        repeated = repeated_units(looked_at, self.key.block_size, self.unit_pixels)
+        shared = self.key.shared
+        repeated = repeated_units(looked_at, self.key.block_size, self.unit_pixels, anywhere=shared)
         if repeated is None or repeated >= _FEW_REPEATS:
             return None
         return (
             f"in {len(looked_at)} images looked at, {repeated:.1%} of the units of {self.unit_pixels} pixels occur "
-            "twice at their position. AES keeps nothing else, so a network will hardly learn from this export; "
-            "photographs stay usable under RMT or a block permutation"
+            f"twice{'' if shared else ' at their position'}. AES keeps nothing else, so a network will hardly learn "
+            "from this export; photographs stay usable under RMT or a block permutation"
         )
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
