@@ -124,11 +124,12 @@ def test_a_secret_that_all_positions_share(side, key_channels):
         return images
 
     known, wanted = (disguise(blocks_of(each), block_key, 20, seed=n) for n, each in enumerate((plain, target)))
+    given = {"solve_for": "matrix"}  # a map to plain pixels also holds what blocks at a position look like
     expected = regression_attack(
-        blocks_of(plain), known, wanted, scheme=rmt_scheme(BLOCK, side=side, channels=key_channels)
+        blocks_of(plain), known, wanted, scheme=rmt_scheme(BLOCK, side=side, channels=key_channels), **given
     )
     scheme = rmt_scheme(BLOCK, side=side, channels=key_channels, shared=True)
-    result = regression_attack(plain, whole_of(known, 2), whole_of(wanted, 5), scheme=scheme)
+    result = regression_attack(plain, whole_of(known, 2), whole_of(wanted, 5), scheme=scheme, **given)
     torch.testing.assert_close(result.images.float(), whole_of(expected.images, 5), rtol=0, atol=1)  # rounding
     assert torch.equal(result.rank, expected.rank)
     assert result.cost == {**expected.cost, "pairs": 2}

@@ -1,6 +1,6 @@
 """What a disguise preserves of each block, read in the same form from plain and from disguised images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -63,10 +63,34 @@ class Reading:
     def agreements(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the index of the last earlier image with the same unit at its position, or the image's own index.
 
-        Units agree in the same pairs of images if and only if these indices are equal.
+        Units agree in the same pairs of images if and only if these indices are equal. Where all positions share a
+        secret, a number for each unit is read beside: that of the images that it occurs in, and how often, at any
+        position. Equal images have equal numbers, in whatever order their blocks lie.
         """
         first, second = (_features(_last_equal(self._units(each))) for each in (plain, disguised))
+        if self.scheme.shared:
+            counted = (_features(_occurrences(self._units_anywhere(each))) for each in (plain, disguised))
+            first, second = (torch.cat(pair, 2) for pair in zip((first, second), counted, strict=True))
         return first, second
+
+    def repeats(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
+        """Read how frequent a unit is at any position, in its set and in its image: logarithms of share and number.
+
+        For disguises whose positions share a secret. Shares are cut off as in :meth:`rarities`.
+        """
+        first, second = (self._units_anywhere(each) for each in (plain, disguised))
+        least = 2 / min(first.numel(), second.numel())
+        read = [
+            torch.cat(
+                [
+                    _features((count_equal(numbers) / numbers.numel()).clamp(min=least).log()),
+                    _features(_count_in_image(numbers).log()),
+                ],
+                2,
+            )
+            for numbers in (first, second)
+        ]
+        return read[0], read[1]
 
     def blocks(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Cut images into blocks in grey levels, float32 ``[positions, N, C, h, w]``."""
@@ -86,31 +110,65 @@ class Reading:
         return first + self.scheme.noise / 2, second
 
     def _units(self, images: Tensor) -> Tensor:
-        return number_units(images, self.scheme.blocks, self.scheme.unit_pixels)
+        return number_units(images, replace(self.scheme, shared=False))
+
+    def _units_anywhere(self, images: Tensor) -> Tensor:
+        return number_units(images, self.scheme)
 
 
-def levels(norms: Tensor, channels: int) -> Tensor:
+def levels(norms: Tensor, channels: int, scheme: Scheme) -> Tensor:
     """Return the mean norm at each position and in each channel, repeated for each norm: ``[positions, 1, features]``.
+
+    Positions that share a secret have one mean, so that they keep how bright they are beside each other.
 
     That is the scale of a matrix there, if it is not orthogonal; never 0.
     """
     apart = norms.unflatten(2, (channels, -1))
-    return apart.mean((1, 3), keepdim=True).clamp(min=1e-9).expand(-1, 1, -1, apart.shape[3]).flatten(2)
+    means = apart.mean((0, 1, 3) if scheme.shared else (1, 3), keepdim=True).clamp(min=1e-9)
+    return means.expand(len(norms), 1, -1, apart.shape[3]).flatten(2)
 
 
-def number_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> Tensor:
-    """Number the units of images, equal for equal units at one position: int64 ``[positions, C, units, N]``."""
-    units = cut_units(images, block_size, unit_pixels).movedim(1, -2)
-    return RowBook(units.flatten(0, 2)).numbers.view(units.shape[:-1])
+def number_units(images: Tensor, scheme: Scheme) -> Tensor:
+    """Number the units of images: int64 ``[positions, C, units, N]``.
+
+    Numbers are equal for equal units at one position; where positions share a secret, at any position.
+    """
+    units = cut_units(images, scheme.blocks, scheme.unit_pixels).movedim(1, -2)
+    if not scheme.shared:
+        return RowBook(units.flatten(0, 2)).numbers.view(units.shape[:-1])
+    rows = units if scheme.channels is None else units.movedim(1, 0)  # channels with secrets of their own come apart
+    groups = rows.flatten(0, -2)[None] if scheme.channels is None else rows.flatten(1, -2)
+    numbers = RowBook(groups).numbers.view(rows.shape[:-1])
+    return numbers if scheme.channels is None else numbers.movedim(0, 1)
 
 
 def count_equal(numbers: Tensor) -> Tensor:
-    """Return how many images have the same unit there, int64 like ``numbers``."""
+    """Return how many units have the same number, int64 like ``numbers``."""
     return numbers.flatten().bincount()[numbers]
 
 
 def _differs_from_most_frequent(numbers: Tensor) -> Tensor:
     return numbers != numbers.gather(-1, count_equal(numbers).argmax(-1, keepdim=True))
+
+
+def _count_in_image(numbers: Tensor) -> Tensor:
+    """Return how many units of the same image have the same number, float32 like ``numbers``."""
+    image = torch.arange(numbers.shape[-1], device=numbers.device)
+    keys = (numbers * len(image) + image).flatten()
+    _, inverse, counts = keys.unique(return_inverse=True, return_counts=True)
+    return counts[inverse].view(numbers.shape).float()
+
+
+def _occurrences(numbers: Tensor) -> Tensor:
+    """Return for each unit a number of the images that it occurs in and how often, below 2**20 and so exact in float32.
+
+    Each image has a random 64-bit word, drawn from a fixed seed; a unit has the sum of those of its occurrences.
+    """
+    draws = torch.Generator().manual_seed(0)
+    words = torch.randint(-(2**63), 2**63 - 1, numbers.shape[-1:], generator=draws).to(numbers.device)
+    sums = torch.zeros(int(numbers.max()) + 1, dtype=torch.int64, device=numbers.device)
+    sums.index_add_(0, numbers.flatten(), words.expand(numbers.shape).flatten())  # overflow wraps round
+    return ((sums >> 32) & (2**20 - 1))[numbers]
 
 
 def _last_equal(numbers: Tensor) -> Tensor:

@@ -55,11 +55,11 @@ def codebook_attack(
     """Look disguised units up among known ones: an attacker with known pairs (level L2).
 
     A cipher without a running state (AES-ECB) turns equal plain units at one position into equal disguised ones. The
-    pairs give a dictionary for each position; where one disguised unit stood for several plain ones, the most frequent
-    is taken.
+    pairs give a dictionary for each position, or one for all where they share a key: what was seen at one is then read
+    at every other. Where one disguised unit stood for several plain ones, the most frequent is taken.
 
-    Cost: ``pairs``, ``entries`` (disguised units in the codebook, different ones at each position), ``lookups`` (units
-    of the images attacked).
+    Cost: ``pairs``, ``entries`` (different disguised units, summed over the dictionaries), ``lookups`` (units of the
+    images attacked).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
@@ -67,7 +67,7 @@ def codebook_attack(
         target: disguised images to be attacked, uint8 ``[M, C, H, W]``.
         scheme: of ``AESECBDisguise``.
         fallback: what stands for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
-            plain value of each pixel; ``random-patch``, a plain unit drawn from those known at that position.
+            plain value of each pixel; ``random-patch``, a plain unit drawn from those known under the same key.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it from the pairs.
         generator: draws random patches.

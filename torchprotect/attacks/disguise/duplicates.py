@@ -19,13 +19,16 @@ from torchprotect.attacks.scores import NOTHING
 class DuplicateResult(AttackResult):
     """What repeats in a set of disguised images. Where the disguise has no units, their shares are NaN or empty.
 
+    Where all positions share a secret, units at any position count as repeats of each other.
+
     Attributes:
         image_groups: number of different images that occur more than once.
         image_share: share of the images that occur more than once.
-        unit_share: share of the units that occur at their position in another image too.
+        unit_share: share of the units that occur at their position in another image too; with a shared secret, a second
+            time anywhere.
         unit_share_by_position: float32 ``[positions]``, the same for each position.
-        background_share: share of the units that are the most frequent ones of their position. Near 1 / N there is
-            no background to see.
+        background_share: share of the units that are the most frequent ones of their position; with a shared secret, of
+            all. Near 1 / N there is no background to see.
     """
 
     image_groups: int
@@ -59,12 +62,19 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
     cost = {"images": len(disguised), "units": 0}
     if scheme is None or scheme.preserved != "equality":
         return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, math.nan, torch.empty(0), math.nan)
-    numbers = number_units(disguised, scheme.blocks, scheme.unit_pixels)
-    counts = count_equal(numbers).flatten(1, 2)
-    background = counts.amax(-1).sum() / counts.numel()
-    seen = (counts > 1).float().mean((1, 2))
+    numbers = number_units(disguised, scheme)
+    counts = count_equal(numbers)
+    background = counts.amax(_one_secret(scheme)).sum() / counts.numel()
+    seen = (counts > 1).float().mean((1, 2, 3))
     cost["units"] = counts.numel()
     return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))
+
+
+def _one_secret(scheme: Scheme) -> tuple[int, ...]:
+    """Return the dimensions of ``[positions, C, units, N]`` over which one most frequent unit stands out."""
+    if not scheme.shared:
+        return (3,)
+    return (0, 1, 2, 3) if scheme.channels is None else (0, 2, 3)
 
 
 def _run(seen: Seen) -> DuplicateResult:

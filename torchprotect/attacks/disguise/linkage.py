@@ -38,7 +38,8 @@ def linkage_attack(
     positions at which linked images differ least), and with it links are made anew.
 
     What is compared follows from the scheme: pixels; inner products of the rows of a block, of which energies are the
-    diagonal; or how rare a unit is among those at its position.
+    diagonal; or how rare a unit is among those at its position. Where all positions share a key, it is also how rare
+    the unit is at any position, and how often its own image has it: a number that the disguise does not change.
 
     Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``comparisons`` (of two images;
     all with all at the end). Memory: some times ``features`` numbers for each image.
@@ -94,7 +95,11 @@ def _features(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tenso
     if reading.scheme.preserved == "values":
         return reading.values(known, disguised)
     if reading.scheme.preserved == "equality":
-        return reading.rarities(known, disguised)
+        rarities = reading.rarities(known, disguised)
+        if not reading.scheme.shared:
+            return rarities
+        repeats = reading.repeats(known, disguised)
+        return torch.cat([rarities[0], repeats[0]], 2), torch.cat([rarities[1], repeats[1]], 2)
     plain, seen = reading.lines(known, disguised)
     spread = reading.scheme.noise**2 / 12
     variance = torch.full((len(plain), plain.shape[2]), spread * plain.shape[4], device=plain.device)

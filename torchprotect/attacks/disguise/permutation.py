@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from torchprotect.attacks.disguise._alignment import forward
 from torchprotect.attacks.disguise._assignment import assign, margins
 from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_pairs
@@ -15,6 +16,7 @@ from torchprotect.attacks.results import LayoutResult, Level, PermutationResult
 from torchprotect.attacks.scheme import BLOCK_DISGUISES, Preserved, Scheme, require_preserved
 from torchprotect.attacks.scores import ORDER
 
+_MOST_ROUNDS = 20
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
 
@@ -28,12 +30,13 @@ def recover_permutation(
 
     What the disguise preserves of each block is compared with that of each plain block, over all pairs: pixels; norms
     of rows; or which pairs of images agree in a unit, which takes two pairs at least. Of all orders, the one with the
-    least sum of differences is taken.
+    least sum of differences is taken. Where all positions share a secret, more is compared: in which images, and how
+    often, a unit occurs anywhere; or the rows themselves, under the one matrix that suits the order found so far.
 
     A guess is certain only where blocks differ: blocks that are empty in all pairs are interchangeable, with margin 0
     or, with noise, nearly 0.
 
-    Cost: ``pairs``, ``assignments`` (assignment problems solved: one).
+    Cost: ``pairs``, ``assignments`` (assignment problems solved: one, or some where positions share a matrix).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
@@ -67,9 +70,33 @@ def recover_permutation(
         costs = torch.cdist(theirs, mine, p=0.0) / mine.shape[1]
     else:
         costs = torch.cdist(theirs, mine).square() / mine.shape[1]
-    order = assign(costs)
-    cost = {"pairs": len(plain), "assignments": 1}
+    order, assignments = assign(costs), 1
+    if preserved == "energies" and scheme.shared:
+        order, costs, assignments = _by_one_matrix(*reading.lines(plain, disguised), order, scheme)
+    cost = {"pairs": len(plain), "assignments": assignments}
     return PermutationResult(Level.KNOWN_PAIRS, cost, order, margins(costs, order))
+
+
+def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
+    """Fit the matrix that all positions share to an order, give blocks the order it suits best, and repeat.
+
+    Args:
+        mine: lines of plain blocks, ``[positions, N, C, lines, length]``.
+        theirs: lines of disguised ones.
+        order: to begin with.
+        scheme: of shared matrices.
+
+    Returns:
+        The order, the costs ``[positions, blocks]`` it was taken from, and how many assignments were solved.
+    """
+    seen, assignments = theirs.flatten(1), 1
+    for _ in range(_MOST_ROUNDS):
+        assignments += 1
+        costs = torch.cdist(seen, forward(mine, theirs, order, scheme).flatten(1)).square() / seen.shape[1]
+        before, order = order, assign(costs)
+        if torch.equal(before, order):
+            break
+    return order, costs, assignments
 
 
 def recover_permutation_from_statistics(
@@ -112,12 +139,13 @@ def recover_permutation_from_statistics(
     preserved = require_preserved(scheme, "recover_permutation_from_statistics", *_BY_BLOCKS)
     reading = Reading(scheme)
     reading.require("public", public, disguised)
-    read = {"values": reading.values, "energies": reading.norms, "equality": reading.silhouettes}[preserved]
+    equality = reading.repeats if scheme.shared else reading.silhouettes
+    read = {"values": reading.values, "energies": reading.norms, "equality": equality}[preserved]
     mine, theirs = read(public, disguised)
     height, width = scheme.blocks
     grid = (public.shape[2] // height, public.shape[3] // width)
     if not scheme.keeps_lengths:
-        mine, theirs = (each / levels(each, public.shape[1]) for each in (mine, theirs))
+        mine, theirs = (each / levels(each, public.shape[1], scheme) for each in (mine, theirs))
     order, lead, assignments = match_statistics(mine, theirs, grid)
     cost = {"public": len(public), "disguised": len(disguised), "assignments": assignments}
     return PermutationResult(Level.PUBLIC_DATA, cost, order, lead)

@@ -1,6 +1,6 @@
 """Least squares for the inverse of a secret matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,6 +17,7 @@ from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError
 
+_ROWS_OF_ALL = 5  # rows for each pixel of a row: so much do all positions count beside a position's own rows
 _TOLERANCE = 1e-5  # singular values below this part of the largest are rounding errors of float32
 _PIXELS_AT_ONCE = 2**22  # bounds the memory
 
@@ -28,7 +29,8 @@ class RegressionResult(Reconstruction):
     Attributes:
         rank: int64 ``[positions, channels or 1]``: independent directions of the known plain rows (around their mean,
             with an intercept); a block's width, height for ``side="left"``, where they determine the matrix. In other
-            directions the attack can only say zero, or the mean with an intercept.
+            directions the attack can only say zero, or the mean with an intercept. Positions that share a matrix have
+            one row together.
     """
 
     rank: Tensor
@@ -47,7 +49,9 @@ def regression_attack(
     """Fit a linear map for each position by least squares: an attacker with known pairs (level L2).
 
     Where a disguise multiplies each block with a matrix of its position, with or without noise, one linear map leads
-    back. Where pairs do not determine it, the shortest solution is taken.
+    back. Where pairs do not determine it, the shortest solution is taken. Where all positions share one matrix, the
+    rows of all give the map, so that one pair suffices. Under noise each position still has a map of its own, which
+    counts its own rows more, since a map also holds what plain blocks look like there.
 
     Cost: ``pairs``, ``equations`` (known rows of pixels for one map), ``solutions`` (maps fitted).
 
@@ -81,13 +85,19 @@ def regression_attack(
         disguised, target = (undo_order(images, order, scheme.blocks) for images in (disguised, target))
     rows = Rows(scheme)
     plain_rows, disguised_rows = (rows.of(images).double() for images in (plain, disguised))
+    groups, equations = plain_rows.shape[:2]
     linear, constant, rank = _fit(plain_rows, disguised_rows, intercept, solve_for)
+    if scheme.shared and solve_for == "plain":
+        rows = _Rows(replace(scheme, shared=False))
+        linear, constant = _fit_by_position(
+            rows.of(plain).double(), rows.of(disguised).double(), intercept, scheme.channels or 1
+        )
+        groups = len(linear)
     at_once = max(1, _PIXELS_AT_ONCE // target[0].numel())
     rebuilt = [
         like(rows.lay(torch.baddbmm(constant, rows.of(part).double(), linear), part.shape), plain)
         for part in target.split(at_once)
     ]
-    groups, equations = plain_rows.shape[:2]
     return RegressionResult(
         Level.KNOWN_PAIRS,
         {"pairs": len(plain), "equations": equations, "solutions": groups},
@@ -110,15 +120,43 @@ def _fit(plain: Tensor, disguised: Tensor, intercept: bool, solve_for: str) -> t
     return linear, plain_mean - disguised_mean @ linear, rank
 
 
-def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the shortest maps from given to wanted rows, and the ranks of the given ones.
+def _fit_by_position(plain: Tensor, disguised: Tensor, intercept: bool, channels: int) -> tuple[Tensor, Tensor]:
+    """Return a map and a constant for each position, of its own rows and, with little weight, those of all positions.
 
-    By the eigenvectors of the normal equations; they square the condition of the rows, which float64 has room for.
+    Args:
+        plain: ``[positions * channels, rows, length]``.
+        disguised: likewise.
+        intercept: fit a constant.
+        channels: with matrices of their own.
     """
-    squares, directions = torch.linalg.eigh(given.mT @ given)
-    kept = squares > _TOLERANCE**2 * squares[:, -1:]
-    inverse = torch.where(kept, squares, 1).reciprocal() * kept
-    return directions * inverse[:, None] @ directions.mT @ (given.mT @ wanted), kept.sum(1)
+    count, length = plain.shape[1:]
+    weight = _ROWS_OF_ALL * length
+
+    def with_all(own: Tensor) -> Tensor:
+        """Add the mean over all positions, as of ``weight`` rows, to sums over the rows of each."""
+        mean = own.unflatten(0, (-1, channels)).mean(0) / count
+        return own + weight * mean.repeat(len(own) // channels, *[1] * (own.ndim - 1))
+
+    means = [with_all(rows.sum(1, keepdim=True)) / (count + weight) for rows in (plain, disguised)]
+    if not intercept:
+        means = [torch.zeros_like(mean) for mean in means]
+    squares = with_all(disguised.mT @ disguised) - (count + weight) * means[1].mT @ means[1]
+    products = with_all(disguised.mT @ plain) - (count + weight) * means[1].mT @ means[0]
+    linear, _ = _solve(squares, products)
+    return linear, means[0] - means[1] @ linear
+
+
+def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the shortest maps from given to wanted rows, and the ranks of the given ones."""
+    return _solve(given.mT @ given, given.mT @ wanted)
+
+
+def _solve(squares: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve normal equations; they square the condition of the rows, which float64 has room for."""
+    values, directions = torch.linalg.eigh(squares)
+    kept = values > _TOLERANCE**2 * values[:, -1:]
+    inverse = torch.where(kept, values, 1).reciprocal() * kept
+    return directions * inverse[:, None] @ directions.mT @ products, kept.sum(1)
 
 
 def _run(seen: Seen) -> RegressionResult:

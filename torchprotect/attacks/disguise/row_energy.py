@@ -1,9 +1,11 @@
 """Classes guessed from the energies of block rows."""
 
+import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import require_labels
+from torchprotect.attacks.disguise._alignment import aligned
 from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._preserved import Reading, levels
 from torchprotect.attacks.disguise.permutation import order_or_statistics
@@ -27,7 +29,8 @@ def row_energy_attack(
     """Guess classes by the norms of block rows, which an orthogonal matrix keeps: only public data (level L1).
 
     The attacker has labelled images of the same kind. Each disguised image gets the class that its nearest public
-    images vote for, by the norms of all rows of all blocks.
+    images vote for, by the norms of all rows of all blocks. Where all positions share one matrix, statistics of the
+    public rows give it away, and rows are compared beside their norms.
 
     Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (norms of each).
 
@@ -58,11 +61,31 @@ def row_energy_attack(
     require_labels(public, labels, classes)
     require_int("voters", voters, at_least=1)
     order = order_or_statistics(public, disguised, scheme, order)
-    mine, theirs = reading.norms(public, undo_order(disguised, order, scheme.blocks))
-    if not scheme.keeps_lengths:
-        theirs = theirs * (levels(mine, public.shape[1]) / levels(theirs, public.shape[1]))
+    disguised = undo_order(disguised, order, scheme.blocks)
+    mine, theirs = _rows(reading, public, disguised) if scheme.shared else _norms(reading, public, disguised)
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return ClassGuesses(Level.PUBLIC_DATA, cost, vote(mine, labels, theirs, classes, voters))
+
+
+def _norms(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
+    mine, theirs = reading.norms(public, disguised)
+    if not reading.scheme.keeps_lengths:
+        theirs = theirs * (
+            levels(mine, public.shape[1], reading.scheme) / levels(theirs, public.shape[1], reading.scheme)
+        )
+    return mine, theirs
+
+
+def _rows(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows themselves, as far as their one matrix is found, and their norms."""
+    mine, theirs = reading.lines(public, disguised)
+    theirs = aligned(mine, theirs, reading.scheme)
+    spread = reading.scheme.noise**2 / 12 * mine.shape[-1]
+    norms = (mine.square().sum(-1) + spread).sqrt(), theirs.square().sum(-1).sqrt()
+    return (
+        torch.cat([mine.flatten(2), norms[0].flatten(2)], 2),
+        torch.cat([theirs.flatten(2), norms[1].flatten(2)], 2),
+    )
 
 
 def _run(seen: Seen) -> ClassGuesses:

@@ -47,7 +47,8 @@ def silhouette_attack(
     Equal units at one position have equal code words, in all images: the most frequent code word of a position stands
     for its most frequent unit, mostly an even background. Each disguised image gets the class that the public images
     with the nearest silhouettes vote for. Keys of their own for each position do not help: positions repeat over the
-    images.
+    images. Where all positions share a key, images are compared by how frequent their units are at any position, which
+    tells more than whether they are background.
 
     Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (units of each).
 
@@ -78,14 +79,17 @@ def silhouette_attack(
     require_labels(public, labels, classes)
     require_int("voters", voters, at_least=1)
     order = order_or_statistics(public, disguised, scheme, order)
-    mine, theirs = reading.silhouettes(public, undo_order(disguised, order, scheme.blocks))
+    disguised = undo_order(disguised, order, scheme.blocks)
+    _, silhouettes = mine, theirs = reading.silhouettes(public, disguised)
+    if scheme.shared:
+        mine, theirs = reading.repeats(public, disguised)
     cost = {"public": len(public), "disguised": len(disguised), "features": mine.shape[0] * mine.shape[2]}
     return SilhouetteResult(
         Level.PUBLIC_DATA,
         cost,
         vote(mine, labels, theirs, classes, voters),
-        _maps(theirs, disguised, scheme),
-        float((theirs == 0).float().mean()),
+        _maps(silhouettes, disguised, scheme),
+        float((silhouettes == 0).float().mean()),
     )
 
 

@@ -1,0 +1,99 @@
+"""The one matrix that all positions share, learned from public images: no known pair is needed."""
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.scheme import Scheme
+
+_ROUNDS = 100
+_LONGEST = 32  # longer lines start from their means alone: the equations below grow with the fourth power
+_TOLERANCE = 1e-9  # of second moments: directions with less of the largest are rounding errors
+
+
+def aligned(plain: Tensor, disguised: Tensor, scheme: Scheme) -> Tensor:
+    """Multiply disguised lines with the inverse of their matrix, as far as statistics of plain lines tell it.
+
+    A matrix R turns the mean m of a line of a block into m R, and its covariances C into R' C R. The lines of one
+    position hardly determine R; those of all positions together do.
+
+    Args:
+        plain: lines of public images, ``[positions, N, C, lines, length]``.
+        disguised: lines of disguised ones, blocks in the same order, ``[positions, M, C, lines, length]``.
+        scheme: of matrices that all positions share.
+
+    Returns:
+        Lines like ``disguised``, in the coordinates of plain ones.
+    """
+    if scheme.channels is None:
+        return (disguised.double() @ _way_back(plain, disguised, scheme.keeps_lengths)).to(disguised.dtype)
+    channels = zip(plain.split(1, 2), disguised.split(1, 2), strict=True)
+    backs = torch.stack([_way_back(one, other, scheme.keeps_lengths) for one, other in channels])
+    return (disguised.double() @ backs).to(disguised.dtype)
+
+
+def forward(plain: Tensor, disguised: Tensor, order: Tensor, scheme: Scheme) -> Tensor:
+    """Multiply plain lines of known pairs with the one matrix that leads to the disguised ones most nearly.
+
+    Args:
+        plain: ``[positions, N, C, lines, length]``.
+        disguised: likewise; the block at position i is that of ``plain`` at ``order[i]``.
+        order: int64 ``[positions]``.
+        scheme: of matrices that all positions share.
+    """
+    given, wanted = (each.movedim(2, 0).flatten(1, -2).double() for each in (plain[order], disguised))  # [C, n, length]
+    products, squares = given.mT @ wanted, given.mT @ given
+    if scheme.channels is None:
+        products, squares = products.sum(0), squares.sum(0)
+    matrix = _polar(products) if scheme.keeps_lengths else torch.linalg.pinv(squares, hermitian=True) @ products
+    return (plain.double() @ matrix).to(plain.dtype)
+
+
+def _way_back(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
+    """Return the matrix ``[length, length]`` that disguised lines are to be multiplied with."""
+    mine, theirs = (lines.double().movedim(1, -2).flatten(0, -3) for lines in (plain, disguised))  # [places, N, length]
+    if keeps_lengths:
+        own = seen = torch.eye(mine.shape[-1]).to(mine) / mine.square().mean().sqrt().clamp(min=1e-9)
+    else:
+        own, seen = _whitening(mine), _whitening(theirs)
+    rotation = _rotation(_moments(mine @ own), _moments(theirs @ seen))
+    return seen @ rotation.mT @ torch.linalg.pinv(own)
+
+
+def _whitening(lines: Tensor) -> Tensor:
+    """Return coordinates in which the lines of all places together have unit second moments: symmetric."""
+    squares, directions = torch.linalg.eigh((lines.mT @ lines).sum(0) / lines.shape[:2].numel())
+    kept = squares > _TOLERANCE * squares[-1:]
+    return directions * (torch.where(kept, squares, 1).rsqrt() * kept) @ directions.mT
+
+
+def _moments(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means ``[places, length]`` and covariances ``[places, length, length]``."""
+    means = lines.mean(1, keepdim=True)
+    return means[:, 0], (lines - means).mT @ (lines - means) / lines.shape[1]
+
+
+def _rotation(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the orthogonal Q for which ``means Q`` and ``Q' covariances Q`` are most like theirs."""
+    (means, spread), (means_seen, spread_seen) = mine, theirs
+    product = means.mT @ means_seen
+    rotation = _polar(product if len(product) > _LONGEST else _relaxed(mine, theirs))
+    for _ in range(_ROUNDS):
+        rotation = _polar(product + (spread @ rotation @ spread_seen).sum(0))  # what is maximised never falls
+    return rotation
+
+
+def _relaxed(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the Q, orthogonal or not, with the least squares of ``means Q - means'`` and ``C Q - Q C'``."""
+    (means, spread), (means_seen, spread_seen) = mine, theirs
+    length = means.shape[1]
+    one = torch.eye(length).to(means)
+    mixed = (spread.flatten(1).mT @ spread_seen.flatten(1)).view([length] * 4).movedim(1, 2).reshape(length**2, -1)
+    squares = torch.kron((spread @ spread).sum(0) + means.mT @ means, one)
+    squares = squares + torch.kron(one, (spread_seen @ spread_seen).sum(0)) - 2 * mixed
+    return (torch.linalg.pinv(squares, hermitian=True) @ (means.mT @ means_seen).flatten()).view(length, length)
+
+
+def _polar(matrix: Tensor) -> Tensor:
+    """Return the orthogonal matrix nearest to a matrix."""
+    left, _, right = torch.linalg.svd(matrix)
+    return left @ right
