@@ -1,7 +1,7 @@
 """A dictionary of cipher units, looked up."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -67,7 +67,7 @@ def codebook_attack(
         target: disguised images to be attacked, uint8 ``[M, C, H, W]``.
         scheme: of ``AESECBDisguise``.
         fallback: what stands for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
-            plain value of each pixel; ``random-patch``, a plain unit drawn from those known under the same key.
+            plain value of each pixel; ``random-patch``, a plain unit drawn from those known at that position.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it from the pairs.
         generator: draws random patches.
@@ -102,7 +102,9 @@ def codebook_attack(
     parts = (each.split(at_once) for each in (target, images, known))
     for wanted, rebuilt, mask in zip(*parts, strict=True):
         found = book.find(wanted)
-        units = book.plain_units(found) if fallback != "random-patch" else book.plain_or_random(found, generator)
+        units = book.plain_units(found)
+        if fallback == "random-patch":
+            units = torch.where((found < 0)[..., None], book.random_patches(wanted.shape, generator), units)
         rebuilt.copy_(book.lay(units, wanted.shape))
         mask.copy_(book.lay((found >= 0)[..., None].expand(units.shape), wanted.shape))
         tally += book.tally(found)
@@ -130,10 +132,11 @@ class _Codebook:
 
     def __init__(self, plain: Tensor, disguised: Tensor, scheme: Scheme) -> None:
         self._scheme = scheme
-        self._known = self._rows(plain)
+        known = self._rows(plain)
         self._book = RowBook(self._rows(disguised))
-        first, different = most_frequent(self._book.numbers.flatten(), RowBook(self._known).numbers.flatten())
-        self._table = self._known.flatten(0, 1)[first]
+        first, different = most_frequent(self._book.numbers.flatten(), RowBook(known).numbers.flatten())
+        self._table = known.flatten(0, 1)[first]
+        self._plain = plain
         self._constant = (self._table == self._table[:, :1]).all(1)
         self._one_to_one = different == 1
         self.entries = self._book.count
@@ -146,29 +149,37 @@ class _Codebook:
         """Return plain units, zeros where there is no entry."""
         return self._table[found.clamp(min=0)].masked_fill((found < 0)[..., None], 0)
 
-    def plain_or_random(self, found: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return plain units, one drawn from those known of the group where there is no entry."""
-        draws = generator_on(found.device, generator)
-        index = torch.randint(self._known.shape[1], found.shape, generator=draws, device=found.device)
-        groups = torch.arange(len(found), device=found.device)[:, None]
-        return torch.where((found < 0)[..., None], self._known[groups, index], self._table[found.clamp(min=0)])
+    def random_patches(self, shape: torch.Size, generator: torch.Generator | None) -> Tensor:
+        """Return plain units for images of a shape, each drawn from those known at its position."""
+        own = replace(self._scheme, shared=False)
+        known = grouped(self._units(self._plain), own).flatten(1, -2)
+        count = math.prod(shape) // self._scheme.unit_pixels // len(known)
+        draws = generator_on(known.device, generator)
+        index = torch.randint(known.shape[1], (len(known), count), generator=draws, device=known.device)
+        drawn = known[torch.arange(len(known), device=known.device)[:, None], index]
+        return grouped(ungrouped(drawn, own, self._sizes(shape)), self._scheme).flatten(1, -2)
 
     def tally(self, found: Tensor) -> Tensor:
         """Count units with an entry, with an entry that is constant, and with one that has one plain unit only."""
         hits = found[found >= 0]
         return torch.stack([torch.tensor(len(hits)).to(hits), self._constant[hits].sum(), self._one_to_one[hits].sum()])
 
+    def _units(self, images: Tensor) -> Tensor:
+        """Return units ``[positions, C, N, units, pixels]``."""
+        return cut_units(images, self._scheme.blocks, self._scheme.unit_pixels).movedim(2, 1)
+
     def _rows(self, images: Tensor) -> Tensor:
-        units = cut_units(images, self._scheme.blocks, self._scheme.unit_pixels).movedim(2, 1)
-        return grouped(units, self._scheme).flatten(1, -2)  # from [positions, C, N, units, pixels]
+        return grouped(self._units(images), self._scheme).flatten(1, -2)
+
+    def _sizes(self, shape: torch.Size) -> tuple[int, ...]:
+        count, channels, height, width = shape
+        (h, w), pixels = self._scheme.blocks, self._scheme.unit_pixels
+        return height // h * (width // w), channels, count, h * w // pixels, pixels
 
     def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Put units together to images of a shape."""
-        count, channels, height, width = shape
-        (h, w), pixels = self._scheme.blocks, self._scheme.unit_pixels
-        sizes = (height // h * (width // w), channels, count, h * w // pixels, pixels)
-        units = ungrouped(rows, self._scheme, sizes)
-        return assemble_units(units.movedim(1, 2), self._scheme.blocks, (height, width))
+        units = ungrouped(rows, self._scheme, self._sizes(shape))
+        return assemble_units(units.movedim(1, 2), self._scheme.blocks, (shape[-2], shape[-1]))
 
 
 def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
