@@ -93,9 +93,7 @@ class TestEquality:
         assert matched.encoder.pos_embedding.requires_grad
 
     def test_a_shared_matrix_needs_one_kernel(self):
-        key = keys.RMTKey.generate(image_size=SIZE, block_size=PATCH)
-        one = keys.RMTKey(SIZE, PATCH, None, "orthogonal", "right", key.matrices[:1].repeat(16, 1, 1, 1), key.root)
-        matched = assert_equal_answers(transformer(), keys.KeyBundle(one, order()))
+        matched = assert_equal_answers(transformer(), rmt(shared=True))
         assert type(matched.conv_proj) is nn.Conv2d
         assert type(match(transformer(), rmt()).conv_proj) is LocallyConnected
         assert type(match(transformer(), order()).conv_proj) is nn.Conv2d

@@ -21,6 +21,7 @@ class LinearDisguise:
         matrices: float64 ``[positions, C or 1, m, m]``, or ``None`` where pixels stay as they are in their block.
         left: whether matrices multiply from the left.
         noise: mean of the noise on the scale of 0..1.
+        shared: whether pixels change in the same way at each position.
     """
 
     image_size: tuple[int, int]
@@ -29,6 +30,7 @@ class LinearDisguise:
     matrices: Tensor | None
     left: bool
     noise: float
+    shared: bool
 
     @classmethod
     def of(cls, disguise: Disguise) -> "LinearDisguise":
@@ -52,10 +54,10 @@ class LinearDisguise:
             raise InputRangeError("disguise must be the one that made the images, not its inverse")
         key = disguise.key
         if isinstance(disguise, BlockPermute):
-            return cls(key.image_size, key.block_size, disguise.key.order, None, False, 0.0)
+            return cls(key.image_size, key.block_size, disguise.key.order, None, False, 0.0, True)
         order = None if disguise.permutation is None else disguise.permutation.order
         matrices, left = disguise.key.matrices.double(), disguise.key.side == "left"
-        return cls(key.image_size, key.block_size, order, matrices, left, disguise.noise / 2 / 255)
+        return cls(key.image_size, key.block_size, order, matrices, left, disguise.noise / 2 / 255, disguise.key.shared)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Disguise images, float64 ``[N, C, H, W]`` on the scale of 0..1, with noise at its mean."""
@@ -77,8 +79,3 @@ class LinearDisguise:
             return ops.block_matmul(images, matrices, self.block_size, left=self.left, order=self.order)
         assert self.order is not None  # noqa: S101 - there is one of the two; tells the type checker
         return ops.block_permute(images, self.order, self.block_size)
-
-    @property
-    def shared(self) -> bool:
-        """Whether pixels become the same at each position."""
-        return self.matrices is None or bool((self.matrices == self.matrices[:1]).all())

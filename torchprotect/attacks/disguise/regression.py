@@ -88,7 +88,7 @@ def regression_attack(
     groups, equations = plain_rows.shape[:2]
     linear, constant, rank = _fit(plain_rows, disguised_rows, intercept, solve_for)
     if scheme.shared and solve_for == "plain":
-        rows = _Rows(replace(scheme, shared=False))
+        rows = Rows(replace(scheme, shared=False))
         linear, constant = _fit_by_position(
             rows.of(plain).double(), rows.of(disguised).double(), intercept, scheme.channels or 1
         )
