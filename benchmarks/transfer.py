@@ -5,12 +5,15 @@ Usage: OMP_NUM_THREADS=1 python benchmarks/transfer.py ROOT --work DIR. ROOT has
 A small vision transformer is pretrained on plain images. 1,000 other images are disguised under a new key. Four ways to
 a network for disguised images are compared on the disguised test set of 10,000: trained on the 1,000 from scratch;
 pretrained, then fine-tuned on the 1,000 as it is; matched to the key and not trained; matched, then fine-tuned. Each
-with three seeds, which decide weights, batches and the choice of images; keys are new in each run. Finished cells are
-kept in the JSON file and pretrained weights in DIR, so that a run can be interrupted.
+with three seeds, which decide weights, batches and the choice of images; keys are new in each run. Then the key is read
+off both matched networks, and 1,000 test images are opened with it: the RMSE is in grey levels, and so is that of the
+owner, who inverts with the key. Finished cells are kept in the JSON file and pretrained weights in DIR, so that a run
+can be interrupted.
 """
 
 import argparse
 import copy
+import functools
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,11 +27,11 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 from torchvision.transforms import v2
 
-from torchprotect import data, keys, predict, transforms
+from torchprotect import attacks, data, keys, predict, transforms
 from torchprotect.errors import KeyInWeightsWarning
 from torchprotect.training import evaluate, fit
 
-SEEDS, PRIVATE, TESTED_ON = 3, 1_000, 10_000
+SEEDS, PRIVATE, TESTED_ON, OPENED = 3, 1_000, 10_000, 1_000
 NOISES = (0, 100)  # grey levels
 Labelled = tuple[Tensor, Tensor]
 
@@ -131,11 +134,10 @@ class Run:
     def on_plain(self) -> float:
         return evaluate(self.pretrained(), (self.normalised(self._test[0]), self._test[1]))
 
-    def accuracies(self, disguise: nn.Module) -> Iterator[tuple[str, Callable[[], float]]]:
-        """Yield the name of each way, and a function that takes it."""
+    def measures(self, disguise: nn.Module) -> Iterator[tuple[str, Callable[[], float]]]:
+        """Yield the name of each measure, and a function that takes it."""
         torch.manual_seed(self._seed)
         private, test = ((disguise(images), labels) for images, labels in (self._private, self._test))
-        plain_scale = [(images, labels) for images, labels in (private, test)]
         normalised = [(self.normalised(images), labels) for images, labels in (private, test)]
         matched = self._matched(disguise)
 
@@ -146,12 +148,30 @@ class Run:
         yield "from scratch", lambda: trained(self.untrained(), normalised, 40, 1e-3)
         yield "unmatched, fine-tuned", lambda: trained(self.pretrained(), normalised, 20, 3e-4)
         yield "matched, untrained", lambda: evaluate(matched, test)
-        yield "matched, fine-tuned", lambda: trained(copy.deepcopy(matched), plain_scale, 20, 3e-4)
+        tuned = functools.cache(lambda: self._train(copy.deepcopy(matched), private, 20, 3e-4))
+        yield "matched, fine-tuned", lambda: evaluate(tuned(), test)
+        yield "RMSE of pictures, matched", lambda: self._opened(matched, disguise, test[0])
+        yield "RMSE of pictures, matched, fine-tuned", lambda: self._opened(tuned(), disguise, test[0])
+        yield "RMSE of pictures, owner", lambda: self._inverted(disguise, test[0])
 
     def _matched(self, disguise: nn.Module) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", KeyInWeightsWarning)
             return predict.match_key(self.pretrained(), disguise, mean=self.kind.mean, std=self.kind.std)
+
+    def _opened(self, network: nn.Module, disguise: nn.Module, test: Tensor) -> float:
+        scheme = attacks.Scheme.of(disguise.describe())
+        given = {"scheme": scheme, "std": self.kind.std}
+        found = attacks.read_key_from_weights(network, self.pretrained(), test[:OPENED], **given)
+        return self._rmse(found.images)
+
+    def _inverted(self, disguise: nn.Module, test: Tensor) -> float:
+        key = disguise.key if disguise.permutation is None else keys.KeyBundle(disguise.key, disguise.permutation)
+        inverse = transforms.from_key(key, inverse=True)
+        return self._rmse((inverse(test[:OPENED]) - getattr(disguise, "noise", 0) / 2 / 255).clamp(0, 1))
+
+    def _rmse(self, images: Tensor) -> float:
+        return float((images - self._test[0][:OPENED]).mul(255).square().mean().sqrt())
 
     def normalised(self, images: Tensor) -> Tensor:
         return v2.functional.normalize(images, self.kind.mean, self.kind.std)
@@ -163,10 +183,10 @@ class Run:
         epochs: int,
         rate: float,
         augmentation: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:
+    ) -> nn.Module:
         torch.manual_seed(self._seed)
         prepare = None if augmentation is None else lambda batch, _: self.normalised(augmentation(batch))
-        fit(network, tuple(images), epochs=epochs, batch_size=128, learning_rate=rate, prepare=prepare)
+        return fit(network, tuple(images), epochs=epochs, batch_size=128, learning_rate=rate, prepare=prepare)
 
 
 def disguises(kind: Kind) -> Iterator[tuple[str, nn.Module]]:
@@ -191,8 +211,8 @@ def main() -> None:
             run = Run(kind, train, test, seed, arguments.work / f"{name}-{seed}.safetensors")
             cells.measure((name, "plain, pretrained"), seed, run.on_plain)
             for disguise_name, disguise in disguises(kind):
-                for way, accuracy in run.accuracies(disguise):
-                    cells.measure((name, disguise_name, way), seed, accuracy)
+                for measure, taken in run.measures(disguise):
+                    cells.measure((name, disguise_name, measure), seed, taken)
 
 
 if __name__ == "__main__":
