@@ -7,6 +7,7 @@ import struct
 
 import pytest
 from support import content, make_bundle, run_export, write_folder
+from torch.utils.data import Subset
 
 from torchprotect import data
 from torchprotect.data.finished import open_finished, owner_of
@@ -193,6 +194,17 @@ class TestExports:
         owner = owner_of(open_finished(tmp_path / "out"), bundle)
         assert (owner.source, owner.class_names) == (f"{Animals.__qualname__} given in Python", ("cat", "dog"))
         assert sorted(owner.originals.values()) == [Original(n, str(n)) for n in range(6)]
+
+    def test_subsets_keep_the_names_of_classes(self, tmp_path, folder, bundle):
+        class Animals(list):
+            classes = ["cat", "dog", "eel"]
+
+        animals = Animals([(image, label % 3) for image, label in make_pictures(12)])
+        for number, whole in enumerate((data.open_source(folder), animals)):
+            part = Subset(Subset(whole, range(10)), range(3))
+            run_export(tmp_path / str(number), bundle, part)
+        names = [owner_of(open_finished(tmp_path / str(n)), bundle).class_names for n in range(2)]
+        assert names == [("Katze", "Vögel 鳥", "zebra"), ("cat", "dog", "eel")]
 
 
 class TestSealedExports:

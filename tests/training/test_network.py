@@ -1,7 +1,10 @@
 """Helpers for user-supplied models."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from nets import Function
 from torch import nn
 
 from torchprotect import training
@@ -58,6 +61,8 @@ def test_predict_refuses_other_scores():
         training.predict(RightHalf(), torch.full((1, 1, 1, 2), torch.nan), classes=2)
     with pytest.raises(ModelError, match=r"must return scores \[1, 3\], not \[1, 2\]"):
         training.predict(RightHalf(), torch.zeros(1, 1, 1, 2), classes=3)
+    with pytest.raises(ModelError, match=r"not a types.SimpleNamespace; wrap it in a module that returns its \.logits"):
+        training.predict(Function(lambda images: SimpleNamespace(logits=images)), torch.zeros(1, 2), classes=2)
 
 
 def test_modes_are_restored_after_an_error():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 
 from torchprotect.data.preparation import Preparation
@@ -35,8 +35,7 @@ class DatasetSource(Preparable):
         self.folders: tuple[Path | str, ...] = ()
         self.left_out: Counter[str] = Counter()
         self.description = f"{type(dataset).__qualname__} given in Python"
-        classes = getattr(dataset, "classes", None)  # as torchvision's data sets have them
-        self.class_names = tuple(map(str, classes)) if isinstance(classes, list | tuple) else None
+        self.class_names = _class_names(dataset)
         self._dataset = dataset
 
     def __len__(self) -> int:
@@ -77,6 +76,14 @@ class DatasetSource(Preparable):
                 yield b"unreadable"
             else:
                 yield hashlib.sha256(image.contiguous().numpy().tobytes()).digest() + str(label).encode()
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return the names of the classes of a data set, or of the one that a subset is of."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    names = getattr(dataset, "classes", getattr(dataset, "class_names", None))  # as torchvision's sets; as sources
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else None
 
 
 def _take_apart(item: Any) -> tuple[Any, Any]:
