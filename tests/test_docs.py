@@ -27,7 +27,7 @@ from torchprotect import cli, errors
 from torchprotect.demo import PHOTOGRAPHS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "attacks").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TABLES = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"))]
 ROOMS = [importlib.import_module(room) for room in json.loads((ROOT / "tests" / "public_names.json").read_text())]
 OURS = {
@@ -108,6 +108,9 @@ class Reader(ast.NodeVisitor):
     def visit_FunctionDef(self, node):
         self.names[node.name] = None
         self.generic_visit(node)
+
+    def visit_ClassDef(self, node):
+        self.visit_FunctionDef(node)
 
     def visit_arg(self, node):
         self.names[node.arg] = None
@@ -271,6 +274,7 @@ CLIENT = "client = owsd.Client(encoder, key, cloud, ledger=owsd.Ledger('use.ledg
         ("owsd.InferenceProtocolCloud('https://example.com', 'm')", "missing a required argument: 'input_name'"),
         ("owsd.InferenceProtocolCloud(*where, **options)", None),
         ("def f(x): return keys.LabelKey.generate(classes=x)\nf(10)", None),
+        ("class Net:\n    key = keys.gone\nNet(10)", "line 6: torchprotect.keys has no public gone"),
         (
             "Labels.generate(classes=9, labels=9)",
             "line 5: Labels.generate: got an unexpected keyword argument 'labels'",
@@ -364,6 +368,7 @@ def run_command(line):
 
 
 def run_page(page, commands=True):
+    """Run the blocks of a page in one session, and return the names that it leaves."""
     names = {"__name__": page}
     for line, language, code in blocks_of((ROOT / page).read_text()):
         if language == "python":
@@ -371,6 +376,7 @@ def run_page(page, commands=True):
         elif commands and not language:
             for each in code.replace("\\\n", " ").splitlines():
                 run_command(each)
+    return names
 
 
 @pytest.mark.slow

@@ -1,0 +1,173 @@
+"""docs/training.md and docs/training/ run as they stand: no checkpoint has the key, and answers are the network's."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from test_docs import ROOT, blocks_of, run_page
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from torchprotect import data, keys, transforms
+from torchprotect.demo import PHOTOGRAPHS
+from torchprotect.errors import KeyPickledWarning
+from torchprotect.predict import Predictor
+
+pytestmark = pytest.mark.slow
+
+PICTURES = [f"{PHOTOGRAPHS}/{kind}/0{number}.jpg" for kind in ("fish", "tools", "windmills") for number in (1, 2)]
+JPEG = Path(PICTURES[0]).read_bytes()[1000:1100]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def offline(tmp_path_factory):
+    """Keep caches of Hugging Face in a folder of the tests, and their packages away from the network."""
+    home = tmp_path_factory.mktemp("hugging-face")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(home))
+        patch.setenv("HF_DATASETS_CACHE", str(home / "datasets"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+        yield home
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    return tmp_path
+
+
+def assert_answers(predictor, network, bundle, mean=0.5, std=0.25):
+    """Compare answers with those of a network that gets its input as its training images were made, with mean noise."""
+    prepare = data.Preparation(exif=True, mode="rgb", resize=72, crop=(64, 64))
+    disguise = transforms.RMTDisguise(bundle.transform, permutation=bundle.permutation, noise=25)
+    disguise.noise_source = lambda shape: torch.full(shape, 0.5)
+    mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (mean, std))
+    network.eval()
+    answers = list(predictor.predict(PICTURES))
+    for path, answer in zip(PICTURES, answers, strict=True):
+        image = pil_to_tensor(prepare(PIL.Image.open(path))).float() / 255
+        with torch.no_grad():
+            renamed = network((disguise(image[None]) - mean) / std).softmax(1)[0]
+        expected = [renamed[bundle.labels.map(label)] for label in range(7)]
+        torch.testing.assert_close(answer.scores, torch.stack(expected), rtol=1e-3, atol=1e-4)
+        assert answer.label == bundle.labels.unmap(int(renamed.argmax()))
+        assert answer.name == sorted(os.listdir(PHOTOGRAPHS))[answer.label]
+    assert len({tuple(answer.scores.tolist()) for answer in answers}) == len(PICTURES)
+
+
+def share_right(predictor):
+    """Return how many of all pictures are given their class."""
+    files = sorted(Path(PHOTOGRAPHS).rglob("*.jpg"))
+    return sum(answer.name == file.parent.name for file, answer in zip(files, predictor.predict(files))) / len(files)
+
+
+def files_with_the_key(folder, bundle):
+    """Return the files below a folder that hold a tensor of a key: as it is, or as pickle's protocol 2 writes bytes."""
+    secrets = [tensor.numpy().tobytes() for tensor in bundle.tensors().values()]
+    spellings = [*secrets, *(each.decode("latin1").encode() for each in secrets)]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.name for path in files if any(each in path.read_bytes() for each in spellings)}
+
+
+def test_a_key_in_a_checkpoint_is_found(folder):
+    size = {"image_size": (8, 8), "block_size": (4, 4)}
+    bundle = keys.KeyBundle(keys.RMTKey.generate(**size), labels=keys.LabelKey.generate(classes=7))
+    keys.save(bundle, "my.key")
+    torch.save({"weights": torch.zeros(3)}, "free.ckpt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KeyPickledWarning)
+        torch.save({"hyper_parameters": {"labels": bundle.labels}}, "pickled.ckpt")
+    torch.save({"matrices": bundle.transform.matrices}, "tensor.ckpt")
+    assert files_with_the_key(folder, bundle) == {"my.key", "pickled.ckpt", "tensor.ckpt"}
+
+
+def test_pytorch_torchrun_and_kornia(folder):
+    pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
+    names = run_page("docs/training.md", commands=False)
+    make, bundle = names["make"], names["bundle"]
+    assert_answers(names["predictor"], names["network"], bundle)
+
+    live = Predictor.load("live.model", key=bundle, network=make, class_names=names["plain"].classes)
+    assert_answers(live, live.network, bundle)
+    assert share_right(live) > 0.3  # chance is 1/7; renamed labels that stay renamed, less
+    owner = {"key": bundle, "export": "protected/val"}
+    assert share_right(Predictor.load("export.model", network=make, **owner)) > 0.3
+
+    run_torchrun()
+    together = Predictor.load("torchrun.model", network=make, **owner)
+    assert_answers(together, together.network, bundle)
+    assert share_right(together) > 0.3
+    assert files_with_the_key(folder, bundle) == {"my.key"}
+
+
+def run_torchrun():
+    """Run train.py of the page by the command that it shows."""
+    page = (ROOT / "docs/training.md").read_text()
+    (code,) = (code for _, language, code in blocks_of(page) if language == "python" and "def main" in code)
+    Path("train.py").write_text(code)
+    (command,) = re.findall(r"^torchrun (.*)$", page, re.M)
+    run = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)]
+    subprocess.run(run, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*is deprecated:FutureWarning")  # of torch, by lightning
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")  # depends on how many cores there are
+def test_lightning(folder):
+    pytest.importorskip("lightning", "2.4", reason="the extra `integration-test` is not installed")
+    names = run_page("docs/training/lightning.md")
+    bundle = names["bundle"]
+    assert_answers(names["predictor"], names["trained"], bundle)
+    checkpoint = torch.load(names["checkpoint"], weights_only=True)
+    assert checkpoint["datamodule_hyper_parameters"]["key_file"] == "my.key"
+    assert len(list(folder.rglob("*.ckpt"))) == 2
+    assert files_with_the_key(folder, bundle) == {"my.key"}
+    exported = Predictor.load("export.model", key=bundle, network=names["Classifier"], export="protected/train")
+    assert_answers(exported, names["model"], bundle)
+
+
+def test_timm(folder):
+    pytest.importorskip("timm", "1.0", reason="the extra `integration-test` is not installed")
+    names = run_page("docs/training/timm.md")
+    assert_answers(names["predictor"], names["network"], names["bundle"], names["mean"], names["std"])
+    assert files_with_the_key(folder, names["bundle"]) == {"my.key"}
+
+
+def test_hugging_face(folder, offline):
+    pytest.importorskip("datasets", "3.0", reason="the extra `integration-test` is not installed")
+    pytest.importorskip("transformers", "4.50", reason="the extra `integration-test` is not installed")
+    pytest.importorskip("accelerate", "1.0", reason="the extra `integration-test` is not installed")
+    names = run_page("docs/training/hugging-face.md")
+    bundle, plain = names["bundle"], names["plain"]
+    trained = Predictor.load(
+        "vit.model", key=bundle, network=names["predictor"].network, class_names=names["predictor"].class_names
+    )
+    assert_answers(trained, trained.network, bundle, std=0.5)
+    assert (folder / "trainer" / "checkpoint-7" / "model.safetensors").exists()
+    assert files_with_the_key(folder, bundle) == {"my.key"}
+    assert not files_with_the_key(offline, bundle)
+    assert not [path for path in (folder / "trainer").rglob("*.json") if "windmills" in path.read_text()]
+
+    sample, wrapped = names["transformed"][0], names["train_set"][0]
+    assert sample["labels"] == wrapped["labels"] == bundle.labels.map(plain[0]["label"])
+    assert sample["pixel_values"].shape == wrapped["pixel_values"].shape == (3, 64, 64)
+
+    def cached():
+        return {path: path.read_bytes() for path in offline.rglob("*.arrow")}
+
+    before = cached()
+    assert before
+    assert all(path.is_relative_to(offline) for path in before)
+    assert not any(JPEG in content for content in before.values())
+    plain.map(lambda sample: {"image": sample["image"].resize((8, 8))})
+    (added,) = cached().keys() - before
+    assert b"PNG" in added.read_bytes() or b"JFIF" in added.read_bytes()
+    plain.save_to_disk("saved")
+    assert any(JPEG in path.read_bytes() for path in Path("saved").iterdir())
