@@ -367,10 +367,11 @@ def run_command(line):
         assert program == "pip", line
 
 
-def run_page(page, commands=True):
-    """Run the blocks of a page in one session, and return the names that it leaves."""
+def run_page(page, commands=True, before=None):
+    """Run the blocks of a page in one session, all or those before a heading, and return the names that it leaves."""
     names = {"__name__": page}
-    for line, language, code in blocks_of((ROOT / page).read_text()):
+    text = (ROOT / page).read_text()
+    for line, language, code in blocks_of(text if before is None else text[: text.index(f"\n## {before}\n")]):
         if language == "python":
             exec(compile("\n" * (line - 1) + code, page, "exec"), names)  # noqa: S102 - our own pages
         elif commands and not language:
