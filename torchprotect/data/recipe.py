@@ -84,11 +84,13 @@ class Recipe:
             scale: value of white in the images that ``disguise`` is given: 255 for uint8, 1 for floating point.
 
         Raises:
-            KeyKindError: the disguise has no key, or not the one of the bundle.
+            KeyKindError: the disguise has no key, another one than ``key``, or two of them and no bundle is given.
             InputRangeError: ``scale`` is another number.
         """
         if not isinstance(disguise, Disguise) or disguise.key is None:
             raise KeyKindError(f"disguise must be a disguise with a key, got {type_name(disguise)}")
+        if key is None and disguise.permutation is not None:
+            raise KeyKindError("the disguise has two keys: give the bundle that holds both as key=")
         if scale not in (1, 255) or isinstance(scale, bool):
             raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
         from_description([disguise.describe()], key or disguise.key)
