@@ -144,10 +144,16 @@ class Matcher:
             given = _tensor_of(matched(self._disguise(image) * self._scale))
         if not float((wanted - given).abs().max()) <= _TOLERANCE * float(wanted.abs().max()):
             raise ModelError(
-                f"{type(network).__name__} needs patches in their places after its first layer, as convolutions, "
-                "windows and token mixing do: only position embeddings of torchvision and timm can be permuted. "
-                "Fine-tune it on disguised images instead, or use a key without a permutation"
+                f"{type(network).__name__} {self._why_unequal()}; fine-tune it on disguised images instead"
             )
+
+    def _why_unequal(self) -> str:
+        if self._disguise.order is None:
+            return "reads the picture elsewhere than in its first layer too"
+        return (
+            "needs patches in their places after its first layer, as convolutions, windows and token mixing do; only "
+            "position embeddings of torchvision and timm can be permuted. Use a key without a permutation"
+        )
 
 
 def _tensor_of(output: object) -> Tensor:
