@@ -1,10 +1,12 @@
 """Checks of arguments, and phrases for error messages, shared by all rooms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from torchprotect.errors import InputRangeError, InputTypeError
@@ -83,6 +85,39 @@ class _Bounds:
         given = [(name.replace("_", " "), bound) for name, bound in vars(self).items() if bound is not None]
         clauses = " and ".join(f"{name} {bound}" for name, bound in given)
         return f" of {clauses}" if clauses.startswith("at") else f" {clauses}" if clauses else ""
+
+
+PerChannel: TypeAlias = float | Sequence[float] | Tensor
+"""One number for all channels, or one for each."""
+
+
+def per_channel(name: str, values: PerChannel, channels: int) -> Tensor:
+    """Return one number for each channel, float64 ``[C, 1, 1]``; a ``std`` must be positive.
+
+    Raises:
+        InputRangeError: they are no numbers, or not as many.
+    """
+    if isinstance(values, Tensor | np.ndarray):
+        values = values.reshape(-1).tolist()
+    listed = list(values) if isinstance(values, Sequence) else [values]
+    for each in listed:
+        if name == "std":
+            require_number(name, each, above=0)
+        else:
+            require_number(name, each)
+    if len(listed) not in (1, channels):
+        raise InputRangeError(f"{name} must be one number or {channels}, one for each channel, got {len(listed)}")
+    return torch.tensor(listed, dtype=torch.float64).expand(channels).reshape(-1, 1, 1)
+
+
+def require_scale(scale: Any) -> None:
+    """Check for the value of white in images: 1 or 255.
+
+    Raises:
+        InputRangeError: it is something else.
+    """
+    if type(scale) is not int or scale not in (1, 255):
+        raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
 
 
 def type_name(value: Any) -> str:

@@ -101,7 +101,7 @@ def test_another_key(call, trained):
         ("class3/1.png", "../my.key", "my.key"),
         ("--key", "--classes-of photos --key", "is not a finished export"),
         ("--key", "--class-names my.key --key", "my.key is not text in UTF-8"),
-        ("--key", "--class-names predicted_nets.py --key", "class names|names of"),
+        ("--key", "--class-names predicted_nets.py --key", "4 classes need as many names"),
     ],
 )
 def test_what_it_refuses(call, trained, old, new, message):
@@ -126,7 +126,7 @@ def test_an_audit_of_a_matched_network(call, trained):
     key = keys.load(trained / "my.key")
     with pytest.warns(UserWarning, match="contains the key"):
         matched = predict.match_key(network(), transforms.from_key(key, noise=10), mean=0.5, std=0.25, scale=255)
-    predict.save(matched, trained / "matched", like=trained / "out", mean=0, std=1 / 255)
+    predict.save(matched, trained / "matched", like=trained / "out", mean=0, std=1 / 255, plain_labels=True)
     write_folder(trained / "more", classes=4, each=6, size=(20, 24))
     call("export more many --key my.key --noise 10 --mode rgb --resize 16x16")
     line = "audit many --plain more --key my.key --report report.html --attack read_key_from_weights"

@@ -7,6 +7,8 @@ from support import make_bundle, make_image
 from torchprotect import data, keys, transforms
 from torchprotect.errors import ExportError, InputRangeError, InputTypeError, KeyKindError
 
+SIZES = {"image_size": (16, 16), "block_size": (4, 4)}
+ORDER, AES = keys.PermutationKey.generate(**SIZES), keys.AESKey.generate(**SIZES)
 PREPARE = data.Preparation(mode="grey", resize=(16, 16))
 
 
@@ -46,10 +48,16 @@ def test_both_ways_disguise_alike(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"disguise": keys.PermutationKey}, KeyKindError, "must be a disguise with a key"),
-        ({"disguise": transforms.SaltAndPepper(0.1)}, KeyKindError, "must be a disguise with a key"),
+        ({"disguise": keys.PermutationKey}, KeyKindError, "must be a disguise of torchprotect"),
+        ({"disguise": transforms.SaltAndPepper(0.1)}, KeyKindError, "must be a disguise of torchprotect"),
         ({"key": None}, KeyKindError, "has two keys: give the bundle"),
         ({"key": make_bundle()}, KeyKindError, "was made with key"),
+        ({"key": None, "disguise": transforms.BlockPermute(ORDER, inverse=True)}, InputRangeError, "not its inverse"),
+        (
+            {"disguise": transforms.AESECBDisguise(AES), "key": AES, "scale": 1},
+            InputTypeError,
+            "before ToDtype",
+        ),
         ({"scale": 2}, InputRangeError, "scale must be 1 or 255"),
         ({"scale": True}, InputRangeError, "scale must be 1 or 255"),
     ],

@@ -2,7 +2,6 @@
 
 import copy
 import re
-import warnings
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from match_world import MEAN, PATCH, SIZE, STD, dense, in_float64, jitter, match
 from support import make_image
 from torch import nn
 
-from torchprotect import keys, predict, transforms
+from torchprotect import data, demo, keys, ops, predict, transforms
 from torchprotect.errors import InputRangeError, InputTypeError, KeyInWeightsWarning, KeySizeError, ModelError
 from torchprotect.models.locally_connected import LocallyConnected
 from torchprotect.predict._structure import matched_structure
@@ -108,6 +107,101 @@ class TestEquality:
         assert bool((moved > 0).all())  # the kernel of every position learns
 
 
+class TestPhotographs:
+    """Equality on real pictures, disguised in float64."""
+
+    @pytest.fixture(scope="class")
+    def photographs(self):
+        prepare = data.Preparation(exif=True, mode="rgb", resize=16, crop=SIZE)
+        source = data.open_source(demo.PHOTOGRAPHS).prepared(prepare)
+        return torch.stack([source[index].image for index in range(0, 199, 12)]).double() / 255
+
+    @pytest.mark.parametrize("make", [transformer, dense])
+    @pytest.mark.parametrize("options", [{}, {"side": "left", "channels": 3}, {"matrix": "uniform"}, {"shared": True}])
+    def test_matrices(self, photographs, make, options):
+        original, key = in_float64(make()), rmt(**options)
+        jitter(original)
+        matrices, places, left = key.transform.matrices.double(), key.permutation.order, options.get("side") == "left"
+        disguised = ops.block_matmul(photographs, matrices, PATCH, left=left, order=places)
+        with torch.no_grad():
+            wanted, given = original(normalised(photographs)), match(original, key)(disguised)
+        assert float((wanted - given).abs().max()) <= 1e-9 * float(wanted.abs().max())
+
+    @pytest.mark.parametrize("make", [transformer, dense])
+    def test_permutations(self, photographs, make):
+        original, key = in_float64(make()), order()
+        jitter(original)
+        with torch.no_grad():
+            wanted = original(normalised(photographs))
+            given = match(original, key)(transforms.BlockPermute(key)(photographs))
+        assert float((wanted - given).abs().max()) <= 1e-12 * float(wanted.abs().max())
+
+
+class Changed(nn.Module):
+    """A network whose outputs are changed."""
+
+    def __init__(self, network, change):
+        super().__init__()
+        self.network, self.change = network, change
+
+    def forward(self, images):
+        return self.change(self.network(images))
+
+
+class TestComparison:
+    """The comparison with the original cannot be fooled by what it compares."""
+
+    @staticmethod
+    def masked(value):
+        mask = torch.zeros(5)
+        mask[3] = value
+        return lambda scores: scores + mask.to(scores)
+
+    def convolutions(self):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 5))
+
+    @pytest.mark.parametrize("value", [-1e9, float("-inf")])
+    def test_a_masked_class_hides_nothing(self, value):
+        with pytest.raises(ModelError, match="needs patches in their places"):
+            match(Changed(self.convolutions(), self.masked(value)), order())
+        match(Changed(transformer(), self.masked(value)), order())
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda scores: scores.argmax(1), r"must return a floating-point tensor, got torch\.int64"),
+            (lambda scores: (scores, scores), "must return a floating-point tensor, got tuple"),
+            (lambda scores: scores * 0, "do not depend on the picture"),
+        ],
+    )
+    def test_outputs_that_tell_nothing(self, change, message):
+        with pytest.raises(ModelError, match=message):
+            match(Changed(transformer(), change), order())
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_holds_orthogonal_matrices_alone(self, dtype):
+        with pytest.raises(ModelError, match="cannot hold the inverse"):
+            match(transformer().to(dtype), rmt(matrix="gaussian"))
+        key = rmt()
+        original = transformer().to(dtype)
+        matched, images = match(original, key), pictures().float()
+        with torch.no_grad():
+            wanted = original(normalised(images).to(dtype)).float()
+            given = matched(transforms.from_key(key)(images).to(dtype)).float()
+        assert float((wanted - given).abs().max()) <= 0.05 * float(wanted.abs().max())
+
+    def test_networks_that_cannot_be_copied(self):
+        with torch.device("meta"):
+            network = transformer()
+        with pytest.raises(ModelError, match="meta device"):
+            match(network, order())
+
+    def test_keys_of_other_channels(self):
+        with pytest.raises(KeySizeError, match="images of 1 channels, but the network takes 3"):
+            match(transformer(), rmt(channels=1))
+
+
 class TestTimm:
     """Transformers as timm makes them, with zero-initialised weights made non-zero by the comparison itself."""
 
@@ -173,7 +267,10 @@ class TestRefusals:
         aes = keys.AESKey.generate(image_size=SIZE, block_size=PATCH)
         with pytest.raises(InputTypeError, match="AESECBDisguise cannot be matched: it is not linear"):
             match(transformer(), aes)
-        with pytest.raises(InputTypeError, match="must be a BlockPermute or RMTDisguise, got PermutationKey"):
+        with pytest.raises(
+            InputTypeError,
+            match=r"of torchprotect\.transforms, got torchprotect\.keys",
+        ):
             predict.match_key(transformer(), order(), mean=0, std=1)
         with pytest.raises(InputRangeError, match="not its inverse"):
             match(transformer(), order(), inverse=True)
@@ -277,11 +374,12 @@ def test_the_docstring_begins_with_the_warning():
     assert "give the key away" in predict.match_key.__doc__.splitlines()[0].lower()
 
 
-def test_no_random_state_is_touched():
-    torch.manual_seed(1)
+@pytest.mark.parametrize(
+    ("make", "make_key"), [(transformer, rmt), (transformer, order), (dense, rmt)], ids=["own", "one", "dense"]
+)
+def test_no_random_state_is_touched(make, make_key):
+    network, key = make(), make_key()
     before = torch.get_rng_state()
-    network, key = transformer(), rmt()
-    torch.manual_seed(1)
     match(network, key)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -298,6 +396,6 @@ def test_a_locally_connected_layer_is_a_convolution_for_each_position():
             patch = images[:, :, 2 * row : 2 * row + 2, 3 * column : 3 * column + 3]
             wanted = nn.functional.conv2d(patch, layer.weight[2 * row + column], layer.bias)[..., 0, 0]
             torch.testing.assert_close(layer(images)[:, :, row, column], wanted)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert layer(images.to(memory_format=torch.channels_last)).shape == (2, 5, 4, 2)
+    torch.testing.assert_close(layer(images.to(memory_format=torch.channels_last)), layer(images))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(images).dtype == torch.bfloat16

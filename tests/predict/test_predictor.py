@@ -127,13 +127,14 @@ class TestAnswers:
         disguise, made = transforms.BlockPermute(key), network()
         recipe = data.Recipe.of_disguise(disguise, scale=1)
         predict.save(made, tmp_path / "model", like=recipe, mean=0, std=1)
-        predictor = Predictor.load(tmp_path / "model", key=key, network=network, class_names=["a", "b"])
+        names = [f"class {number}" for number in range(10)]
+        predictor = Predictor.load(tmp_path / "model", key=key, network=network, class_names=names)
         image = make_image(3, 16, 16, dtype=torch.float32)
         with torch.no_grad():
             wanted = made.eval()(disguise(image[None])).softmax(1)[0]
         torch.testing.assert_close(predictor(image).scores, wanted)
         assert predictor(make_image(3, 16, 16)).label == int(wanted.argmax())
-        assert predictor.class_names == ("a", "b")
+        assert predictor(image).name == names[int(wanted.argmax())]
 
     def test_several_labels(self, tmp_path):
         photos = write_folder(tmp_path / "photos", classes=4, each=1, size=(16, 16))
@@ -157,7 +158,10 @@ class TestAnswers:
         with pytest.warns(UserWarning, match="contains the key"):
             matched = predict.match_key(original, disguise, mean=MEAN, std=STD, scale=255)
         whole = nn.Sequential(matched, nn.Softplus())  # it may be a part of another
-        header = predict.save(whole, tmp_path / "matched", like=world.out, mean=0, std=1 / 255)
+        saved = {"like": world.out, "mean": 0, "std": 1 / 255}
+        with pytest.raises(InputTypeError, match="say whether this matched network answers with plain class numbers"):
+            predict.save(whole, tmp_path / "matched", **saved)
+        header = predict.save(whole, tmp_path / "matched", plain_labels=True, **saved)
         assert header.security_claim == "none: the weights contain the key"
         with safe_open(tmp_path / "matched", "pt") as file:
             assert file.metadata()["security_claim"] == "none: the weights contain the key"
@@ -170,8 +174,10 @@ class TestAnswers:
         mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (MEAN, STD))
         with torch.no_grad():
             wanted = nn.functional.softplus(original.eval()((plain[None] / 255 - mean) / std)).softmax(1)
-        scores = wanted[0, world.key.labels.labels]
-        torch.testing.assert_close(predictor(plain).scores, scores, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(predictor(plain).scores, wanted[0], rtol=1e-4, atol=1e-5)
+        predict.save(whole, tmp_path / "tuned", plain_labels=False, **saved)
+        tuned = Predictor.load(tmp_path / "tuned", key=world.key, network=made)
+        torch.testing.assert_close(tuned(plain).scores, wanted[0, world.key.labels.labels], rtol=1e-4, atol=1e-5)
 
 
 class TestPrediction:
@@ -250,7 +256,7 @@ class TestRefusals:
             aes.load(network=lambda: 3)
 
     def test_names(self, aes):
-        with pytest.raises(InputRangeError, match="names of 11 classes, but the network returns 10"):
+        with pytest.raises(InputRangeError, match="10 classes need as many names, got 11"):
             aes.load(class_names=[str(n) for n in range(11)])
         with pytest.raises(InputTypeError, match="class_names must be a sequence of str"):
             aes.load(class_names="abc")
@@ -368,7 +374,7 @@ class TestDamagedFiles:
             ({"version": "2"}, "model format version 2, this package reads 1"),
             ({"model": "{"}, "its header is no JSON"),
             ({"model": "[]"}, "its header is no JSON"),
-            ({"model": "{}"}, "lacks or has a wrong classes"),
+            ({"model": "{}"}, "lacks or has a wrong check, classes"),
         ],
     )
     def test_headers(self, tmp_path, aes, metadata, message):

@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from torchprotect.cli._model import load_model
+from torchprotect.cli._say import complain
 
 if TYPE_CHECKING:
     from torch import nn
 
     from torchprotect.attacks import MatchedNetworks
+    from torchprotect.audit import Report
+    from torchprotect.envelope import Identity
+    from torchprotect.predict import ModelHeader
 
 
 def load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Module | None":
@@ -22,23 +28,47 @@ def load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Mo
     return load_model(model, weights, device).eval()
 
 
-def load_matched(path: Path | None, original: str | None, std: str) -> "MatchedNetworks | None":
-    """Load a matched network and its original, if they are named."""
-    from copy import deepcopy
-
-    from torchprotect import attacks, predict
-    from torchprotect.errors import InputTypeError
+def load_matched(
+    path: Path | None, original: str | None, std: str | None, export: str, identity: "list[Identity]"
+) -> "MatchedNetworks | None":
+    """Load a network that was matched to the key of an export, and its original, if they are named."""
+    from torchprotect import attacks, data, predict
+    from torchprotect.errors import InputTypeError, KeyKindError
 
     if path is None and original is None:
         return None
     if path is None or original is None:
         raise InputTypeError("--matched and --original go together: a matched network and what it was made from")
-    made, header = load_model(original, None, "cpu").eval(), predict.read_header(path)
+    header = predict.read_header(path)
     if header.matched is None:
         raise InputTypeError(f"{path} holds a network that was not matched to a key: there is no key in it")
+    if header.matched.disguise not in data.Recipe.of_export(export, identity=identity).transform:
+        raise KeyKindError(f"{path} was matched to another key or other settings than those of {export}")
+    made = load_model(original, None, "cpu").eval()
+    matched = predict.load_network(path, made).eval()
+    return attacks.MatchedNetworks(matched, made, _std_of(std, header), header.matched.scale)
+
+
+def _std_of(text: str | None, header: "ModelHeader") -> tuple[float, ...]:
+    from torchprotect.errors import InputTypeError
+
+    matched = header.matched
+    if text is None and matched is not None and matched.disguise.get("matrix", "orthogonal") != "orthogonal":
+        raise InputTypeError("--original-std is needed for matrices that are not orthogonal, such as 0.229,0.224,0.225")
     try:
-        numbers = tuple(float(each) for each in std.split(","))
+        numbers = tuple(float(each) for each in (text or "1").split(","))
     except ValueError:
-        raise InputTypeError(f"--original-std takes numbers such as 0.229,0.224,0.225, not {std!r}") from None
-    matched = predict.load_network(path, deepcopy(made)).eval()
-    return attacks.MatchedNetworks(matched, made, numbers, round(1 / header.std[0]))
+        raise InputTypeError(f"--original-std takes numbers such as 0.229,0.224,0.225, not {text!r}") from None
+    if len(numbers) not in (1, header.shape.channels) or not all(0 < each < 1e9 for each in numbers):
+        raise InputTypeError(f"--original-std takes 1 or {header.shape.channels} numbers above 0, got {text}")
+    return numbers
+
+
+def require_attacked(report: "Report") -> None:
+    """Say why the networks were not attacked, if they were not; then exit with 1."""
+    name = "read_key_from_weights"
+    if any(found.attack == name for found in report.findings):
+        return
+    reason = next((each.reason for each in report.not_run if each.attack == name), "it was not asked for (--attack)")
+    complain(f"error: {name} was not run on the networks: {reason}")
+    raise typer.Exit(1)

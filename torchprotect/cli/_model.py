@@ -1,5 +1,6 @@
 """Load a network by the name of its factory, with weights from a safetensors file."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -33,7 +34,8 @@ def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product, to repeat to the bit
     factory = _import_factory(spec)
     try:
-        model = factory()
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand among results
+            model = factory()
     except Exception as error:  # user code may raise anything
         raise ModelError(f"{spec} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._audited import load_encoder, load_matched
+from torchprotect.cli._audited import load_encoder, load_matched, require_attacked
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
 from torchprotect.cli._say import complain, say
@@ -100,13 +100,13 @@ def audit(
         ),
     ] = None,
     original_std: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Standard deviation that the original's pictures are normalised with, on the scale of 0..1: one "
             "number, or one for each channel, such as 0.229,0.224,0.225.",
             rich_help_panel=_MATCHED,
         ),
-    ] = "1",
+    ] = None,
 ) -> None:
     """Run every attack that applies to an export, and write one page that says what leaks.
 
@@ -121,16 +121,18 @@ def audit(
         settings = room.Settings().faster() if fast else room.Settings()
         settings = replace(settings, device=device, pictures=pictures)
         secret = load_optional_key(key, passphrase_file)
+        identities = load_identities(identity, open_passphrase_file)
         encoder = load_encoder(model, weights, device)
+        networks = load_matched(matched, original, original_std, exports[0], identities)
         with _progress() as progress:
             found = room.run(
                 exports,
                 plain=plain or None,
                 labels_from=labels_from,
                 key=secret,
-                identity=load_identities(identity, open_passphrase_file),
+                identity=identities,
                 encoder=encoder,
-                networks=load_matched(matched, original, original_std),
+                networks=networks,
                 attacks=_choose(attack),
                 report=report,
                 limit=limit,
@@ -138,6 +140,8 @@ def audit(
                 progress=progress,
             )
         _print_verdict(found, report)
+        if networks is not None:
+            require_attacked(found)
         _compare(found, bounds, chosen=bool(attack))
 
 

@@ -1,20 +1,24 @@
 """``torchprotect predict``."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_key
+from torchprotect.cli._common import PassphraseFile, counted, errors_as_exit_codes, load_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
 from torchprotect.cli._model import load_model
-from torchprotect.cli._say import remark, say
+from torchprotect.cli._say import complain, remark, say
 
 if TYPE_CHECKING:
-    from torchprotect.predict import ClassScore, Prediction
+    from torchprotect.predict import ClassScore, Prediction, Predictor
 
 _BATCH = 64
+
+OnError = Literal["stop", "skip"]
 
 
 def predict(
@@ -52,6 +56,12 @@ def predict(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            help="At a picture that cannot be used: stop, or skip it and go on; the exit code is 1 either way."
+        ),
+    ] = "stop",
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, ..")] = "cpu",
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
@@ -74,9 +84,40 @@ def predict(
         )
         if predictor.note:
             remark(f"note: {predictor.note}")
-        for picture, answer in zip(pictures, predictor.predict(pictures, batch_size=_BATCH), strict=True):
-            found = answer.top(top) if threshold is None else answer.above(threshold)
-            say(json.dumps(_as_json(picture, answer, found)) if as_json else _as_line(picture, found))
+        failed = 0
+        for picture, answer in _answers(predictor, pictures):
+            if not isinstance(answer, Exception):
+                found = answer.top(top) if threshold is None else answer.above(threshold)
+                say(json.dumps(_as_json(picture, answer, found)) if as_json else _as_line(picture, found))
+            elif on_error == "stop":
+                raise answer
+            else:
+                failed += 1
+                remark(f"skipped {_told(picture)}: {answer}")
+        if failed:
+            complain(f"error: {counted(failed, 'picture')} of {len(pictures):,} could not be used")
+            raise typer.Exit(1)
+
+
+def _answers(predictor: "Predictor", pictures: list[Path]) -> "Iterator[tuple[Path, Prediction | Exception]]":
+    """Yield the answer for each picture, or the error that stands in its place."""
+    from torchprotect.errors import KeySizeError, SourceError
+
+    for start in range(0, len(pictures), _BATCH):
+        batch = pictures[start : start + _BATCH]
+        try:
+            yield from zip(batch, list(predictor.predict(batch, batch_size=_BATCH)), strict=True)
+        except (SourceError, KeySizeError):  # one of them cannot be used: take them one by one
+            for picture in batch:
+                try:
+                    yield picture, predictor(picture)
+                except (SourceError, KeySizeError) as error:
+                    yield picture, error
+
+
+def _told(path: Path) -> str:
+    """Return a path as text that every reader of JSON takes."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _read_names(path: Path | None) -> list[str] | None:
@@ -85,7 +126,7 @@ def _read_names(path: Path | None) -> list[str] | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").rstrip("\n").splitlines()
     except UnicodeDecodeError:
         raise InputTypeError(f"{path} is not text in UTF-8") from None
 
@@ -93,9 +134,9 @@ def _read_names(path: Path | None) -> list[str] | None:
 def _as_json(picture: Path, answer: "Prediction", found: "tuple[ClassScore, ...]") -> dict[str, Any]:
     best = {"label": answer.label, "name": answer.name, "score": round(answer.score, 6)}
     classes = [{"label": each.label, "name": each.name, "score": round(each.score, 6)} for each in found]
-    return {"picture": str(picture), **best, "classes": classes}
+    return {"picture": _told(picture), **best, "classes": classes}
 
 
 def _as_line(picture: Path, found: "tuple[ClassScore, ...]") -> str:
     told = [f"{each.label if each.name is None else each.name} {each.score:.3f}" for each in found]
-    return f"{picture}  {', '.join(told) or 'none'}"
+    return f"{_told(picture)}  {', '.join(told) or 'none'}"

@@ -172,7 +172,7 @@ def _with_renamed_labels(numbers: Mapping[Any, int], labels: LabelKey | None) ->
     """Return class numbers by name, renamed."""
     try:
         return {name: number if labels is None else labels.map(number) for name, number in numbers.items()}
-    except LabelError as error:
+    except (LabelError, InputTypeError) as error:
         raise AttributeError(f"class_to_idx of the wrapped data set: {error}") from None
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchprotect._files import read_regular
 from torchprotect._inputs import type_name
 from torchprotect.data._encode import convert_stored
 from torchprotect.data.finished import Identities, open_finished, require_made_with
@@ -22,6 +23,8 @@ from torchprotect.functional.picture import require_uint8_or_unit_float
 from torchprotect.keys import Key
 from torchprotect.transforms import NoiseSource
 from torchprotect.transforms.from_description import from_description
+
+_LARGEST = 1 << 30  # bytes of a picture file
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8] | Tensor
 """Path of a picture file, PIL image, array uint8 ``[H, W]`` or ``[H, W, C]``, or tensor uint8 ``[C, H, W]``."""
@@ -107,10 +110,11 @@ class Disguiser:
         preparation = self.recipe.preparation
         if isinstance(picture, str | os.PathLike):
             try:
-                return decode(Path(picture).read_bytes(), os.fspath(picture), preparation)
+                content = read_regular(Path(picture), _LARGEST, SourceError)
+                return decode(content, os.fspath(picture), preparation)
+            except SourceError:
+                raise
             except OSError as error:
-                if isinstance(error, SourceError):
-                    raise
                 raise SourceError(f"cannot read {picture}: {error.strerror}") from error
         try:
             if isinstance(picture, PIL.Image.Image):

@@ -1,11 +1,14 @@
 """How the images of an export were made from pictures: with the key, enough to make more."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchprotect._inputs import type_name
+import torch
+from torch import Tensor
+
+from torchprotect._inputs import require_scale, type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data.finished import FinishedExport, Identities, open_finished, other_key
 from torchprotect.data.preparation import Preparation, decoder_versions
@@ -86,14 +89,18 @@ class Recipe:
         Raises:
             KeyKindError: the disguise has no key, another one than ``key``, or two of them and no bundle is given.
             InputRangeError: ``scale`` is another number.
+            InputTypeError: the disguise does not take images of that scale.
         """
         if not isinstance(disguise, Disguise) or disguise.key is None:
-            raise KeyKindError(f"disguise must be a disguise with a key, got {type_name(disguise)}")
+            came = f"{type(disguise).__module__}.{type_name(disguise)}"
+            raise KeyKindError(f"disguise must be a disguise of torchprotect.transforms with a key, got {came}")
+        if disguise.inverse:
+            raise InputRangeError("disguise must be the one that makes the images, not its inverse")
         if key is None and disguise.permutation is not None:
             raise KeyKindError("the disguise has two keys: give the bundle that holds both as key=")
-        if scale not in (1, 255) or isinstance(scale, bool):
-            raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
-        from_description([disguise.describe()], key or disguise.key)
+        require_scale(scale)
+        made = from_description([disguise.describe()], key or disguise.key)
+        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES takes no floating point
         fingerprint = (key or disguise.key).fingerprint
         steps, prepared = (disguise.describe(),), preparation or Preparation()
         return cls(fingerprint, steps, prepared, scale, decoders=decoder_versions() if prepared else {})
@@ -152,11 +159,18 @@ class Recipe:
             raise KeyKindError(f"{what} was made with key {self.key[:12]}, {other_key(key, {'key': self.key})}")
 
 
-_MEMBERS = {
+def _black(disguise: Disguise, scale: int) -> Tensor:
+    """Return a black image that the disguise should take."""
+    size = disguise.describe().get("image_size", (1, 1))
+    return torch.zeros(1, getattr(disguise.key, "channels", None) or 1, *size, dtype=_DTYPES[scale])
+
+
+_DTYPES = {255: torch.uint8, 1: torch.float32}
+_MEMBERS: dict[str, Callable[[Any], bool]] = {
     "decoders": lambda value: isinstance(value, dict),
     "key": documents.is_digest,
     "prepare": lambda value: isinstance(value, dict),
-    "scale": lambda value: value in (1, 255) and not isinstance(value, bool),
+    "scale": lambda value: type(value) is int and value in (1, 255),
     "store": lambda value: value in (None, "float16"),
-    "transform": documents.are_steps,
+    "transform": lambda value: documents.are_steps(value) and bool(value),
 }

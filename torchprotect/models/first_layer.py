@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.errors import ModelError
+from torchprotect.models.locally_connected import LocallyConnected
 
 PatchLayer: TypeAlias = nn.Conv2d | nn.Linear
 """A first layer that is linear in patches of the picture: a convolution whose windows do not overlap, or a dense layer
@@ -45,7 +46,7 @@ def find_first_layer(network: nn.Module, image: Tensor) -> tuple[str, PatchLayer
         names = f"{len(found)} layers do ({', '.join(sorted(found))})" if found else "none does"
         raise ModelError(f"one convolution or dense layer must read the picture as it is, but {names}")
     ((name, layer),) = found.items()
-    return name, _require_patches(name, layer)
+    return name, _require_patches(name, layer, image)
 
 
 def patch_size_of(layer: PatchLayer, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -72,13 +73,17 @@ def channels_of(network: nn.Module, image_size: tuple[int, int]) -> int:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels
+        if isinstance(module, LocallyConnected):
+            return module.weight.shape[2]
         if isinstance(module, nn.Linear) and module.in_features % (image_size[0] * image_size[1]) == 0:
             return module.in_features // (image_size[0] * image_size[1])
     raise ModelError(f"{type(network).__name__} has no first layer for images of {image_size[0]} x {image_size[1]}")
 
 
-def _require_patches(name: str, layer: nn.Module) -> PatchLayer:
+def _require_patches(name: str, layer: nn.Module, image: Tensor) -> PatchLayer:
     if isinstance(layer, nn.Linear):
+        if layer.in_features != image.numel():
+            raise ModelError(f"the first layer, {name}, is a dense layer on a part of the pixels, not on all of them")
         return layer
     assert isinstance(layer, nn.Conv2d)  # noqa: S101 - no others are watched; tells the type checker
     kernel = f"{layer.kernel_size[0]} x {layer.kernel_size[1]}"

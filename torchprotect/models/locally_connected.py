@@ -42,7 +42,7 @@ class LocallyConnected(nn.Module):
         (rows, columns), (height, width) = self.grid_size, self.patch_size
         grid = images.unflatten(-1, (columns, width)).unflatten(-3, (rows, height))  # [N, C, rows, h, columns, w]
         patches = grid.permute(2, 4, 0, 1, 3, 5).flatten(3).flatten(0, 1)  # [positions, N, C * h * w]
-        result = torch.bmm(patches, self.weight.flatten(2).mT) + self.bias
+        result = torch.baddbmm(self.bias, patches, self.weight.flatten(2).mT)
         return result.permute(1, 2, 0).unflatten(-1, (rows, columns))
 
     def extra_repr(self) -> str:

@@ -1,5 +1,6 @@
 """Model files, format version 1: a safetensors file with a header; ``docs/model-format.md`` specifies it."""
 
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from torchprotect._files import atomic_file, require_safetensors
 from torchprotect._inputs import type_name
 from torchprotect._json import canonical, parse
 from torchprotect.errors import InputTypeError, ModelError, ModelFileError
+from torchprotect.predict._input import check_scores, differs
 from torchprotect.predict.header import ModelHeader
-from torchprotect.training import load_weights
+from torchprotect.training import eval_mode, load_weights
 
 FORMAT = "torchprotect-model"
 VERSION = 1
@@ -76,28 +78,40 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | Callable[[],
 
     Args:
         path: of the model file.
-        network: of the architecture that was saved, or a function that returns one. Its weights are replaced; of a
-            matched network, give the architecture that was matched, whose layers are replaced too.
+        network: of the architecture that was saved, or a function that returns one; of a matched network, the
+            architecture that was matched. It is not changed.
 
     Returns:
-        The network.
+        A network with the weights of the file, in the mode of the one that was given.
 
     Raises:
         ModelFileError: it is no model file, of a newer version, truncated or damaged.
         ModelError: the network has other weights.
     """
     header, name = read_header(path), os.fspath(path)
-    made = network if isinstance(network, nn.Module) else network()
+    made = copy.deepcopy(network) if isinstance(network, nn.Module) else network()
     if not isinstance(made, nn.Module):
         raise InputTypeError(f"network must be a torch.nn.Module or return one, got {type_name(made)}")
-    if header.matched is not None:
-        header.matched.build(made)
     try:
+        if header.matched is not None:
+            header.matched.require_weights(made, _shapes_in(name))
+            header.matched.build(made)
         weights = safetensors.torch.load_file(path)
     except SafetensorError as error:
         raise ModelFileError(f"{name} is truncated or damaged: {error}") from None
     load_weights(made, weights, name)
+    with eval_mode(made):
+        if differs(header.check, check_scores(made, header.shape, header.classes)):
+            raise ModelError(
+                f"the network has the weights of {name}, but answers otherwise than the one that was saved: its "
+                "architecture, or a buffer that is not among the weights, is another"
+            )
     return made
+
+
+def _shapes_in(name: str) -> dict[str, list[int]]:
+    with safe_open(name, framework="pt") as file:
+        return {each: file.get_slice(each).get_shape() for each in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def _metadata(name: str) -> dict[str, Any]:

@@ -43,8 +43,8 @@ class LinearDisguise:
         if not isinstance(disguise, BlockPermute | RMTDisguise):
             if not isinstance(disguise, Disguise):
                 raise InputTypeError(
-                    f"disguise must be a BlockPermute or RMTDisguise, got {type_name(disguise)}; transforms.from_key "
-                    "makes one of a key"
+                    "disguise must be a BlockPermute or RMTDisguise of torchprotect.transforms, got "
+                    f"{type(disguise).__module__}.{type_name(disguise)}; transforms.from_key makes one of a key"
                 )
             raise InputTypeError(
                 f"{type(disguise).__name__} cannot be matched: it is not linear, so no weights give on its images what "

@@ -1,18 +1,20 @@
 """What a matched network has in place of the layers of the original."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
-from torchprotect._inputs import require_int
+from torchprotect._inputs import require_int, require_scale
 from torchprotect.errors import ModelError
 from torchprotect.models.locally_connected import LocallyConnected
 from torchprotect.models.positions import PermutedRotary
 
 _ATTRIBUTE = "torchprotect_matched"
+_FLAG = "contains_key"  # a buffer, so that weights which leave their network stay marked
 _MOST_PATCHES = 1 << 12  # in a row or column
 
 
@@ -25,12 +27,16 @@ class MatchedStructure:
         grid_size: rows and columns of patches in an image.
         own_kernels: whether that layer has a kernel for each patch; otherwise they share one.
         rotary: name of the rotary position embedding, if its rows were permuted.
+        scale: value of white in the images that the network takes.
+        disguise: of these images, as a manifest describes it.
     """
 
     first_layer: str
     grid_size: tuple[int, int]
     own_kernels: bool
     rotary: str | None
+    scale: int
+    disguise: dict[str, Any] = field(hash=False)
 
     @property
     def patches(self) -> int:
@@ -43,16 +49,43 @@ class MatchedStructure:
         Raises:
             ModelError: it has no such layers.
         """
+        first, rotary = self._layers(network)
+        new = _new_first_layer(first, self.grid_size if self.own_kernels else None)
+        new.register_buffer(_FLAG, torch.ones((), dtype=torch.uint8, device=first.weight.device))
+        setattr(new, _ATTRIBUTE, self)
+        _replace(network, self.first_layer, new)
+        if rotary is not None:
+            order = torch.arange(self.patches, device=first.weight.device)
+            _replace(network, str(self.rotary), PermutedRotary(rotary, order))
+
+    def require_weights(self, network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Check, before anything is allocated, that a file has the weights of the layers that are replaced.
+
+        Args:
+            network: of the architecture that was matched.
+            shapes: of the weights in the file, by name.
+
+        Raises:
+            ModelError: the network has no such layers, or the file other weights.
+        """
+        first, _ = self._layers(network)
+        wanted = [self.patches, *first.weight.shape] if self.own_kernels else list(first.weight.shape)
+        came = list(shapes.get(f"{self.first_layer}.weight", ()))
+        if came != wanted:
+            raise ModelError(f"the first layer, {self.first_layer}, needs weights {wanted}, but there are {came}")
+
+    def _layers(self, network: nn.Module) -> tuple[nn.Conv2d | nn.Linear, nn.Module | None]:
         try:
             first = network.get_submodule(self.first_layer)
             rotary = None if self.rotary is None else network.get_submodule(self.rotary)
         except AttributeError as error:
             raise ModelError(f"{type(network).__name__} is not the network that was matched: {error}") from None
-        _replace(network, self.first_layer, _new_first_layer(first, self.grid_size if self.own_kernels else None))
-        if rotary is not None:
-            order = torch.arange(self.patches, device=next(network.parameters()).device)
-            _replace(network, str(self.rotary), PermutedRotary(rotary, order))
-        setattr(network, _ATTRIBUTE, self)
+        if not isinstance(first, nn.Conv2d | nn.Linear) or (self.own_kernels and isinstance(first, nn.Linear)):
+            raise ModelError(
+                f"{self.first_layer} of {type(network).__name__} is a {type(first).__name__}, not the layer that was "
+                "matched; give the architecture of the original"
+            )
+        return first, rotary
 
     def describe(self) -> dict[str, Any]:
         """Return it as it stands in the header of a model file."""
@@ -68,32 +101,49 @@ class MatchedStructure:
         rows, columns = described["grid_size"]
         for number in (rows, columns):
             require_int("a number of patches", number, at_least=1, at_most=_MOST_PATCHES)
-        return cls(**{**described, "grid_size": (rows, columns)})
+        made = cls(**{**described, "grid_size": (rows, columns)})
+        require_scale(made.scale)
+        names = (made.first_layer, *(() if made.rotary is None else (made.rotary,)))
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError("a layer has no name")
+        if not isinstance(made.own_kernels, bool) or not isinstance(made.disguise, dict):
+            raise TypeError("own_kernels or disguise is of another type")
+        return made
 
 
 def matched_structure(network: nn.Module) -> MatchedStructure | None:
-    """Return what was replaced in a matched network, which may be a part of a larger one; ``None`` if there is none."""
-    for name, module in network.named_modules():
+    """Return what was replaced in a network that was matched, or has layers of one; ``None`` if there is none.
+
+    Raises:
+        ModelError: weights are marked as matched, but how is not known any more.
+    """
+    modules = dict(network.named_modules())
+    rotary = next((name for name, module in modules.items() if isinstance(module, PermutedRotary)), None)
+    for name, module in modules.items():
         found: MatchedStructure | None = getattr(module, _ATTRIBUTE, None)
-        if found is not None and name:
-            rotary = None if found.rotary is None else f"{name}.{found.rotary}"
-            return replace(found, first_layer=f"{name}.{found.first_layer}", rotary=rotary)
         if found is not None:
-            return found
+            return replace(found, first_layer=name, rotary=rotary)
+    flagged = [name for name in network.state_dict() if name.rpartition(".")[2] == _FLAG]
+    own = [name for name, module in modules.items() if isinstance(module, LocallyConnected)]
+    if flagged or own or rotary is not None:
+        raise ModelError(
+            f"{(*flagged, *own, rotary)[0]} comes from a network that was matched to a key, but the layers around it "
+            "do not: save the network that match_key returned, or one that has it inside"
+        )
     return None
 
 
-def _new_first_layer(first: nn.Module, grid_size: tuple[int, int] | None) -> nn.Module:
-    """Return a layer of the same sizes that has a bias, and a kernel for each position where there is a grid."""
+def _new_first_layer(first: nn.Conv2d | nn.Linear, grid_size: tuple[int, int] | None) -> nn.Module:
+    """Return a layer of the same sizes that has a bias, and a kernel for each position where there is a grid.
+
+    Its weights are not drawn, which would touch the random state.
+    """
+    kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
     if isinstance(first, nn.Linear):
-        kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
-        return nn.Linear(first.in_features, first.out_features, **kind)
-    if not isinstance(first, nn.Conv2d):
-        raise ModelError(f"the first layer must be a convolution or a dense layer, not {type(first).__name__}")
-    kind = {"device": first.weight.device, "dtype": first.weight.dtype}
+        return skip_init(nn.Linear, first.in_features, first.out_features, **kind)
     size = (first.kernel_size[0], first.kernel_size[1])
     if grid_size is None:
-        return nn.Conv2d(first.in_channels, first.out_channels, size, size, **kind)
+        return skip_init(nn.Conv2d, first.in_channels, first.out_channels, size, size, **kind)
     return LocallyConnected(grid_size, first.in_channels, first.out_channels, size, **kind)
 
 

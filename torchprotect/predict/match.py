@@ -1,22 +1,17 @@
 """Networks that read disguised pictures as they read plain ones. Their weights give the key away."""
 
-import copy
 import warnings
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from torchprotect._inputs import require_number, type_name
-from torchprotect.errors import InputRangeError, InputTypeError, KeyInWeightsWarning
+from torchprotect._inputs import PerChannel, per_channel, require_scale, type_name
+from torchprotect.errors import InputTypeError, KeyInWeightsWarning, KeySizeError, ModelError
 from torchprotect.models.first_layer import channels_of
 from torchprotect.predict._linear import LinearDisguise
-from torchprotect.predict._matcher import Matcher
+from torchprotect.predict._matcher import Matcher, copy_of
 from torchprotect.transforms import Disguise
-
-PerChannel: TypeAlias = float | Sequence[float]
-"""One number for all channels, or one for each."""
 
 
 def match_key(
@@ -51,7 +46,8 @@ def match_key(
         InputTypeError: the disguise is not linear.
         InputRangeError: a number is no possible one.
         KeySizeError: blocks and patches do not go together.
-        ModelError: the network has another first layer, or needs patches in their places.
+        ModelError: the network has another first layer, or needs patches in their places; or it is in half precision,
+            and the matrices are not orthogonal.
 
     Warns:
         KeyInWeightsWarning: always.
@@ -63,14 +59,15 @@ def match_key(
     linear = LinearDisguise.of(disguise)
     if not isinstance(network, nn.Module):
         raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
-    if scale not in (1, 255):
-        raise InputRangeError(f"scale must be 1 or 255, got {scale!r}")
+    require_scale(scale)
     channels = channels_of(network, linear.image_size)
+    _require_channels(disguise, channels)
+    _require_precision(network, disguise)
     normalisation = per_channel("mean", mean, channels), per_channel("std", std, channels)
-    matcher = Matcher(linear, *normalisation, scale)
+    matcher = Matcher(linear, *normalisation, scale, disguise.describe())
     structure = matcher.structure(network, torch.zeros(1, channels, *linear.image_size))
     matcher.require_equal(network, structure)
-    matched = copy.deepcopy(network)
+    matched = copy_of(network)
     matcher.match(network, matched, structure)
     warnings.warn(
         "the matched network contains the key: whoever has it and the original network can undo the disguise. Keep it "
@@ -81,16 +78,17 @@ def match_key(
     return matched
 
 
-def per_channel(name: str, values: PerChannel, channels: int) -> Tensor:
-    """Return one number for each channel, float64 ``[C, 1, 1]``.
+def _require_channels(disguise: Disguise, channels: int) -> None:
+    wanted = getattr(disguise.key, "channels", None)
+    if wanted not in (None, channels):
+        raise KeySizeError(f"the key is for images of {wanted} channels, but the network takes {channels}")
 
-    Raises:
-        InputRangeError: they are no numbers, or not as many, or a ``std`` is not positive.
-    """
-    listed = list(values) if isinstance(values, Sequence | Tensor) else [values]
-    listed = [float(each) if isinstance(each, Tensor) else each for each in listed]
-    for each in listed:
-        require_number(name, each, above=0) if name == "std" else require_number(name, each)
-    if len(listed) not in (1, channels):
-        raise InputRangeError(f"{name} must be one number or {channels}, one for each channel, got {len(listed)}")
-    return torch.tensor(listed, dtype=torch.float64).expand(channels).reshape(-1, 1, 1)
+
+def _require_precision(network: nn.Module, disguise: Disguise) -> None:
+    """Check that the weights can hold the inverse of ill-conditioned matrices."""
+    half = [name for name, each in network.named_parameters() if each.dtype in (torch.float16, torch.bfloat16)]
+    if half and getattr(disguise.key, "matrix", "orthogonal") != "orthogonal":
+        raise ModelError(
+            f"weights in half precision ({half[0]} and others) cannot hold the inverse of matrices that are not "
+            "orthogonal: match the network in float32 and leave it there, also without autocast"
+        )

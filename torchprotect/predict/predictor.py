@@ -5,31 +5,32 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_int, type_name
+from torchprotect._inputs import per_channel, require_int, type_name
 from torchprotect.data import Disguiser, Picture, Shape, read_owner
 from torchprotect.data.finished import Identities
 from torchprotect.errors import InputRangeError, InputTypeError, KeySizeError, ModelError
 from torchprotect.keys import Key, KeyBundle, LabelKey
 from torchprotect.predict._file import load_network, read_header
-from torchprotect.predict._input import normalise
+from torchprotect.predict._input import answers_of, normalise
 from torchprotect.predict.header import ModelHeader
-from torchprotect.predict.match import per_channel
 from torchprotect.predict.prediction import Prediction
-from torchprotect.training import eval_mode, scores_of
+from torchprotect.training import require_running_statistics
 
 
 class Predictor:
     """Prepares, disguises and classifies plain pictures with a network that was trained on disguised ones.
 
     For the owner of the key: pictures come in plain, and answers are plain classes. Noise is set to its mean, half of
-    its upper end, so that a picture always gets the same answer. :meth:`load` makes one.
+    its upper end, and salt and pepper is left out, so that a picture always gets the same answer. Threads may share a
+    predictor. :meth:`load` makes one.
 
     Attributes:
         header: what the model file says.
-        network: in the mode and on the device that it was given in.
+        network: in eval mode.
         class_names: of the plain class numbers from 0 up; ``None`` if they are not known.
         note: on other versions of image decoders than those of the export, which may give other pixels; or ``None``.
     """
@@ -43,9 +44,10 @@ class Predictor:
         class_names: Sequence[str] | None = None,
     ) -> None:
         header.recipe.require_key(key, "the model")
-        labels = key.labels if isinstance(key, KeyBundle) else None
+        labels = key.labels if isinstance(key, KeyBundle) and not header.plain_labels else None
         _require_same_classes(header, labels, class_names)
-        self.header, self.network = header, network
+        require_running_statistics("network", network)
+        self.header, self.network = header, network.eval()
         self.class_names = None if class_names is None else tuple(class_names)
         self._disguiser, self._labels = Disguiser(header.recipe, key=key), labels
         self.note = self._disguiser.note
@@ -70,9 +72,9 @@ class Predictor:
         Args:
             path: of the model file.
             key: that the training images were disguised with.
-            network: of the architecture that was trained, or a function that returns one. Its weights are replaced; of
-                a matched network, give the architecture that was matched, whose layers are replaced too.
-            class_names: of the plain class numbers from 0 up.
+            network: of the architecture that was trained, or a function that returns one; of a matched network, the
+                architecture that was matched. It is not changed.
+            class_names: of all plain class numbers, from 0 up.
             export: folder or URL of an export of the same key, whose owner's file has the names, in place of
                 ``class_names``.
             identity: opens that export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
@@ -82,7 +84,7 @@ class Predictor:
             ModelFileError: it is no model file, of a newer version, truncated or damaged.
             KeyKindError: the key is another one.
             ModelError: the network has other weights, or returns something else than scores of the classes.
-            InputRangeError: there are more names than classes.
+            InputRangeError: there are not as many names as classes.
         """
         header = read_header(path)
         header.recipe.require_key(key, os.fspath(path))
@@ -92,7 +94,10 @@ class Predictor:
             owner = read_owner(export, key=key, identity=identity)
             class_names = None if owner is None else owner.class_names
         made = load_network(path, network)
-        return cls(made if device is None else made.to(device), header, key=key, class_names=class_names)
+        predictor = cls(made if device is None else made.to(device), header, key=key, class_names=class_names)
+        if export is None and class_names is not None and len(class_names) < header.classes:
+            raise InputRangeError(f"{header.classes} classes need as many names, got {len(class_names)}")
+        return predictor
 
     def __repr__(self) -> str:
         return f"Predictor({type(self.network).__name__}, {self.header.classes} classes, {self.header.recipe})"
@@ -119,6 +124,7 @@ class Predictor:
         require_int("batch_size", batch_size, at_least=1)
         if isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
             raise InputTypeError(f"pictures must be several, got {type_name(pictures)}; call the predictor for one")
+        _require_several(pictures)
         rest = iter(pictures)
         while batch := list(itertools.islice(rest, batch_size)):
             yield from (Prediction(scores, self.class_names) for scores in self.scores(batch))
@@ -135,6 +141,7 @@ class Predictor:
         Raises:
             SourceError, KeySizeError: as when one picture is classified.
         """
+        _require_several(pictures)
         if not len(pictures):
             return torch.empty(0, self.header.classes)
         plain = [self._prepared(picture) for picture in pictures]
@@ -151,15 +158,23 @@ class Predictor:
             )
         return image
 
-    @torch.inference_mode()
     def _answer(self, disguised: Tensor) -> Tensor:
         """Return scores 0..1 of disguised images, in the order of the classes that the network knows."""
         inputs = normalise(disguised, self.header.recipe.scale, *self._normalisation, like=self.network)
-        with eval_mode(self.network):
-            scores = scores_of(self.network, inputs, self.header.classes).float()
+        scores = answers_of(self.network, inputs, self.header.classes)
         if not bool(scores.isfinite().all()):
             raise ModelError("the network's scores are NaN or infinite; check its weights and precision")
         return (scores.sigmoid() if self.header.several_labels else scores.softmax(1)).cpu()
+
+
+def _require_several(pictures: Any) -> None:
+    """Refuse an array or tensor that is one picture: its rows would be taken for pictures."""
+    if isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4:
+        expected = "[N, H, W, C]" if isinstance(pictures, np.ndarray) else "[N, C, H, W]"
+        raise InputTypeError(
+            f"several pictures in one {type_name(pictures)} must be {expected}, got {list(pictures.shape)}; call the "
+            "predictor for one"
+        )
 
 
 def _mean_noise(shape: tuple[int, ...]) -> Tensor:
@@ -179,9 +194,13 @@ def _require_same_classes(header: ModelHeader, labels: LabelKey | None, names: S
             f"the key renames {labels.classes} classes, but the network returns {header.classes} scores; train one "
             f"with {labels.classes} outputs"
         )
-    if isinstance(names, str) or (names is not None and not all(isinstance(name, str) for name in names)):
-        raise InputTypeError("class_names must be a sequence of str")
-    if names is not None and len(names) > header.classes:
+    if names is None:
+        return
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputTypeError("class_names must be a sequence of str, in the order of the plain class numbers")
+    if not all(name.strip() for name in names):
+        raise InputRangeError("a class name is empty")
+    if len(names) > header.classes:
         raise InputRangeError(
             f"there are names of {len(names)} classes, but the network returns {header.classes} scores"
         )

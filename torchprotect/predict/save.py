@@ -2,23 +2,26 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from torchprotect import data
-from torchprotect._inputs import type_name
+from torchprotect._inputs import PerChannel, per_channel, type_name
 from torchprotect.data import Recipe, Shape
-from torchprotect.data.finished import Identities
-from torchprotect.errors import ExportError, InputTypeError, ModelError
+from torchprotect.data.finished import Identities, open_finished
+from torchprotect.data.preparation import CHANNELS
+from torchprotect.errors import ExportError, InputRangeError, InputTypeError, KeyKindError, ModelError
 from torchprotect.models.first_layer import channels_of
 from torchprotect.predict._file import write_model
-from torchprotect.predict._input import normalise
-from torchprotect.predict._structure import matched_structure
+from torchprotect.predict._input import CHECKED, answers_of, check_scores, normalise
+from torchprotect.predict._structure import MatchedStructure, matched_structure
 from torchprotect.predict.header import ModelHeader
-from torchprotect.predict.match import PerChannel, per_channel
-from torchprotect.training import device_of, eval_mode, input_dtype_of, scores_of
+from torchprotect.training import eval_mode, require_running_statistics
 from torchprotect.transforms.from_description import settings_of
+
+_LARGEST_MEAN = 20  # general matrices make means of more than 1
 
 
 def save(
@@ -28,6 +31,7 @@ def save(
     like: str | os.PathLike[str] | Recipe,
     mean: PerChannel,
     std: PerChannel,
+    plain_labels: bool | None = None,
     identity: Identities = None,
 ) -> ModelHeader:
     """Write the weights of a network, and what it needs to know of its data, to a model file. No key is needed.
@@ -42,6 +46,9 @@ def save(
             they were read: :meth:`torchprotect.data.Recipe.of_disguise`.
         mean, std: normalisation that the network was trained with, on the scale of 0..1; 0 and 1 if there was none. A
             network that took images on the scale of 0..255 has ``std=1/255``.
+        plain_labels: whether the network answers with plain class numbers, although the key may rename classes: a
+            matched network that was not trained does, as its original did. It must be said of matched networks; any
+            other is taken to answer with the numbers that the key makes.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`.
 
     Returns:
@@ -49,61 +56,101 @@ def save(
 
     Raises:
         FileExistsError: ``path`` exists.
-        ModelError: the network does not take such images, or returns no finite scores, or fewer than there are classes.
+        ModelError: the network does not take such images, normalises over the batch, or returns no finite scores or
+            fewer than there are classes.
+        KeyKindError: it was matched to another key than that of the images.
         ExportError: the export is not finished.
         NotInvertibleError: its disguise depends on a network, so that a key holder cannot make the input of this one.
     """
     if not isinstance(network, nn.Module):
         raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
+    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    require_running_statistics("network", network)
     recipe = like if isinstance(like, Recipe) else Recipe.of_export(like, identity=identity)
     settings_of(recipe.transform)  # refuses what nobody can repeat
-    image, label = _example(network, recipe) if isinstance(like, Recipe) else _first_sample(like, identity)
-    shape = Shape(*image.shape)
+    image, needed = _example(network, recipe) if isinstance(like, Recipe) else _first_image(like, identity)
+    shape, matched = Shape(*image.shape), matched_structure(network)
     normalisation = (per_channel("mean", mean, shape.channels), per_channel("std", std, shape.channels))
-    inputs = normalise(image[None], recipe.scale, *normalisation, like=network)
-    classes = _count_classes(network, inputs)
-    _require_outputs(label, classes)
+    if matched is not None:
+        _require_same_disguise(matched, recipe, *normalisation)
+        if plain_labels is None:
+            raise InputTypeError(
+                "say whether this matched network answers with plain class numbers, as its original does "
+                "(plain_labels=True), or with renamed ones, after training on them (plain_labels=False)"
+            )
+    if float(normalisation[0].abs().max()) > _LARGEST_MEAN:
+        raise InputRangeError("mean and std must be on the scale of 0..1: divide those of grey levels by 255")
+    with eval_mode(network):
+        scores = answers_of(network, normalise(image[None], recipe.scale, *normalisation, like=network))
+        check = check_scores(network, shape)
+    _require_outputs(needed, scores)
     numbers = [tuple(float(each) for each in values.flatten()) for values in normalisation]
     header = ModelHeader(
         recipe=recipe,
         mean=numbers[0],
         std=numbers[1],
         shape=shape,
-        classes=classes,
-        several_labels=isinstance(label, Tensor),
-        matched=matched_structure(network),
+        classes=scores.shape[1],
+        check=tuple(check[:CHECKED].tolist()),
+        several_labels=needed.several,
+        plain_labels=bool(plain_labels),
+        matched=matched,
     )
     write_model(network, header, Path(path))
     return header
 
 
-def _first_sample(export: str | os.PathLike[str], identity: Identities) -> tuple[Tensor, int | Tensor | None]:
+def _require_same_disguise(matched: MatchedStructure, recipe: Recipe, mean: Tensor, std: Tensor) -> None:
+    """Check that a network that was matched to a key is saved for images under that key, without a normalisation.
+
+    Raises:
+        KeyKindError: the images are under another disguise.
+        InputRangeError: the network would be given normalised images.
+    """
+    if matched.disguise not in recipe.transform:
+        key = str(matched.disguise.get("key"))[:12]
+        raise KeyKindError(
+            f"the network was matched to {matched.disguise.get('name')} with key {key}, but these images went through "
+            f"{', '.join(str(step['name']) for step in recipe.transform)} with other keys or settings"
+        )
+    if bool((mean != 0).any()) or not torch.allclose(std, torch.tensor(1 / matched.scale, dtype=std.dtype)):
+        wanted = "1" if matched.scale == 1 else f"1/{matched.scale}"
+        raise InputRangeError(
+            f"a matched network has the normalisation in its weights, and takes images as they are at a scale of "
+            f"{matched.scale}: save it with mean=0, std={wanted}"
+        )
+
+
+class _Labels(NamedTuple):
+    """How many classes there are at least, and whether an image may have several."""
+
+    least: int = 0
+    several: bool = False
+
+
+def _first_image(export: str | os.PathLike[str], identity: Identities) -> tuple[Tensor, _Labels]:
+    manifest = open_finished(export, identity=identity).manifest
     for image, label in data.read(export, identity=identity):
-        return image, label
+        if isinstance(label, Tensor):
+            return image, _Labels(len(label), several=True)
+        return image, _Labels(max(manifest["labels"], 0 if label is None else label + 1))
     raise ExportError(f"{export} holds no images")
 
 
-def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, None]:
-    """Return a black image of the size that the disguise makes."""
-    height, width = (int(side) for side in recipe.transform[-1]["image_size"])
-    return torch.zeros(channels_of(network, (height, width)), height, width), None
+def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, _Labels]:
+    """Return a black image of the shape that the disguise makes."""
+    step = recipe.transform[-1]
+    height, width = (int(side) for side in step["image_size"])
+    prepared = CHANNELS.get(recipe.preparation.mode) if recipe.preparation.mode else None
+    channels = prepared or step.get("channels") or channels_of(network, (height, width))
+    return torch.zeros(channels, height, width), _Labels()
 
 
-def _count_classes(network: nn.Module, inputs: Tensor) -> int:
-    try:
-        with eval_mode(network), torch.inference_mode():
-            scores = scores_of(network, inputs.to(device_of(network), input_dtype_of(network)))
-    except ModelError:
-        raise
-    except Exception as error:  # user code may raise anything
-        raise ModelError(f"the network does not take images {list(inputs.shape[1:])}: {error}") from error
+def _require_outputs(labels: _Labels, scores: Tensor) -> None:
+    """Check for finite scores, of as many classes as there are labels; the key holder's names tell the rest."""
     if not bool(scores.isfinite().all()):
         raise ModelError("the network's scores of the first image are NaN or infinite; check its weights")
-    return scores.shape[1]
-
-
-def _require_outputs(label: int | Tensor | None, classes: int) -> None:
-    """Check that a network can give the label of a sample; the key holder's names and label map tell the rest."""
-    needed = len(label) if isinstance(label, Tensor) else 0 if label is None else label + 1
-    if needed > classes:
-        raise ModelError(f"the network returns {classes} scores, but the export has at least {needed} classes")
+    if labels.least > scores.shape[1]:
+        raise ModelError(
+            f"the network returns {scores.shape[1]} scores, but the export has at least {labels.least} classes"
+        )

@@ -20,12 +20,15 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) 
     Raises:
         ModelError: the network has others.
     """
+    state = network.state_dict()
+    for name, tensor in weights.items():
+        if name in state and state[name].is_floating_point() != tensor.is_floating_point():
+            raise ModelError(f"{name} in {where} is {tensor.dtype}, but {state[name].dtype} in the model")
     try:
         found = network.load_state_dict(dict(weights), strict=False)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"the weights in {where} do not match the model: {reason}") from error
-    state = network.state_dict()
     loaded = {state[name].data_ptr() for name in weights if name in state}
     missing = [
         name for name in found.missing_keys if state[name].data_ptr() not in loaded

@@ -1,12 +1,11 @@
 """Reading a key off the weights of a network that was matched to it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from torchprotect._inputs import require_number, type_name
+from torchprotect._inputs import PerChannel, per_channel, require_scale, type_name
 from torchprotect.attacks._inputs import require_images
 from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._blocks import cut, undo_order
@@ -16,11 +15,12 @@ from torchprotect.attacks.protocol import Attack, MatchedNetworks, Need, Seen, o
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import PICTURES
-from torchprotect.errors import InputRangeError, InputTypeError, ModelError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError
 from torchprotect.models.first_layer import PatchLayer, find_first_layer, patch_size_of, weight_of
 from torchprotect.models.locally_connected import LocallyConnected
 from torchprotect.models.positions import PermutedRotary, find_positions
 from torchprotect.ops.blocks import from_blocks, to_blocks
+from torchprotect.training import device_of, eval_mode
 
 _OUTPUTS = 128  # of the first layer; more tell nothing more
 
@@ -45,7 +45,7 @@ def read_key_from_weights(
     target: Tensor,
     *,
     scheme: Scheme,
-    std: float | Sequence[float],
+    std: PerChannel,
     scale: int = 1,
 ) -> KeyFromWeights:
     """Read the key off a network that :func:`torchprotect.predict.match_key` made from a public one (level L1).
@@ -75,11 +75,16 @@ def read_key_from_weights(
             raise InputTypeError(f"{name} must be a torch.nn.Module, got {type_name(each)}")
     require_images("target", target)
     require_channels(scheme.channels, target)
-    images = torch.zeros(1, *target.shape[1:], device=_device(original), dtype=_dtype(original))
-    name, layer = find_first_layer(original, images)
+    require_scale(scale)
+    if scheme.image_size not in (None, tuple(target.shape[-2:])):
+        raise InputShapeError(f"the scheme is of images {scheme.image_size}, but target is {list(target.shape)}")
+    images = torch.zeros(1, *target.shape[1:], device=device_of(original), dtype=_dtype(original))
+    with eval_mode(original):
+        name, layer = find_first_layer(original, images)
     pair = _Weights.of(matched, layer, name, (target.shape[-2], target.shape[-1]))
     channels = target.shape[1]
-    pair = replace(pair, plain=pair.plain / _per_channel(std, channels), disguised=pair.disguised * scale)
+    pair = replace(pair, plain=pair.plain / per_channel("std", std, channels), disguised=pair.disguised * scale)
+    _require_blocks(scheme, pair.patch, (target.shape[-2], target.shape[-1]))
     order = _read_order(matched, original, pair, scheme) if scheme.permuted else torch.arange(_positions(pair, scheme))
     linear = _read_matrices(pair, scheme, order) if scheme.name == "RMTDisguise" else None
     opened = _open(target, scheme, order, linear)
@@ -204,17 +209,13 @@ def _positions(weights: _Weights, scheme: Scheme) -> int:
     return len(cut(weights.plain[:1], scheme.blocks))
 
 
-def _per_channel(std: float | Sequence[float], channels: int) -> Tensor:
-    listed = [float(each) for each in std] if isinstance(std, Sequence) else [std]
-    for each in listed:
-        require_number("std", each, above=0)
-    if len(listed) not in (1, channels):
-        raise InputRangeError(f"std must be one number or {channels}, one for each channel, got {len(listed)}")
-    return torch.tensor(listed, dtype=torch.float64).expand(channels).reshape(-1, 1, 1)
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next((each.device for each in network.parameters()), torch.device("cpu"))
+def _require_blocks(scheme: Scheme, patch: tuple[int, int], size: tuple[int, int]) -> None:
+    """Check that blocks and patches go together as in a matched network."""
+    h, w = scheme.blocks
+    crossed = scheme.permuted and (h % patch[0] or w % patch[1])
+    cut = scheme.name == "RMTDisguise" and (patch[0] % h or patch[1] % w)
+    if cut or (crossed and patch != size):
+        raise InputRangeError(f"a network of patches {patch} cannot have been matched to blocks {scheme.blocks}")
 
 
 def _dtype(network: nn.Module) -> torch.dtype:
