@@ -81,6 +81,24 @@ def test_json_lines(call, trained):
         assert [each["label"] for each in told["classes"]] == [each.label for each in answer.top(4)]
 
 
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_picture_that_cannot_be_used(call, trained, on_error):
+    (trained / "bad.png").write_bytes((trained / "photos/class0/0.png").read_bytes()[:60])
+    line = COMMAND.replace("photos/class3/1.png", "bad.png photos/class3/1.png")
+    result = call(f"{line} --json --on-error {on_error}", code=1)
+    told = [json.loads(each)["picture"] for each in result.stdout.splitlines()]
+    assert told == ["photos/class0/0.png", "photos/class3/1.png"][: 1 if on_error == "stop" else 2]
+    assert "bad.png" in result.stderr
+    assert ("1 picture of 3 could not be used" in result.stderr) == (on_error == "skip")
+
+
+def test_what_a_factory_prints_stands_apart(call, trained):
+    (trained / "predicted_nets.py").write_text(NETS.replace("return seeded(1)", "print('made'); return seeded(1)"))
+    result = call(f"{COMMAND} --json")
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()]
+    assert "made" in result.stderr
+
+
 def test_a_threshold(call, trained):
     line = call(f"{COMMAND} --threshold 1").stdout.splitlines()[0]
     assert line == "photos/class0/0.png  none"
@@ -101,7 +119,7 @@ def test_another_key(call, trained):
         ("class3/1.png", "../my.key", "my.key"),
         ("--key", "--classes-of photos --key", "is not a finished export"),
         ("--key", "--class-names my.key --key", "my.key is not text in UTF-8"),
-        ("--key", "--class-names predicted_nets.py --key", "4 classes need as many names"),
+        ("--key", "--class-names predicted_nets.py --key", "a class name is empty"),
     ],
 )
 def test_what_it_refuses(call, trained, old, new, message):
@@ -140,8 +158,16 @@ def test_an_audit_of_a_matched_network(call, trained):
         ("--matched matched", "--matched and --original go together"),
         ("--matched model --original predicted_nets:original", "was not matched to a key"),
         ("--matched matched --original predicted_nets:original --original-std x", "--original-std takes numbers"),
+        ("--matched matched --original predicted_nets:original --original-std 1,2", "--original-std takes 1 or 3"),
+        ("--matched matched --original predicted_nets:original --limit 20", "was not run on the networks"),
     ):
-        assert message in call(f"{line} {arguments}".replace("report.html", "other.html"), code=1).stderr
+        asked = line if "--limit" not in arguments else line.replace("--key my.key ", "")
+        assert message in call(f"{asked} {arguments}".replace("report.html", "other.html"), code=1).stderr
+    call("keygen rmt -o other.key --image-size 16x16 --block-size 4x4 --permute --labels 4")
+    call("export more others --key other.key --noise 10 --mode rgb --resize 16x16")
+    other = line.replace("many", "others").replace("my.key", "other.key").replace("report.html", "third.html")
+    told = call(f"{other} --matched matched --original predicted_nets:original", code=1).stderr
+    assert "was matched to another key or other settings" in told
     call(line.replace("report.html", "none.html"), code=1)
     (told,) = [
         each

@@ -110,7 +110,7 @@ class TestEquality:
 class TestPhotographs:
     """Equality on real pictures, disguised in float64."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def photographs(self):
         prepare = data.Preparation(exif=True, mode="rgb", resize=16, crop=SIZE)
         source = data.open_source(demo.PHOTOGRAPHS).prepared(prepare)

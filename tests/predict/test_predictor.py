@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -12,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support import make_bundle, make_image, write_folder
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from torchprotect import data, keys, predict, transforms
 from torchprotect.errors import (
@@ -180,6 +183,115 @@ class TestAnswers:
         torch.testing.assert_close(tuned(plain).scores, wanted[0, world.key.labels.labels], rtol=1e-4, atol=1e-5)
 
 
+class TestMatchedFiles:
+    """A matched network keeps its mark, and goes with images of its key alone."""
+
+    @pytest.fixture
+    def matched(self):
+        torch.manual_seed(0)
+        sizes = {"image_size": 16, "patch_size": 4, "num_layers": 1, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 8}
+        original = VisionTransformer(**sizes, num_classes=10).eval()
+        nn.init.normal_(original.heads.head.weight)
+        key = make_bundle("rmt")
+        disguise = transforms.from_key(key)
+        with pytest.warns(UserWarning, match="contains the key"):
+            made = predict.match_key(original, disguise, mean=MEAN, std=STD)
+        return original, made, key
+
+    def recipe(self, key):
+        return data.Recipe.of_disguise(transforms.from_key(key), key=key, scale=1)
+
+    def test_with_a_recipe(self, matched, tmp_path):
+        original, made, key = matched
+        predict.save(made, tmp_path / "model", like=self.recipe(key), mean=0, std=1, plain_labels=True)
+        predictor = Predictor.load(tmp_path / "model", key=key, network=original)
+        assert type(original.conv_proj) is nn.Conv2d  # the one that was given is not changed
+        plain = make_image(3, 16, 16, dtype=torch.float32)
+        mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (MEAN, STD))
+        with torch.no_grad():
+            wanted = original((plain[None] - mean) / std).softmax(1)[0]
+        torch.testing.assert_close(predictor(plain).scores, wanted, rtol=1e-4, atol=1e-5)
+
+    def test_another_key_scale_or_normalisation(self, matched, tmp_path):
+        _, made, key = matched
+        given = {"path": tmp_path / "model", "plain_labels": True}
+        with pytest.raises(KeyKindError, match="was matched to RMTDisguise with key"):
+            predict.save(made, like=self.recipe(make_bundle("rmt")), mean=0, std=1, **given)
+        for mean, std in ((0.5, 1), (0, 0.25), (0, 1 / 255)):
+            with pytest.raises(InputRangeError, match="save it with mean=0, std=1"):
+                predict.save(made, like=self.recipe(key), mean=mean, std=std, **given)
+        assert not (tmp_path / "model").exists()
+
+    def test_the_mark_stays(self, matched, tmp_path):
+        original, made, key = matched
+        saved = {"like": self.recipe(key), "mean": 0, "std": 1, "plain_labels": True}
+
+        class Around(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patches, self.head = made.conv_proj, nn.Linear(8, 10)
+
+            def forward(self, images):
+                return self.head(self.patches(images).mean((2, 3)))
+
+        for number, each in enumerate((Around(), copy.deepcopy(made), nn.Sequential(made))):
+            header = predict.save(each, tmp_path / str(number), **saved)
+            assert header.security_claim == "none: the weights contain the key"
+        with pytest.raises(RuntimeError, match="contains_key"):
+            original.load_state_dict(made.state_dict())
+
+    def test_weights_that_left_their_network(self, matched, tmp_path):
+        _, made, key = matched
+        del made.conv_proj.torchprotect_matched
+        with pytest.raises(ModelError, match=r"conv_proj.* comes from a network that was matched to a key"):
+            predict.save(made, tmp_path / "model", like=self.recipe(key), mean=0, std=1)
+
+    def test_a_file_of_another_grid_allocates_nothing(self, matched, tmp_path):
+        original, made, key = matched
+        predict.save(made, tmp_path / "model", like=self.recipe(key), mean=0, std=1, plain_labels=True)
+        with safe_open(tmp_path / "model", "pt") as file:
+            metadata = file.metadata()
+        described = json.loads(metadata["model"])
+        described["matched"]["grid_size"] = [4096, 4096]
+        save_file(load_file(tmp_path / "model"), tmp_path / "large", {**metadata, "model": json.dumps(described)})
+        with pytest.raises(ModelError, match=r"weights \[16777216, 8, 3, 4, 4\], but there are \[16, 8, 3, 4, 4\]"):
+            predict.load_network(tmp_path / "large", original)
+
+
+class Modal(nn.Sequential):
+    """A network that answers otherwise in train mode."""
+
+    def forward(self, images):
+        return super().forward(images) * (1000 if self.training else 1)
+
+
+class TestManners:
+    def test_threads_share_a_predictor(self, aes):
+        predictor = Predictor(Modal(*aes.network), aes.header, key=aes.key)
+        expected = predictor.scores(aes.files())
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(lambda _: predictor.scores(aes.files()), range(12)))
+        assert all(torch.equal(each, expected) for each in found)
+        assert not predictor.network.training
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_other_precisions(self, aes, tmp_path, dtype):
+        predict.save(network().to(dtype), tmp_path / "model", like=aes.out, mean=MEAN, std=STD)
+        predictor = Predictor.load(tmp_path / "model", key=aes.key, network=lambda: network(seed=1).to(dtype))
+        wanted = aes.load().scores(aes.files())
+        torch.testing.assert_close(predictor.scores(aes.files()), wanted, rtol=0.1, atol=0.02)
+
+    def test_compiled_networks(self, aes, tmp_path):
+        compiled = torch.compile(network(), backend="eager")
+        predict.save(compiled, tmp_path / "model", like=aes.out, mean=MEAN, std=STD)
+        assert predict.load_network(tmp_path / "model", network)
+
+    def test_a_pipe_is_no_picture(self, aes, tmp_path):
+        os.mkfifo(tmp_path / "pipe.png")
+        with pytest.raises(SourceError, match="is not a regular file"):
+            aes.load()(tmp_path / "pipe.png")
+
+
 class TestPrediction:
     def test_top(self):
         answer = predict.Prediction(torch.tensor([0.1, 0.7, 0.2]), ("cat", "dog"))
@@ -228,8 +340,30 @@ class TestRefusals:
             aes.load()(picture)
 
     def test_a_single_picture_where_several_are_expected(self, aes):
-        with pytest.raises(InputTypeError, match="call the predictor for one"):
-            list(aes.load().predict(str(aes.files()[0])))
+        single = (str(aes.files()[0]), np.zeros((16, 16, 3), np.uint8), torch.zeros(3, 16, 16, dtype=torch.uint8))
+        for picture in single:
+            with pytest.raises(InputTypeError, match="call the predictor for one"):
+                list(aes.load().predict(picture))
+        with pytest.raises(InputTypeError, match=r"must be \[N, H, W, C\], got \[16, 16, 3\]"):
+            aes.load().scores(single[1])
+
+    def test_another_architecture_with_the_same_weights(self, aes):
+        def other():
+            layers = list(network(seed=1))
+            layers[2] = nn.Sigmoid()
+            return nn.Sequential(*layers)
+
+        with pytest.raises(ModelError, match="answers otherwise than the one that was saved"):
+            aes.load(network=other)
+
+    def test_networks_that_normalise_over_the_batch(self, aes, tmp_path):
+        made = nn.Sequential(nn.Flatten(), nn.Linear(768, 10), nn.BatchNorm1d(10, track_running_stats=False))
+        with pytest.raises(ModelError, match="normalises over the batch"):
+            predict.save(made, tmp_path / "model", like=aes.out, mean=0, std=1)
+
+    def test_means_of_grey_levels(self, aes, tmp_path):
+        with pytest.raises(InputRangeError, match="divide those of grey levels by 255"):
+            predict.save(aes.network, tmp_path / "model", like=aes.out, mean=127.5, std=64)
 
     @pytest.mark.parametrize(
         ("made", "message"),
@@ -256,10 +390,16 @@ class TestRefusals:
             aes.load(network=lambda: 3)
 
     def test_names(self, aes):
-        with pytest.raises(InputRangeError, match="10 classes need as many names, got 11"):
+        with pytest.raises(InputRangeError, match="names of 11 classes, but the network returns 10"):
             aes.load(class_names=[str(n) for n in range(11)])
         with pytest.raises(InputTypeError, match="class_names must be a sequence of str"):
             aes.load(class_names="abc")
+        with pytest.raises(InputTypeError, match="class_names must be a sequence of str"):
+            aes.load(class_names={str(number): number for number in range(10)})
+        with pytest.raises(InputRangeError, match="a class name is empty"):
+            aes.load(class_names=[*"abcdefghi", " "])
+        with pytest.raises(InputRangeError, match="10 classes need as many names, got 3"):
+            aes.load(class_names=["a", "b", "c"])
         with pytest.raises(InputTypeError, match="not both"):
             aes.load(class_names=["a"], export=aes.out)
 
@@ -391,7 +531,14 @@ class TestDamagedFiles:
             lambda described: described["recipe"].update(scale=True),
             lambda described: described["recipe"].update(prepare={"blur": 3}),
             lambda described: described["recipe"].update(transform=[3]),
+            lambda described: described["recipe"].update(transform=[]),
+            lambda described: described["recipe"].update(scale=1.0),
             lambda described: described.update(std=[0]),
+            lambda described: described.update(std=[1, 1]),
+            lambda described: described.update(mean=[10**400]),
+            lambda described: described.update(check=[]),
+            lambda described: described.update(plain_labels=1),
+            lambda described: described.update(shape=[3, 32, 32]),
             lambda described: described.update(mean=[]),
             lambda described: described.update(shape=[3, 16, 1 << 40]),
             lambda described: described.update(classes=1 << 60),

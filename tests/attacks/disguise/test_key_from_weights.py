@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from torchprotect import attacks, keys, predict, transforms
-from torchprotect.errors import InputRangeError, InputTypeError, KeyInWeightsWarning, ModelError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, KeyInWeightsWarning, ModelError
 
 SIZE, MEAN, STD = (16, 16), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 
@@ -140,6 +140,10 @@ def test_a_network_that_was_not_matched_tells_nothing():
         ({"original": nn.Sequential(nn.Conv2d(3, 4, 3))}, ModelError, "overlap"),
         ({"std": 0}, InputRangeError, "std must be"),
         ({"std": (1, 1)}, InputRangeError, "std must be one number or 3"),
+        ({"scale": 0}, InputRangeError, "scale must be 1 or 255"),
+        ({"scheme": attacks.Scheme("BlockPermute", (32, 32), (4, 4), permuted=True)}, InputShapeError, "of images"),
+        ({"scheme": attacks.Scheme("BlockPermute", SIZE, (2, 2), permuted=True)}, InputRangeError, "cannot have been"),
+        ({"scheme": attacks.Scheme("RMTDisguise", SIZE, (8, 8))}, InputRangeError, "cannot have been matched"),
         ({"scheme": attacks.Scheme("AESECBDisguise", block_size=(4, 4))}, InputRangeError, "is for images under"),
     ],
 )
@@ -149,6 +153,16 @@ def test_what_it_refuses(changed, error, message):
     given |= {"std": 1, "target": make_image(2, 3, *SIZE), **changed}
     with pytest.raises(error, match=message):
         attacks.read_key_from_weights(given.pop("matched"), given.pop("original"), given.pop("target"), **given)
+
+
+def test_the_original_stays_as_it_is():
+    key = rmt(permuted=False)
+    network = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(96, 5))
+    matched = match(network, transforms.from_key(key))
+    before = copy.deepcopy(network.train().state_dict())
+    read(network, key, matched=matched)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_networks_that_do_not_go_together():
