@@ -148,6 +148,14 @@ class TestValues:
         assert torch.equal(out, transforms.from_key(ORDER)(image))
         assert torch.equal(modules.from_key(ORDER, inverse=True)(out), image)
 
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+    def test_block_permute_takes_any_dtype(self, dtype):
+        image = (torch.rand(4, 3, 16, 16) * 200).to(dtype)
+        module, expected = modules.from_key(ORDER), transforms.from_key(ORDER)(image)
+        for out in (module(image), K.AugmentationSequential(module)(image), module(image[0])):
+            assert out.dtype == dtype
+            assert torch.equal(out, expected[: len(out)])
+
     def test_rounding_that_is_refused(self):
         with pytest.raises(InputRangeError, match=r"one of \('exact', 'nearest'\), got 'floor'"):
             modules.from_key(AES, rounding="floor")

@@ -2,7 +2,7 @@
 
 They take batches of float images ``[B, C, H, W]`` as a pipeline of kornia gives them:
 
-* :class:`BlockPermute` any values, also after ``Normalize``;
+* :class:`BlockPermute` any dtype and values, also after ``Normalize``;
 * :class:`RMTDisguise` values in 0..1, so it stands before ``Normalize``;
 * :class:`AESECBDisguise` 8-bit pictures: values n/255 within 1e-4, or with ``rounding="nearest"`` any in 0..1.
 
@@ -24,7 +24,7 @@ from kornia.augmentation import IntensityAugmentationBase2D
 from torch import Tensor
 
 from torchprotect import functional as F
-from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.keys import AESKey, Key, PermutationKey, RMTKey
 from torchprotect.transforms import aes_ecb, block_permute, rmt
 from torchprotect.transforms._disguise import Disguise
@@ -110,11 +110,23 @@ class BlockPermute(_KorniaDisguise):
         inverse: undo it.
         keepdim: return a tensor of the same rank as the input.
 
-    Shape: floating point ``[B, C, H, W]`` to the same; any values.
+    Shape: ``[B, C, H, W]`` to the same; any dtype and values.
     """
 
     def __init__(self, key: PermutationKey, *, inverse: bool = False, keepdim: bool = False) -> None:
         super().__init__(block_permute.BlockPermute(key, inverse=inverse), keepdim)
+
+    def validate_tensor(self, input: Tensor) -> None:
+        """Check for four dimensions, and take any dtype: a permutation computes nothing."""
+        if input.ndim != 4:
+            raise InputShapeError(f"images must be [B, C, H, W], got {list(input.shape)}")
+
+    def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
+        """Bring images to four dimensions; kornia would refuse dtypes that it cannot compute with."""
+        if input.is_floating_point() or not 2 <= input.ndim <= 4:
+            four: Tensor = super().transform_tensor(input, shape=shape, match_channel=match_channel)
+            return four
+        return input[(None,) * (4 - input.ndim)]
 
     def apply_transform(
         self, input: Tensor, params: dict[str, Tensor], flags: dict[str, Any], transform: Tensor | None = None
