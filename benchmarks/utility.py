@@ -70,9 +70,9 @@ def kinds(root: Path) -> dict[str, Kind]:
 def pipelines(kind: Kind) -> Iterator[tuple[str, list[nn.Module]]]:
     """Yield the name of each disguise, and the steps between an 8-bit image and ``Normalize``."""
 
-    def generate(scheme: type[keys.BlockKey], block: tuple[int, int]) -> keys.KeyBundle:
+    def generate(scheme: type[keys.BlockKey], block: tuple[int, int], **options: bool) -> keys.KeyBundle:
         sizes = {"image_size": kind.size, "block_size": block}
-        return keys.KeyBundle(scheme.generate(**sizes), keys.PermutationKey.generate(**sizes))
+        return keys.KeyBundle(scheme.generate(**sizes, **options), keys.PermutationKey.generate(**sizes))
 
     def by(block: tuple[int, int]) -> str:
         return f"{block[0]} x {block[1]}"
@@ -85,6 +85,8 @@ def pipelines(kind: Kind) -> Iterator[tuple[str, list[nn.Module]]]:
     yield f"RMTDisguise, {by(kind.block)}, permuted, before ToDtype", [rmt, TO_FLOAT]
     for block in kind.aes_blocks:
         yield f"AESECBDisguise, {by(block)}, permuted", [transforms.from_key(generate(keys.AESKey, block)), TO_FLOAT]
+        shared = transforms.from_key(generate(keys.AESKey, block, shared=True))
+        yield f"AESECBDisguise, {by(block)}, permuted, one key", [shared, TO_FLOAT]
 
 
 def load(source: str, count: int) -> Labelled:
