@@ -385,9 +385,19 @@ class TestRefusals:
         with pytest.raises(ModelError, match=r"must return scores \[1, 10\], not \[1, 4\]"):
             aes.load(network=Two(*network()))
 
-    def test_a_function_that_returns_no_network(self, aes):
+    def test_what_is_no_network(self, aes):
         with pytest.raises(InputTypeError, match="got int"):
             aes.load(network=lambda: 3)
+        with pytest.raises(InputTypeError, match="or a function that returns one, got 'my_nets:make'"):
+            aes.load(network="my_nets:make")
+
+    def test_a_device_that_is_not_there(self, aes):
+        with pytest.raises(ModelError, match="cannot use device 'warp'"):
+            aes.load(device="warp")
+
+    def test_a_disguise_in_place_of_a_recipe(self, aes, tmp_path):
+        with pytest.raises(InputTypeError, match=r"data\.Recipe\.of_disguise"):
+            predict.save(aes.network, tmp_path / "model", like=transforms.from_key(aes.key), mean=0, std=1)
 
     def test_names(self, aes):
         with pytest.raises(InputRangeError, match="names of 11 classes, but the network returns 10"):

@@ -89,6 +89,8 @@ def load_network(path: str | os.PathLike[str], network: nn.Module | Callable[[],
         ModelError: the network has other weights.
     """
     header, name = read_header(path), os.fspath(path)
+    if not isinstance(network, nn.Module) and not callable(network):
+        raise InputTypeError(f"network must be a torch.nn.Module or a function that returns one, got {network!r}")
     made = copy.deepcopy(network) if isinstance(network, nn.Module) else network()
     if not isinstance(made, nn.Module):
         raise InputTypeError(f"network must be a torch.nn.Module or return one, got {type_name(made)}")

@@ -94,7 +94,9 @@ class Predictor:
             owner = read_owner(export, key=key, identity=identity)
             class_names = None if owner is None else owner.class_names
         made = load_network(path, network)
-        predictor = cls(made if device is None else made.to(device), header, key=key, class_names=class_names)
+        if device is not None:
+            made = _moved(made, device)
+        predictor = cls(made, header, key=key, class_names=class_names)
         if export is None and class_names is not None and len(class_names) < header.classes:
             raise InputRangeError(f"{header.classes} classes need as many names, got {len(class_names)}")
         return predictor
@@ -175,6 +177,13 @@ def _require_several(pictures: Any) -> None:
             f"several pictures in one {type_name(pictures)} must be {expected}, got {list(pictures.shape)}; call the "
             "predictor for one"
         )
+
+
+def _moved(network: nn.Module, device: torch.device | str) -> nn.Module:
+    try:
+        return network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"cannot use device {str(device)!r}: {(str(error).splitlines() or [''])[0]}") from error
 
 
 def _mean_noise(shape: tuple[int, ...]) -> Tensor:

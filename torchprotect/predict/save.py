@@ -19,6 +19,7 @@ from torchprotect.predict._input import CHECKED, answers_of, check_scores, norma
 from torchprotect.predict._structure import MatchedStructure, matched_structure
 from torchprotect.predict.header import ModelHeader
 from torchprotect.training import eval_mode, require_running_statistics
+from torchprotect.transforms import Disguise
 from torchprotect.transforms.from_description import settings_of
 
 _LARGEST_MEAN = 20  # general matrices make means of more than 1
@@ -64,6 +65,8 @@ def save(
     """
     if not isinstance(network, nn.Module):
         raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
+    if isinstance(like, Disguise):
+        raise InputTypeError("like must be an export or a recipe: make one with data.Recipe.of_disguise(disguise, ..)")
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     require_running_statistics("network", network)
     recipe = like if isinstance(like, Recipe) else Recipe.of_export(like, identity=identity)
