@@ -174,4 +174,4 @@ def test_an_audit_of_a_matched_network(call, trained):
         for each in json.loads((trained / "none.json").read_text())["not_run"]
         if each["attack"] == "read_key_from_weights"
     ]
-    assert "no network matched to the key was handed out" in told["reason"]
+    assert "made for networks matched to the key, of which none was handed out" in told["reason"]

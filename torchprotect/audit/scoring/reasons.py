@@ -10,6 +10,10 @@ from torchprotect.audit.report.finding import NotRun
 
 _NO_PLAIN = "no plain images were given (--plain)"
 _NO_PAIRING = "no key was given (--key): which plain image belongs to which disguised one is not known"
+_NO_NETWORKS = (
+    "made for networks matched to the key, of which none was handed out; if one was, give it and its original "
+    "(--matched and --original; in Python, networks=)"
+)
 _OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.PAIRS}
 
 
@@ -22,6 +26,8 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
         return NotRun.of(attack, reason, "not applicable")
     if Need.FOLDER in attack.needs and bench.evidence.folder is None:
         return NotRun.of(attack, "these are tensors: there is no folder to look at", "not applicable")
+    if Need.NETWORKS in attack.needs and bench.networks is None:
+        return NotRun.of(attack, _NO_NETWORKS, "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
     unknown = (_TRUTHS[name](bench) for name in attack.score.needs)
     reasons = [_lacks_plain(bench, attack), *lacking, *unknown, _lacks_pairs(bench, attack)]
@@ -100,15 +106,6 @@ def _encoder(bench: Bench) -> Reason:
     )
 
 
-def _networks(bench: Bench) -> Reason:
-    if bench.networks is not None:
-        return None
-    return (
-        "no network matched to the key was handed out; if one was, give it and its original (--matched and --original; "
-        "in Python, networks=)"
-    )
-
-
 def _none(bench: Bench) -> Reason:
     return None
 
@@ -121,7 +118,7 @@ _NEEDS: dict[Need, Callable[[Bench], Reason]] = {
     Need.KNOWN: _pairing,
     Need.PAIRS: _pairing,
     Need.ENCODER: _encoder,
-    Need.NETWORKS: _networks,
+    Need.NETWORKS: _none,  # asked for before
 }
 _TRUTHS: dict[str, Callable[[Bench], Reason]] = {
     "labels": _scored_labels,
