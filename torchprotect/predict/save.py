@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +63,7 @@ def save(
         ExportError: the export is not finished.
         NotInvertibleError: its disguise depends on a network, so that a key holder cannot make the input of this one.
     """
-    if not isinstance(network, nn.Module):
-        raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
-    if isinstance(like, Disguise):
-        raise InputTypeError("like must be an export or a recipe: make one with data.Recipe.of_disguise(disguise, ..)")
+    _require_arguments(network, like)
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     require_running_statistics("network", network)
     recipe = like if isinstance(like, Recipe) else Recipe.of_export(like, identity=identity)
@@ -76,11 +73,7 @@ def save(
     normalisation = (per_channel("mean", mean, shape.channels), per_channel("std", std, shape.channels))
     if matched is not None:
         _require_same_disguise(matched, recipe, *normalisation)
-        if plain_labels is None:
-            raise InputTypeError(
-                "say whether this matched network answers with plain class numbers, as its original does "
-                "(plain_labels=True), or with renamed ones, after training on them (plain_labels=False)"
-            )
+        _require_word_on_labels(plain_labels)
     if float(normalisation[0].abs().max()) > _LARGEST_MEAN:
         raise InputRangeError("mean and std must be on the scale of 0..1: divide those of grey levels by 255")
     with eval_mode(network):
@@ -101,6 +94,22 @@ def save(
     )
     write_model(network, header, Path(path))
     return header
+
+
+def _require_arguments(network: Any, like: Any) -> None:
+    """Refuse arguments that are often mixed up."""
+    if not isinstance(network, nn.Module):
+        raise InputTypeError(f"network must be a torch.nn.Module, got {type_name(network)}")
+    if isinstance(like, Disguise):
+        raise InputTypeError("like must be an export or a recipe: make one with data.Recipe.of_disguise(disguise, ..)")
+
+
+def _require_word_on_labels(plain_labels: bool | None) -> None:
+    if plain_labels is None:
+        raise InputTypeError(
+            "say whether this matched network answers with plain class numbers, as its original does "
+            "(plain_labels=True), or with renamed ones, after training on them (plain_labels=False)"
+        )
 
 
 def _require_same_disguise(matched: MatchedStructure, recipe: Recipe, mean: Tensor, std: Tensor) -> None:
