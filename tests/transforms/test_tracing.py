@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from torchprotect import keys, ops, transforms
-from torchprotect.errors import InputTypeError, KeyPickledWarning, KeySizeError, PixelScaleWarning
+from torchprotect.errors import InputTypeError, KeyPickledWarning, KeySizeError, PixelScaleWarning, ProtectError
 
 SIZE = {"size": (16, 16), "block": (8, 8)}
 AES, RMT, ORDER = (make_bundle(kind, **SIZE) for kind in ("aes", "rmt", "permutation"))
@@ -178,7 +178,7 @@ class TestChecks:
     def test_pictures_of_another_size_or_dtype_than_the_program(self):
         program = export(transforms.from_key(AES), LEVELS, batch=0).module()
         for wrong in (LEVELS[..., :8], LEVELS[:, :1], FLOATS):
-            with pytest.raises((AssertionError, RuntimeError)):
+            with pytest.raises((AssertionError, RuntimeError, ProtectError)):
                 program(wrong)
 
     def test_8_bit_pixels_under_rmt_warn_in_python_only(self):
