@@ -130,7 +130,7 @@ def _weights_of(network: nn.Module) -> dict[str, Tensor]:
     for name, tensor in network.state_dict().items():
         if not isinstance(tensor, Tensor):
             raise ModelError(f"{name} in the state of the network is no tensor, got {type_name(tensor)}")
-        memory = tensor.untyped_storage().data_ptr()
-        weights[name] = tensor.detach().cpu().contiguous().clone() if memory in seen else tensor.detach().contiguous()
+        memory, own = tensor.untyped_storage().data_ptr(), tensor.detach().cpu().contiguous()
+        weights[name] = own.clone() if memory in seen else own
         seen.add(memory)
     return weights
