@@ -24,6 +24,7 @@ from torchprotect.attacks.disguise.key_from_weights import KeyFromWeights, read_
 from torchprotect.attacks.disguise.linkage import linkage_attack
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
 from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
+from torchprotect.attacks.disguise.moments import MomentsResult, match_moments
 from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
 from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
 from torchprotect.attacks.disguise.row_energy import row_energy_attack
@@ -47,6 +48,7 @@ from torchprotect.attacks.results import (
     ReadingResult,
     Reconstruction,
     ReleasedImages,
+    StatisticsResult,
 )
 from torchprotect.attacks.scheme import Scheme
 from torchprotect.attacks.scores import (
@@ -66,6 +68,7 @@ from torchprotect.attacks.scores import (
     score_linkage,
     score_permutation,
     score_reconstruction,
+    up_to_mirror_image,
 )
 from torchprotect.attacks.table import ATTACKS, STANDARD_ATTACKS
 
@@ -94,6 +97,7 @@ __all__ = [
     "Measure",
     "MetadataFinding",
     "MetadataResult",
+    "MomentsResult",
     "Need",
     "NetworkResult",
     "OrthogonalProjectionResult",
@@ -110,6 +114,7 @@ __all__ = [
     "Seen",
     "ShareScore",
     "SilhouetteResult",
+    "StatisticsResult",
     "TrainingCurve",
     "Truth",
     "adapt_gta",
@@ -123,6 +128,7 @@ __all__ = [
     "jigsaw_attack",
     "label_probe",
     "linkage_attack",
+    "match_moments",
     "metadata_scan",
     "orthogonal_projection",
     "psnr",
@@ -150,4 +156,5 @@ __all__ = [
     "ssim",
     "strong_augmentation",
     "train_and_watch",
+    "up_to_mirror_image",
 ]

@@ -130,6 +130,17 @@ class PermutationResult(AttackResult):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class StatisticsResult(PermutationResult):
+    """An order of blocks recovered by statistics, which can hardly tell an image from its mirror image.
+
+    Attributes:
+        mirrored: int64 ``[positions]``: the order if all images come out mirrored left to right by the guesses.
+    """
+
+    mirrored: Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class LayoutResult(PermutationResult):
     """An order of blocks, and images opened with it.
 

@@ -16,6 +16,7 @@ from torchprotect.attacks.disguise.jigsaw import JIGSAW
 from torchprotect.attacks.disguise.key_from_weights import KEY_FROM_WEIGHTS
 from torchprotect.attacks.disguise.linkage import LINKAGE
 from torchprotect.attacks.disguise.metadata import METADATA
+from torchprotect.attacks.disguise.moments import MOMENTS
 from torchprotect.attacks.disguise.permutation import PERMUTATION, PERMUTATION_FROM_STATISTICS
 from torchprotect.attacks.disguise.regression import REGRESSION
 from torchprotect.attacks.disguise.row_energy import ROW_ENERGY
@@ -35,6 +36,7 @@ ATTACKS: tuple[Attack, ...] = (
     ROW_ENERGY,
     SILHOUETTE,
     LINKAGE,
+    MOMENTS,
     KEY_FROM_WEIGHTS,
     PERMUTATION,
     CODEBOOK,

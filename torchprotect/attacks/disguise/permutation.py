@@ -12,7 +12,7 @@ from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._matching import match_statistics
 from torchprotect.attacks.disguise._preserved import Reading, levels
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_permuted
-from torchprotect.attacks.results import LayoutResult, Level, PermutationResult
+from torchprotect.attacks.results import LayoutResult, Level, PermutationResult, StatisticsResult
 from torchprotect.attacks.scheme import BLOCK_DISGUISES, Preserved, Scheme, require_preserved
 from torchprotect.attacks.scores import ORDER
 
@@ -104,7 +104,7 @@ def recover_permutation_from_statistics(
     disguised: Tensor,
     *,
     scheme: Scheme,
-) -> PermutationResult:
+) -> StatisticsResult:
     """Recover the order of the blocks without any pair: an attacker with public data (level L1).
 
     The attacker has other images of the same kind. Means and deviations of what the disguise preserves give a first
@@ -123,8 +123,8 @@ def recover_permutation_from_statistics(
         scheme: of a disguise by blocks.
 
     Returns:
-        The order, and margins of the sum of both costs, each divided by its mean. A negative margin says that another
-        block fits better but was needed elsewhere.
+        The order, its mirror image, and margins of the sum of both costs, each divided by its mean. A negative margin
+        says that another block fits better but was needed elsewhere.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point.
@@ -148,7 +148,8 @@ def recover_permutation_from_statistics(
         mine, theirs = (each / levels(each, public.shape[1], scheme) for each in (mine, theirs))
     order, lead, assignments = match_statistics(mine, theirs, grid)
     cost = {"public": len(public), "disguised": len(disguised), "assignments": assignments}
-    return PermutationResult(Level.PUBLIC_DATA, cost, order, lead)
+    mirror = torch.arange(len(order), device=order.device).unflatten(0, grid).flip(1).flatten()
+    return StatisticsResult(Level.PUBLIC_DATA, cost, order, lead, mirror[order])
 
 
 def order_or_pairs(plain: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor | None:

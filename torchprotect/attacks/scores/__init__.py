@@ -12,7 +12,13 @@ from torchprotect.attacks.scores.correspondence import CORRESPONDENCE, Correspon
 from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES, DistanceResult, distance_correlation
 from torchprotect.attacks.scores.links import KNOWN_FOUND, ORIGINALS_FOUND, LinkageScore, score_linkage
 from torchprotect.attacks.scores.order import LAYOUT, ORDER, score_permutation
-from torchprotect.attacks.scores.pictures import PICTURES, ReconstructionScore, score_reconstruction
+from torchprotect.attacks.scores.pictures import (
+    PICTURES,
+    PICTURES_UP_TO_MIRROR,
+    ReconstructionScore,
+    score_reconstruction,
+    up_to_mirror_image,
+)
 from torchprotect.attacks.scores.shares import ShareScore
 from torchprotect.attacks.scores.truth import NOTHING, Score, Truth
 from torchprotect.attacks.scores.use import USE
@@ -28,6 +34,7 @@ __all__ = [
     "ORDER",
     "ORIGINALS_FOUND",
     "PICTURES",
+    "PICTURES_UP_TO_MIRROR",
     "USE",
     "CorrespondenceScore",
     "DistanceResult",
@@ -46,4 +53,5 @@ __all__ = [
     "score_linkage",
     "score_permutation",
     "score_reconstruction",
+    "up_to_mirror_image",
 ]

@@ -1,12 +1,17 @@
 """Orders of blocks."""
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from torchprotect.attacks.measures import Measure
-from torchprotect.attacks.results import PermutationResult
+from torchprotect.attacks.results import PermutationResult, StatisticsResult
 from torchprotect.attacks.scores.pictures import picture_measures
 from torchprotect.attacks.scores.shares import ShareScore, right_guesses, share_score
 from torchprotect.attacks.scores.truth import Score, Truth
+
+_BETTER_OF_TWO = 1.52  # right positions of the better of two random orders, where one has 1 on average
 
 
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
@@ -31,9 +36,9 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
         pictures = picture_measures(result, truth)
     if truth.order is None:
         return pictures
-    found = score_permutation(result, truth.order)
+    metric, found = _best(result, truth.order)
     share = Measure(
-        "blocks at their right position",
+        metric,
         found.accuracy,
         found.low,
         found.high,
@@ -43,6 +48,17 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
         about="key",
     )
     return *pictures, share
+
+
+def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
+    """Score an order; one that statistics found, up to a mirror image."""
+    found, metric = score_permutation(result, order), "blocks at their right position"
+    if not isinstance(result, StatisticsResult) or torch.equal(result.mirrored, result.guesses):
+        return metric, found
+    mirrored = score_permutation(replace(result, guesses=result.mirrored), order)
+    best = max(found, mirrored, key=lambda each: each.accuracy)
+    chance = min(1.0, _BETTER_OF_TWO * found.chance)
+    return f"{metric}, or at the mirrored one", replace(best, chance=chance)
 
 
 ORDER = Score(("images", "order"), order_measures, PermutationResult)

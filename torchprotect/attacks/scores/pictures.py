@@ -1,6 +1,7 @@
 """Rebuilt images: how like the true ones they are, and what can be recognised in them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from torchprotect.errors import InputShapeError
 
 EXACT = 100.0
 """PSNR in dB that an image rebuilt to the last bit counts as: infinity has no mean."""
+
+Rebuilt = TypeVar("Rebuilt", bound=Reconstruction)
 
 _ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whole grey levels differ by 1 at least
 
@@ -174,5 +177,35 @@ def _mean_of_the_others(images: Tensor) -> Tensor:
     return ((total.float() - images.float() / white) / (len(images) - 1)).clamp(0, 1)
 
 
+def up_to_mirror_image(result: Rebuilt, truth: Tensor) -> Rebuilt:
+    """Return a result with all images mirrored left to right, if that brings them nearer to the true ones.
+
+    For attacks that find pictures up to a mirror image of the whole set: one look at a picture decides.
+
+    Args:
+        result: with ``images``.
+        truth: ``[N, C, H, W]``, uint8 or floating point in 0..1.
+
+    Raises:
+        InputTypeError: images or truth are neither uint8 nor floating point.
+        InputShapeError: truth and images do not go together.
+    """
+    images = images_of(result)
+    truth = truth.to(images.device)
+    mirrored = images.flip(-1)
+    if float(rmse(mirrored, truth).square().mean()) < float(rmse(images, truth).square().mean()):
+        return replace(result, images=mirrored)
+    return result
+
+
+def _mirrored_if_nearer(result: Reconstruction, truth: Truth) -> Reconstruction:
+    if truth.images is None or result.images.shape != truth.images.shape:
+        return result
+    return up_to_mirror_image(result, truth.images)
+
+
 PICTURES = Score(("images", "identities"), picture_measures)
 """For results with ``images``."""
+
+PICTURES_UP_TO_MIRROR = Score(("images", "identities"), picture_measures, Reconstruction, _mirrored_if_nearer)
+"""For results with ``images`` that may all be mirrored left to right."""

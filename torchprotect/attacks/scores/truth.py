@@ -58,11 +58,14 @@ class Score:
         needs: the fields of :class:`Truth` without which there is no score.
         measure: takes a result and the truth, returns measures; the first one is the headline where none has a scale.
         result: kind of results that it is for.
+        align: takes a result and the truth, returns the result that is measured and shown: for attacks that leave open
+            what one look at the pictures decides, such as a mirror image.
     """
 
     needs: tuple[str, ...]
     measure: Callable[[Any, Truth], tuple[Measure, ...]]
     result: type[AttackResult] = AttackResult
+    align: Callable[[Any, Truth], Any] = lambda result, truth: result
 
 
 NOTHING = Score((), lambda result, truth: ())

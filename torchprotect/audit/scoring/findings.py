@@ -30,7 +30,8 @@ def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
 def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[str, Any]) -> Finding:
     results, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
     for pairs in bench.numbers_of_pairs(attack):
-        results[pairs] = _require_result(attack, attack.run(bench.seen(attack, pairs), **variant))
+        result = _require_result(attack, attack.run(bench.seen(attack, pairs), **variant))
+        results[pairs] = attack.score.align(result, truth)
         curve[pairs] = attack.score.measure(results[pairs], truth)
     best = best_number(curve)
     images = getattr(results[best], "images", None)

@@ -1,0 +1,79 @@
+"""First and second moments of block lines over many images, in a form that fits into memory for large images."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_FACTORS = 256  # principal components that tell how lines far apart vary together
+_ROUNDS = 2  # of subspace iteration; components are far apart enough for two
+_MOST_NUMBERS = 2**27  # pixels that moments are taken of: half a gigabyte in float32
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments:
+    """Means of lines, and how they vary: within a line exactly, beyond it by the leading principal components.
+
+    A group holds the lines that one matrix multiplies at one position.
+
+    Attributes:
+        means: of each line, ``[groups, lines, length]``.
+        factors: ``[factors, groups, lines, length]``: principal components of whole images, scaled by their deviations.
+        own: ``[groups, lines, length, length]``: covariance of each line with itself, less that of the factors.
+    """
+
+    means: Tensor
+    factors: Tensor
+    own: Tensor
+
+    def turned(self, linear: Tensor) -> "Moments":
+        """Return the moments of lines multiplied with a matrix for each group, ``[groups, length, length]``."""
+        return Moments(
+            self.means @ linear,
+            self.factors @ linear,
+            linear.mT[:, None] @ self.own @ linear[:, None],
+        )
+
+    def numel(self) -> int:
+        """Return how many numbers these are."""
+        return self.means.numel() + self.factors.numel() + self.own.numel()
+
+    @property
+    def pooled(self) -> Tensor:
+        """Second moments over all lines of a group, float64 ``[groups, length, length]``."""
+        means, factors, own = self.means.double(), self.factors.double(), self.own.double()
+        return (own.sum(1) + torch.einsum("kgia,kgib->gab", factors, factors) + means.mT @ means) / own.shape[1]
+
+
+def moments_of(lines: Tensor, *, generator: torch.Generator | None, variance: float = 0.0) -> Moments:
+    """Return the moments of lines.
+
+    Args:
+        lines: ``[groups, N, lines, length]``.
+        generator: draws the start of the search for principal components.
+        variance: of noise that is to be counted in, for each number.
+    """
+    groups, _, count, length = lines.shape
+    lines = lines[:, : max(2, _MOST_NUMBERS // (groups * count * length))]
+    means = lines.mean(1)
+    centred = (lines - means[:, None]).movedim(1, 0)  # [N, groups, lines, length]
+    factors = _factors(centred.flatten(1), generator).unflatten(1, (groups, count, length))
+    own = torch.einsum("ngia,ngib->giab", centred, centred) / len(centred)
+    own = own - torch.einsum("kgia,kgib->giab", factors, factors)
+    own.diagonal(dim1=-2, dim2=-1).add_(variance)
+    return Moments(means, factors, own)
+
+
+def _factors(centred: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return leading principal components of ``[N, numbers]``, scaled by their deviations: ``[factors, numbers]``.
+
+    By subspace iteration from random directions (Halko, Martinsson, Tropp: arXiv 0909.4061).
+    """
+    count = min(_FACTORS, *centred.shape)
+    start = torch.randn(centred.shape[1], count, generator=generator).to(centred)
+    basis = torch.linalg.qr(start)[0]
+    for _ in range(_ROUNDS):
+        basis = torch.linalg.qr(centred.mT @ (centred @ basis))[0]
+    scores = centred @ basis
+    values, directions = torch.linalg.eigh((scores.mT @ scores).double() / len(centred))
+    return (basis @ (directions * values.clamp(min=0).sqrt()).to(basis)).mT

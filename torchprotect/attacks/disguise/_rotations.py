@@ -1,0 +1,117 @@
+"""Matrices of all positions, found together: what turns the moments of plain lines into those of disguised ones."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks.disguise._moments import Moments
+
+_ROUNDS = 60
+_SETTLED = 1e-4  # relative change of a round
+_LONGEST = 16  # longer lines start from their means alone: the equations below grow with the sixth power
+_TOLERANCE = 1e-9  # of second moments: directions with less of the largest are rounding errors
+
+
+class Matrices(NamedTuple):
+    """Matrices that were fitted.
+
+    Attributes:
+        forward: float64 ``[groups, length, length]``: leads from plain to disguised lines.
+        back: likewise, the other way; 0 in directions in which plain lines do not vary.
+    """
+
+    forward: Tensor
+    back: Tensor
+
+
+def fit_matrices(plain: Moments, disguised: Moments, *, orthogonal: bool, tied: int = 0) -> Matrices:
+    """Return the matrices R for which the moments of ``plain @ R`` are most like those of disguised lines.
+
+    With orthogonal matrices, means m turn into m R and covariances C of lines p and q into R_p' C R_q. Matrices that
+    are no rotations become rotations in coordinates in which the lines of each group have unit second moments. These
+    leave each matrix open up to a rotation; how lines of different groups vary together determines it.
+
+    Args:
+        plain: moments of public lines, noise counted in.
+        disguised: of disguised lines, in the same order.
+        orthogonal: whether the matrices are rotations.
+        tied: number of matrices where all positions share them: 1, or one for each channel; 0 where each group has its
+            own.
+    """
+    if orthogonal:
+        rotation = _rotations(plain, disguised, tied).double()
+        return Matrices(rotation, rotation.mT)
+    white, colour = _whitening(_shared(plain.pooled, tied))
+    white_seen, colour_seen = _whitening(_shared(disguised.pooled, tied))
+    turned = plain.turned(white.to(plain.means)), disguised.turned(white_seen.to(disguised.means))
+    rotation = _rotations(*turned, tied).double()
+    return Matrices(white @ rotation @ colour_seen, white_seen @ rotation.mT @ colour)
+
+
+def _rotations(plain: Moments, disguised: Moments, tied: int) -> Tensor:
+    """Return orthogonal Q that maximise the agreement of turned moments: each round moves to the best linear gain.
+
+    The agreement is convex in all matrices together, so that it never falls.
+    """
+    means = plain.means.mT @ disguised.means
+    rotation = _start(plain, disguised, means, tied)
+    for _ in range(_ROUNDS):
+        coupling = (plain.factors @ rotation).flatten(1) @ disguised.factors.flatten(1).mT
+        seen = torch.einsum("kl,lgib->kgib", coupling, disguised.factors)
+        gain = torch.einsum("kgia,kgib->gab", plain.factors, seen)
+        gain = gain + (plain.own @ rotation[:, None] @ disguised.own).sum(1) + means
+        before, rotation = rotation, _polar(_shared(gain, tied))
+        if float((rotation - before).norm() / rotation.norm()) < _SETTLED:
+            break
+    return rotation
+
+
+def _start(plain: Moments, disguised: Moments, means: Tensor, tied: int) -> Tensor:
+    """Return rotations by the lines of each group alone: least squares of ``means Q - means'`` and ``C Q - Q C'``."""
+    length = means.shape[-1]
+    if length > _LONGEST:
+        return _polar(_shared(means, tied))
+    spread, spread_seen = _line_covariances(plain), _line_covariances(disguised)
+    one = torch.eye(length).to(spread)
+    mixed = torch.einsum("giab,gicd->gacbd", spread, spread_seen).flatten(3).flatten(1, 2)
+    left = (spread @ spread).sum(1) + (plain.means.mT @ plain.means).double()
+    right = (spread_seen @ spread_seen).sum(1)
+    squares = _kron(left, one.expand_as(left)) + _kron(one.expand_as(right), right) - 2 * mixed
+    wanted = _shared(means.double(), tied).flatten(1)[..., None]
+    relaxed = torch.linalg.pinv(_shared(squares, tied), hermitian=True) @ wanted
+    return _polar(relaxed.view(-1, length, length)).to(means)
+
+
+def _line_covariances(moments: Moments) -> Tensor:
+    """Return the covariance of each line with itself, float64 ``[groups, lines, length, length]``."""
+    return (moments.own + torch.einsum("kgia,kgib->giab", moments.factors, moments.factors)).double()
+
+
+def _kron(one: Tensor, other: Tensor) -> Tensor:
+    """Return Kronecker products of square matrices, ``[groups, length**2, length**2]``."""
+    return torch.einsum("gac,gbd->gabcd", one, other).flatten(3).flatten(1, 2)
+
+
+def _shared(values: Tensor, tied: int) -> Tensor:
+    """Give all groups that share a matrix the sum of their values."""
+    if not tied:
+        return values
+    apart = values.unflatten(0, (-1, tied))
+    return apart.sum(0, keepdim=True).expand_as(apart).flatten(0, 1)
+
+
+def _whitening(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Return symmetric matrices that bring second moments to unity, and back."""
+    squares, directions = torch.linalg.eigh(moments)
+    kept = squares > _TOLERANCE * squares[..., -1:]
+    roots = torch.where(kept, squares, 1).sqrt() * kept
+    inverse = torch.where(kept, squares, 1).rsqrt() * kept
+    white, colour = (directions * each[..., None, :] @ directions.mT for each in (inverse, roots))
+    return white, colour
+
+
+def _polar(matrices: Tensor) -> Tensor:
+    """Return the orthogonal matrices nearest to matrices."""
+    left, _, right = torch.linalg.svd(matrices.double())
+    return (left @ right).to(matrices)
