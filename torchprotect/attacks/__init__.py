@@ -22,6 +22,7 @@ from torchprotect.attacks.disguise.inversion import reconstruction_attack
 from torchprotect.attacks.disguise.jigsaw import jigsaw_attack
 from torchprotect.attacks.disguise.key_from_weights import KeyFromWeights, read_key_from_weights
 from torchprotect.attacks.disguise.linkage import linkage_attack
+from torchprotect.attacks.disguise.matrix_rows import MatrixRowsResult, read_matrix_rows
 from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
 from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 from torchprotect.attacks.disguise.moments import MomentsResult, match_moments
@@ -94,6 +95,7 @@ __all__ = [
     "LinkageResult",
     "LinkageScore",
     "MatchedNetworks",
+    "MatrixRowsResult",
     "Measure",
     "MetadataFinding",
     "MetadataResult",
@@ -135,6 +137,7 @@ __all__ = [
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
     "read_key_from_weights",
+    "read_matrix_rows",
     "reconstruction_attack",
     "recover_correspondence",
     "recover_permutation",

@@ -15,6 +15,7 @@ from torchprotect.attacks.disguise.inversion import INVERSION
 from torchprotect.attacks.disguise.jigsaw import JIGSAW
 from torchprotect.attacks.disguise.key_from_weights import KEY_FROM_WEIGHTS
 from torchprotect.attacks.disguise.linkage import LINKAGE
+from torchprotect.attacks.disguise.matrix_rows import MATRIX_ROWS
 from torchprotect.attacks.disguise.metadata import METADATA
 from torchprotect.attacks.disguise.moments import MOMENTS
 from torchprotect.attacks.disguise.permutation import PERMUTATION, PERMUTATION_FROM_STATISTICS
@@ -31,6 +32,7 @@ ATTACKS: tuple[Attack, ...] = (
     DUPLICATES,
     METADATA,
     JIGSAW,
+    MATRIX_ROWS,
     DIRECT,
     PERMUTATION_FROM_STATISTICS,
     ROW_ENERGY,

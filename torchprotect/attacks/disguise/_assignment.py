@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def assign(costs: Tensor) -> Tensor:
-    """Return the block for each position, int64 ``[n]``, that minimises the sum of ``costs [positions, blocks]``."""
+    """Return the block for each position that minimises the sum of ``costs [positions, blocks]``: int64 ``[positions]``."""
     from scipy.optimize import linear_sum_assignment
 
     blocks = linear_sum_assignment(costs.detach().cpu().numpy())[1]

@@ -61,7 +61,7 @@ def _rotations(plain: Moments, disguised: Moments, tied: int) -> Tensor:
         seen = torch.einsum("kl,lgib->kgib", coupling, disguised.factors)
         gain = torch.einsum("kgia,kgib->gab", plain.factors, seen)
         gain = gain + (plain.own @ rotation[:, None] @ disguised.own).sum(1) + means
-        before, rotation = rotation, _polar(_shared(gain, tied))
+        before, rotation = rotation, nearest_rotations(_shared(gain, tied))
         if float((rotation - before).norm() / rotation.norm()) < _SETTLED:
             break
     return rotation
@@ -71,7 +71,7 @@ def _start(plain: Moments, disguised: Moments, means: Tensor, tied: int) -> Tens
     """Return rotations by the lines of each group alone: least squares of ``means Q - means'`` and ``C Q - Q C'``."""
     length = means.shape[-1]
     if length > _LONGEST:
-        return _polar(_shared(means, tied))
+        return nearest_rotations(_shared(means, tied))
     spread, spread_seen = _line_covariances(plain), _line_covariances(disguised)
     one = torch.eye(length).to(spread)
     mixed = torch.einsum("giab,gicd->gacbd", spread, spread_seen).flatten(3).flatten(1, 2)
@@ -80,7 +80,7 @@ def _start(plain: Moments, disguised: Moments, means: Tensor, tied: int) -> Tens
     squares = _kron(left, one.expand_as(left)) + _kron(one.expand_as(right), right) - 2 * mixed
     wanted = _shared(means.double(), tied).flatten(1)[..., None]
     relaxed = torch.linalg.pinv(_shared(squares, tied), hermitian=True) @ wanted
-    return _polar(relaxed.view(-1, length, length)).to(means)
+    return nearest_rotations(relaxed.view(-1, length, length)).to(means)
 
 
 def _line_covariances(moments: Moments) -> Tensor:
@@ -111,7 +111,7 @@ def _whitening(moments: Tensor) -> tuple[Tensor, Tensor]:
     return white, colour
 
 
-def _polar(matrices: Tensor) -> Tensor:
+def nearest_rotations(matrices: Tensor) -> Tensor:
     """Return the orthogonal matrices nearest to matrices."""
     left, _, right = torch.linalg.svd(matrices.double())
     return (left @ right).to(matrices)

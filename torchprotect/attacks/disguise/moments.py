@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import like, require_labels
+from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._blocks import assemble, undo_order
 from torchprotect.attacks.disguise._class_map import match_classes
 from torchprotect.attacks.disguise._inputs import require_channels
 from torchprotect.attacks.disguise._moments import Moments, moments_of
 from torchprotect.attacks.disguise._preserved import Reading
-from torchprotect.attacks.disguise._rotations import Matrices, fit_matrices
+from torchprotect.attacks.disguise._rotations import Matrices, fit_matrices, nearest_rotations
 from torchprotect.attacks.disguise._shrinkage import Shrinkage
+from torchprotect.attacks.disguise.matrix_rows import MatrixRowsResult, read_matrix_rows, reason_against_rows
 from torchprotect.attacks.disguise.permutation import order_or_statistics
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
@@ -23,6 +25,7 @@ from torchprotect.errors import InputRangeError
 
 _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
+_WEIGHT = 1e6
 _GOOD = 5.0  # grey levels: an error for lack of images that hardly shows
 _IMAGES_AT_ONCE = 512  # bounds the memory
 
@@ -72,7 +75,8 @@ def match_moments(
     those of disguised ones. Orthogonal matrices are fitted as they are; others in coordinates in which lines have unit
     second moments. The moments of one position leave a general matrix open up to a rotation; how the lines of different
     positions vary together determines that rotation too. Noise is counted in, and taken out of the rebuilt images as
-    far as public images tell (Wiener filter).
+    far as public images tell (Wiener filter). Without noise, rows of the matrices that stand in the images themselves
+    (:func:`read_matrix_rows`) make the fit exact.
 
     Classes are then matched by their mean images, although a secret map may have renamed them.
 
@@ -116,7 +120,9 @@ def match_moments(
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
     variance = scheme.noise**2 / 12
     fit = _Fitting(generator, variance, scheme.keeps_lengths, layout.tied)
-    moments, matrices = fit(plain, seen)
+    moments, of_seen, matrices = fit(plain, seen)
+    if reason_against_rows(scheme) is None:
+        matrices = _exact(matrices, read_matrix_rows(disguised, scheme=scheme), of_seen, order, scheme)
     opened = layout.open(seen, matrices.back, moments, variance)
     rank, projected = layout.determined(moments, variance, matrices.forward)
     error = layout.by_position(fit.error(plain, seen, matrices.forward))
@@ -143,20 +149,49 @@ class _Fitting:
     orthogonal: bool
     tied: int
 
-    def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Matrices]:
-        """Return the moments of plain lines, noise counted in, and matrices."""
+    def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Moments, Matrices]:
+        """Return the moments of plain lines, noise counted in, those of disguised lines, and matrices."""
         moments = moments_of(plain, generator=self.generator, variance=self.variance)
-        seen_moments = moments_of(seen, generator=self.generator)
-        return moments, fit_matrices(moments, seen_moments, orthogonal=self.orthogonal, tied=self.tied)
+        of_seen = moments_of(seen, generator=self.generator)
+        return moments, of_seen, fit_matrices(moments, of_seen, orthogonal=self.orthogonal, tied=self.tied)
 
     def error(self, plain: Tensor, seen: Tensor, forward: Tensor) -> Tensor:
         """Return the error of rebuilt pixels for lack of images, float64 ``[groups]``.
 
         Fits to two halves differ by twice the error of a fit to all images: their variances are twice as large each.
         """
-        one, other = (self(plain[:, half::2], seen[:, half::2])[1].back for half in (0, 1))
+        one, other = (self(plain[:, half::2], seen[:, half::2])[2].back for half in (0, 1))
         lines = plain[:, :_IMAGES_AT_ONCE].flatten(1, 2).double()
         return (lines @ (forward @ (one - other))).square().mean((1, 2)).sqrt() / 2
+
+
+def _exact(matrices: Matrices, found: MatrixRowsResult, seen: Moments, order: Tensor, scheme: Scheme) -> Matrices:
+    """Replace rows of fitted rotations by those that the images themselves give away.
+
+    A disguised line has the pixel values of its plain line along these rows; which row is which pixel's is told by the
+    fit: by what disguised lines look like along either.
+
+    Args:
+        matrices: fitted, blocks in their original order.
+        found: rows, each up to its sign, by position as released.
+        seen: moments of disguised lines.
+        order: int64 ``[positions]``, the original block that lies at each position.
+        scheme: of orthogonal matrices.
+    """
+    channels = scheme.channels or 1
+    position, channel = found.groups.to(order.device).unbind(1)
+    group = channel if scheme.shared else order[position] * channels + channel
+    rows, forward, pooled = found.rows.to(matrices.forward), matrices.forward.clone(), seen.pooled
+    rows = rows * (rows * seen.means.double().mean(1)[group]).sum(1, keepdim=True).sign()  # pixels are not negative
+    for number in group.unique().tolist():
+        read = rows[group == number]
+        apart = forward[number][:, None] - read
+        costs = torch.einsum("kra,ab,krb->kr", apart, pooled[number], apart)
+        forward[number, assign(costs.T)] = _WEIGHT * read  # so much that the nearest rotation keeps these rows
+    if scheme.shared:
+        forward = forward[:channels].repeat(len(forward) // channels, 1, 1)
+    rotation = nearest_rotations(forward)
+    return Matrices(rotation, rotation.mT)
 
 
 class _Layout:
