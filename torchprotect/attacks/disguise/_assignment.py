@@ -5,7 +5,10 @@ from torch import Tensor
 
 
 def assign(costs: Tensor) -> Tensor:
-    """Return the block for each position that minimises the sum of ``costs [positions, blocks]``: int64 ``[positions]``."""
+    """Return the block for each position, int64 ``[n]``, at the least sum of ``costs [positions, blocks]``.
+
+    With more blocks than positions, some blocks are left over.
+    """
     from scipy.optimize import linear_sum_assignment
 
     blocks = linear_sum_assignment(costs.detach().cpu().numpy())[1]

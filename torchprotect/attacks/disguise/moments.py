@@ -40,10 +40,12 @@ class MomentsResult(Reconstruction):
             :func:`torchprotect.attacks.up_to_mirror_image`.
         matrices: float64 ``[positions, channels or 1, m, m]``, or one in place of positions where they share one; 0 in
             directions in which plain lines do not vary, where nothing determines them.
-        rank: int64 ``[positions, channels or 1]``, or likewise: number of directions in which they do vary, at most m.
+        rank: int64 ``[positions, channels or 1]``, or likewise: number of directions in which they do vary, at most m;
+            the mean of the noise counts as one.
         error: float32 ``[positions, channels or 1]``: root mean square error of a rebuilt pixel that comes from too few
-            images, in grey levels, estimated from two halves of them; rather too high where images are few. It holds
-            neither noise nor systematic differences between public and disguised images.
+            images, in grey levels, estimated from fits to two halves of them; rather too high where images are few. It
+            holds neither noise nor systematic differences between public and disguised images, and is that of the fit
+            alone: rows that were read off the images have none.
         wanted: int64 like ``error``: images of each kind for an error of 5 grey levels there; the error falls with the
             root of their number.
         label_map: int64 ``[classes]``: the number written for each class of ``public_labels``, -1 for a class without
@@ -66,7 +68,6 @@ def match_moments(
     public_labels: Tensor | None = None,
     labels: Tensor | None = None,
     order: Tensor | None = None,
-    generator: torch.Generator | None = None,
 ) -> MomentsResult:
     """Rebuild pictures from public images of the same kind, without any pair or known image (level L1).
 
@@ -91,7 +92,6 @@ def match_moments(
         labels: int64 ``[M]``, as released.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it by :func:`recover_permutation_from_statistics`.
-        generator: draws the start of a search for principal components.
 
     Returns:
         An image for each disguised one, in the dtype and on the scale of the public ones.
@@ -119,7 +119,7 @@ def match_moments(
     layout = _Layout(scheme, public.shape[1:])
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
     variance = scheme.noise**2 / 12
-    fit = _Fitting(generator, variance, scheme.keeps_lengths, layout.tied)
+    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied)
     moments, of_seen, matrices = fit(plain, seen)
     if reason_against_rows(scheme) is None:
         matrices = _exact(matrices, read_matrix_rows(disguised, scheme=scheme), of_seen, order, scheme)
@@ -144,15 +144,14 @@ def match_moments(
 class _Fitting:
     """What a fit of matrices needs to know beside lines ``[groups, N, lines, length]``."""
 
-    generator: torch.Generator | None
     variance: float
     orthogonal: bool
     tied: int
 
     def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Moments, Matrices]:
         """Return the moments of plain lines, noise counted in, those of disguised lines, and matrices."""
-        moments = moments_of(plain, generator=self.generator, variance=self.variance)
-        of_seen = moments_of(seen, generator=self.generator)
+        moments = moments_of(plain, variance=self.variance)
+        of_seen = moments_of(seen)
         return moments, of_seen, fit_matrices(moments, of_seen, orthogonal=self.orthogonal, tied=self.tied)
 
     def error(self, plain: Tensor, seen: Tensor, forward: Tensor) -> Tensor:
@@ -262,7 +261,6 @@ def _run(seen: Seen) -> MomentsResult:
         public_labels=seen.public_labels,
         labels=seen.released_labels,
         order=seen.order,
-        generator=seen.generator,
     )
     return replace(found, images=found.images[: seen.targets])
 
