@@ -30,7 +30,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from utility import SmallCNN, kinds, load
 
-from torchprotect import audit
+from torchprotect import audit, data
 from torchprotect.attacks import jigsaw_attack, linkage_attack
 from torchprotect.attacks.neighbours import nearest
 from torchprotect.audit import Evidence
@@ -54,8 +54,8 @@ class World(NamedTuple):
     released: Labelled
 
 
-def settings(block: tuple[int, int]) -> dict[str, Setting]:
-    """Return what is compared, by name; ``block`` is that of BlockPermute and RMT."""
+def settings(block: tuple[int, int], noises: list[float]) -> dict[str, Setting]:
+    """Return what is compared, by name; ``block`` is that of BlockPermute and RMT, ``noises`` are of RMT."""
     found = {
         "BlockPermute": Setting("BlockPermute", block, order="set"),
         "BlockPermute, order per image": Setting("BlockPermute", block),
@@ -63,8 +63,8 @@ def settings(block: tuple[int, int]) -> dict[str, Setting]:
     }
     for shared in (False, True):
         for order in ("set", "image"):
-            for noise in (50, 0, 100):
-                name = f"RMT, u = {noise}, {'one matrix' if shared else 'matrices'} per image"
+            for noise in noises:
+                name = f"RMT, u = {noise:g}, {'one matrix' if shared else 'matrices'} per image"
                 found[f"{name}, order per {order}"] = Setting(
                     "RMTDisguise", block, order=order, shared=shared, noise=noise
                 )
@@ -342,9 +342,15 @@ PARTS = {
 
 def open_world(root: Path, name: str) -> tuple[World, tuple[int, int]]:
     kind = kinds(root)[name]
-    images, labels = load(kind.train, 2 * TRAINED_ON)
+    if len(data.open_source(kind.train)) >= 2 * TRAINED_ON:
+        images, labels = load(kind.train, 2 * TRAINED_ON)
+        released = load(kind.test, RELEASED)
+    else:  # few training images: public ones are test images behind those that are released
+        shown, others = load(kind.train, TRAINED_ON), load(kind.test, RELEASED + TRAINED_ON)
+        images, labels = (torch.cat([mine, more[RELEASED:]]) for mine, more in zip(shown, others, strict=True))
+        released = (others[0][:RELEASED], others[1][:RELEASED])
     mine, public = zip(images.split(TRAINED_ON), labels.split(TRAINED_ON), strict=True)
-    return World(mine, public, load(kind.test, RELEASED)), kind.block
+    return World(mine, public, released), kind.block
 
 
 def main() -> None:
@@ -352,13 +358,14 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--sets", nargs="+", default=["Fashion-MNIST", "CIFAR-10", "MNIST"])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--noise", type=float, nargs="+", default=[50, 0, 100], help="u of RMT to compare")
     parser.add_argument("--seeds", type=int, default=3, help="at most so many seeds of each part")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     cells = json.loads(arguments.out.read_text())["cells"] if arguments.out.exists() else {}
     for name in arguments.sets:
         world, block = open_world(arguments.root, name)
-        for part, called, setting, seed in todo(arguments.parts, arguments.seeds, settings(block)):
+        for part, called, setting, seed in todo(arguments.parts, arguments.seeds, settings(block, arguments.noise)):
             row = cells.setdefault(name, {}).setdefault(called, {}).setdefault(part, {})
             if str(seed) not in row:
                 row[str(seed)] = PARTS[part].run(world, setting, seed)
