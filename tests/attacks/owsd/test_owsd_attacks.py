@@ -57,18 +57,22 @@ def test_ridge_on_the_embedding_itself_is_all():
     assert top(result, torch.arange(100), 1) == 1
 
 
-def test_ridge_leaves_one_out_as_loops_do():
-    from torchprotect.attacks.owsd.ridge import _left_out
+@pytest.mark.parametrize("size", [(9, 5), (6, 8)])
+def test_ridge_leaves_one_out_as_loops_do(size):
+    from torchprotect.attacks.owsd._ridge import _principal, left_out
 
-    x, y = torch.randn(9, 5, generator=drawn(6)).double(), torch.randn(9, 3, generator=drawn(7)).double()
-    values, vectors = torch.linalg.eigh(x @ x.T)
-    strength = torch.tensor(0.7, dtype=torch.float64)
+    (count, width), strength = size, 0.7
+    x, y = torch.randn(count, width, generator=drawn(6)).double(), torch.randn(count, 3, generator=drawn(7)).double()
+    values, basis, scores = _principal(x - x.mean(0))
+    assert torch.allclose(scores, (x - x.mean(0)) @ basis)
     errors = []
-    for i in range(9):
-        rest = [j for j in range(9) if j != i]
-        weights = torch.linalg.solve(x[rest].T @ x[rest] + strength * torch.eye(5), x[rest].T @ y[rest])
-        errors.append((x[i] @ weights - y[i]).square().mean())
-    found = _left_out(values.clamp_min(0), vectors, vectors.T @ y, strength)
+    for i in range(count):
+        rest = [j for j in range(count) if j != i]
+        inputs, outputs = x[rest] - x[rest].mean(0), y[rest] - y[rest].mean(0)
+        weights = torch.linalg.solve(inputs.T @ inputs + strength * torch.eye(width), inputs.T @ outputs)
+        errors.append((((x[i] - x[rest].mean(0)) @ weights + y[rest].mean(0)) - y[i]).square().mean())
+    wanted = y - y.mean(0)
+    found = left_out(values, scores, scores.T @ wanted, wanted, strength, count)
     assert found == pytest.approx(float(torch.stack(errors).mean()), rel=1e-6)
 
 

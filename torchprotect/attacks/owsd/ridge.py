@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from torchprotect._inputs import require_int
@@ -14,12 +13,11 @@ from torchprotect.attacks._inputs import (
     require_vectors,
 )
 from torchprotect.attacks.images import flat_pixels, shrink
+from torchprotect.attacks.owsd._ridge import fit_ridge
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scores import ORIGINALS_FOUND
 from torchprotect.errors import InputRangeError, InputShapeError
-
-_STRENGTHS = torch.logspace(-6, 3, 19, dtype=torch.float64)  # of the largest eigenvalue
 
 
 def ridge_reidentification(
@@ -29,7 +27,7 @@ def ridge_reidentification(
 
     A ridge regression learns embeddings from scrambled pixels; the predicted embedding is looked up among those of the
     candidates by its cosine. The encoder is taken to be known, as pretrained ones are. How much to regularise is chosen
-    by leaving each known pair out in turn.
+    by leaving known pairs out in turn.
 
     Cost: ``pairs``; one eigendecomposition of ``[pairs, pairs]``, and ``comparisons`` of a target with a candidate.
 
@@ -59,30 +57,12 @@ def ridge_reidentification(
     if len(embeddings) < 3:
         raise InputRangeError(f"this attack needs at least 3 known pairs, not {len(embeddings)}")
     require_int("k", k, at_least=1, at_most=len(candidates))
-    predicted = _predict(flat_pixels(scrambled).double(), embeddings.double(), flat_pixels(target).double())
-    centre = embeddings.double().mean(0)
+    learned = fit_ridge(flat_pixels(scrambled).double(), embeddings.double())
+    predicted, centre = learned(flat_pixels(target).double()), learned.mean
     cosines = _unit(predicted - centre) @ _unit(candidates.double() - centre).T
     best = cosines.topk(k, 1)
     cost = {"pairs": len(embeddings), "comparisons": cosines.numel()}
     return LinkageResult(Level.KNOWN_PAIRS, cost, guesses=best.indices, distances=(1 - best.values).float())
-
-
-def _predict(pixels: Tensor, embeddings: Tensor, target: Tensor) -> Tensor:
-    """Predict embeddings by ridge regression in its dual form: there are more pixels than pairs."""
-    pixel_mean, mean = pixels.mean(0), embeddings.mean(0)
-    values, vectors = torch.linalg.eigh((pixels - pixel_mean) @ (pixels - pixel_mean).T)
-    values, rotated = values.clamp_min(0), vectors.T @ (embeddings - mean)
-    strength = min(_STRENGTHS.to(values) * values[-1], key=lambda each: _left_out(values, vectors, rotated, each))
-    weights = vectors @ (rotated / (values + strength)[:, None])
-    return (target - pixel_mean) @ ((pixels - pixel_mean).T @ weights) + mean
-
-
-def _left_out(values: Tensor, vectors: Tensor, rotated: Tensor, strength: Tensor) -> float:
-    """Return the mean squared error of each pair predicted from the others, in closed form."""
-    shrink = strength / (values + strength)
-    residual = vectors @ (shrink[:, None] * rotated)
-    leverage = (vectors.square() * shrink).sum(1, keepdim=True)
-    return float((residual / leverage.clamp_min(1e-12)).square().mean())
 
 
 def _unit(vectors: Tensor) -> Tensor:
