@@ -32,6 +32,7 @@ from torchprotect.attacks.disguise.row_energy import row_energy_attack
 from torchprotect.attacks.disguise.silhouette import SilhouetteResult, silhouette_attack
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.owsd.autoencoder import autoencoder_attack
+from torchprotect.attacks.owsd.feature_inversion import FeatureInversionResult, feature_inversion
 from torchprotect.attacks.owsd.label_probe import label_probe
 from torchprotect.attacks.owsd.ridge import ridge_reidentification
 from torchprotect.attacks.owsd.small_seed import SeedResult, small_seed_search
@@ -56,11 +57,13 @@ from torchprotect.attacks.scores import (
     CorrespondenceScore,
     DistanceResult,
     ExaminerScore,
+    FisherLeakage,
     LinkageScore,
     ReconstructionScore,
     Score,
     ShareScore,
     Truth,
+    diagonal_fisher_leakage,
     distance_correlation,
     examiner_score,
     score_balanced_classes,
@@ -88,6 +91,8 @@ __all__ = [
     "DuplicateResult",
     "EnumerationResult",
     "ExaminerScore",
+    "FeatureInversionResult",
+    "FisherLeakage",
     "HypothesisResult",
     "KeyFromWeights",
     "LayoutResult",
@@ -122,10 +127,12 @@ __all__ = [
     "adapt_gta",
     "autoencoder_attack",
     "codebook_attack",
+    "diagonal_fisher_leakage",
     "direct_reidentification",
     "distance_correlation",
     "duplicate_statistics",
     "examiner_score",
+    "feature_inversion",
     "hypothesis_accuracy",
     "jigsaw_attack",
     "label_probe",

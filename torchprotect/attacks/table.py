@@ -24,6 +24,7 @@ from torchprotect.attacks.disguise.row_energy import ROW_ENERGY
 from torchprotect.attacks.disguise.silhouette import SILHOUETTE
 from torchprotect.attacks.owsd.autoencoder import AUTOENCODER
 from torchprotect.attacks.owsd.distances import DISTANCE_CORRELATION, DISTANCE_CORRELATION_OF_EMBEDDINGS
+from torchprotect.attacks.owsd.feature_inversion import FEATURE_INVERSION
 from torchprotect.attacks.owsd.label_probe import LABEL_PROBE
 from torchprotect.attacks.owsd.ridge import RIDGE, RIDGE_OF_EMBEDDINGS
 from torchprotect.attacks.protocol import Attack
@@ -49,6 +50,7 @@ ATTACKS: tuple[Attack, ...] = (
     RIDGE,
     RIDGE_OF_EMBEDDINGS,
     LABEL_PROBE,
+    FEATURE_INVERSION,
     AUTOENCODER,
     READING_OF_DATA,
     READING_OF_VICTIM,

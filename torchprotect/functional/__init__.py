@@ -4,7 +4,7 @@ from torchprotect.functional.aes_ecb import aes_ecb_disguise
 from torchprotect.functional.block_permute import block_permute
 from torchprotect.functional.embedding import embed
 from torchprotect.functional.noise import salt_and_pepper
-from torchprotect.functional.owsd import owsd_scramble, owsd_scramble_images
+from torchprotect.functional.owsd import owsd_scramble, owsd_scramble_images, owsd_values
 from torchprotect.functional.rmt import rmt_disguise
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "embed",
     "owsd_scramble",
     "owsd_scramble_images",
+    "owsd_values",
     "rmt_disguise",
     "salt_and_pepper",
 ]

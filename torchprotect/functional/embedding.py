@@ -26,12 +26,23 @@ def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 64) -> Tensor
         ModelError: the encoder's results for an image depend on the rest of its batch, it cannot take the images, or
             it returns something else.
     """
+    _require(images, encoder)
+    return torch.cat([_embed(part, encoder) for part in images.split(batch_size)])
+
+
+def embed_with_gradient(images: Tensor, encoder: nn.Module) -> Tensor:
+    """Return the embeddings of images in one pass, which autograd can carry back to floating-point images.
+
+    Args and errors are those of :func:`embed`.
+    """
+    _require(images, encoder)
+    return _embed(images, encoder)
+
+
+def _require(images: Tensor, encoder: nn.Module) -> None:
     require_uint8_or_unit_float(images)
     _require_eval_mode(encoder)
     require_running_statistics("encoder", encoder)
-    device, dtype = device_of(encoder), input_dtype_of(encoder)
-    with full_precision(device):
-        return torch.cat([_embed(_as_float(part.to(device), dtype), encoder) for part in images.split(batch_size)])
 
 
 def _require_eval_mode(encoder: nn.Module) -> None:
@@ -47,8 +58,11 @@ def _as_float(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _embed(images: Tensor, encoder: nn.Module) -> Tensor:
+    device = device_of(encoder)
+    given = _as_float(images.to(device), input_dtype_of(encoder))
     try:
-        embeddings = encoder(images)
+        with full_precision(device):
+            embeddings = encoder(given)
     except Exception as error:
         raise ModelError(f"the encoder cannot take images {list(images.shape)}: {error}") from error
     shape = list(embeddings.shape) if isinstance(embeddings, Tensor) else []

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from torchprotect._inputs import require_tensor
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
-from torchprotect.functional.embedding import embed
+from torchprotect.functional.embedding import embed, embed_with_gradient
 from torchprotect.keys import OWSDKey
 from torchprotect.training import device_of, full_precision
 
@@ -32,21 +32,37 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
     """
-    require_tensor("embeddings", embeddings)
-    if not embeddings.is_floating_point():
-        raise InputTypeError(f"embeddings must be floating point, not {embeddings.dtype}")
-    if embeddings.ndim != 2 or embeddings.shape[1] != key.embedding_size:
-        raise InputShapeError(
-            f"key {key.fingerprint[:12]} takes embeddings [N, {key.embedding_size}], not {list(embeddings.shape)}; "
-            "make a key with the embedding_size of this encoder"
-        )
-    if not bool(embeddings.isfinite().all()):
-        raise InputRangeError("some embeddings are NaN or infinite; look at the encoder and at what it was given")
+    _require_embeddings(embeddings, key)
     if not len(embeddings):
         return torch.empty(0, 3, *key.image_size, dtype=torch.uint8, device=embeddings.device)
+    return _generate(embeddings, key).mul_(255).round_().to(torch.uint8)
+
+
+def owsd_values(images: Tensor, encoder: nn.Module, key: OWSDKey) -> Tensor:
+    """Return what :func:`owsd_scramble_images` rounds, in one pass: autograd can carry it back to the images.
+
+    For measures of the function itself, such as :func:`torchprotect.attacks.diagonal_fisher_leakage`.
+
+    Args:
+        images: floating point in 0..1, ``[N, C, H, W]``; at least one.
+        encoder: see :func:`embed`; its embeddings must have the key's length.
+        key: the generator.
+
+    Returns:
+        float32 ``[N, 3, H, W]`` in 0..1, of the key's size, on the encoder's device.
+
+    Raises:
+        InputTypeError, InputRangeError, InputShapeError, ModelError: as by :func:`embed` and :func:`owsd_scramble`.
+    """
+    embeddings = embed_with_gradient(images, encoder)
+    _require_embeddings(embeddings, key)
+    return _generate(embeddings, key)
+
+
+def _generate(embeddings: Tensor, key: OWSDKey) -> Tensor:
     with full_precision(embeddings.device):
         made: Tensor = key.network_on(embeddings.device)(embeddings.float())
-    return made.mul_(255).round_().to(torch.uint8)
+    return made
 
 
 def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> Tensor:
@@ -69,3 +85,16 @@ def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, ba
     return torch.cat(
         [owsd_scramble(embed(part, encoder, batch_size=batch_size), key) for part in images.split(batch_size)]
     )
+
+
+def _require_embeddings(embeddings: Tensor, key: OWSDKey) -> None:
+    require_tensor("embeddings", embeddings)
+    if not embeddings.is_floating_point():
+        raise InputTypeError(f"embeddings must be floating point, not {embeddings.dtype}")
+    if embeddings.ndim != 2 or embeddings.shape[1] != key.embedding_size:
+        raise InputShapeError(
+            f"key {key.fingerprint[:12]} takes embeddings [N, {key.embedding_size}], not {list(embeddings.shape)}; "
+            "make a key with the embedding_size of this encoder"
+        )
+    if not bool(embeddings.isfinite().all()):
+        raise InputRangeError("some embeddings are NaN or infinite; look at the encoder and at what it was given")

@@ -10,6 +10,7 @@ from torchprotect.attacks.scores.classes import (
 )
 from torchprotect.attacks.scores.correspondence import CORRESPONDENCE, CorrespondenceScore, score_correspondence
 from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES, DistanceResult, distance_correlation
+from torchprotect.attacks.scores.fisher import FisherLeakage, diagonal_fisher_leakage
 from torchprotect.attacks.scores.links import KNOWN_FOUND, ORIGINALS_FOUND, LinkageScore, score_linkage
 from torchprotect.attacks.scores.order import LAYOUT, ORDER, score_permutation
 from torchprotect.attacks.scores.pictures import (
@@ -39,11 +40,13 @@ __all__ = [
     "CorrespondenceScore",
     "DistanceResult",
     "ExaminerScore",
+    "FisherLeakage",
     "LinkageScore",
     "ReconstructionScore",
     "Score",
     "ShareScore",
     "Truth",
+    "diagonal_fisher_leakage",
     "distance_correlation",
     "examiner_score",
     "score_balanced_classes",
