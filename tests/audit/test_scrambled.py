@@ -15,7 +15,7 @@ from torchprotect.audit.bench.store import Store
 from torchprotect.errors import InputTypeError, ModelError
 
 BY_PIXELS = {"distance_correlation", "ridge_reidentification"}
-BY_EMBEDDINGS = {f"{name} (embeddings)" for name in BY_PIXELS}
+BY_EMBEDDINGS = {*(f"{name} (embeddings)" for name in BY_PIXELS), "feature_inversion"}
 SCRAMBLED = BY_PIXELS | {"label_probe", "autoencoder_attack"}
 
 
@@ -130,7 +130,8 @@ def test_each_image_is_embedded_once_and_nothing_is_changed(folded):
     given = encoder()
     before = given.planes.detach().clone()
     audit.run(folded, settings=QUICK, encoder=given)
-    assert given.seen == QUICK.targets + QUICK.pairs[-1] + 1  # one to see whether it takes them
+    others = len(folded.plain) // 2  # the public images; pairs are some of them
+    assert given.seen == QUICK.targets + others + 1  # one to see whether it takes them
     assert torch.equal(given.planes, before)
     assert given.planes.grad is None
 
@@ -142,6 +143,30 @@ def test_without_the_encoder_the_report_says_how_to_give_it(folded):
         assert "need the encoder" in reasons[name]
         assert "--model package.module:factory" in reasons[name]
         assert "encoder=" in reasons[name]
+
+
+@pytest.mark.slow
+def test_pairs_and_the_encoder_open_pictures(folded):
+    """Beside the mean image; of fresh noise nothing but that is drawn."""
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randint(0, 256, folded.disguised.shape, dtype=torch.uint8, generator=generator)
+    chosen = named("feature_inversion")
+    found, blind = (
+        audit.run(each, fast=True, encoder=encoder(), attacks=chosen).findings[0]
+        for each in (folded, replace(folded, disguised=noise))
+    )
+    assert (found.level.value, found.leaks, found.counted) == ("L2", "picture", True)
+    assert found.facts["embeddings_explained"] > 0.5 > 0.1 > blind.facts["embeddings_explained"]
+    assert blind.leakage < 0.05
+
+
+def test_fisher_information_needs_encoder_and_key(folded):
+    report = audit.run(folded, settings=QUICK, encoder=encoder())
+    (told,) = (each for each in report.not_run if each.attack == "diagonal_fisher_leakage")
+    assert "--key" in told.reason
+    assert (told.level.value, report.facts["disguise"]["fisher"]) == ("L4", None)
+    other = audit.run(control("BlockPermute", "identity"), settings=QUICK)
+    assert "diagonal_fisher_leakage" not in {each.attack for each in other.not_run}
 
 
 def test_the_true_reasons_of_what_is_never_run(folded):
@@ -194,7 +219,7 @@ def test_a_killed_audit_goes_on_with_the_same_encoder_only(folded, tmp_path, mon
         audit.run(folded, settings=QUICK, encoder=given, attacks=chosen, report=tmp_path / "report.html")
         return given.seen - 1  # one to see whether it takes the images
 
-    brighter, everyone = encoder(), QUICK.targets + QUICK.pairs[-1]
+    brighter, everyone = encoder(), QUICK.targets + len(folded.plain) // 2
     brighter.mean = 0.5  # neither a weight nor in its repr
     assert embedded(encoder()) == everyone
     assert embedded(encoder()) == 0
@@ -215,6 +240,11 @@ def test_an_export_and_its_page(tmp_path):
     assert "attacks.ridge_reidentification</code>" in page
     assert "(embeddings)" not in page
     assert "Folding" not in page + path.with_suffix(".json").read_text()  # which encoder it was stays inside
+    fisher = report.facts["disguise"]["fisher"]
+    assert 0 < fisher["mean_standard_error"] < fisher["mean_dfil"]
+    assert fisher["mean_rmse_bound"] > 0
+    assert "Fisher information (dFIL)" in page
+    assert "diagonal_fisher_leakage" not in {each.attack for each in report.not_run}
     assert "nan" not in re.sub(r"base64,[^\"]+", "", page)
 
 

@@ -17,7 +17,7 @@ from torchprotect.attacks import STANDARD_ATTACKS, Attack, MatchedNetworks
 from torchprotect.audit.bench.bench import Bench, usable_device
 from torchprotect.audit.bench.settings import Settings
 from torchprotect.audit.bench.store import Store
-from torchprotect.audit.evidence.encoder import encoder_digest, require_encoder
+from torchprotect.audit.evidence.encoder import encoder_digest, require_encoder, scrambler_of
 from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.evidence.opening import open_evidence
 from torchprotect.audit.report.destination import require_destination
@@ -107,7 +107,7 @@ def run(
         require_encoder(encoder, evidence)
     if networks is not None and not isinstance(networks, MatchedNetworks):
         raise InputTypeError(f"networks must be attacks.MatchedNetworks, got {type_name(networks)}")
-    bench = Bench(evidence, chosen, encoder, networks)
+    bench = Bench(evidence, chosen, encoder, networks, scrambler_of(encoder, key))
     with Store(None if path is None else _parts(path), _digest(bench)) as store:
         if not resume:
             store.clear()

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from torchprotect.attacks import ATTACKS, Attack, Level
 from torchprotect.audit.bench import facts
 from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.bench.fisher import NAME as FISHER
+from torchprotect.audit.bench.fisher import fisher_part
 from torchprotect.audit.bench.store import Store
 from torchprotect.audit.bench.trainings import gather, trainings
 from torchprotect.audit.report.finding import Finding, NotRun
@@ -44,7 +46,8 @@ class Session:
         self._bench, self._attacks, self._store, self._progress = bench, attacks, store, progress
         self._trainings = trainings(bench)
         self._truth = truth_of(bench)
-        self._total, self._done = len(self._trainings) + len(attacks), 0
+        self._fisher = fisher_part(bench)
+        self._total, self._done = len(self._trainings) + callable(self._fisher) + len(attacks), 0
 
     def finish(self, started: datetime.datetime, start: float) -> Report:
         """Do what is left, and report.
@@ -57,6 +60,7 @@ class Session:
             name: self._try(name, each.level, partial(self._kept, name, each.run))
             for name, each in self._trainings.items()
         }
+        bounded = self._bound()
         ran = [self._try(each.name, each.level, partial(self._attack, each), each.title) for each in self._attacks]
         self._progress("done", self._total, self._total)
         bench = self._bench
@@ -67,9 +71,12 @@ class Session:
             "settings": asdict(bench.settings),
             "data": facts.data_facts(bench.evidence),
             "split": facts.split_facts(bench),
-            "disguise": facts.disguise_facts(bench.evidence),
+            "disguise": {
+                **facts.disguise_facts(bench.evidence),
+                "fisher": None if isinstance(bounded, NotRun) else bounded,
+            },
         }
-        not_run = [each for each in (*learned.values(), *ran) if isinstance(each, NotRun)]
+        not_run = [each for each in (*learned.values(), bounded, *ran) if isinstance(each, NotRun)]
         not_run += left_out(bench.evidence.scheme, self._attacks)
         trained = {name: each for name, each in learned.items() if not isinstance(each, NotRun)}
         return Report(
@@ -78,6 +85,13 @@ class Session:
             gather(bench, trained),
             told,
         )
+
+    def _bound(self) -> dict[str, Any] | NotRun | None:
+        """Measure the scrambler, where there is one and the owner has it."""
+        part = self._fisher
+        if not callable(part):
+            return part
+        return self._try(FISHER, Level.PARTIAL_KEY, partial(self._kept, FISHER, part))
 
     def _try(self, name: str, level: Level, work: Callable[[], Made], title: str = "") -> Made | NotRun:
         """Do one part; what it refuses is told, and ends nothing else."""

@@ -52,6 +52,7 @@ class Bench:
         settings: how much is done.
         encoder: of scrambled images, where an attacker is to have it.
         networks: one matched to the key and its original, where an attacker is to have them.
+        scramble: what scrambles plain images, before rounding and for autograd, which the owner alone has.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Bench:
         settings: Settings,
         encoder: nn.Module | None = None,
         networks: MatchedNetworks | None = None,
+        scramble: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.settings, self.encoder, self.networks = settings, encoder, networks
+        self.settings, self.encoder, self.networks, self.scramble = settings, encoder, networks, scramble
         self.embed = None if encoder is None else Embedder(encoder)
         self._orders: dict[int, PermutationResult] = {}
         device = usable_device(settings.device)

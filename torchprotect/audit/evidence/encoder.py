@@ -1,6 +1,8 @@
 """The encoder behind scrambled images, where an attacker is to have it."""
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.attacks.scores.identities import pixel_digests
 from torchprotect.audit.evidence.evidence import Evidence, tensor_digest
 from torchprotect.errors import InputTypeError
+from torchprotect.keys import Key, OWSDKey
 from torchprotect.training import model_digest
 
 
@@ -36,6 +39,13 @@ def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
         ModelError: the encoder is in training mode, cannot take the images, or returns something else.
     """
     return F.embed(images, encoder).to(images.device)
+
+
+def scrambler_of(encoder: nn.Module | None, key: Key | None) -> Callable[[Tensor], Tensor] | None:
+    """Return what scrambles plain images, before rounding and for autograd; ``None`` without the encoder or its key."""
+    if encoder is None or not isinstance(key, OWSDKey):
+        return None
+    return partial(F.owsd_values, encoder=encoder, key=key)
 
 
 class Embedder:
