@@ -10,7 +10,7 @@ from torchprotect.data.manifest import MANIFEST
 from torchprotect.errors import ExportError
 
 
-def require_destination(page: Path, export: Path | None) -> None:
+def require_destination(page: Path, export: Path | None, *, document_format: str = FORMAT) -> None:
     """Check, before the work begins, that neither the page nor the JSON beside it destroys anything.
 
     A page is taken for an audit's own where the JSON beside it is: an audit writes that first.
@@ -18,6 +18,7 @@ def require_destination(page: Path, export: Path | None) -> None:
     Args:
         page: to be written.
         export: folder of the export, if there is one; what is none is refused when it is opened.
+        document_format: of the JSON beside the page, which only a document of the same format makes way for.
 
     Raises:
         ExportError: it is no page, there is no such folder, the folder is the export's, or a file is in the way.
@@ -32,7 +33,7 @@ def require_destination(page: Path, export: Path | None) -> None:
             "report somewhere else"
         )
     document = page.with_suffix(".json")
-    if os.path.lexists(document) and not _is_report(document):
+    if os.path.lexists(document) and not _is_report(document, document_format):
         raise ExportError(f"{document} would be written beside the page, but it is there and no audit wrote it: {_DO}")
     if os.path.lexists(page) and not os.path.lexists(document):
         raise ExportError(f"{page} is there without the {document.name} of an audit beside it: {_DO}")
@@ -47,9 +48,9 @@ def _lies_in(folder: Path, export: Path) -> bool:
     return any(each.samefile(export) for each in (resolved, *resolved.parents))
 
 
-def _is_report(path: Path) -> bool:
+def _is_report(path: Path, document_format: str) -> bool:
     try:
         document = parse(read_regular(path, LARGEST, ExportError))
     except (OSError, ValueError, ExportError):
         return False
-    return isinstance(document, dict) and document.get("format") == FORMAT
+    return isinstance(document, dict) and document.get("format") == document_format

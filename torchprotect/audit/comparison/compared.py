@@ -1,0 +1,110 @@
+"""What came out for one setting: what a network keeps, what attacks find, what the disguise costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torchprotect.attacks import Level
+from torchprotect.attacks.scores.intervals import wilson
+from torchprotect.audit.comparison.disguised import Cost
+from torchprotect.audit.comparison.setting import Setting
+from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.audit.report.outcome import Outcome
+
+LEVELS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
+"""The levels at which attacks of this package run."""
+
+
+class Share(NamedTuple):
+    """A share, 0..1, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, count: int) -> "Share":
+        """Return a share that was counted over so many trials."""
+        return cls(value, *wilson(value, count))
+
+    def to_list(self) -> list[float]:
+        """Return it for JSON."""
+        return [round(each, 4) for each in self]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came out for one setting.
+
+    Attributes:
+        setting: its public parameters.
+        accuracy: of the small network that was trained on disguised images, on others.
+        probe: of a linear classifier on the features of a pretrained network; ``None`` where none is installed.
+        outcome: findings, and attacks that were not run.
+        cost: of disguising.
+        seconds: CPU time of all that was done for this setting.
+    """
+
+    setting: Setting
+    accuracy: Share
+    probe: Share | None
+    outcome: Outcome
+    cost: Cost
+    seconds: float
+
+    def leakage(self, level: Level) -> float | None:
+        """Return the most that an attack leaks at a level and below; ``None`` where nothing was measured."""
+        return self.outcome.leakage(level)
+
+    def worst(self, level: Level) -> Finding | None:
+        """Return the finding that leaks most at a level and below."""
+        return next(iter(self.outcome.at(level)), None)
+
+    def interval(self, level: Level) -> tuple[float, float] | None:
+        """Return the 95 % interval of what the worst finding leaks; the value itself where it has none."""
+        worst = self.worst(level)
+        if worst is None or worst.headline is None or worst.leakage is None:
+            return None
+        low, high = worst.headline.leakage_low, worst.headline.leakage_high
+        return (worst.leakage if low is None else low), (worst.leakage if high is None else high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return {
+            "name": self.setting.name,
+            "setting": self.setting.to_dict(),
+            "accuracy": self.accuracy.to_list(),
+            "probe": None if self.probe is None else self.probe.to_list(),
+            "levels": {level.value: self._told(level) for level in LEVELS},
+            "cost": self.cost._asdict(),
+            "seconds": self.seconds,
+            "findings": [each.to_dict() for each in self.outcome.findings],
+            "not_run": [each.to_dict() for each in self.outcome.not_run],
+        }
+
+    def _told(self, level: Level) -> dict[str, Any]:
+        worst, interval = self.worst(level), self.interval(level)
+        return {
+            "leakage": self.leakage(level),
+            "low": None if interval is None else interval[0],
+            "high": None if interval is None else interval[1],
+            "attack": None if worst is None else worst.attack,
+            "pairs": None if worst is None else worst.pairs,
+            "measured": self.outcome.measured(level),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Compared":
+        """Rebuild it from :meth:`to_dict`."""
+        return cls(
+            Setting.from_dict(fields["setting"]),
+            Share(*fields["accuracy"]),
+            None if fields["probe"] is None else Share(*fields["probe"]),
+            Outcome(
+                tuple(map(Finding.from_dict, fields["findings"])),
+                tuple(map(NotRun.from_dict, fields["not_run"])),
+                None,
+            ),
+            Cost(**fields["cost"]),
+            fields["seconds"],
+        )

