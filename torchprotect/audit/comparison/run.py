@@ -17,7 +17,7 @@ from torchprotect.audit.bench.store import Store
 from torchprotect.audit.comparison import probe as probes
 from torchprotect.audit.comparison.comparison import FORMAT, Comparison
 from torchprotect.audit.comparison.defaults import Defaults, default_settings
-from torchprotect.audit.comparison.images import Images, read_images
+from torchprotect.audit.comparison.images import LEAST_IMAGES, Images, read_images
 from torchprotect.audit.comparison.measuring import Measuring
 from torchprotect.audit.comparison.reading import read_settings, require_settings
 from torchprotect.audit.comparison.setting import Setting
@@ -127,6 +127,14 @@ def compare(
             done.write_html(path)
             store.remove()
     return done
+
+
+def defaults_for(
+    source: Any, *, labels_from: str | None = None, prepare: Preparation | None = None, fast: bool = False
+) -> Defaults:
+    """Return the settings that are compared on a source by default; arguments are those of :func:`compare`."""
+    images = read_images(source, labels_from=labels_from, prepare=prepare, limit=LEAST_IMAGES, seed=EFFORT.seed)
+    return default_settings(images.size, fast=fast)
 
 
 def _given(settings: Any) -> tuple[Setting, ...] | None:
