@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchprotect.attacks import Level
 from torchprotect.audit.comparison import chart
-from torchprotect.audit.comparison.compared import LEVELS, Compared, Share
+from torchprotect.audit.comparison.compared import LEVELS, Compared
 from torchprotect.audit.comparison.setting import TITLES
 from torchprotect.audit.report import words
 from torchprotect.audit.report.statement import MEANING, STATEMENT
@@ -65,7 +65,7 @@ def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
     return {
         "name": compared.setting.name,
         "accuracy": words.percent(compared.accuracy.value),
-        "interval": interval(compared.accuracy),
+        "interval": interval(*compared.accuracy[1:]),
         "kept": words.percent(kept.value),
         "probe": None if compared.probe is None else words.percent(compared.probe.value),
         "leaks": [(level.value, *_leak(compared, level)) for level in LEVELS],
@@ -80,12 +80,12 @@ def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
     if worst is None or ends is None:
         return None, "", "not measured"
     pairs = f", {worst.pairs:,} pairs" if worst.pairs else ""
-    return compared.leakage(level), f"{words.percent(ends[0])} to {words.percent(ends[1])}", f"{worst.called}{pairs}"
+    return compared.leakage(level), interval(*ends), f"{worst.called}{pairs}"
 
 
-def interval(share: Share) -> str:
+def interval(low: float, high: float) -> str:
     """Return the 95 % interval of a share for people."""
-    return f"{words.percent(share.low)} to {words.percent(share.high)}"
+    return f"{100 * low:.1f} to {words.percent(high)}"
 
 
 def _not_run(comparison: "Comparison") -> list[tuple[str, str, str, str]]:

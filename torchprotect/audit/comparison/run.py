@@ -36,8 +36,8 @@ FAST = replace(EFFORT, trainings=1, epochs=8, targets=200, pairs=(5, 100), inver
 _NOT_COMPARED = (
     (
         "AdversarialEncrypt",
-        "needs a base network, and hides nothing: people can read its images. What it does to training is measured by "
-        "an audit of its export",
+        "has the opposite aim: people can read its images, and networks are to learn little from them. It also needs a "
+        "base network. Audit an export of it",
     ),
     ("OWSDScramble", "needs an encoder, and networks that read scrambled images; audit an export of it"),
 )
