@@ -1,5 +1,6 @@
 """Settings compared on a small world, and what is refused before the work begins."""
 
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 from audit_world import BLOCK, QUICK, SIZE, World, named
+from browser import find_browser, open_browser
 from support import Pictures, content
+from test_page import SEEN
 
 from torchprotect import audit
 from torchprotect.attacks import Level
@@ -138,6 +141,34 @@ def test_the_page_has_alternative_text_and_asks_for_nothing(done):
     assert "None of them provides confidentiality" in page
     text = re.sub(r"<blockquote>.*?</blockquote>", "", page, flags=re.DOTALL).lower()
     assert not re.search(r"\bsafe|\bsecure|\bprivate\b", text)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if find_browser() is None:
+        pytest.skip("no Chromium here")
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_in_a_browser(done, browser, width, dark):
+    browser.open(done[1] / "page.html", width, dark=dark)
+    seen = json.loads(browser.evaluate(SEEN))
+    assert browser.problems == []
+    assert sum(not each.startswith("data:") for each in browser.requests) == 1
+    assert seen["wide"] <= width
+    assert seen["outside"] == []
+    assert seen["small"] == []
+    numbers = """[...document.querySelectorAll('.chart text.no')].map(each => each.getBoundingClientRect())
+        .map(each => [each.left, each.right, each.top, each.bottom])"""
+    boxes = json.loads(browser.evaluate(f"JSON.stringify({numbers})"))
+    assert len(boxes) == 6
+    for one, other in itertools.combinations(boxes, 2):
+        across = min(one[1], other[1]) - max(one[0], other[0])
+        up = min(one[3], other[3]) - max(one[2], other[2])
+        assert across <= 1 or up <= 1  # no number covers another
 
 
 def compared(accuracy, leaks, setting=THREE[0]):

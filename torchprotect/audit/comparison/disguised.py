@@ -35,7 +35,7 @@ def disguise(setting: Setting, images: Images) -> tuple[Evidence, Cost]:
     options: dict[str, Any] = {"rmt": {"noise": setting.noise}, "aes-ecb": {"unit_pixels": setting.unit_pixels}}
     transform = transforms.from_key(bundle, **options.get(setting.scheme, {}))
     start = time.process_time()
-    disguised = torch.cat([_disguised(transform, part) for part in images.plain.split(_AT_ONCE)])
+    disguised = _disguised(transform, images.plain)
     seconds = (time.process_time() - start) * 1000 / len(disguised)
     names = bundle.labels
     assert names is not None  # noqa: S101 - made with labels; tells the type checker
@@ -53,9 +53,17 @@ def disguise(setting: Setting, images: Images) -> tuple[Evidence, Cost]:
     return evidence, Cost(round(seconds, 3), disguised.element_size() / images.plain.element_size())
 
 
-def _disguised(transform: Any, images: Tensor) -> Tensor:
-    noise = KeystreamNoise(os.urandom(32), [os.urandom(16) for _ in images])
-    return transform.disguise_batch(images, noise=noise).images
+def _disguised(transform: Any, plain: Tensor) -> Tensor:
+    """Return images disguised in parts, with noise from the operating system's entropy, as in an export."""
+    made: Tensor | None = None
+    for start in range(0, len(plain), _AT_ONCE):
+        part = plain[start : start + _AT_ONCE]
+        noise = KeystreamNoise(os.urandom(32), [os.urandom(16) for _ in part])
+        disguised = transform.disguise_batch(part, noise=noise).images
+        made = disguised.new_empty(len(plain), *disguised.shape[1:]) if made is None else made
+        made[start : start + len(part)] = disguised
+    assert made is not None  # noqa: S101 - there are images; tells the type checker
+    return made
 
 
 def _fresh_keys(setting: Setting, images: Images) -> KeyBundle:

@@ -63,6 +63,7 @@ class Setting:
             if not fits(value := getattr(self, name)):
                 raise InputRangeError(f"{name} must be {expected}, got {_told(value)}")
         require_number("noise", self.noise, at_least=0, at_most=_LOUDEST)
+        object.__setattr__(self, "noise", float(self.noise))  # 50 and 50.0 are one setting
         for each in fields(self):
             schemes = _BELONGS.get(each.name, get_args(SchemeName))
             if self.scheme not in schemes and getattr(self, each.name) != each.default:
