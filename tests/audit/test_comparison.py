@@ -197,9 +197,12 @@ def test_advice_takes_the_least_leakage_among_those_of_use():
     assert (useful.setting, with_pairs.setting, least.setting, most.setting) == (2, 2, 3, 1)
     assert "keeps 92.5 % of plain accuracy and leaks 30.0 % at L1 (attack at L1)" in useful.sentence
     assert "more than half" not in useful.sentence
-    assert "By the intervals, no. 1 may leak as little" in with_pairs.sentence  # less leaks from no. 2 at L1
+    assert "every other setting that answers this may leak as little" in with_pairs.sentence  # no. 2 leaks less at L1
     assert "it hides little" in with_pairs.sentence
     assert "By the intervals" not in least.sentence
+    found = comparison(compared(0.7, (0.1, 0.32)), compared(0.6, (0.2, 0.3)), compared(0.5, (0.2, 0.9)))
+    assert found.advice[2].setting == 2
+    assert found.advice[2].sentence.endswith("By the intervals, no. 1 may leak as little")
 
 
 def test_advice_says_where_nothing_is_of_use():

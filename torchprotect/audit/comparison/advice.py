@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from torchprotect.attacks import Level
-from torchprotect.audit.comparison.compared import LEVELS
+from torchprotect.audit.comparison.compared import LEVELS, Compared
 from torchprotect.audit.report.words import percent
 
 if TYPE_CHECKING:
@@ -64,8 +65,14 @@ def _least(comparison: "Comparison", question: str, among: Sequence[int], level:
         return Advice(question, None, f"None of the compared settings does. {_nearest(comparison)}")
     if not known:
         return Advice(question, None, f"No attack was measured at {level.value} on a setting that does")
-    best = min(known, key=lambda each: _rank(comparison, each, level))
-    return Advice(question, best + 1, _sentence(comparison, best, level, _equals(comparison, best, known, level)))
+    best = min(known, key=lambda each: _rank(comparison.settings[each], level))
+    told = _sentence(comparison, best, level)
+    equals = _equals(comparison, best, known, level)
+    if equals and len(equals) == len(known) - 1:
+        told += ". By the intervals, every other setting that answers this may leak as little"
+    elif equals:
+        told += f". By the intervals, no. {', '.join(str(each + 1) for each in equals)} may leak as little"
+    return Advice(question, best + 1, told)
 
 
 def _nearest(comparison: "Comparison") -> str:
@@ -86,7 +93,7 @@ def _equals(comparison: "Comparison", best: int, known: Sequence[int], level: Le
     ]
 
 
-def _sentence(comparison: "Comparison", index: int, level: Level, equals: Sequence[int] = ()) -> str:
+def _sentence(comparison: "Comparison", index: int, level: Level) -> str:
     found = comparison.settings[index]
     kept, leakage, worst = comparison.kept(found), found.leakage(level), found.worst(level)
     told = f"{found.setting.name} (no. {index + 1}) keeps {percent(kept.value)} of plain accuracy"
@@ -97,16 +104,14 @@ def _sentence(comparison: "Comparison", index: int, level: Level, equals: Sequen
         told += ". A network learns nothing from it that guessing would not give"
     elif leakage is not None and leakage >= _HALF:
         told += ". That is more than half of what plain images give: it hides little from such an attacker"
-    if equals:
-        numbers = ", ".join(str(each + 1) for each in equals)
-        told += f". By the intervals, no. {numbers} may leak as little"
     return told
 
 
-def _rank(comparison: "Comparison", index: int, level: Level) -> tuple[float, ...]:
-    """Return a sorting key: less leakage at a level first, of equals less at the levels below, then what keeps more."""
-    found = comparison.settings[index]
-    return (
-        *(round(found.leakage(each) or 0.0, 3) for each in LEVELS[LEVELS.index(level) :: -1]),
-        -found.accuracy.value,
-    )
+def _rank(compared: Compared, level: Level) -> tuple[float, ...]:
+    """Return a sorting key: less leakage at a level first.
+
+    Of equals, that which leaks less at the levels below, then over all attacks, then that which keeps more.
+    """
+    levels = LEVELS[LEVELS.index(level) :: -1]
+    every = [each.leakage or 0.0 for each in compared.outcome.at(level)]
+    return (*(round(compared.leakage(each) or 0.0, 3) for each in levels), fmean(every), -compared.accuracy.value)

@@ -53,6 +53,7 @@ def _context(comparison: "Comparison") -> dict[str, Any]:
             if any(each.setting.scheme == scheme for each in comparison.settings)
         ],
         "rows": [_row(comparison, each) for each in comparison.settings],
+        "attacks": _attacks(comparison),
         "not_run": _not_run(comparison),
         "meaning": MEANING,
         "statement": STATEMENT,
@@ -69,7 +70,7 @@ def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
         "kept": words.percent(kept.value),
         "probe": None if compared.probe is None else words.percent(compared.probe.value),
         "leaks": [(level.value, *_leak(compared, level)) for level in LEVELS],
-        "seconds": f"{compared.cost.seconds:.2f} s",
+        "seconds": f"{compared.cost.seconds:.2g} s",
         "bytes": f"{compared.cost.bytes:g} x",
     }
 
@@ -81,6 +82,21 @@ def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
         return None, "", "not measured"
     pairs = f", {worst.pairs:,} pairs" if worst.pairs else ""
     return compared.leakage(level), interval(*ends), f"{worst.called}{pairs}"
+
+
+def _attacks(comparison: "Comparison") -> list[tuple[str, str, str, list[str]]]:
+    """Return what each attack leaks under each setting: level, name, what it finds, and the shares."""
+    every = [{each.attack: each for each in one.outcome.findings if each.counted} for one in comparison.settings]
+    known = {name: each for found in every for name, each in found.items()}
+    return [
+        (
+            each.level.value,
+            each.called,
+            words.LEAKS[each.leaks],
+            [words.percent(found[name].leakage) if name in found else words.percent(None) for found in every],
+        )
+        for name, each in sorted(known.items(), key=lambda item: item[1].level)
+    ]
 
 
 def interval(low: float, high: float) -> str:
