@@ -23,7 +23,15 @@ from torchprotect.audit.comparison.disguised import Cost
 from torchprotect.audit.comparison.reading import as_json
 from torchprotect.audit.report.finding import Finding
 from torchprotect.audit.report.outcome import Outcome
-from torchprotect.errors import BlockSizeError, ExportError, InputRangeError, InputTypeError, LabelError, SourceError
+from torchprotect.errors import (
+    BlockSizeError,
+    ExportError,
+    InputRangeError,
+    InputTypeError,
+    LabelError,
+    SourceError,
+    VerificationError,
+)
 
 LIGHT = named("jigsaw_attack", "linkage_attack", "regression_attack")
 EFFORT = replace(QUICK, epochs=3, targets=40, pairs=(2, 40), pictures=False)
@@ -110,6 +118,15 @@ def test_json_has_neither_pixels_nor_keys_and_comes_back(done):
     again = Comparison.read(folder / "page.json")
     assert json.loads(json.dumps(again.to_dict())) == document
     assert again.advice == found.advice
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"format": "torchprotect-audit", "version": 2}', None])
+def test_damaged_comparisons_are_refused(done, tmp_path, damage):
+    document = json.loads((done[1] / "page.json").read_text())
+    del document["settings"][0]["cost"]
+    (tmp_path / "page.json").write_text(json.dumps(document) if damage is None else damage)
+    with pytest.raises(VerificationError, match="no comparison"):
+        Comparison.read(tmp_path / "page.json")
 
 
 def walk(value):
