@@ -226,7 +226,8 @@ def test_advice_says_where_nothing_is_of_use():
     found = comparison(compared(0.6, (0.9, 1.0)), compared(0.11, (0.0, 0.0)))
     assert found.advice[0].setting is None
     assert found.advice[0].sentence == (
-        "None of the compared settings does. The most, 75.0 %, is kept under Block permutation 4 x 4"
+        "None of the compared settings does. The most, 75.0 % (95 % interval 66.4 to 83.2 %), is kept under "
+        "Block permutation 4 x 4"
     )
     assert "learns nothing from it that guessing would not give" in found.advice[2].sentence
     nothing = comparison(compared(0.1, (0.9, 1.0)), plain=0.11)

@@ -77,7 +77,9 @@ def _least(comparison: "Comparison", question: str, among: Sequence[int], level:
 
 def _nearest(comparison: "Comparison") -> str:
     most = max(comparison.settings, key=lambda each: each.accuracy.value)
-    return f"The most, {percent(comparison.kept(most).value)}, is kept under {most.setting.name}"
+    kept, low, high = comparison.kept(most)
+    interval = f"95 % interval {100 * low:.1f} to {percent(high)}"
+    return f"The most, {percent(kept)} ({interval}), is kept under {most.setting.name}"
 
 
 def _equals(comparison: "Comparison", best: int, known: Sequence[int], level: Level) -> list[int]:
