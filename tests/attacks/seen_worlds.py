@@ -47,7 +47,14 @@ def matched(name: str):
         return MatchedNetworks(predict.match_key(original, disguises()[name], mean=0.4, std=0.3), original, 0.3)
 
 
-NAMES = ("AESECBDisguise", "RMTDisguise", "BlockPermute", "AdversarialEncrypt", "OWSDScramble")
+NAMES = (
+    "AESECBDisguise",
+    "RMTDisguise",
+    "BlockPermute",
+    "AdversarialEncrypt",
+    "OWSDScramble",
+    "RMTDisguise without noise",
+)
 
 
 @functools.cache
@@ -60,6 +67,7 @@ def disguises():
     return {
         "AESECBDisguise": transforms.AESECBDisguise(keys.AESKey.generate(**SIZES), permutation=order),
         "RMTDisguise": transforms.RMTDisguise(keys.RMTKey.generate(**SIZES), permutation=order, noise=10),
+        "RMTDisguise without noise": transforms.RMTDisguise(keys.RMTKey.generate(**SIZES), permutation=order),
         "BlockPermute": transforms.BlockPermute(order),
         "AdversarialEncrypt": transforms.AdversarialEncrypt(network, correspondence, eps=0.5, step_size=0.2, steps=3),
         "OWSDScramble": transforms.OWSDScramble(Function(encoder).eval(), scrambling),

@@ -245,7 +245,7 @@ def test_reasons_without_plain_images(exported):
         "recover_permutation",
     ):
         assert "--plain" in told[name], name
-    assert {each.attack for each in report.findings} == {"duplicate_statistics", "metadata_scan"}
+    assert {each.attack for each in report.findings} == {"duplicate_statistics", "metadata_scan", "read_matrix_rows"}
     assert report.utility.plain == ()
     assert len(report.utility.disguised) == 1
     assert "RMTDisguise" in told["codebook_attack"]

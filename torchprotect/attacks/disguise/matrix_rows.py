@@ -65,7 +65,7 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
     require_channels(scheme.channels, disguised)
     looked_at, rows, groups = 0, [], []
     for part in disguised.split(_IMAGES_AT_ONCE):
-        lines = _lines(part * (255 // (scheme.white or 255)), scheme)
+        lines = _lines(part.float() * (255 // (scheme.white or 255)), scheme)
         for candidates in (lines, lines.diff(dim=2), *_channel_differences(lines, part.shape[1], scheme)):
             where = ((candidates.square().sum(-1) - 1).abs() < _TOLERANCE).nonzero(as_tuple=True)
             rows.append(candidates[where])
@@ -89,7 +89,7 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
 
 def _lines(images: Tensor, scheme: Scheme) -> Tensor:
     """Cut into lines ``[groups, N, lines, length]``, float32; a group is a position, or a position and a channel."""
-    blocks = cut(images.float(), scheme.blocks)  # [positions, N, C, h, w]
+    blocks = cut(images, scheme.blocks)  # [positions, N, C, h, w]
     blocks = blocks.mT if scheme.side == "left" else blocks
     return blocks.unflatten(2, (scheme.channels or 1, -1)).movedim(2, 1).flatten(0, 1).flatten(2, 3)
 
