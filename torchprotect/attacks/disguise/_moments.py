@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_FACTORS = 256  # principal components that tell how lines far apart vary together
+_FACTORS = (48, 256)  # principal components that tell how lines far apart vary together: fewest and most
+_FACTOR_NUMBERS = 2**21  # that all of them may have: fewer components of large images bound the time
 _ROUNDS = 2  # of subspace iteration; components are far apart enough for two
 _MOST_NUMBERS = 2**27  # pixels that moments are taken of: half a gigabyte in float32
 
@@ -68,7 +69,8 @@ def _factors(centred: Tensor) -> Tensor:
 
     By subspace iteration from random directions (Halko, Martinsson, Tropp: arXiv 0909.4061), drawn from a fixed seed.
     """
-    count = min(_FACTORS, *centred.shape)
+    fewest, most = _FACTORS
+    count = min(max(fewest, min(most, _FACTOR_NUMBERS // centred.shape[1])), *centred.shape)
     start = torch.randn(centred.shape[1], count, generator=torch.Generator().manual_seed(0)).to(centred)
     basis = torch.linalg.qr(start)[0]
     for _ in range(_ROUNDS):
