@@ -94,6 +94,7 @@ def world(name: str) -> Seen:
         public=public,
         public_labels=public_labels,
         known=plain[: COUNT // 2].flip(0),
+        members=plain[COUNT // 2 :].flip(0),
         pairs=Pairs(known, disguised(known, known_labels), known_labels),
         embed=encoder,
         networks=matched(name),

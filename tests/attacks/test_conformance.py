@@ -114,7 +114,14 @@ def test_equal_seeds_give_equal_results_whatever_torch_is_seeded_with(attack, fo
 
 # what it refuses
 
-IMAGES = {"disguised": None, "public": Need.PUBLIC, "known": Need.KNOWN, "plain": Need.PAIRS, "paired": Need.PAIRS}
+IMAGES = {
+    "disguised": None,
+    "public": Need.PUBLIC,
+    "known": Need.KNOWN,
+    "members": Need.MEMBERS,
+    "plain": Need.PAIRS,
+    "paired": Need.PAIRS,
+}
 LABELS = {"released_labels": Need.RELEASED_LABELS, "public_labels": Need.LABELS}
 
 

@@ -136,7 +136,7 @@ def test_attackers_see_what_their_level_gives(level):
 def test_all_pairs_are_used_where_fewer_are_there_than_asked_for(available, pairs, expected):
     settings, (regression,) = QUICK.__class__(pairs=pairs), named("regression_attack")
     bench = Bench(control("RMTDisguise", "identity", 2 * available), settings)
-    assert bench.numbers_of_pairs(regression) == expected
+    assert bench.numbers_known(regression) == expected
 
 
 def test_same_seed_same_split():

@@ -14,6 +14,7 @@ from torchprotect.attacks.adversarial.hypothesis import HypothesisResult, hypoth
 from torchprotect.attacks.adversarial.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
 from torchprotect.attacks.adversarial.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
 from torchprotect.attacks.adversarial.train_and_watch import TrainingCurve, train_and_watch
+from torchprotect.attacks.disguise.chain import ChainResult, chain_from_known_images
 from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
 from torchprotect.attacks.disguise.direct import direct_reidentification
 from torchprotect.attacks.disguise.duplicates import DuplicateResult, duplicate_statistics
@@ -81,6 +82,7 @@ __all__ = [
     "STANDARD_ATTACKS",
     "Attack",
     "AttackResult",
+    "ChainResult",
     "ClassGuesses",
     "CodebookResult",
     "CorrespondenceResult",
@@ -126,6 +128,7 @@ __all__ = [
     "Truth",
     "adapt_gta",
     "autoencoder_attack",
+    "chain_from_known_images",
     "codebook_attack",
     "diagonal_fisher_leakage",
     "direct_reidentification",

@@ -38,6 +38,7 @@ class Need(enum.Enum):
     PUBLIC = "plain images of the same kind"
     LABELS = "labels of plain images"
     KNOWN = "plain images that may be among the disguised ones"
+    MEMBERS = "some plain images of the set, without pairs"
     PAIRS = "known pairs"
     ENCODER = "the encoder"
     NETWORKS = "a network matched to the key and its original"
@@ -86,6 +87,8 @@ class Seen:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
         public_labels: int64 ``[M]``.
         known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
+        members: plain images that lie anywhere among ``disguised``, in a drawn order; none is that of a target (from
+            L1).
         pairs: known pairs (from L2).
         embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
         networks: one matched to the key, and its public original.
@@ -107,6 +110,7 @@ class Seen:
     public: Tensor | None = None
     public_labels: Tensor | None = None
     known: Tensor | None = None
+    members: Tensor | None = None
     pairs: Pairs | None = None
     embed: Callable[[Tensor], Tensor] | None = None
     networks: MatchedNetworks | None = None
@@ -143,7 +147,9 @@ class Seen:
     @overload
     def need(self, need: Literal[Need.FOLDER]) -> Path | Files: ...
     @overload
-    def need(self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.RELEASED_LABELS]) -> Tensor: ...
+    def need(
+        self, need: Literal[Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.MEMBERS, Need.RELEASED_LABELS]
+    ) -> Tensor: ...
 
     def need(self, need: Need) -> Any:
         """Return one of the things that attackers may have.
@@ -157,13 +163,14 @@ class Seen:
         return found
 
 
-_TENSORS = ("disguised", "released", "released_labels", "public", "public_labels", "known")
+_TENSORS = ("disguised", "released", "released_labels", "public", "public_labels", "known", "members")
 _FIELDS = {
     Need.RELEASED_LABELS: "released_labels",
     Need.FOLDER: "folder",
     Need.PUBLIC: "public",
     Need.LABELS: "public_labels",
     Need.KNOWN: "known",
+    Need.MEMBERS: "members",
     Need.PAIRS: "pairs",
     Need.ENCODER: "embed",
     Need.NETWORKS: "networks",
@@ -189,7 +196,7 @@ class Attack:
         score: how its result is compared with the truth.
         needs: what the attacker must have.
         holder: who the attacker is, where that is more than the level says: the subject of a sentence, with ``{pairs}``
-            for known pairs.
+            for known pairs, or ``{images}`` for known images of the set.
         reason: says why the attack does not apply to a scheme, or ``None``.
         variants: settings to be tried; the one that leaks most counts.
         least_pairs: known pairs without which it cannot run.
@@ -259,7 +266,7 @@ def unless_readable(scheme: Scheme) -> Reason:
 
 
 _NEEDS_LEVEL = {
-    Level.PUBLIC_DATA: {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.NETWORKS},
+    Level.PUBLIC_DATA: {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.MEMBERS, Need.NETWORKS},
     Level.KNOWN_PAIRS: {Need.PAIRS},
 }
 
@@ -280,8 +287,10 @@ def _require_attack(attack: Attack) -> None:
         raise InputRangeError(f"attack {attack.name!r} must have at least one variant; ({{}},) is one without settings")
     for variant in attack.variants:
         _require_settings(f"variants of attack {attack.name!r}", variant)
-    if attack.holder.replace("{pairs}", "").count("{"):
-        raise InputRangeError(f"holder of attack {attack.name!r} may name nothing but {{pairs}} in braces")
+    if attack.holder.replace("{pairs}", "").replace("{images}", "").count("{"):
+        raise InputRangeError(
+            f"holder of attack {attack.name!r} may name nothing but {{pairs}} or {{images}} in braces"
+        )
     for level, needs in _NEEDS_LEVEL.items():
         if attack.level < level and (more := needs & attack.needs):
             names = ", ".join(sorted(each.value for each in more))

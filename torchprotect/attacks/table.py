@@ -8,6 +8,7 @@ from torchprotect.attacks.adversarial.hypothesis import HYPOTHESIS
 from torchprotect.attacks.adversarial.orthogonal_projection import ORTHOGONAL_PROJECTION
 from torchprotect.attacks.adversarial.squeezing import SQUEEZE_BITS, SQUEEZE_GREY, SQUEEZE_JPEG
 from torchprotect.attacks.adversarial.train_and_watch import TRAIN_AND_WATCH
+from torchprotect.attacks.disguise.chain import CHAIN_FROM_KNOWN_IMAGES
 from torchprotect.attacks.disguise.codebook import CODEBOOK
 from torchprotect.attacks.disguise.direct import DIRECT
 from torchprotect.attacks.disguise.duplicates import DUPLICATES
@@ -40,6 +41,7 @@ ATTACKS: tuple[Attack, ...] = (
     SILHOUETTE,
     LINKAGE,
     MOMENTS,
+    CHAIN_FROM_KNOWN_IMAGES,
     KEY_FROM_WEIGHTS,
     PERMUTATION,
     CODEBOOK,

@@ -74,13 +74,13 @@ def linkage_attack(
     reading.require("known", known, disguised)
     require_int("k", k, at_least=1, at_most=len(disguised))
     require_int("rounds", rounds, at_least=0)
-    mine, theirs = _features(reading, known, disguised)
+    mine, theirs = features_of(reading, known, disguised)
     learners = mine[:, :: -(-len(known) // _MOST_LEARNERS)]
     order = None
     for _ in range(rounds):
-        links = nearest(*_comparable(learners, theirs, order), 1)[0][:, 0]
+        links = nearest(*comparable(learners, theirs, order), 1)[0][:, 0]
         order = assign(torch.cdist(theirs[:, links].flatten(1), learners.flatten(1)).square())
-    found = nearest(*_comparable(mine, theirs, order), k, progress)
+    found = nearest(*comparable(mine, theirs, order), k, progress)
     cost = {
         "known": len(known),
         "candidates": len(disguised),
@@ -90,8 +90,8 @@ def linkage_attack(
     return LinkageResult(Level.PUBLIC_DATA, cost, *found)
 
 
-def _features(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what is compared, ``[positions, N, features]``."""
+def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what is compared of plain and of disguised images, ``[positions, N, features]``."""
     if reading.scheme.preserved == "values":
         return reading.values(known, disguised)
     if reading.scheme.preserved == "equality":
@@ -117,7 +117,7 @@ def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
-def _comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
+def comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return features side by side, ``[N, positions * features]``.
 
     Blocks are brought into one order; where the order is not known, each feature is sorted over the positions.

@@ -15,8 +15,11 @@ from torchprotect.attacks.protocol import Attack, Need, Seen, only_permuted
 from torchprotect.attacks.results import LayoutResult, Level, PermutationResult, StatisticsResult
 from torchprotect.attacks.scheme import BLOCK_DISGUISES, Preserved, Scheme, require_preserved
 from torchprotect.attacks.scores import ORDER
+from torchprotect.errors import BlockSizeError
 
 _MOST_ROUNDS = 20
+_LOG_ODDS = 6.0  # of a block that a prior order names, against each other block
+_TIE = 1e-6  # of the mean cost: differences below it are rounding errors
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
 
@@ -25,6 +28,7 @@ def recover_permutation(
     disguised: Tensor,
     *,
     scheme: Scheme,
+    prior: Tensor | None = None,
 ) -> PermutationResult:
     """Recover the order of the blocks: an attacker with known pairs (level L2).
 
@@ -43,6 +47,8 @@ def recover_permutation(
         disguised: the same images disguised, in the same order, exactly as released; ``scheme.white`` says which value
             is white.
         scheme: of a disguise by blocks.
+        prior: an order that is likely beforehand, int64 ``[positions]``, such as one from statistics. It decides where
+            pairs leave several blocks open.
 
     Returns:
         The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms
@@ -73,6 +79,8 @@ def recover_permutation(
     order, assignments = assign(costs), 1
     if preserved == "energies" and scheme.shared:
         order, costs, assignments = _by_one_matrix(*reading.lines(plain, disguised), order, scheme)
+    if prior is not None:
+        order, assignments = assign(_favour(prior, costs, order, mine.shape[1])), assignments + 1
     cost = {"pairs": len(plain), "assignments": assignments}
     return PermutationResult(Level.KNOWN_PAIRS, cost, order, margins(costs, order))
 
@@ -97,6 +105,22 @@ def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) 
         if torch.equal(before, order):
             break
     return order, costs, assignments
+
+
+def _favour(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
+    """Return costs ``[positions, blocks]`` that favour the blocks of a prior order as much as its odds are worth.
+
+    Args:
+        prior: int64 ``[positions]``.
+        costs: mean squares of differences.
+        order: with the least sum of costs, which tells the variance of differences of right blocks.
+        numbers: how many numbers of a block are compared.
+    """
+    if prior.shape != order.shape or not torch.equal(prior.sort().values, order.sort().values):
+        raise BlockSizeError(f"a prior order must name each of the {len(order)} blocks of these images once")
+    variance = costs.gather(1, order[:, None]).mean()
+    worth = (2 * _LOG_ODDS * variance / numbers).clamp(min=_TIE * float(costs.mean()))
+    return costs.scatter_add(1, prior[:, None], -worth.expand(len(prior), 1))
 
 
 def recover_permutation_from_statistics(

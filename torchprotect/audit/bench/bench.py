@@ -77,15 +77,15 @@ class Bench:
         drawn = hashlib.sha256(f"{self.settings.seed} {purpose}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(drawn[:7], "little"))
 
-    def seen(self, attack: Attack, pairs: int) -> Seen:
+    def seen(self, attack: Attack, number: int) -> Seen:
         """Return what the attacker of an attack sees.
 
         Args:
             attack: its level says what the attacker knows.
-            pairs: how many known pairs there are, from L2 on.
+            number: how many known pairs there are, from L2 on; or how many known images, where the attack takes some.
         """
         knows_public = attack.level >= Level.PUBLIC_DATA and self.evidence.plain is not None
-        knows_pairs = attack.level >= Level.KNOWN_PAIRS and pairs > 0
+        pairs = number if attack.level >= Level.KNOWN_PAIRS else 0
         seen = Seen(
             self.evidence.scheme,
             self.disguised(self.split.attacked),
@@ -99,14 +99,16 @@ class Bench:
             folder=self.evidence.folder,
             embed=self.embed,
             networks=self.networks,
-            recovered=self._recovered(pairs if knows_pairs else 0) if knows_public else None,
+            recovered=self._recovered(pairs) if knows_public else None,
         )
         if knows_public:
             public, labels = self.public()
             seen = replace(seen, public=public, public_labels=labels, known=self._known())
         if knows_public and Need.LABELS in attack.needs:
             seen = replace(seen, examiner=self.examiner)
-        if knows_pairs:
+        if Need.MEMBERS in attack.needs:
+            seen = self._with_members(seen, number)
+        if pairs:
             seen = replace(seen, pairs=self.pairs(pairs))
         return seen if attack in ATTACKS else _unshared(seen)
 
@@ -151,19 +153,32 @@ class Bench:
         labels = None if self.evidence.plain_labels is None else self.plain_labels(plain)
         return Pairs(self.plain(plain), self.disguised(indices), labels)
 
-    def numbers_of_pairs(self, attack: Attack) -> list[int]:
-        """Return the numbers of known pairs to try, ascending; ``[0]`` for attacks without.
+    def numbers_known(self, attack: Attack) -> list[int]:
+        """Return the numbers of known pairs, or known images, to try, ascending; ``[0]`` for attacks without.
 
-        They are those of the settings, or all pairs if there are fewer.
+        They are those of the settings, or all if there are fewer.
         """
+        most = len(self.split.known)
+        if Need.MEMBERS in attack.needs:
+            return sorted({min(most, each) for each in self.settings.pairs})
         if Need.PAIRS not in attack.needs:
             return [0]
-        scheme, most = self.evidence.scheme, len(self.split.known)
+        scheme = self.evidence.scheme
         if attack.trains:
             return [min(self.settings.inversion_pairs, most)]
         told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs that tell the order
         least = max(told_by, attack.least_pairs)
         return sorted({min(most, max(least, each)) for each in self.settings.pairs})
+
+    def _with_members(self, seen: Seen, count: int) -> Seen:
+        """Give an attacker some plain images, and put their disguised ones anywhere behind the targets.
+
+        They are images of others that are not attacked, so that all that is opened is somebody else's.
+        """
+        draws, known = self.generator("images of the set"), self.split.known[:count]
+        hidden = torch.cat([self.split.attacked[seen.targets :], known])
+        hidden = hidden[torch.randperm(len(hidden), generator=draws)]
+        return replace(seen, disguised=self.disguised(torch.cat([self.targets, hidden])), members=self.truth(known))
 
     @cached_property
     def examiner(self) -> DNNExaminer:

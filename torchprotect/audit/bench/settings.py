@@ -29,7 +29,8 @@ class Settings:
         train_images: images that each of them is trained on, at most.
         epochs: passes over these.
         targets: images that attacks rebuild, at most; 2 or more.
-        pairs: numbers of known pairs, ascending, as far as there are so many.
+        pairs: numbers of known pairs, or of known images of the set without pairs, ascending, as far as there are so
+            many.
         inversion_pairs: known pairs of the learned inversion, at most; 2 or more.
         inversion_epochs: passes over these.
         device: where attacks and networks run.

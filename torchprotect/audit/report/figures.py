@@ -11,8 +11,13 @@ _COLOURS = ("#d1495b", "#3d7ea6", "#c98a1b", "#6a9f58", "#8b6bb1")
 _MARKERS = "osD^v"
 
 
-def draw_curves(findings: list[Finding]) -> str:
-    """Return leakage over known pairs, one line for each attack, as a data URI of an SVG."""
+def draw_curves(findings: list[Finding], counted: str) -> str:
+    """Return leakage over what is known, one line for each attack, as a data URI of an SVG.
+
+    Args:
+        findings: with curves.
+        counted: what their numbers count: ``known pairs``.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
@@ -22,7 +27,7 @@ def draw_curves(findings: list[Finding]) -> str:
     with rc_context(style):
         figure = Figure(figsize=(5.2, 2.7 + 0.22 * len(findings)), layout="constrained")  # a line for each name
         axes = figure.add_subplot()
-        pairs = sorted({point.pairs for each in findings for point in each.curve})
+        numbers = sorted({point.pairs for each in findings for point in each.curve})
         for place, each in enumerate(findings):
             known = [(point.pairs, point.measure.leakage) for point in each.curve if point.measure.leakage is not None]
             across, up = zip(*known, strict=True)
@@ -38,11 +43,11 @@ def draw_curves(findings: list[Finding]) -> str:
                 clip_on=False,
             )
         axes.set_xscale("log")
-        axes.set_xticks(pairs, [f"{each:,}" for each in pairs])
+        axes.set_xticks(numbers, [f"{each:,}" for each in numbers])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axes.set_xlabel("known pairs")
+        axes.set_xlabel(counted)
         axes.set_ylabel("leakage")
         axes.grid(axis="y", color=_INK, alpha=0.25, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -14,9 +14,15 @@ _COUNTED = ("class", "picture", "identity", "use")
 measured by the attacks that use them."""
 
 
+_KEPT = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
+
+Known = Literal["pair", "image"]
+"""What an attacker knows so many of: pairs, or plain images of the set without their disguised ones."""
+
+
 @dataclass(frozen=True)
 class Point:
-    """One point of a curve: the headline measure of an attack with so many known pairs."""
+    """One point of a curve: the headline measure of an attack with so many known pairs, or known images."""
 
     pairs: int
     measure: Measure
@@ -48,8 +54,8 @@ class Finding:
         level: what the attacker knows.
         leaks: what it gives away.
         measures: numbers; the one that leaks most is the headline.
-        pairs: known pairs it was given, of the headline.
-        curve: the headline measure for other numbers of pairs too; the headline is its best point.
+        pairs: known pairs it was given, of the headline; or known images, if ``known`` says so.
+        curve: the headline measure for other numbers of these too; the headline is its best point.
         examples: pictures, worst to best.
         facts: statistics that have no scale, such as of duplicates.
         cost: of the attack, by its own count.
@@ -59,6 +65,7 @@ class Finding:
         title: what people call the attack; its name if empty.
         method: what it does, in half a sentence.
         holder: who the attacker is; what the level says if empty.
+        known: what ``pairs`` and the curve count.
     """
 
     attack: str
@@ -76,11 +83,20 @@ class Finding:
     title: str = ""
     method: str = ""
     holder: str = ""
+    known: Known = "pair"
 
     @property
     def called(self) -> str:
         """What people call the attack."""
         return self.title or self.attack
+
+    @property
+    def given(self) -> str:
+        """How many pairs or images the attacker knows, of the headline: ``5 known images``; empty without any."""
+        if self.pairs is None:
+            return ""
+        kind = "pair" if self.known == "pair" else "known image"
+        return f"{self.pairs:,} {kind}{'' if self.pairs == 1 else 's'}"
 
     @property
     def headline(self) -> Measure | None:
@@ -104,7 +120,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding for JSON, without pictures."""
-        told = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
+        told = (*_KEPT, "known")
         top = self.headline.to_dict() if self.headline else dict.fromkeys(Measure("", 0, 0, 0).to_dict())
         return {
             **{name: getattr(self, name) for name in told},
@@ -118,9 +134,9 @@ class Finding:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Finding":
         """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
-        kept = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
         return cls(
-            **{name: fields[name] for name in kept},
+            **{name: fields[name] for name in _KEPT},
+            known=fields.get("known", "pair"),  # reports of earlier versions have no other
             level=Level(fields["level"]),
             measures=tuple(map(Measure.from_dict, fields["measures"])),
             curve=tuple(Point(each["pairs"], Measure.from_dict(each)) for each in fields["curve"]),
@@ -194,7 +210,7 @@ def headline(measures: tuple[Measure, ...]) -> Measure | None:
 
 
 def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
-    """Return the number of known pairs whose headline leaks most, the least of equals; the last one without leakage."""
+    """Return with how many known pairs or images most leaks, the least of equals; the last one without leakage."""
     leakages = {pairs: top.leakage for pairs, measures in curve.items() if (top := headline(measures)) is not None}
     scaled = {pairs: leakage for pairs, leakage in leakages.items() if leakage is not None}
     return max(scaled, key=scaled.__getitem__) if scaled else max(curve)

@@ -5,11 +5,11 @@ import importlib.util
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torchprotect.attacks import Level
 from torchprotect.audit.report import words
-from torchprotect.audit.report.finding import Example, Finding
+from torchprotect.audit.report.finding import Example, Finding, Known
 from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.statement import MEANING, STATEMENT
 from torchprotect.audit.report.utility import mean_and_deviation
@@ -59,7 +59,7 @@ def _context(report: Outcome, verdict: Verdict) -> dict[str, Any]:
         "leakages": [(level.value, report.leakage(level)) for level in Level if report.measured(level)],
         "attacks": attacks,
         "pictures": [(each, _rows(each)) for each in attacks if each.examples],
-        "curves": _draw(curves),
+        "curves": [(known, _draw(some, known)) for known, some in _by_known(curves) if some],
         "utility": report.utility,
         "trained": _trained(report),
         "kept": _kept(report),
@@ -77,10 +77,15 @@ def _stress(sentence: str) -> Any:
     return Markup(_NUMBERS.sub(r"<strong>\1</strong>", str(escape(sentence))))  # noqa: S704 - escaped
 
 
-def _draw(curves: list[Finding]) -> str | None:
+def _by_known(curves: list[Finding]) -> list[tuple[str, list[Finding]]]:
+    """Return findings by what their curves count."""
+    return [(f"known {known}s", [each for each in curves if each.known == known]) for known in get_args(Known)]
+
+
+def _draw(curves: list[Finding], known: str) -> str:
     from torchprotect.audit.report.figures import draw_curves
 
-    return draw_curves(curves) if curves else None
+    return draw_curves(curves, known)
 
 
 def _trained(report: Outcome) -> list[tuple[str, dict[str, float]]]:

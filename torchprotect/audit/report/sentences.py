@@ -22,6 +22,7 @@ _FOUND: dict[About | None, str] = {
     "identity": "picked the right original for {right} protected images",
     "known": "found the protected version of {right} originals",
 }
+_GIVEN = ("pair", "image")
 _BELOW_ONE = "fewer than 1"
 _TOLERANCE = 1e-6  # of numbers of images, for shares that are no exact binary fractions
 
@@ -74,7 +75,8 @@ def whole(share: float, of: int) -> str:
 
 def _holder(finding: Finding) -> str:
     holder = finding.holder or _HOLDERS[finding.level]
-    return holder.format(pairs="some pairs" if finding.pairs is None else counted(finding.pairs, "pair"))
+    given = {kind: f"some {kind}s" if finding.pairs is None else counted(finding.pairs, kind) for kind in _GIVEN}
+    return holder.format(**{f"{kind}s": number for kind, number in given.items()})
 
 
 def _identity(finding: Finding) -> str | None:
@@ -90,7 +92,8 @@ def _picture(finding: Finding) -> str | None:
         return None
     one = whole(measure.value, _of(measure)) in ("1", _BELOW_ONE)
     nearer = "was nearer to its own original" if one else "were nearer to their own original"
-    told = f"rebuilt pictures, of which {_right(measure)} {nearer} than to any other ({_chance(measure)})"
+    whose = "the pictures of others" if finding.known == "image" else "pictures"
+    told = f"rebuilt {whose}, of which {_right(measure)} {nearer} than to any other ({_chance(measure)})"
     likeness = next((each for each in finding.measures if each.unit == "dB"), None)
     if likeness is not None and likeness.value >= EXACT:
         told += ", every one to the last bit"

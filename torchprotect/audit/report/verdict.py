@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torchprotect.attacks import Level
-from torchprotect.audit.report.finding import Finding, NotRun
+from torchprotect.attacks.protocol import Finds
+from torchprotect.audit.report.finding import Finding, Known, NotRun
 from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
 from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
@@ -25,7 +26,10 @@ _ADVICE = {
     "not measured": "Nothing is known about these images yet: nothing that was run measures what they give away.",
 }
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
-_KINDS = ("identity", "picture", "class", "use")
+_KINDS: tuple[tuple[Finds, Known], ...] = (
+    ("picture", "image"),
+    *((finds, "pair") for finds in ("identity", "picture", "class", "use")),
+)
 _LACKING = (
     "Some attacks lacked what they need, such as the plain images (--plain) or the key (--key): see beside each "
     "level what to give, and audit again."
@@ -184,9 +188,14 @@ def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, st
 
 
 def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str, ...]:
-    """Return the worst finding of each other kind that exceeds chance, then what is not about images."""
+    """Return the worst finding of each other kind that exceeds chance, then what is not about images.
+
+    What a few known images open is a kind of its own, as it says how little an attacker needs.
+    """
     found = [each for each in here if severity_of(each) in ("partial", "severe")]
-    best = (max((each for each in found if each.leaks == kind), key=rank, default=None) for kind in _KINDS)
+    best = (
+        max((each for each in found if (each.leaks, each.known) == kind), key=rank, default=None) for kind in _KINDS
+    )
     others = [each for each in best if each is not None and each is not own]
     told = [f"{severity_of(each).capitalize()}: {sentence(each)}" for each in others]
     beside = (remark(each, images) for each in here)

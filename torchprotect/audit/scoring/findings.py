@@ -1,4 +1,4 @@
-"""One attack run on the bench: for several numbers of known pairs, and in several variants."""
+"""One attack run on the bench: for several numbers of known pairs or images, and in several variants."""
 
 import json
 import time
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from torchprotect._inputs import type_name
-from torchprotect.attacks import Attack, Measure, Truth
+from torchprotect.attacks import Attack, Measure, Need, Truth
 from torchprotect.attacks.results import AttackResult, as_json
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import Finding, Point, best_number, headline
@@ -29,10 +29,10 @@ def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
 
 def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[str, Any]) -> Finding:
     results, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
-    for pairs in bench.numbers_of_pairs(attack):
-        result = _require_result(attack, attack.run(bench.seen(attack, pairs), **variant))
-        results[pairs] = attack.score.align(result, truth)
-        curve[pairs] = attack.score.measure(results[pairs], truth)
+    for number in bench.numbers_known(attack):
+        result = _require_result(attack, attack.run(bench.seen(attack, number), **variant))
+        results[number] = attack.score.align(result, truth)
+        curve[number] = attack.score.measure(results[number], truth)
     best = best_number(curve)
     images = getattr(results[best], "images", None)
     return Finding(
@@ -41,6 +41,7 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         leaks=attack.finds if images is None else "picture",
         measures=curve[best],
         pairs=best or None,
+        known="image" if Need.MEMBERS in attack.needs else "pair",
         curve=_points(curve),
         examples=() if images is None else examples(bench, images),
         facts=as_json(attack.facts(results[best])),
@@ -73,7 +74,7 @@ def _require_result(attack: Attack, result: Any) -> AttackResult:
 
 
 def _points(curve: Mapping[int, tuple[Measure, ...]]) -> tuple[Point, ...]:
-    """Return what the headline of the best point is at each number of pairs; nothing of one number."""
+    """Return what the headline of the best point is at each number of pairs or images; nothing of one number."""
     top = headline(curve[best_number(curve)])
     if top is None or len(curve) == 1:
         return ()

@@ -14,7 +14,7 @@ _NO_NETWORKS = (
     "made for networks matched to the key, of which none was handed out; if one was, give it and its original "
     "(--matched and --original; in Python, networks=)"
 )
-_OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.PAIRS}
+_OF_PLAIN = {Need.PUBLIC, Need.LABELS, Need.KNOWN, Need.MEMBERS, Need.PAIRS}
 
 
 def why_not(bench: Bench, attack: Attack) -> NotRun | None:
@@ -70,6 +70,12 @@ def _pairing(bench: Bench) -> Reason:
     return _NO_PAIRING if bench.evidence.pairing is None else None
 
 
+def _members(bench: Bench) -> Reason:
+    if (reason := _pairing(bench)) is not None:
+        return reason
+    return None if len(bench.split.known) else "no image is left that could be known beside those under attack"
+
+
 def _plain_labels(bench: Bench) -> Reason:
     return "the plain images have no labels" if bench.evidence.plain_labels is None else None
 
@@ -116,6 +122,7 @@ _NEEDS: dict[Need, Callable[[Bench], Reason]] = {
     Need.PUBLIC: _none,  # asked for by _lacks_plain
     Need.LABELS: _plain_labels,
     Need.KNOWN: _pairing,
+    Need.MEMBERS: _members,
     Need.PAIRS: _pairing,
     Need.ENCODER: _encoder,
     Need.NETWORKS: _none,  # asked for before
