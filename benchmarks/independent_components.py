@@ -2,9 +2,9 @@
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/independent_components.py ROOT. ROOT as for moments.py; needs scikit-learn.
 
-FastICA unmixes public and disguised lines at each position; components are matched by their quantiles, up to the sign, and
-disguised lines are mixed again as public ones. The order of the blocks is given, and no noise is taken out of the images. Root
-mean squared errors in grey levels; one run each.
+FastICA unmixes public and disguised lines at each position. Components are matched by their quantiles, up to the sign,
+and disguised lines are mixed again as public ones. The order of the blocks is given, and no noise is taken out of the
+images. Root mean squared errors in grey levels; one run each.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from torchprotect.attacks.disguise._blocks import cut, undo_order
 from torchprotect.attacks.disguise._inputs import require_channels
 from torchprotect.attacks.disguise._links import Linker, Links
 from torchprotect.attacks.disguise._preserved import Reading
-from torchprotect.attacks.disguise._rotation import rotate_back
+from torchprotect.attacks.disguise._procrustes import rotate_back
 from torchprotect.attacks.disguise.codebook import codebook_attack
 from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
 from torchprotect.attacks.disguise.regression import regression_attack
