@@ -5,9 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._moments import Moments
 
 _ROUNDS = 60
+_ROUNDS_WITH_ROWS = 10
+_WEIGHT = 1e6
 _SETTLED = 1e-4  # relative change of a round
 _LONGEST = 16  # longer lines start from their means alone: the equations below grow with the sixth power
 _TOLERANCE = 1e-9  # of second moments: directions with less of the largest are rounding errors
@@ -25,7 +28,21 @@ class Matrices(NamedTuple):
     back: Tensor
 
 
-def fit_matrices(plain: Moments, disguised: Moments, *, orthogonal: bool, tied: int = 0) -> Matrices:
+class KnownRows(NamedTuple):
+    """Rows of rotations that are known, but neither to which pixel each belongs nor its sign.
+
+    Attributes:
+        rows: ``[known, length]``.
+        group: int64 ``[known]``.
+    """
+
+    rows: Tensor
+    group: Tensor
+
+
+def fit_matrices(
+    plain: Moments, disguised: Moments, *, orthogonal: bool, tied: int = 0, known: KnownRows | None = None
+) -> Matrices:
     """Return the matrices R for which the moments of ``plain @ R`` are most like those of disguised lines.
 
     With orthogonal matrices, means m turn into m R and covariances C of lines p and q into R_p' C R_q. Matrices that
@@ -38,14 +55,17 @@ def fit_matrices(plain: Moments, disguised: Moments, *, orthogonal: bool, tied: 
         orthogonal: whether the matrices are rotations.
         tied: number of matrices where all positions share them: 1, or one for each channel; 0 where each group has its
             own.
+        known: rows of orthogonal matrices, which the fit keeps.
     """
     if orthogonal:
-        rotation = _rotations(plain, disguised, tied).double()
+        rotation = _rotations(plain, disguised, tied)
+        if known is not None:
+            rotation = _with_known_rows(plain, disguised, tied, known, rotation)
         return Matrices(rotation, rotation.mT)
     white, colour = _whitening(_shared(plain.pooled, tied))
     white_seen, colour_seen = _whitening(_shared(disguised.pooled, tied))
     turned = plain.turned(white.to(plain.means)), disguised.turned(white_seen.to(disguised.means))
-    rotation = _rotations(*turned, tied).double()
+    rotation = _rotations(*turned, tied)
     return Matrices(white @ rotation @ colour_seen, white_seen @ rotation.mT @ colour)
 
 
@@ -54,21 +74,51 @@ def _rotations(plain: Moments, disguised: Moments, tied: int) -> Tensor:
 
     The agreement is convex in all matrices together, so that it never falls.
     """
-    means = plain.means.mT @ disguised.means
-    rotation = _start(plain, disguised, means, tied)
+    rotation = _start(plain, disguised, tied)
     for _ in range(_ROUNDS):
-        coupling = (plain.factors @ rotation).flatten(1) @ disguised.factors.flatten(1).mT
-        seen = torch.einsum("kl,lgib->kgib", coupling, disguised.factors)
-        gain = torch.einsum("kgia,kgib->gab", plain.factors, seen)
-        gain = gain + (plain.own @ rotation[:, None] @ disguised.own).sum(1) + means
-        before, rotation = rotation, nearest_rotations(_shared(gain, tied))
+        before, rotation = rotation, nearest_rotations(_shared(_gain(plain, disguised, rotation), tied))
         if float((rotation - before).norm() / rotation.norm()) < _SETTLED:
+            break
+    return rotation.double()
+
+
+def _gain(plain: Moments, disguised: Moments, rotation: Tensor) -> Tensor:
+    """Return the gradient of the agreement: for each group how well plain numbers go with disguised ones."""
+    coupling = (plain.factors @ rotation).flatten(1) @ disguised.factors.flatten(1).mT
+    seen = torch.einsum("kl,lgib->kgib", coupling, disguised.factors)
+    gain = torch.einsum("kgia,kgib->gab", plain.factors, seen)
+    return gain + (plain.own @ rotation[:, None] @ disguised.own).sum(1) + plain.means.mT @ disguised.means
+
+
+def _with_known_rows(plain: Moments, disguised: Moments, tied: int, known: KnownRows, rotation: Tensor) -> Tensor:
+    """Go on with rotations that hold the known rows, each for the pixel whose moments are most like those along it.
+
+    Disguised lines have the values of single pixels along known rows. Pixels are not negative, which tells the signs.
+    """
+    one = torch.eye(rotation.shape[-1]).to(plain.means).expand(rotation.shape)
+    squares = _shared(_gain(plain, plain, one), tied).double().diagonal(dim1=1, dim2=2)  # of the moments of each pixel
+    means = disguised.means.double().mean(1)
+    rows = known.rows.double()
+    rows = rows * (rows * means[known.group]).sum(1, keepdim=True).sign()
+    groups = known.group.unique().tolist()
+    for _ in range(_ROUNDS_WITH_ROWS):
+        gain = _shared(_gain(plain, disguised, rotation.to(plain.means)), tied).double()
+        for group in groups:
+            read = rows[known.group == group]
+            pixels = assign(squares[group] - 2 * read @ gain[group].mT)  # squared distances, but for a constant
+            # so heavy that the nearest rotation keeps these rows
+            gain[group, pixels] = _WEIGHT * gain[group].abs().amax() * read
+        if tied:
+            gain = gain[:tied].repeat(len(gain) // tied, 1, 1)
+        before, rotation = rotation, nearest_rotations(gain)
+        if torch.equal(before, rotation):
             break
     return rotation
 
 
-def _start(plain: Moments, disguised: Moments, means: Tensor, tied: int) -> Tensor:
+def _start(plain: Moments, disguised: Moments, tied: int) -> Tensor:
     """Return rotations by the lines of each group alone: least squares of ``means Q - means'`` and ``C Q - Q C'``."""
+    means = plain.means.mT @ disguised.means
     length = means.shape[-1]
     if length > _LONGEST:
         return nearest_rotations(_shared(means, tied))

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from torchprotect.attacks._inputs import like, require_labels
-from torchprotect.attacks.disguise._assignment import assign
 from torchprotect.attacks.disguise._blocks import assemble, undo_order
 from torchprotect.attacks.disguise._class_map import match_classes
 from torchprotect.attacks.disguise._inputs import require_channels
 from torchprotect.attacks.disguise._moments import Moments, moments_of
 from torchprotect.attacks.disguise._preserved import Reading
-from torchprotect.attacks.disguise._rotations import Matrices, fit_matrices, nearest_rotations
+from torchprotect.attacks.disguise._rotations import KnownRows, Matrices, fit_matrices
 from torchprotect.attacks.disguise._shrinkage import Shrinkage
-from torchprotect.attacks.disguise.matrix_rows import MatrixRowsResult, read_matrix_rows, reason_against_rows
+from torchprotect.attacks.disguise.matrix_rows import read_matrix_rows, reason_against_rows
 from torchprotect.attacks.disguise.permutation import order_or_statistics
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
@@ -25,7 +24,6 @@ from torchprotect.errors import InputRangeError
 
 _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
-_WEIGHT = 1e6
 _GOOD = 5.0  # grey levels: an error for lack of images that hardly shows
 _IMAGES_AT_ONCE = 512  # bounds the memory
 
@@ -44,8 +42,7 @@ class MomentsResult(Reconstruction):
             the mean of the noise counts as one.
         error: float32 ``[positions, channels or 1]``: root mean square error of a rebuilt pixel that comes from too few
             images, in grey levels, estimated from fits to two halves of them; rather too high where images are few. It
-            holds neither noise nor systematic differences between public and disguised images, and is that of the fit
-            alone: rows that were read off the images have none.
+            holds neither noise nor systematic differences between public and disguised images.
         wanted: int64 like ``error``: images of each kind for an error of 5 grey levels there; the error falls with the
             root of their number.
         label_map: int64 ``[classes]``: the number written for each class of ``public_labels``, -1 for a class without
@@ -119,10 +116,8 @@ def match_moments(
     layout = _Layout(scheme, public.shape[1:])
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
     variance = scheme.noise**2 / 12
-    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied)
-    moments, of_seen, matrices = fit(plain, seen)
-    if reason_against_rows(scheme) is None:
-        matrices = _exact(matrices, read_matrix_rows(disguised, scheme=scheme), of_seen, order, scheme)
+    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied, _rows_read(disguised, order, scheme))
+    moments, matrices = fit(plain, seen)
     opened = layout.open(seen, matrices.back, moments, variance)
     rank, projected = layout.determined(moments, variance, matrices.forward)
     error = layout.by_position(fit.error(plain, seen, matrices.forward))
@@ -147,50 +142,38 @@ class _Fitting:
     variance: float
     orthogonal: bool
     tied: int
+    known: KnownRows | None
 
-    def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Moments, Matrices]:
-        """Return the moments of plain lines, noise counted in, those of disguised lines, and matrices."""
+    def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Matrices]:
+        """Return the moments of plain lines, noise counted in, and matrices."""
         moments = moments_of(plain, variance=self.variance)
-        of_seen = moments_of(seen)
-        return moments, of_seen, fit_matrices(moments, of_seen, orthogonal=self.orthogonal, tied=self.tied)
+        matrices = fit_matrices(moments, moments_of(seen), orthogonal=self.orthogonal, tied=self.tied, known=self.known)
+        return moments, matrices
 
     def error(self, plain: Tensor, seen: Tensor, forward: Tensor) -> Tensor:
         """Return the error of rebuilt pixels for lack of images, float64 ``[groups]``.
 
         Fits to two halves differ by twice the error of a fit to all images: their variances are twice as large each.
         """
-        one, other = (self(plain[:, half::2], seen[:, half::2])[2].back for half in (0, 1))
+        one, other = (self(plain[:, half::2], seen[:, half::2])[1].back for half in (0, 1))
         lines = plain[:, :_IMAGES_AT_ONCE].flatten(1, 2).double()
         return (lines @ (forward @ (one - other))).square().mean((1, 2)).sqrt() / 2
 
 
-def _exact(matrices: Matrices, found: MatrixRowsResult, seen: Moments, order: Tensor, scheme: Scheme) -> Matrices:
-    """Replace rows of fitted rotations by those that the images themselves give away.
-
-    A disguised line has the pixel values of its plain line along these rows; which row is which pixel's is told by the
-    fit: by what disguised lines look like along either.
+def _rows_read(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
+    """Return the rows of matrices that stand in the images, by groups in the original order; ``None`` where none may.
 
     Args:
-        matrices: fitted, blocks in their original order.
-        found: rows, each up to its sign, by position as released.
-        seen: moments of disguised lines.
+        disguised: ``[N, C, H, W]``, as released.
         order: int64 ``[positions]``, the original block that lies at each position.
-        scheme: of orthogonal matrices.
+        scheme: of matrices.
     """
-    channels = scheme.channels or 1
+    if reason_against_rows(scheme) is not None:
+        return None
+    found = read_matrix_rows(disguised, scheme=scheme)
     position, channel = found.groups.to(order.device).unbind(1)
-    group = channel if scheme.shared else order[position] * channels + channel
-    rows, forward, pooled = found.rows.to(matrices.forward), matrices.forward.clone(), seen.pooled
-    rows = rows * (rows * seen.means.double().mean(1)[group]).sum(1, keepdim=True).sign()  # pixels are not negative
-    for number in group.unique().tolist():
-        read = rows[group == number]
-        apart = forward[number][:, None] - read
-        costs = torch.einsum("kra,ab,krb->kr", apart, pooled[number], apart)
-        forward[number, assign(costs.T)] = _WEIGHT * read  # so much that the nearest rotation keeps these rows
-    if scheme.shared:
-        forward = forward[:channels].repeat(len(forward) // channels, 1, 1)
-    rotation = nearest_rotations(forward)
-    return Matrices(rotation, rotation.mT)
+    group = channel if scheme.shared else order[position] * (scheme.channels or 1) + channel
+    return KnownRows(found.rows, group)
 
 
 class _Layout:
