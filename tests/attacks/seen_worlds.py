@@ -97,6 +97,7 @@ def world(name: str) -> Seen:
         members=plain[COUNT // 2 :].flip(0),
         pairs=Pairs(known, disguised(known, known_labels), known_labels),
         embed=encoder,
+        pretrained=encoder,
         networks=matched(name),
     )
 

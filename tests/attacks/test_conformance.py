@@ -208,7 +208,8 @@ def test_odd_input_is_refused_or_understood(attack, name, change):
 
 @every_attack
 def test_a_missing_need_is_named(attack):
-    for need, name in (*((need, name) for name, need in {**IMAGES, **LABELS}.items() if need), (Need.FOLDER, "folder")):
+    others = ((Need.FOLDER, "folder"), (Need.PRETRAINED, "pretrained"))
+    for need, name in (*((need, name) for name, need in {**IMAGES, **LABELS}.items() if need), *others):
         if need not in attack.needs or (attack.name, name) in UNUSED - {("label_probe", "plain")}:
             continue
         lacking = replace(seen_by(attack), **{"pairs" if need is Need.PAIRS else name: None})

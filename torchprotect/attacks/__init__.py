@@ -12,7 +12,10 @@ from torchprotect.attacks.adversarial.correspondence_reading import (
 )
 from torchprotect.attacks.adversarial.hypothesis import HypothesisResult, hypothesis_accuracy
 from torchprotect.attacks.adversarial.orthogonal_projection import OrthogonalProjectionResult, orthogonal_projection
+from torchprotect.attacks.adversarial.pretrained_probe import pretrained_probe
+from torchprotect.attacks.adversarial.purification import purify_by_pairs
 from torchprotect.attacks.adversarial.squeezing import squeeze_bits, squeeze_grey, squeeze_jpeg
+from torchprotect.attacks.adversarial.staged_training import staged_training
 from torchprotect.attacks.adversarial.train_and_watch import TrainingCurve, train_and_watch
 from torchprotect.attacks.disguise.chain import ChainResult, chain_from_known_images
 from torchprotect.attacks.disguise.codebook import CodebookResult, codebook_attack
@@ -143,7 +146,9 @@ __all__ = [
     "match_moments",
     "metadata_scan",
     "orthogonal_projection",
+    "pretrained_probe",
     "psnr",
+    "purify_by_pairs",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
     "read_key_from_weights",
@@ -167,6 +172,7 @@ __all__ = [
     "squeeze_grey",
     "squeeze_jpeg",
     "ssim",
+    "staged_training",
     "strong_augmentation",
     "train_and_watch",
     "up_to_mirror_image",

@@ -41,6 +41,7 @@ class Need(enum.Enum):
     MEMBERS = "some plain images of the set, without pairs"
     PAIRS = "known pairs"
     ENCODER = "the encoder"
+    PRETRAINED = "a pretrained network"
     NETWORKS = "a network matched to the key and its original"
 
 
@@ -91,6 +92,7 @@ class Seen:
             L1).
         pairs: known pairs (from L2).
         embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
+        pretrained: a network trained on other images: takes float images in 0..1, returns features ``[N, E]``.
         networks: one matched to the key, and its public original.
         recovered: returns the order of the blocks, recovered from no more than this attacker has, once for all attacks;
             attacks recover it themselves when ``None``.
@@ -113,6 +115,7 @@ class Seen:
     members: Tensor | None = None
     pairs: Pairs | None = None
     embed: Callable[[Tensor], Tensor] | None = None
+    pretrained: Callable[[Tensor], Tensor] | None = None
     networks: MatchedNetworks | None = None
     recovered: Callable[[], PermutationResult] | None = None
     examiner: "DNNExaminer | None" = None
@@ -141,7 +144,7 @@ class Seen:
     @overload
     def need(self, need: Literal[Need.PAIRS]) -> Pairs: ...
     @overload
-    def need(self, need: Literal[Need.ENCODER]) -> Callable[[Tensor], Tensor]: ...
+    def need(self, need: Literal[Need.ENCODER, Need.PRETRAINED]) -> Callable[[Tensor], Tensor]: ...
     @overload
     def need(self, need: Literal[Need.NETWORKS]) -> MatchedNetworks: ...
     @overload
@@ -173,6 +176,7 @@ _FIELDS = {
     Need.MEMBERS: "members",
     Need.PAIRS: "pairs",
     Need.ENCODER: "embed",
+    Need.PRETRAINED: "pretrained",
     Need.NETWORKS: "networks",
 }
 

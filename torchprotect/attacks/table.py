@@ -6,7 +6,10 @@ from torchprotect.attacks.adversarial.correspondence import ENUMERATION
 from torchprotect.attacks.adversarial.correspondence_reading import READING_OF_DATA, READING_OF_VICTIM
 from torchprotect.attacks.adversarial.hypothesis import HYPOTHESIS
 from torchprotect.attacks.adversarial.orthogonal_projection import ORTHOGONAL_PROJECTION
+from torchprotect.attacks.adversarial.pretrained_probe import PRETRAINED_PROBE
+from torchprotect.attacks.adversarial.purification import PURIFIER
 from torchprotect.attacks.adversarial.squeezing import SQUEEZE_BITS, SQUEEZE_GREY, SQUEEZE_JPEG
+from torchprotect.attacks.adversarial.staged_training import STAGED_TRAINING
 from torchprotect.attacks.adversarial.train_and_watch import TRAIN_AND_WATCH
 from torchprotect.attacks.disguise.chain import CHAIN_FROM_KNOWN_IMAGES
 from torchprotect.attacks.disguise.codebook import CODEBOOK
@@ -64,6 +67,9 @@ ATTACKS: tuple[Attack, ...] = (
     SQUEEZE_GREY,
     SQUEEZE_BITS,
     ORTHOGONAL_PROJECTION,
+    STAGED_TRAINING,
+    PRETRAINED_PROBE,
+    PURIFIER,
     GTA,
 )
 

@@ -41,6 +41,7 @@ def run(
     labels_from: str | None = None,
     encoder: nn.Module | None = None,
     networks: MatchedNetworks | None = None,
+    pretrained: nn.Module | None = None,
     attacks: Iterable[Attack] | None = None,
     report: str | os.PathLike[str] | None = None,
     fast: bool = False,
@@ -65,6 +66,8 @@ def run(
             it too. Another encoder shows less than there is to see.
         networks: one matched to the key by :func:`torchprotect.predict.match_key`, and its public original: for an
             attacker who got the former.
+        pretrained: a network trained on other images, for an attacker on perturbed ones: float images in 0..1 to
+            features ``[N, E]``.
         attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
             all but long trainings when ``None``.
         report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
@@ -107,7 +110,9 @@ def run(
         require_encoder(encoder, evidence)
     if networks is not None and not isinstance(networks, MatchedNetworks):
         raise InputTypeError(f"networks must be attacks.MatchedNetworks, got {type_name(networks)}")
-    bench = Bench(evidence, chosen, encoder, networks, scrambler_of(encoder, key))
+    if pretrained is not None and not isinstance(pretrained, nn.Module):
+        raise InputTypeError(f"pretrained must be a torch.nn.Module, got {type_name(pretrained)}")
+    bench = Bench(evidence, chosen, encoder, networks, scrambler_of(encoder, key), pretrained)
     with Store(None if path is None else _parts(path), _digest(bench)) as store:
         if not resume:
             store.clear()
@@ -157,6 +162,8 @@ def _digest(bench: Bench) -> str:
     if bench.networks is not None:
         matched, original, std, scale = bench.networks
         parts += [model_digest(matched, b""), model_digest(original, b""), std, scale]
+    if bench.pretrained is not None:
+        parts.append(encoder_digest(bench.pretrained, None))
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 

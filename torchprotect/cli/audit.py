@@ -10,6 +10,7 @@ import typer
 from torchprotect.cli._audited import load_encoder, load_matched, require_attacked
 from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
+from torchprotect.cli._model import load_model
 from torchprotect.cli._say import complain, say
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torchprotect.audit import Progress, Report
 
 _EXCEEDED = 3
-_SCRAMBLING, _MATCHED = "One way scrambling", "A network matched to the key"
+_SCRAMBLING, _PERTURBED, _MATCHED = "One way scrambling", "Perturbed images", "A network matched to the key"
 
 
 def audit(
@@ -83,6 +84,15 @@ def audit(
             rich_help_panel=_SCRAMBLING,
         ),
     ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            help="A network trained on other images, for an attacker on perturbed ones: a function without arguments "
+            "that returns it. It takes images in 0..1 and returns features.",
+            metavar="PACKAGE.MODULE:FACTORY",
+            rich_help_panel=_PERTURBED,
+        ),
+    ] = None,
     matched: Annotated[
         Path | None,
         typer.Option(
@@ -123,6 +133,7 @@ def audit(
         secret = load_optional_key(key, passphrase_file)
         identities = load_identities(identity, open_passphrase_file)
         encoder = load_encoder(model, weights, device)
+        features = None if pretrained is None else load_model(pretrained, None, device).eval()
         networks = load_matched(matched, original, original_std, exports[0], identities)
         with _progress() as progress:
             found = room.run(
@@ -133,6 +144,7 @@ def audit(
                 identity=identities,
                 encoder=encoder,
                 networks=networks,
+                pretrained=features,
                 attacks=_choose(attack),
                 report=report,
                 limit=limit,

@@ -17,7 +17,7 @@ from torchprotect.attacks.adversarial._released import (
     own_for_tests,
     released,
 )
-from torchprotect.attacks.protocol import Attack, Seen
+from torchprotect.attacks.protocol import Attack, Need, Seen
 from torchprotect.attacks.results import AttackResult, Level, NetworkResult
 from torchprotect.attacks.scores import USE
 from torchprotect.attacks.seeding import seeded
@@ -188,18 +188,29 @@ def learned(level: Level, cost: dict[str, int], peak: float, last: float, labels
     return NetworkResult(level, cost, peak, last, float(labels.bincount().max()) / len(labels), len(labels))
 
 
-def training_attack(name: str, title: str, about: str, run: Callable[[Seen], NetworkResult]) -> Attack:
+def training_attack(
+    name: str,
+    title: str,
+    about: str,
+    run: Callable[[Seen], NetworkResult],
+    *,
+    level: Level = Level.PUBLIC_DATA,
+    needs: frozenset[Need] = NEEDS,
+    least_pairs: int = 1,
+) -> Attack:
     """Return an attack on perturbed images that comes to a network."""
     return Attack(
         name=name,
         title=title,
         about=about,
         finds="use",
-        level=Level.PUBLIC_DATA,
+        level=level,
         run=run,
         score=USE,
-        needs=NEEDS,
+        needs=needs,
         reason=FOR_PERTURBED,
+        least_pairs=least_pairs,
+        trains=True,
         long=TRAINING,
     )
 

@@ -53,6 +53,7 @@ class Bench:
         encoder: of scrambled images, where an attacker is to have it.
         networks: one matched to the key and its original, where an attacker is to have them.
         scramble: what scrambles plain images, before rounding and for autograd, which the owner alone has.
+        pretrained: on other images, where an attacker is to have one.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Bench:
         encoder: nn.Module | None = None,
         networks: MatchedNetworks | None = None,
         scramble: Callable[[Tensor], Tensor] | None = None,
+        pretrained: nn.Module | None = None,
     ) -> None:
-        self.settings, self.encoder, self.networks, self.scramble = settings, encoder, networks, scramble
+        self.settings, self.encoder, self.networks = settings, encoder, networks
+        self.scramble, self.pretrained = scramble, pretrained
         self.embed = None if encoder is None else Embedder(encoder)
         self._orders: dict[int, PermutationResult] = {}
         device = usable_device(settings.device)
@@ -98,6 +101,7 @@ class Bench:
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,
+            pretrained=self.pretrained,
             networks=self.networks,
             recovered=self._recovered(pairs) if knows_public else None,
         )

@@ -112,6 +112,15 @@ def _encoder(bench: Bench) -> Reason:
     )
 
 
+def _pretrained(bench: Bench) -> Reason:
+    if bench.pretrained is not None:
+        return None
+    return (
+        "needs a pretrained network, which anybody can load: give one (--pretrained package.module:factory; in "
+        "Python, pretrained=)"
+    )
+
+
 def _none(bench: Bench) -> Reason:
     return None
 
@@ -125,6 +134,7 @@ _NEEDS: dict[Need, Callable[[Bench], Reason]] = {
     Need.MEMBERS: _members,
     Need.PAIRS: _pairing,
     Need.ENCODER: _encoder,
+    Need.PRETRAINED: _pretrained,
     Need.NETWORKS: _none,  # asked for before
 }
 _TRUTHS: dict[str, Callable[[Bench], Reason]] = {
