@@ -4,9 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import CLASSES, QUICK, World, named
+from audit_world import CLASSES, QUICK, World, named, pictures
 
 from torchprotect import attacks, audit, data, keys, training, transforms
+from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.run import _digest
+from torchprotect.audit.scoring.missing import left_out
+from torchprotect.audit.scoring.reasons import why_not
+from torchprotect.errors import InputTypeError
 
 NAMES = (
     "read_correspondence_from_data",
@@ -15,7 +20,11 @@ NAMES = (
     "hypothesis_accuracy",
     "train_and_watch",
     "squeeze_bits",
+    "staged_training",
+    "pretrained_probe",
+    "purify_by_pairs",
 )
+PRETRAINED = torch.nn.Sequential(torch.nn.AvgPool2d(2), torch.nn.Flatten())
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,8 @@ def perturbed(tmp_path_factory):
 def test_attacks_that_train_networks(perturbed, tmp_path):
     out, key = perturbed
     settings = replace(QUICK, inversion_epochs=6)
-    report = audit.run(out, plain=World(), key=key, attacks=named(*NAMES), settings=settings)
+    options = {"attacks": named(*NAMES), "settings": settings, "pretrained": PRETRAINED}
+    report = audit.run(out, plain=World(), key=key, **options)
     found = {each.attack: each for each in report.findings}
     assert set(found) == set(NAMES)
     for name in NAMES[:3]:
@@ -49,6 +59,8 @@ def test_attacks_that_train_networks(perturbed, tmp_path):
         assert found[name].leaks == "use"
         assert best.value >= last.value
         assert best.upper is not None
+    assert (found["purify_by_pairs"].level, found["purify_by_pairs"].pairs) == (attacks.Level.KNOWN_PAIRS, 60)
+    assert found["pretrained_probe"].level is attacks.Level.PUBLIC_DATA
     report.write_html(tmp_path / "report.html")
     assert "what a network learns" in (tmp_path / "report.html").read_text()
 
@@ -69,3 +81,54 @@ def test_without_the_key_the_true_correspondence_is_not_known(perturbed):
     assert not report.findings
     told = {each.attack: each.reason for each in report.not_run}
     assert "the true correspondence is not known" in told["read_correspondence_from_data"]
+
+
+def unchanged(count=60):
+    """Return evidence of images that a perturbation of nothing left as they were."""
+    images, labels = pictures(count)
+    scheme = attacks.Scheme("AdversarialEncrypt")
+    return audit.Evidence(images, scheme, labels=labels, plain=images, plain_labels=labels, pairing=torch.arange(count))
+
+
+def bench(pretrained=None):
+    return Bench(unchanged(), QUICK, pretrained=pretrained)
+
+
+def test_what_is_not_run_on_perturbed_images_is_told():
+    names = {each.attack for each in left_out(unchanged().scheme, ())}
+    assert {"AVATAR, LE-JCDP", "BridgePure", "D-VAE", "UEraser", "UDP", "NLT4UD", "COIN, RSK", "LightShed"} <= names
+    assert "train_and_watch (adversarial training)" in names
+    assert "D-VAE" not in {each.attack for each in left_out(attacks.Scheme("OWSDScramble"), ())}
+
+
+def test_without_a_pretrained_network_the_reason_says_how_to_give_it():
+    (attack,) = named("pretrained_probe")
+    found = why_not(bench(), attack)
+    assert found.cause == "missing input"
+    assert "--pretrained package.module:factory" in found.reason
+    assert why_not(bench(PRETRAINED), attack) is None
+    assert bench(PRETRAINED).seen(attack, 0).pretrained is PRETRAINED
+
+
+def test_a_pretrained_network_is_a_module():
+    with pytest.raises(InputTypeError, match=r"pretrained must be a torch\.nn\.Module, got function"):
+        audit.run(unchanged(), pretrained=lambda images: images, settings=QUICK)
+
+
+def test_an_audit_with_another_pretrained_network_begins_anew():
+    weights = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 8)) for _ in range(2)]
+    assert len({_digest(bench(each)) for each in (None, *weights)}) == 3
+    assert _digest(bench(weights[0])) == _digest(bench(weights[0]))
+
+
+@pytest.mark.slow
+def test_images_that_were_not_changed_are_learned_after_each_countermeasure():
+    report = audit.run(
+        unchanged(240),
+        attacks=named("pretrained_probe", "staged_training", "purify_by_pairs"),
+        settings=replace(QUICK, inversion_epochs=20),
+        pretrained=PRETRAINED,
+    )
+    for each in report.findings:
+        assert each.measures[0].value > 0.8, each.attack
+    assert len(report.findings) == 3

@@ -22,6 +22,73 @@ _OF_SCRAMBLING = (
         "Label probe with a cloud's answers",
     ),
 )
+_OF_PERTURBED = (
+    NotRun(
+        "train_and_watch (adversarial training)",
+        Level.PUBLIC_DATA,
+        "takes several times as long as the other trainings: run attacks.train_and_watch with adversarial=",
+        "not included",
+        "Adversarial training",
+    ),
+    NotRun(
+        "AVATAR, LE-JCDP",
+        Level.PUBLIC_DATA,
+        "purify with a diffusion model of such images, which has to be trained first; not in this version",
+        "not included",
+        "Purification by diffusion models (AVATAR, LE-JCDP)",
+    ),
+    NotRun(
+        "BridgePure",
+        Level.KNOWN_PAIRS,
+        "trains a diffusion bridge on pairs; not in this version, whose purify_by_pairs is one network after its idea",
+        "not included",
+        "Purification by a diffusion bridge (BridgePure)",
+    ),
+    NotRun(
+        "D-VAE",
+        Level.PUBLIC_DATA,
+        "purifies by an autoencoder that is trained on the release alone; not in this version",
+        "not included",
+        "Purification by an autoencoder (D-VAE)",
+    ),
+    NotRun(
+        "UEraser",
+        Level.PUBLIC_DATA,
+        "searches for the augmentation with the highest loss; not in this version, whose strong_augmentation draws",
+        "not included",
+        "Adversarial augmentation (UEraser)",
+    ),
+    NotRun(
+        "UDP",
+        Level.PUBLIC_DATA,
+        "detects perturbed data, and trains with noise that a simple network makes; not in this version",
+        "not included",
+        "Detection and defense by simple networks (UDP)",
+    ),
+    NotRun(
+        "NLT4UD",
+        Level.PUBLIC_DATA,
+        "not in this version",
+        "not included",
+        "Nonlinear transformations (arXiv 2406.02883)",
+    ),
+    NotRun(
+        "COIN, RSK",
+        Level.PUBLIC_DATA,
+        "made for perturbations by convolution, which these are not; not in this version",
+        "not included",
+        "Random interpolation or sharpening (COIN, RSK)",
+    ),
+    NotRun(
+        "LightShed",
+        Level.PUBLIC_DATA,
+        "made for perturbations against models that draw pictures; not in this version",
+        "not included",
+        "Detection and removal (LightShed)",
+    ),
+)
+"""Countermeasures that are known and not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
+some more. The list is not complete."""
 _NOT_CHOSEN = "not among the attacks that were asked for"
 _NOT_BUILT = (
     NotRun("Unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
@@ -44,6 +111,7 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     if scheme.name == SCRAMBLING:
         found += _OF_SCRAMBLING
     if scheme.readable:  # no key stands between anybody and the pictures
+        found += _OF_PERTURBED
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)
 
