@@ -111,6 +111,24 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     assert "no attack was measured at any level" in result.stderr
 
 
+def test_an_audit_is_given_the_pretrained_network(tmp_path, monkeypatch):
+    from torchprotect import audit
+
+    given = {}
+
+    def run(*arguments, **options):
+        given.update(options)
+        return audit.Report((), (), None, {"seconds": 0.0})
+
+    run_export(tmp_path / "out", make_bundle("permutation"))
+    monkeypatch.setattr(audit, "run", run)
+    call("audit", tmp_path / "out", "--report", tmp_path / "report.html", "--pretrained", "torch.nn:Identity")
+    assert type(given["pretrained"]).__name__ == "Identity"
+    assert not given["pretrained"].training
+    call("audit", tmp_path / "out", "--report", tmp_path / "report.html")
+    assert given["pretrained"] is None
+
+
 @pytest.mark.slow
 def test_closed_output_pipes_exit_quietly(tmp_path):
     run_export(tmp_path / "out")

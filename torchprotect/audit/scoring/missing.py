@@ -33,7 +33,7 @@ _OF_PERTURBED = (
     NotRun(
         "AVATAR, LE-JCDP",
         Level.PUBLIC_DATA,
-        "purify with a diffusion model of such images, which has to be trained first; not in this version",
+        "purify with a diffusion model of such images, which this package does not have",
         "not included",
         "Purification by diffusion models (AVATAR, LE-JCDP)",
     ),
