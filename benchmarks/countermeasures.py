@@ -6,9 +6,10 @@ FashionMNIST/raw. The linear probe needs pip install '.[reproduce]'.
 The owner trains a small ResNet on 2,000 images and leads them to the targets of the map "basic" (eps 1.5, 10 steps of
 0.3, stored as uint8). Attackers train a small VGG, or a linear probe of pretrained features, for 8 epochs. They are
 tested on 1,000 plain images of the test set, which also say which epoch is best ("peak"). Pairs are other images, led
-by the same network. Controls: a release that was not changed (eps 0), on which a countermeasure must not do harm; and
-released labels in a drawn order, from which nothing can be learned. A seed decides the images, weights and batches.
-Finished cells are kept in the JSON file, and releases in DIR, so that a run can be interrupted.
+by the same network; beside a purifier stands a training on their plain images alone, of as many steps. Controls: a
+release that was not changed (eps 0), on which a countermeasure must not do harm; and released labels in a drawn order,
+from which nothing can be learned. A seed decides the images, weights and batches. Finished cells are kept in the JSON
+file, and releases in DIR, so that a run can be interrupted.
 """
 
 import argparse
@@ -122,6 +123,11 @@ class Run:
         method = attacks.staged_training if "stages" in given else attacks.train_and_watch
         return method(network, data_, self.test, **given)
 
+    def alone(self, count: int) -> Curve:
+        """Train on the plain images of some pairs, repeated to as many as are released."""
+        times = RELEASED // count
+        return self.train(self.pairs_plain[:count].repeat(times, 1, 1, 1), self.pairs_labels[:count].repeat(times))
+
     def purified(self, images: Tensor, plain: Tensor, disguised: Tensor) -> Tensor:
         return attacks.purify_by_pairs(
             plain / 255,
@@ -175,10 +181,7 @@ class Run:
                 f"purifier, {count} pairs, released",
                 told(lambda pairs=pairs: self.train(self.purified(self.released, *pairs))),
             )
-            yield (
-                f"the {count} plain images alone",
-                told(lambda count=count: self.train(self.pairs_plain[:count], self.pairs_labels[:count], epochs=20)),
-            )
+            yield f"plain images of {count} pairs alone", told(lambda count=count: self.alone(count))
         yield "plain images", told(lambda: self.train(self.plain))
         away = attacks.strong_augmentation(generator=self._generator())
         yield "strong augmentation", told(lambda: self.train(self.released, augment=away))
