@@ -26,13 +26,12 @@ from _common import machine
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "reproduce"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "reproduce" / "owsd"))
 
 from common.networks import make_network
-from efficientnet_lite import features
 
 from torchprotect import attacks, data, keys, transforms
 from torchprotect.adversarial import distances
+from torchprotect.audit.bench.pretrained import PretrainedFeatures, how_to_install, is_installed
 from torchprotect.training import fit, predict
 
 SEEDS, RELEASED, PAIRS, TESTED_ON, EPOCHS, EPS, STEPS = 3, 2_000, 1_000, 1_000, 8, 1.5, 10
@@ -167,7 +166,9 @@ class Run:
 
     @functools.cached_property
     def _encoder(self) -> torch.nn.Module:
-        return features()
+        if not is_installed():
+            raise SystemExit(f"the linear probe needs {how_to_install()}")
+        return PretrainedFeatures()
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:

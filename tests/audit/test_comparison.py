@@ -410,7 +410,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_a_pretrained_network_learns_from_plain_images():
-    if not audit.comparison.probe.is_installed():
+    if not audit.bench.pretrained.is_installed():
         pytest.skip("EfficientNet-Lite0 is not installed")
     found = compare(settings=THREE[2:], probe=True)
     assert found.plain_probe.value > 0.8
@@ -419,7 +419,7 @@ def test_a_pretrained_network_learns_from_plain_images():
 
 
 def test_without_a_pretrained_network_the_page_says_so(monkeypatch):
-    monkeypatch.setattr(audit.comparison.probe, "PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(audit.bench.pretrained, "PACKAGES", ("no_such_package",))
     found = compare(settings=THREE[:1], probe=True)
     assert found.plain_probe is None
     assert "pip install no-such-package" in dict(map(tuple, found.facts["not_compared"]))["a pretrained network"]

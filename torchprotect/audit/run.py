@@ -67,7 +67,7 @@ def run(
         networks: one matched to the key by :func:`torchprotect.predict.match_key`, and its public original: for an
             attacker who got the former.
         pretrained: a network trained on other images, for an attacker on perturbed ones: float images in 0..1 to
-            features ``[N, E]``.
+            features ``[N, E]``. EfficientNet-Lite0, if it is installed (extra ``reproduce``), when ``None``.
         attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
             all but long trainings when ``None``.
         report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
@@ -162,8 +162,8 @@ def _digest(bench: Bench) -> str:
     if bench.networks is not None:
         matched, original, std, scale = bench.networks
         parts += [model_digest(matched, b""), model_digest(original, b""), std, scale]
-    if bench.pretrained is not None:
-        parts.append(encoder_digest(bench.pretrained, None))
+    if bench.given_pretrained is not None:
+        parts.append(encoder_digest(bench.given_pretrained, None))
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 

@@ -88,7 +88,8 @@ def audit(
         str | None,
         typer.Option(
             help="A network trained on other images, for an attacker on perturbed ones: a function without arguments "
-            "that returns it. It takes images in 0..1 and returns features.",
+            "that returns it. It takes images in 0..1 and returns features; EfficientNet-Lite0 by default, if "
+            "it is installed.",
             metavar="PACKAGE.MODULE:FACTORY",
             rich_help_panel=_PERTURBED,
         ),

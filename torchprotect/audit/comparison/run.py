@@ -11,6 +11,7 @@ from typing import Any
 
 from torchprotect._version import __version__
 from torchprotect.attacks import STANDARD_ATTACKS
+from torchprotect.audit.bench import pretrained
 from torchprotect.audit.bench.bench import usable_device
 from torchprotect.audit.bench.settings import Settings
 from torchprotect.audit.bench.store import Store
@@ -157,11 +158,10 @@ def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | No
     channels = images.plain.shape[1]
     if not wanted:
         return None, [(_PRETRAINED, "not asked for")]
-    if not probes.is_installed():
-        packages = " ".join(each.replace("_", "-") for each in probes.PACKAGES)
-        return None, [(_PRETRAINED, f"{probes.NAME} is not installed: pip install {packages}")]
+    if not pretrained.is_installed():
+        return None, [(_PRETRAINED, f"{pretrained.NAME} is not installed: {pretrained.how_to_install()}")]
     if channels not in (1, 3):
-        return None, [(_PRETRAINED, f"{probes.NAME} takes one channel or three, and the images have {channels}")]
+        return None, [(_PRETRAINED, f"{pretrained.NAME} takes one channel or three, and the images have {channels}")]
     return probes.Probe(device), []
 
 

@@ -6,6 +6,7 @@ from torchprotect.attacks import Attack, Need
 from torchprotect.attacks.protocol import Reason
 from torchprotect.attacks.scheme import SCRAMBLING
 from torchprotect.audit.bench.bench import Bench
+from torchprotect.audit.bench.pretrained import how_to_install
 from torchprotect.audit.report.finding import NotRun
 
 _NO_PLAIN = "no plain images were given (--plain)"
@@ -116,8 +117,8 @@ def _pretrained(bench: Bench) -> Reason:
     if bench.pretrained is not None:
         return None
     return (
-        "needs a pretrained network, which anybody can load: give one (--pretrained package.module:factory; in "
-        "Python, pretrained=)"
+        f"needs a pretrained network, which anybody can load: {how_to_install()}, or give another (--pretrained "
+        "package.module:factory; in Python, pretrained=)"
     )
 
 
