@@ -31,6 +31,7 @@ from torchprotect.attacks.disguise.metadata import MetadataResult, metadata_scan
 from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 from torchprotect.attacks.disguise.moments import MomentsResult, match_moments
 from torchprotect.attacks.disguise.permutation import recover_permutation, recover_permutation_from_statistics
+from torchprotect.attacks.disguise.rarity import RarityResult, rarity_regression
 from torchprotect.attacks.disguise.regression import RegressionResult, regression_attack
 from torchprotect.attacks.disguise.row_energy import row_energy_attack
 from torchprotect.attacks.disguise.silhouette import SilhouetteResult, silhouette_attack
@@ -115,6 +116,7 @@ __all__ = [
     "OrthogonalProjectionResult",
     "Pairs",
     "PermutationResult",
+    "RarityResult",
     "ReadingResult",
     "Reconstruction",
     "ReconstructionScore",
@@ -149,6 +151,7 @@ __all__ = [
     "pretrained_probe",
     "psnr",
     "purify_by_pairs",
+    "rarity_regression",
     "read_correspondence_from_data",
     "read_correspondence_from_victim",
     "read_key_from_weights",

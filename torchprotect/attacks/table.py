@@ -23,6 +23,7 @@ from torchprotect.attacks.disguise.matrix_rows import MATRIX_ROWS
 from torchprotect.attacks.disguise.metadata import METADATA
 from torchprotect.attacks.disguise.moments import MOMENTS
 from torchprotect.attacks.disguise.permutation import PERMUTATION, PERMUTATION_FROM_STATISTICS
+from torchprotect.attacks.disguise.rarity import RARITY, RARITY_OF_CLASSES
 from torchprotect.attacks.disguise.regression import REGRESSION
 from torchprotect.attacks.disguise.row_energy import ROW_ENERGY
 from torchprotect.attacks.disguise.silhouette import SILHOUETTE
@@ -42,6 +43,8 @@ ATTACKS: tuple[Attack, ...] = (
     PERMUTATION_FROM_STATISTICS,
     ROW_ENERGY,
     SILHOUETTE,
+    RARITY,
+    RARITY_OF_CLASSES,
     LINKAGE,
     MOMENTS,
     CHAIN_FROM_KNOWN_IMAGES,

@@ -45,7 +45,7 @@ class ImageRidge:
         values = values.clamp(min=0)
         for strength in _STRENGTHS:
             penalised = (values + strength * values.mean()).reciprocal()
-            error = _error_at_left_out(mixed, vectors, values * penalised)
+            error = error_at_left_out(mixed, vectors, values * penalised)
             if error < self._least:
                 self._least, self._bits, self._order = error, bits, order
                 self._vectors, self._penalised, self._share = vectors, penalised, values * penalised
@@ -74,7 +74,7 @@ class ImageRidge:
         return self._vectors @ (self._penalised[:, None] * (self._vectors.T @ self._plain))
 
 
-def _error_at_left_out(wanted: Tensor, vectors: Tensor, share: Tensor) -> float:
+def error_at_left_out(wanted: Tensor, vectors: Tensor, share: Tensor) -> float:
     """Return the mean squared error at each image if it is left out of the fit."""
     made = vectors @ (share[:, None] * (vectors.T @ wanted))
     own = (vectors.square() * share).sum(1, keepdim=True)

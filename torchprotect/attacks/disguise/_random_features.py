@@ -1,0 +1,73 @@
+"""Ridge regression on random features."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchprotect.attacks._inputs import generator_on
+from torchprotect.attacks.disguise._ridge import error_at_left_out
+
+_FEATURES = 2000
+_WEIGHT = 1.5  # standard deviation of what reaches a feature, beside 1 for its constant
+_FLOOR = 0.1  # what hardly varies among the known images must not count without bound in others
+_STRENGTHS = [10.0 ** (power / 2) for power in range(-6, 7)]  # of the penalty, in mean eigenvalues
+_RANK = 1e-10  # eigenvalues below this part of the largest are rounding errors
+
+
+class RandomFeatureRidge:
+    """A network with one hidden layer whose first layer is drawn at random and whose second one is a ridge regression.
+
+    One decomposition serves all that is fitted, at every strength of the penalty. The cost grows with the number of
+    images and the third power of the number of features, of which there are 2,000.
+
+    Args:
+        known: numbers that describe the known examples, float32 ``[N, D]``.
+        new: the same of the examples to be told, ``[M, D]``.
+        generator: draws the first layer.
+
+    References:
+        Rahimi, Recht: Random Features for Large-Scale Kernel Machines, NIPS 2007.
+    """
+
+    def __init__(self, known: Tensor, new: Tensor, generator: torch.Generator | None) -> None:
+        first, second = _hidden(known, new, generator_on(known.device, generator))
+        values, directions = torch.linalg.eigh(first.T @ first)
+        kept = values > _RANK * values[-1]
+        self._values, scaled = values[kept], directions[:, kept] / values[kept].sqrt()
+        # the last direction is the constant, which is not shrunk
+        self._known, self._new = (
+            torch.nn.functional.pad(rows @ scaled, (0, 1), value=len(known) ** -0.5) for rows in (first, second)
+        )
+
+    def best_shares(self, wanted: Tensor) -> Tensor:
+        """Return by how much to shrink each direction: what serves best if each known example is left out in turn.
+
+        Args:
+            wanted: what is known of the known examples, or mixtures of it, float64 ``[N, K]``.
+        """
+        penalties = [strength * self._values.mean() for strength in _STRENGTHS]
+        shares = [torch.nn.functional.pad(self._values / (self._values + each), (0, 1), value=1) for each in penalties]
+        return min(shares, key=lambda share: error_at_left_out(wanted, self._known, share))
+
+    def of_new(self, wanted: Tensor, shares: Tensor) -> Tensor:
+        """Return what is likely of the new examples, ``[M, K]``.
+
+        Args:
+            wanted: what is known of the known ones, float64 ``[N, K]``.
+            shares: of :meth:`best_shares`.
+        """
+        return self._new @ (shares[:, None] * (self._known.T @ wanted))
+
+
+def _hidden(known: Tensor, new: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Return rectified random mixtures of standardised numbers, around the mean of the known ones, float64."""
+    mean, spread = known.mean(0), known.std(0, correction=0) + _FLOOR
+    count = known.shape[1]
+    weights, constants = (
+        torch.randn(sizes, generator=generator, device=known.device) for sizes in ((count, _FEATURES), (_FEATURES,))
+    )
+    weights *= _WEIGHT / math.sqrt(count)
+    first, second = (((each - mean) / spread @ weights + constants).relu().double() for each in (known, new))
+    centre = first.mean(0)
+    return first - centre, second - centre
