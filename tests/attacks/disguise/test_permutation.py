@@ -253,6 +253,26 @@ def test_turning_never_fits_worse():
     assert match.misfit(turned) <= match.misfit(order)
 
 
+def test_misfits_after_exchanges_as_by_exchanging():
+    match, _ = match_of()
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(2))
+    found = match._if_exchanged(order)
+    for one, other in itertools.product(range(9), repeat=2):
+        tried = order.clone()
+        tried[[one, other]] = order[[other, one]]
+        assert float(found[one, other]) == pytest.approx(match.misfit(tried), abs=1e-5)
+
+
+def test_exchanges_mend_an_order_that_assignments_leave_wrong():
+    _, (features, _) = match_of(16)
+    alone = torch.zeros(16, 16)  # nothing is known of a block by itself
+    match = _matching._Match(alone, *(_matching._covariances(features) for _ in range(2)))
+    wrong = torch.arange(16)
+    wrong[[3, 8, 11]] = wrong[[8, 11, 3]]
+    assert torch.equal(match.exchange(wrong), torch.arange(16))
+    assert torch.equal(match.exchange(torch.arange(16)), torch.arange(16))
+
+
 def test_silhouettes_and_rarities_as_with_loops():
     plain = few_levels(20, 5, 2)
     reading = Reading(aes_scheme((4, 8), unit_pixels=16))

@@ -8,23 +8,29 @@ from torchprotect.attacks.disguise._assignment import assign, margins
 _MOST_ROUNDS = 20
 _MOST_COUPLED = 1024  # numbers of an image whose covariances are looked at; features are averaged down to it
 _TINY = 1e-12
+_LEAST_GAIN = 1e-3  # of a misfit, below which an exchange fits noise
 
 
-def match_statistics(mine: Tensor, theirs: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, int]:
+def match_statistics(
+    mine: Tensor, theirs: Tensor, grid: tuple[int, int], *, coarse: bool = False
+) -> tuple[Tensor, Tensor, int]:
     """Return the block of ``mine`` for each position of ``theirs``, margins, and how many assignments were solved.
 
     Args:
         mine: features of images in the original order, ``[positions, N, features]``.
         theirs: the same of other images in an unknown order, ``[positions, M, features]``.
         grid: rows and columns of blocks.
+        coarse: features say so little of a block that assignments stop early: exchange any two blocks too. Finer
+            features need none, and with few images exchanges would then fit noise.
     """
     alone = torch.cdist(_moments(theirs), _moments(mine)).square()
     match = _Match(alone, _covariances(theirs), _covariances(mine))
     turns = _turns(torch.arange(len(mine), device=mine.device).unflatten(0, grid))
-    best = match.refine(assign(alone))
+    finish = match.exchange if coarse else lambda order: order
+    best = finish(match.refine(assign(alone)))
     for _ in range(_MOST_ROUNDS):
         turned = match.turn(best, turns)
-        better = min((best, turned, match.refine(turned)), key=match.misfit)
+        better = min((best, *map(finish, (turned, match.refine(turned)))), key=match.misfit)
         if torch.equal(better, best):
             break
         best = better
@@ -63,6 +69,17 @@ class _Match:
             order = better
         return order
 
+    def exchange(self, order: Tensor) -> Tensor:
+        """Exchange the two blocks whose exchange lowers the misfit most; repeat until none does."""
+        for _ in range(len(order)):
+            misfits = self._if_exchanged(order)
+            best = int(misfits.argmin())
+            if misfits.flatten()[best] > misfits[0, 0] - _LEAST_GAIN:
+                break
+            pair = torch.tensor(divmod(best, len(order)), device=order.device)
+            order = order.scatter(0, pair, order[pair.flip(0)])
+        return order
+
     def turn(self, order: Tensor, turns: list[Tensor]) -> Tensor:
         """Try exchanges of blocks one after the other, and keep those that fit better."""
         best = self.misfit(order)
@@ -79,6 +96,27 @@ class _Match:
         together = (self._theirs - self._mine[order][:, order]).square().sum()
         return float((alone + _TINY).log() + (together + _TINY).log())
 
+    def _if_exchanged(self, order: Tensor) -> Tensor:
+        """Return the misfit after an exchange of the blocks at two positions, ``[positions, positions]``.
+
+        The diagonal is the misfit of the order as it is.
+        """
+        theirs, mine = self._theirs, self._mine[order][:, order]
+        own, tried = (each[self._positions, self._positions] for each in (theirs, mine))
+        kept, crossed = _squares(theirs, mine), _squares(theirs, mine.movedim(1, 0))
+        # beside all other positions: rows of the table, without the two positions themselves
+        rows = torch.cdist(theirs.flatten(1), mine.flatten(1)).square()
+        rows = rows - _squares(own[:, None], mine.movedim(1, 0)) - _squares(theirs, tried)
+        present = kept.sum(1, keepdim=True) - kept.diagonal()[:, None] - kept
+        pairs = _squares(own[:, None], tried) - kept.diagonal()[:, None] + crossed - kept
+        together = 2 * (rows - present) + pairs
+        alone = self._alone.double()[:, order]
+        alone = alone - alone.diagonal()[:, None]
+        before = self._alone[self._positions, order].double().sum(), kept.sum()
+        after = (start + half + half.T for start, half in zip(before, (alone, together), strict=True))
+        first, second = ((each.clamp(min=0) + _TINY).log() for each in after)
+        return first + second
+
     def costs(self, order: Tensor) -> Tensor:
         """Return the sum of both costs of each block at each position, each divided by its mean."""
         together = self._together(order)
@@ -90,9 +128,14 @@ class _Match:
         costs = torch.cdist(self._theirs.flatten(1), expected.flatten(1)).square()
         # at the position itself the block on trial counts, not the one of the present order
         own, tried = self._theirs[self._positions, self._positions], self._mine[self._positions, self._positions]
-        now = torch.linalg.vector_norm(own[:, None] - expected.movedim(1, 0), dim=(2, 3)).square()
+        now = _squares(own[:, None], expected.movedim(1, 0))
         then = torch.cdist(own.flatten(1), tried.flatten(1)).square()
         return costs - now + then
+
+
+def _squares(one: Tensor, other: Tensor) -> Tensor:
+    """Return squared distances of matrices ``[..., features, features]``."""
+    return torch.linalg.vector_norm(one - other, dim=(-2, -1)).square()
 
 
 def _moments(features: Tensor) -> Tensor:

@@ -170,7 +170,7 @@ def recover_permutation_from_statistics(
     grid = (public.shape[2] // height, public.shape[3] // width)
     if not scheme.keeps_lengths:
         mine, theirs = (each / levels(each, public.shape[1], scheme) for each in (mine, theirs))
-    order, lead, assignments = match_statistics(mine, theirs, grid)
+    order, lead, assignments = match_statistics(mine, theirs, grid, coarse=preserved == "equality")
     cost = {"public": len(public), "disguised": len(disguised), "assignments": assignments}
     mirror = torch.arange(len(order), device=order.device).unflatten(0, grid).flip(1).flatten()
     return StatisticsResult(Level.PUBLIC_DATA, cost, order, lead, mirror[order])
