@@ -1,8 +1,8 @@
 """What public images tell of images under AES: pictures, classes and the order of the blocks.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/aes_rarity.py ROOT [--only WORD]. ROOT has MNIST/raw, FashionMNIST/raw and
-cifar10/*.tar.gz. Each case is written to the JSON file as soon as it is measured; a case that is there already is
-skipped, so that a run may be broken off. --only measures the cases whose name has the word.
+Usage: OMP_NUM_THREADS=1 python benchmarks/aes_rarity.py ROOT [--only NAME ...]. ROOT has MNIST/raw,
+FashionMNIST/raw and cifar10/*.tar.gz. Each case is written to the JSON file as soon as it is measured; a case that is there already is
+skipped, so that a run may be broken off. --only measures the cases of these names.
 
 Images are drawn anew from the training set for each key, public and attacked ones apart. Keys are new in each run; the
 images and the attack's draws start from the number of the key.
@@ -86,8 +86,9 @@ def attack(
     unit: int = 16,
     shared: bool = False,
     control: str = "",
+    given: bool = False,
 ) -> Cells:
-    """Attack images under one key, with the order recovered and, where that is not all right, with the order given."""
+    """Attack images under one key, with the order recovered and, if ``given``, the first key also with the true one."""
     (mine, labels), (plain, truth) = images.draw((public, disguised), key)
     if known is not None:
         (mine, labels), _ = known.draw((public, disguised), key)
@@ -98,7 +99,7 @@ def attack(
         seen = torch.randint(0, 256, plain.shape, generator=torch.Generator().manual_seed(key), dtype=torch.uint8)
     found = recover_permutation_from_statistics(mine, seen, scheme=scheme).guesses
     cells = {"order right": share(found, order)}
-    for how, laid in {"order recovered": found, "order given": order}.items():
+    for how, laid in (("order recovered", found), ("order given", order))[: 1 + (given and key == 0)]:
         started = time.process_time()
         result = rarity_regression(
             mine,
@@ -150,16 +151,20 @@ def cases(root: Path) -> Cases:
     mnist, fashion, photographs = (Set(root, name) for name in ("MNIST", "Fashion-MNIST", "CIFAR-10"))
     padded = {"MNIST, padded": Set(root, "MNIST", 2), "Fashion-MNIST, padded": Set(root, "Fashion-MNIST", 2)}
     grey = {"MNIST": mnist, "Fashion-MNIST": fashion}
-    made: Cases = {name: partial(attack, images) for name, images in (grey | padded).items()}
-    made["CIFAR-10"] = partial(attack, photographs)
+    made: Cases = {name: partial(attack, images, given=True) for name, images in (padded | grey).items()}
+    made["CIFAR-10"] = partial(attack, photographs, public=3000, disguised=3000)
     made["CIFAR-10, 8 x 8, units of 2"] = partial(
-        attack, photographs, block=(8, 8), unit=2, public=2000, disguised=1000
+        attack, photographs, block=(8, 8), unit=2, public=1000, disguised=1000
     )
-    made["MNIST, Fashion-MNIST public"] = partial(attack, mnist, known=fashion)
+    made["MNIST, Fashion-MNIST public"] = partial(attack, mnist, known=fashion, given=True)
     for name, images in grey.items():
-        made |= {f"{name}, one key for all positions": partial(attack, images, shared=True)}
+        made |= {
+            f"{name}, {number:,} public": partial(attack, images, public=number)
+            for number in NUMBERS
+            if number != PUBLIC
+        }
         made |= {f"{name}, {how}": partial(attack, images, control=how) for how in ("noise", "identity")}
-        made |= {f"{name}, {number} public": partial(attack, images, public=number) for number in NUMBERS}
+        made |= {f"{name}, one key for all positions": partial(attack, images, shared=True)}
     return made
 
 
@@ -170,10 +175,10 @@ def order_cases(root: Path) -> Cases:
     for number in NUMBERS:
         for name, images in sets.items():
             if name != "CIFAR-10" or number <= 5000:
-                made[f"order, {name}, {number}"] = partial(order_alone, images, number)
+                made[f"order, {name}, {number:,}"] = partial(order_alone, images, number)
     for number in NUMBERS[:3]:
         for name in ("MNIST", "Fashion-MNIST"):
-            made[f"order, {name}, one key for all positions, {number}"] = partial(
+            made[f"order, {name}, one key for all positions, {number:,}"] = partial(
                 order_alone, sets[name], number, shared=True
             )
     return made
@@ -191,12 +196,12 @@ def remaining(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     done: dict[str, list[Cells]] = json.loads(arguments.out.read_text())["cases"] if arguments.out.exists() else {}
     for made, count in ((order_cases(arguments.root), ORDER_KEYS), (cases(arguments.root), KEYS)):
-        chosen = {name: case for name, case in made.items() if arguments.only in name}
+        chosen = {name: case for name, case in made.items() if not arguments.only or name in arguments.only}
         for name, case, key in remaining(chosen, done, count):
             done.setdefault(name, []).append({cell: round(value, 4) for cell, value in case(key).items()})
             settings = {"public": PUBLIC, "disguised": DISGUISED, "keys": KEYS, "keys for the order alone": ORDER_KEYS}
@@ -204,7 +209,7 @@ def main() -> None:
             arguments.out.write_text(json.dumps(document, indent=1) + "\n")
             print(name, key, done[name][-1], flush=True)
     for name, runs in done.items():
-        means = (f"{cell} {statistics.mean(run[cell] for run in runs):.3f}" for cell in runs[0])
+        means = (f"{cell} {statistics.mean(run[cell] for run in runs if cell in run):.3f}" for cell in runs[0])
         print(f"{name} ({len(runs)} keys): {', '.join(means)}")
 
 

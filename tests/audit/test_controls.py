@@ -23,6 +23,7 @@ LEAST = {
     "read_matrix_rows": 0.1,  # these pictures hold few single grey levels
     "chain_from_known_images": 0.8,  # nor does one of 60 links
     "recover_permutation_from_statistics": 0.6,  # some places look the same in all statistics
+    "rarity_regression": 0.85,  # rarities tell what kind of image it is, and which one only in part
 }
 SCHEMES = ("BlockPermute", "RMTDisguise", "AESECBDisguise")
 
