@@ -1,8 +1,8 @@
 """What public images tell of images under AES: pictures, classes and the order of the blocks.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/aes_rarity.py ROOT [--only NAME ...]. ROOT has MNIST/raw,
-FashionMNIST/raw and cifar10/*.tar.gz. Each case is written to the JSON file as soon as it is measured; a case that is there already is
-skipped, so that a run may be broken off. --only measures the cases of these names.
+FashionMNIST/raw and cifar10/*.tar.gz. Each case is written to the JSON file as soon as it is measured; a case that is
+there already is skipped, so that a run may be broken off. --only measures the cases of these names.
 
 Images are drawn anew from the training set for each key, public and attacked ones apart. Keys are new in each run; the
 images and the attack's draws start from the number of the key.
