@@ -6,7 +6,7 @@ from support import make_image
 
 from torchprotect import data, functional, keys
 from torchprotect.attacks import Level, reconstruction_attack
-from torchprotect.attacks.disguise._corrector import Corrector
+from torchprotect.attacks.corrector import Corrector
 from torchprotect.attacks.disguise._ridge import _STRENGTHS, ImageRidge
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.models import UNet

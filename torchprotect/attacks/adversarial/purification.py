@@ -9,7 +9,7 @@ from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import require_plain, require_same_count, require_same_size
 from torchprotect.attacks.adversarial._released import NEEDS, in_unit_range, released
 from torchprotect.attacks.adversarial.train_and_watch import train_on, training_attack
-from torchprotect.attacks.disguise._corrector import Corrector
+from torchprotect.attacks.corrector import Corrector
 from torchprotect.attacks.protocol import Need, Seen
 from torchprotect.attacks.results import Level, NetworkResult, Reconstruction
 from torchprotect.errors import InputRangeError

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from torchprotect._inputs import require_int
 from torchprotect.attacks._inputs import like
+from torchprotect.attacks.corrector import Corrector, device_of_draws
 from torchprotect.attacks.disguise._blocks import undo_order
-from torchprotect.attacks.disguise._corrector import Corrector, device_of_draws
 from torchprotect.attacks.disguise._inputs import require_pairs
 from torchprotect.attacks.disguise._ridge import ImageRidge
 from torchprotect.attacks.disguise.permutation import order_or_pairs
