@@ -62,6 +62,7 @@ class Corrector:
         return epochs * count
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Return corrected images ``[N, C, H, W]``."""
         scaled = self._scaled(images)
         return (scaled + self._share * self._added(scaled)) * self._spread + self._mean
 
