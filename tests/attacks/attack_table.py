@@ -1,11 +1,16 @@
 """The table of all attacks in ``docs/attacks.md``; run as a program, this writes it there anew."""
 
+import re
 from pathlib import Path
 
+from torchprotect import attacks
 from torchprotect.attacks import ATTACKS, Attack, Need, Scheme
 
 PAGE = Path(__file__).parents[2] / "docs" / "attacks.md"
-HEAD = ("| attack | what it does | finds | level | needs | works on |", "|---|---|---|---|---|---|")
+HEAD = (
+    "| attack | what it does | finds | level | needs | works on | cost is counted in |",
+    "|---|---|---|---|---|---|---|",
+)
 FINDS = {
     "class": "the class of an image",
     "picture": "the picture",
@@ -30,8 +35,15 @@ def row(attack: Attack) -> str:
     name, _, variant = attack.name.partition(" ")
     called = " ".join(filter(None, (f"`{name}`", variant)))
     title = f"{attack.title} {'(long)' if attack.long else ''}".strip()
-    cells = (f"{title}: {called}", attack.about, FINDS[attack.finds], attack.level.value, needs, on)
+    cells = (f"{title}: {called}", attack.about, FINDS[attack.finds], attack.level.value, needs, on, cost_of(name))
     return f"| {' | '.join(cells)} |"
+
+
+def cost_of(name: str) -> str:
+    """Return what the docstring of the plain function counts as its cost."""
+    told = re.search(r"\bCost: (.*?)\.?\n\s*\n", getattr(attacks, name).__doc__, flags=re.DOTALL)
+    assert told is not None, f"the docstring of {name} has no paragraph that begins with 'Cost:'"
+    return re.sub(r":\w+:`(.*?)`", r"`\1`", " ".join(told.group(1).split()).replace("``", "`"))
 
 
 def table() -> str:

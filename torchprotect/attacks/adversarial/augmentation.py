@@ -23,6 +23,8 @@ def strong_augmentation(
     Each image is shifted, mirrored or not, changed in brightness, contrast and saturation, and loses a square. The
     transforms of torchvision draw once for a whole batch; these draw for each image, without a loop over images.
 
+    Cost: some passes over the pixels of each batch, anew in each epoch.
+
     Args:
         padding: how many pixels an image is shifted at most, in each direction; black comes in.
         jitter: brightness, contrast and saturation are multiplied by a number from ``1 - jitter`` to ``1 + jitter``.
