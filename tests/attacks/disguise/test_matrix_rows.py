@@ -52,6 +52,24 @@ def test_noise_gives_nothing():
     assert attacks.read_matrix_rows(noise, scheme=rmt_scheme()).found == 0
 
 
+@pytest.mark.parametrize("width", [2, 4])
+def test_noise_in_narrow_blocks_gives_nothing(width):
+    """One line in some hundred of such noise has length 1 by chance."""
+    noise = 3 * torch.randn(500, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert attacks.read_matrix_rows(noise, scheme=rmt_scheme((4, width))).found == 0
+
+
+def test_images_rounded_to_half_precision_give_no_wrong_rows():
+    bright = 200 + dim(2000)
+    bright[:20] = dim(20)
+    key, order = keys.RMTKey.generate(**SIZES), random_order()
+    disguised = functional.rmt_disguise(bright, key, permutation=order).half()
+    found = attacks.read_matrix_rows(disguised, scheme=rmt_scheme(permuted=True))
+    matrices = key.matrices[order.order[found.groups[:, 0]], 0]
+    assert found.found > 40
+    assert float((matrices @ found.rows[..., None]).abs().amax((1, 2)).min()) > 0.99
+
+
 def test_pieces_of_the_key_are_not_printed():
     key = keys.RMTKey.generate(**SIZES)
     found = attacks.read_matrix_rows(functional.rmt_disguise(dim(), key), scheme=rmt_scheme())
@@ -61,7 +79,13 @@ def test_pieces_of_the_key_are_not_printed():
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"noise": 1.0}, "noise covers"), ({"matrix": "uniform"}, "uniform"), ({"matrix": "gaussian"}, "gaussian")],
+    [
+        ({"noise": 1.0}, "noise covers"),
+        ({"matrix": "uniform"}, "uniform"),
+        ({"matrix": "gaussian"}, "gaussian"),
+        ({"block_size": (4, 1)}, "one number"),
+        ({"block_size": (1, 4), "side": "left"}, "one number"),
+    ],
 )
 def test_where_no_rows_can_stand_it_says_so(options, reason):
     with pytest.raises(InputRangeError, match=reason):

@@ -1,5 +1,6 @@
 """Rows of the secret matrices that stand in images disguised without noise."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,8 @@ from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 0.02  # of a squared length, which is a whole number but for rounding
+_NEAR = 0.5  # of a squared length: so near to 1, those of whole grey levels are 1
+_ROUNDING = 0.01  # of a number in a line, in grey levels, as the images were stored: more would hide single ones
 _SAME = 0.5  # cosine: rows of an orthogonal matrix are the same or at right angles
 _IMAGES_AT_ONCE = 512  # bounds the memory
 
@@ -45,7 +48,9 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
 
     A line x of whole grey levels becomes x R, of the same length. Length 1 means that one pixel of x is 1 and all
     others are 0: the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines of a
-    block that differ by one grey level in one pixel.
+    block that differ by one grey level in one pixel. Where most squared lengths near 1 are not 1, pixels are no whole
+    grey levels, or these are no such images: nothing is read. Nor are differences of lines so bright that rounding, as in
+    float16, hides single grey levels.
 
     Cost: ``lines`` (looked at, differences among them).
 
@@ -63,15 +68,22 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
         raise InputRangeError(f"read_matrix_rows does not apply: {reason}")
     require_images("disguised images", disguised)
     require_channels(scheme.channels, disguised)
-    looked_at, rows, groups = 0, [], []
+    looked_at, near, rows, groups = 0, 0, [], []
+    brightest = _ROUNDING / torch.finfo(disguised.dtype).eps if disguised.is_floating_point() else math.inf
     for part in disguised.split(_IMAGES_AT_ONCE):
         lines = _lines(part.float() * (255 // (scheme.white or 255)), scheme)
+        told = (lines.norm(dim=-1, keepdim=True) < brightest).expand_as(lines)
+        lines = torch.where(told, lines, torch.nan)  # compares as unlike any length, and so do its differences
         for candidates in (lines, lines.diff(dim=2), *_channel_differences(lines, part.shape[1], scheme)):
-            where = ((candidates.square().sum(-1) - 1).abs() < _TOLERANCE).nonzero(as_tuple=True)
+            apart = (candidates.square().sum(-1) - 1).abs()
+            where = (apart < _TOLERANCE).nonzero(as_tuple=True)
+            near += int((apart < _NEAR).sum())
             rows.append(candidates[where])
             groups.append(where[0])
             looked_at += candidates.shape[:-1].numel()
     channels, length = scheme.channels or 1, lines.shape[-1]
+    if 2 * sum(map(len, rows)) < near:
+        rows, groups = [rows[0][:0]], [groups[0][:0]]
     group = torch.cat(groups) % channels if scheme.shared else torch.cat(groups)
     kept = _distinct(torch.cat(rows), group)
     matrices = channels if scheme.shared else len(lines)
@@ -122,11 +134,13 @@ def reason_against_rows(scheme: Scheme) -> Reason:
         return found
     if scheme.matrix != "orthogonal":
         return f"the matrices are {scheme.matrix}: they do not keep the lengths of rows"
+    if scheme.blocks[0 if scheme.side == "left" else 1] == 1:
+        return "a matrix of one number is 1 or -1: there is no row to read"
     return "noise covers single grey levels" if scheme.noise else None
 
 
 def _measures(result: MatrixRowsResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return the share of the key's rows that were read: a line of length 1 cannot be anything else."""
+    """Return the share of the key's rows that were read: of whole grey levels, a line of length 1 is nothing else."""
     share = result.found / result.total
     interval = wilson(share, result.total)
     return (Measure("rows of the matrices", share, *interval, 0.0, 1.0, count=result.total, about="key"),)
