@@ -220,6 +220,8 @@ def test_what_cannot_be_matched_is_refused():
         attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS[:5], labels=TRUE)
     with pytest.raises(LabelError):
         attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS, labels=TRUE - 1)
+    with pytest.raises(LabelError, match="1048575"):
+        attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS * 2**40, labels=TRUE)
     with pytest.raises(InputRangeError, match="RMTDisguise alone"):
         attacks.match_moments(PUBLIC, disguised, scheme=attacks.Scheme("AESECBDisguise", block_size=(4, 4)))
 

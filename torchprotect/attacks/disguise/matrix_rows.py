@@ -49,8 +49,8 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
     A line x of whole grey levels becomes x R, of the same length. Length 1 means that one pixel of x is 1 and all
     others are 0: the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines of a
     block that differ by one grey level in one pixel. Where most squared lengths near 1 are not 1, pixels are no whole
-    grey levels, or these are no such images: nothing is read. Nor are differences of lines so bright that rounding, as in
-    float16, hides single grey levels.
+    grey levels, or these are no such images, and nothing is read. Neither are lines so bright that rounding, as to
+    float16, hides single grey levels in their differences.
 
     Cost: ``lines`` (looked at, differences among them).
 

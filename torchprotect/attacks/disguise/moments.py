@@ -26,6 +26,7 @@ _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
 _GOOD = 5.0  # grey levels: an error for lack of images that hardly shows
 _IMAGES_AT_ONCE = 512  # bounds the memory
+_MOST_CLASSES = 2**20  # likewise: the map of labels has an entry for each number below the largest
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,6 +97,7 @@ def match_moments(
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
         InputShapeError: images of different sizes or devices, or labels that do not fit them.
+        LabelError: labels below 0, or from 2**20 up.
         InputRangeError: too few images, or a scheme of another disguise.
         BlockSizeError: blocks do not divide the images, or the order does not fit their blocks.
 
@@ -111,7 +113,7 @@ def match_moments(
     _require_enough(public, disguised)
     for images, numbers in ((public, public_labels), (disguised, labels)):
         if numbers is not None:
-            require_labels(images, numbers, max(2, int(numbers.max()) + 1 if numbers.numel() else 2))
+            require_labels(images, numbers, _MOST_CLASSES)
     order = order_or_statistics(public, disguised, scheme, order)
     layout = _Layout(scheme, public.shape[1:])
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
