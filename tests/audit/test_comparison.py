@@ -17,7 +17,9 @@ from test_page import SEEN
 from torchprotect import audit
 from torchprotect.attacks import Level
 from torchprotect.audit import Comparison, Setting
+from torchprotect.audit.comparison import page
 from torchprotect.audit.comparison import run as room
+from torchprotect.audit.comparison.chart import draw_panel
 from torchprotect.audit.comparison.compared import Compared, Share
 from torchprotect.audit.comparison.disguised import Cost
 from torchprotect.audit.comparison.reading import as_json
@@ -222,6 +224,14 @@ def test_advice_takes_the_least_leakage_among_those_of_use():
     assert found.advice[2].sentence.endswith("By the intervals, no. 1 may leak as little")
 
 
+def test_known_images_are_not_called_pairs():
+    findings = [Finding("linkage", Level.PUBLIC_DATA, "picture", (measure(0.6),), pairs=5, known="image")]
+    outcome = Outcome(tuple(findings), (), None)
+    found = comparison(Compared(THREE[0], Share.of(0.8, 200), None, outcome, Cost(0.1, 1.0), 1.0))
+    assert "(linkage with 5 known images)" in found.advice[0].sentence
+    assert page._leak(found.settings[0], Level.PUBLIC_DATA)[2] == "linkage, 5 known images"
+
+
 def test_advice_says_where_nothing_is_of_use():
     found = comparison(compared(0.6, (0.9, 1.0)), compared(0.11, (0.0, 0.0)))
     assert found.advice[0].setting is None
@@ -234,6 +244,21 @@ def test_advice_says_where_nothing_is_of_use():
     assert [each.setting for each in nothing.advice] == [None]
     assert "no better than guessing" in nothing.advice[0].sentence
     assert "No attack was measured at L1" in comparison(compared(0.8, (None, 0.5))).advice[0].sentence
+
+
+def test_a_network_that_gets_no_plain_image_right_keeps_nothing():
+    found = comparison(compared(0.1, (0.9, 1.0)), plain=0.0)
+    assert found.kept(found.settings[0]) == (0, 0, 0)
+    assert "no better than guessing" in found.advice[0].sentence
+    assert ">guessing<" not in draw_panel(found, Level.PUBLIC_DATA)
+    assert ">guessing<" in draw_panel(comparison(compared(0.1, (0.9, 1.0))), Level.PUBLIC_DATA)
+
+
+def test_shares_come_back_from_json_as_they_were():
+    share = Share.of(59 / 71, 71)
+    assert Share(*json.loads(json.dumps(share))) == share
+    document = comparison(compared(59 / 71, (0.5, 0.5)), plain=2 / 3).to_dict()
+    assert document["plain"] == [round(each, 6) for each in document["plain"]]
 
 
 def test_the_frontier_is_what_no_other_setting_beats():

@@ -100,8 +100,8 @@ def _sentence(comparison: "Comparison", index: int, level: Level) -> str:
     kept, leakage, worst = comparison.kept(found), found.leakage(level), found.worst(level)
     told = f"{found.setting.name} (no. {index + 1}) keeps {percent(kept.value)} of plain accuracy"
     if worst is not None:
-        pairs = f" with {worst.pairs:,} pairs" if worst.pairs else ""
-        told += f" and leaks {percent(leakage)} at {level.value} ({worst.called}{pairs})"
+        given = f" with {worst.given}" if worst.given else ""
+        told += f" and leaks {percent(leakage)} at {level.value} ({worst.called}{given})"
     if not found.accuracy.low > comparison.chance:
         told += ". A network learns nothing from it that guessing would not give"
     elif leakage is not None and leakage >= _HALF:

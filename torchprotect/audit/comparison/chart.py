@@ -145,7 +145,10 @@ def _axes(comparison: "Comparison", most: float) -> str:
             f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>',
             f'<text x="{x:.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{share:.0%}</text>',
         ]
-    for share, name in ((comparison.chance / comparison.plain.value, "guessing"), (KEEPS, f"{KEEPS:.0%}")):
+    guessing = comparison.chance / (comparison.plain.value or math.inf)
+    for share, name in ((guessing, "guessing"), (KEEPS, f"{KEEPS:.0%}")):
+        if not 0 < share <= most:
+            continue
         x = _LEFT + (_RIGHT - _LEFT) * share / most
         drawn.append(f'<path class="mark" d="M{x:.1f} {_BOTTOM}V{_TOP}"/>')
         drawn.append(f'<text x="{x:.1f}" y="{_TOP - 4}" text-anchor="middle">{name}</text>')

@@ -24,12 +24,8 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, value: float, count: int) -> "Share":
-        """Return a share that was counted over so many trials."""
-        return cls(value, *wilson(value, count))
-
-    def to_list(self) -> list[float]:
-        """Return it for JSON."""
-        return [round(each, 4) for each in self]
+        """Return a share that was counted over so many trials, to six decimals: advice is the same after a reload."""
+        return cls(*(round(each, 6) for each in (value, *wilson(value, count))))
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,8 @@ class Compared:
         return {
             "name": self.setting.name,
             "setting": self.setting.to_dict(),
-            "accuracy": self.accuracy.to_list(),
-            "probe": None if self.probe is None else self.probe.to_list(),
+            "accuracy": list(self.accuracy),
+            "probe": None if self.probe is None else list(self.probe),
             "levels": {level.value: self._told(level) for level in LEVELS},
             "cost": self.cost._asdict(),
             "seconds": self.seconds,

@@ -45,7 +45,12 @@ class Comparison:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def kept(self, compared: Compared) -> Share:
-        """Return the share of the accuracy on plain images that the small network keeps; may exceed 1."""
+        """Return the share of the accuracy on plain images that the small network keeps; may exceed 1.
+
+        0 where the network gets no plain image right: there is nothing to keep.
+        """
+        if not self.plain.value:
+            return Share(0.0, 0.0, 0.0)
         return Share(*(each / self.plain.value for each in compared.accuracy))
 
     def frontier(self, level: Level | str) -> tuple[int, ...]:
@@ -72,8 +77,8 @@ class Comparison:
             "version": VERSION,
             "advice": [each.to_dict() for each in self.advice],
             **self.facts,
-            "plain": self.plain.to_list(),
-            "plain_probe": None if self.plain_probe is None else self.plain_probe.to_list(),
+            "plain": list(self.plain),
+            "plain_probe": None if self.plain_probe is None else list(self.plain_probe),
             "chance": self.chance,
             "settings": [each.to_dict() for each in self.settings],
             "frontier": {level.value: list(self.frontier(level)) for level in LEVELS},

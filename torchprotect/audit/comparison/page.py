@@ -80,8 +80,8 @@ def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
     worst, ends = compared.worst(level), compared.interval(level)
     if worst is None or ends is None:
         return None, "", "not measured"
-    pairs = f", {worst.pairs:,} pairs" if worst.pairs else ""
-    return compared.leakage(level), interval(*ends), f"{worst.called}{pairs}"
+    given = f", {worst.given}" if worst.given else ""
+    return compared.leakage(level), interval(*ends), f"{worst.called}{given}"
 
 
 def _attacks(comparison: "Comparison") -> list[tuple[str, str, str, list[str]]]:
