@@ -1,6 +1,7 @@
 """A small world to audit: four classes of pictures that a small network tells apart, each picture one of its kind."""
 
 import torch
+from Crypto.Cipher import AES
 from torch import Tensor
 
 from torchprotect import attacks, audit, data, keys, transforms
@@ -76,15 +77,21 @@ def export(out, kind: str = "RMTDisguise", key=None, dataset=None, *, noise: flo
     return key
 
 
+def in_counter_mode(images: Tensor) -> Tensor:
+    """Encrypt uint8 images by AES-CTR with a fixed key; no two share any part of the keystream."""
+    cipher = AES.new(bytes(range(16)), AES.MODE_CTR, nonce=b"control.")
+    return torch.frombuffer(bytearray(cipher.encrypt(images.numpy().tobytes())), dtype=torch.uint8).view(images.shape)
+
+
 def control(kind: str, how: str, count: int = 400) -> audit.Evidence:
-    """Return evidence whose disguise does nothing (``identity``), or leaves nothing (``noise``)."""
+    """Return evidence whose disguise does nothing (``identity``), or leaves nothing (``noise``): AES-CTR."""
     images, labels = pictures(count)
     scheme = attacks.Scheme(kind, block_size=BLOCK, permuted=True, unit_pixels=4)
     generator = torch.Generator().manual_seed(9)
     disguised, order = images, torch.arange(16)
     if how == "noise":
         order = torch.randperm(16, generator=generator)  # where nothing tells it, attacks leave blocks as they are
-        disguised = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8)
+        disguised = in_counter_mode(images)
     if kind == "RMTDisguise":
         disguised = disguised.float()
     return audit.Evidence(
