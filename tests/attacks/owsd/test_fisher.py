@@ -107,6 +107,7 @@ def test_draws_come_from_the_generator_alone():
         (lambda images: images.round().detach(), {}, ModelError, "by autograd"),
         (lambda images: torch.rand(5, 3, requires_grad=True), {}, ModelError, "cannot be differentiated"),
         (lambda images: images.sqrt() * 0 + (images * 0).sqrt(), {}, ModelError, "NaN or infinite"),
+        (lambda images: (images.flatten(1) * 255).round(), {}, ModelError, "before rounding"),
         (lambda images: images.sum(), {}, ModelError, r"values \[5, \.\.\.\]"),
         (lambda images: images.byte(), {}, ModelError, "floating-point values"),
         (lambda images: None, {}, ModelError, "NoneType"),

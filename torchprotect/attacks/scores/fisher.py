@@ -79,7 +79,7 @@ def diagonal_fisher_leakage(
 
     Raises:
         InputTypeError, InputShapeError, InputRangeError: the images or settings cannot be.
-        ModelError: the scrambler is in training mode, cannot be differentiated, or returns something else.
+        ModelError: the scrambler is in training mode, cannot be differentiated or rounds, or returns something else.
 
     References:
         Maeng et al., Bounding the Invertibility of Privacy-preserving Instance Encoding using Fisher Information, 2023
@@ -135,6 +135,8 @@ def _traces(
             raise ModelError(f"the scrambler cannot be differentiated: {error}") from error
         if not bool(gradient.isfinite().all()):
             raise ModelError("derivatives of the scrambler are NaN or infinite for some images")
+        if not bool(gradient.any()) and bool((values != values[:1]).any()):
+            raise ModelError("derivatives of the scrambler are 0, but its values differ: return them before rounding")
         yield gradient.flatten(1).square().sum(1)
 
 
