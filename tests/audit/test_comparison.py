@@ -390,7 +390,7 @@ def test_too_few_images_and_blocks_that_do_not_fit(tmp_path):
     with pytest.raises(BlockSizeError, match="setting 2: block_size 5 x 5 does not divide .* 1, 2, 4, 8, 16"):
         compare(settings=[THREE[0], Setting(scheme="rmt", block_size=(5, 5))])
     (tmp_path / "page.json").write_text('{"format": "torchprotect-audit"}')
-    with pytest.raises(ExportError, match="it is there and no audit wrote it"):
+    with pytest.raises(ExportError, match="it is there and no comparison wrote it"):
         compare(report=tmp_path / "page.html")
 
 

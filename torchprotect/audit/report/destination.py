@@ -32,11 +32,13 @@ def require_destination(page: Path, export: Path | None, *, document_format: str
             f"{page} lies inside the export {export}, which is to be handed on and holds no other files: write the "
             "report somewhere else"
         )
-    document = page.with_suffix(".json")
+    document, writer = page.with_suffix(".json"), document_format.removeprefix("torchprotect-")
     if os.path.lexists(document) and not _is_report(document, document_format):
-        raise ExportError(f"{document} would be written beside the page, but it is there and no audit wrote it: {_DO}")
+        raise ExportError(
+            f"{document} would be written beside the page, but it is there and no {writer} wrote it: {_DO}"
+        )
     if os.path.lexists(page) and not os.path.lexists(document):
-        raise ExportError(f"{page} is there without the {document.name} of an audit beside it: {_DO}")
+        raise ExportError(f"{page} is there without the {document.name} of the {writer} beside it: {_DO}")
 
 
 _DO = "give the report another name, or move the file away"
