@@ -222,6 +222,10 @@ def test_what_cannot_be_matched_is_refused():
         attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS, labels=TRUE - 1)
     with pytest.raises(LabelError, match="1048575"):
         attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS * 2**40, labels=TRUE)
+    with pytest.raises(InputShapeError, match=r"scheme is of images \(32, 32\)"):
+        attacks.match_moments(PUBLIC, disguised, scheme=rmt_scheme(image_size=(32, 32)))
+    with pytest.raises(InputRangeError, match="too large to be compared"):
+        attacks.match_moments(PUBLIC, disguised * 1e30, scheme=rmt_scheme(permuted=True))
     with pytest.raises(InputRangeError, match="RMTDisguise alone"):
         attacks.match_moments(PUBLIC, disguised, scheme=attacks.Scheme("AESECBDisguise", block_size=(4, 4)))
 

@@ -3,14 +3,21 @@
 import torch
 from torch import Tensor
 
+from torchprotect.errors import InputRangeError
+
 
 def assign(costs: Tensor) -> Tensor:
     """Return the block for each position, int64 ``[n]``, at the least sum of ``costs [positions, blocks]``.
 
     With more blocks than positions, some blocks are left over.
+
+    Raises:
+        InputRangeError: costs are infinite or NaN, as of images with values that no image has.
     """
     from scipy.optimize import linear_sum_assignment
 
+    if not bool(costs.isfinite().all()):
+        raise InputRangeError("the values of these images are too large to be compared; images have 0..1 or 0..255")
     blocks = linear_sum_assignment(costs.detach().cpu().numpy())[1]
     return torch.from_numpy(blocks).to(costs.device, torch.int64)
 

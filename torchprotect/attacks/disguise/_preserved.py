@@ -10,6 +10,7 @@ from torchprotect.attacks.disguise._blocks import cut, cut_units
 from torchprotect.attacks.disguise._lookup import RowBook
 from torchprotect.attacks.images import white_of
 from torchprotect.attacks.scheme import Scheme
+from torchprotect.errors import InputShapeError
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Reading:
         require_plain(f"{name} images", plain)
         require_images("disguised images", disguised)
         require_same_size(f"{name} images", plain, "disguised images", disguised)
+        size = (disguised.shape[-2], disguised.shape[-1])
+        if self.scheme.image_size not in (None, size):
+            raise InputShapeError(f"the scheme is of images {self.scheme.image_size}, but disguised ones are {size}")
 
     def values(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
         """Read the pixels of each block, in grey levels."""
