@@ -8,7 +8,7 @@ from torchprotect.attacks.disguise._blocks import undo_order
 from torchprotect.attacks.disguise._moments import moments_of
 from torchprotect.attacks.disguise._shrinkage import Shrinkage
 from torchprotect.attacks.scores import ORDER
-from torchprotect.errors import InputRangeError, InputShapeError, LabelError
+from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError
 
 CLASSES = 4
 PUBLIC, LABELS = shapes(600, 1)
@@ -226,6 +226,10 @@ def test_what_cannot_be_matched_is_refused():
         attacks.match_moments(PUBLIC, disguised, scheme=rmt_scheme(image_size=(32, 32)))
     with pytest.raises(InputRangeError, match="too large to be compared"):
         attacks.match_moments(PUBLIC, disguised * 1e30, scheme=rmt_scheme(permuted=True))
+    with pytest.raises(InputTypeError, match="public_labels was given without labels"):
+        attacks.match_moments(PUBLIC, disguised, scheme=scheme, public_labels=LABELS)
+    with pytest.raises(InputTypeError, match="labels was given without public_labels"):
+        attacks.match_moments(PUBLIC, disguised, scheme=scheme, labels=TRUE)
     with pytest.raises(InputRangeError, match="RMTDisguise alone"):
         attacks.match_moments(PUBLIC, disguised, scheme=attacks.Scheme("AESECBDisguise", block_size=(4, 4)))
 

@@ -162,6 +162,7 @@ def test_the_regression_as_by_normal_equations(monkeypatch):
         ({"order": torch.arange(4)}, BlockSizeError, "16 blocks"),
         ({"disguised": torch.zeros(5, 1, 16, 12)}, InputShapeError, "one size"),
         ({"disguised": torch.zeros(5, 3, 16, 16)}, InputShapeError, "one size"),
+        ({"disguised": torch.zeros(24, 1, 16, 16)}, InputTypeError, "images are uint8, but these are torch.float32"),
     ],
 )
 def test_refuses(change, error, message):

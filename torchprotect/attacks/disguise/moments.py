@@ -20,7 +20,7 @@ from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import PICTURES_UP_TO_MIRROR
-from torchprotect.errors import InputRangeError
+from torchprotect.errors import InputRangeError, InputTypeError
 
 _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
@@ -87,7 +87,7 @@ def match_moments(
         disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
         scheme: of ``RMTDisguise``.
         public_labels: int64 ``[N]``; with ``labels``, the renaming of classes is told.
-        labels: int64 ``[M]``, as released.
+        labels: int64 ``[M]``, as released; with ``public_labels``.
         order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
             recovers it by :func:`recover_permutation_from_statistics`.
 
@@ -95,7 +95,8 @@ def match_moments(
         An image for each disguised one, in the dtype and on the scale of the public ones.
 
     Raises:
-        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
+        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64, or only one of
+            ``public_labels`` and ``labels`` is given.
         InputShapeError: images of different sizes or devices, or labels that do not fit them.
         LabelError: labels below 0, or from 2**20 up.
         InputRangeError: too few images, or a scheme of another disguise.
@@ -111,6 +112,7 @@ def match_moments(
     reading.require("public", public, disguised)
     require_channels(scheme.channels, public)
     _require_enough(public, disguised)
+    _require_both(public_labels, labels)
     for images, numbers in ((public, public_labels), (disguised, labels)):
         if numbers is not None:
             require_labels(images, numbers, _MOST_CLASSES)
@@ -238,13 +240,24 @@ def _require_enough(public: Tensor, disguised: Tensor) -> None:
             )
 
 
+def _require_both(public_labels: Tensor | None, labels: Tensor | None) -> None:
+    given = {"public_labels": public_labels, "labels": labels}
+    missing = [name for name, each in given.items() if each is None]
+    if len(missing) == 1:
+        (present,) = given.keys() - missing
+        raise InputTypeError(
+            f"{present} was given without {missing[0]}: classes are matched with both, or leave both out"
+        )
+
+
 def _run(seen: Seen) -> MomentsResult:
+    labelled = seen.public_labels is not None and seen.released_labels is not None
     found = match_moments(
         seen.need(Need.PUBLIC),
         seen.disguised,
         scheme=seen.scheme,
-        public_labels=seen.public_labels,
-        labels=seen.released_labels,
+        public_labels=seen.public_labels if labelled else None,
+        labels=seen.released_labels if labelled else None,
         order=seen.order,
     )
     return replace(found, images=found.images[: seen.targets])

@@ -16,7 +16,7 @@ from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
 from torchprotect.attacks.results import ClassGuesses, Level, Reconstruction
 from torchprotect.attacks.scheme import Scheme, require_preserved
 from torchprotect.attacks.scores import CLASSES, PICTURES
-from torchprotect.errors import InputRangeError
+from torchprotect.errors import InputRangeError, InputTypeError
 
 _LEAST_PUBLIC = 20
 _MIXTURES = 64
@@ -61,7 +61,7 @@ def rarity_regression(
 
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least 20.
-        disguised: ``[M, C, H, W]``; shares are counted among them, so give all there are.
+        disguised: uint8 ``[M, C, H, W]``; shares are counted among them, so give all there are.
         scheme: of ``AESECBDisguise``.
         labels: of the public images, int64 ``[N]``; without them no class is guessed. A class that no public image has
             is never guessed.
@@ -71,7 +71,8 @@ def rarity_regression(
         generator: draws the random features.
 
     Raises:
-        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
+        InputTypeError: public images are neither uint8 nor floating point, disguised ones are not uint8, or labels are
+            not int64.
         InputShapeError: images of different sizes, labels that do not fit them, or none.
         InputRangeError: too few public images, classes without labels, or a setting makes no sense.
         LabelError: a label is no class.
@@ -102,6 +103,10 @@ def rarity_regression(
 def _require(public: Tensor, disguised: Tensor, scheme: Scheme) -> None:
     require_preserved(scheme, "rarity_regression", "equality")
     Reading(scheme).require("public", public, disguised)
+    if disguised.dtype != torch.uint8:
+        raise InputTypeError(
+            f"a cipher's images are uint8, but these are {disguised.dtype}: give them as they were released"
+        )
     if len(public) < _LEAST_PUBLIC:
         raise InputRangeError(
             f"at least {_LEAST_PUBLIC} public images are needed to tell frequent units from rare ones, "
