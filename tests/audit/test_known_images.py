@@ -73,8 +73,8 @@ def test_a_permuted_set_is_opened_by_one_image(report):
     assert found.leakage > 0.95
     told = " ".join(str(each) for each in report.verdict.to_dict()["levels"]["L1"].values())
     who = "Someone who knows 1 image of the set, but has no pairs and no key,"
-    nearer = r"of which \d\d of 60 were nearer to their own original than to any other"
-    assert re.search(f"{who} rebuilt the pictures of others, {nearer}", told)
+    nearer = r"\d\d of them came out nearer to their own original than to any other"
+    assert re.search(f"{who} rebuilt 60 other images of the set; {nearer}", told)
 
 
 def test_the_page_has_a_chart_of_known_images(report):
@@ -105,8 +105,8 @@ def opened(pairs, level=Level.PUBLIC_DATA, known="image", holder=CHAIN.holder, r
 @pytest.mark.parametrize(("pairs", "images"), [(1, "1 image"), (5, "5 images"), (1000, "1,000 images")])
 def test_the_sentence(pairs, images):
     assert sentence(opened(pairs)) == (
-        f"Someone who knows {images} of the set, but has no pairs and no key, rebuilt the pictures of others, of which "
-        "500 of 500 were nearer to their own original than to any other (by chance: 1)."
+        f"Someone who knows {images} of the set, but has no pairs and no key, rebuilt 500 other images of the set; "
+        "500 of them came out nearer to their own original than to any other (by chance: 1)."
     )
     kind = "known image" if pairs == 1 else "known images"
     assert opened(pairs).given == f"{pairs:,} {kind}"

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -48,24 +49,36 @@ def test_which_image_it_is():
         "protected images (by chance: 1)."
     )
     found = share(1, 20, "known", chance=1 / 20, spread=0)
-    who = "Someone who holds originals and looks for them, but has no key,"
+    who = "Someone who has some of the originals, but no key,"
     assert sentence(Finding("linkage_attack", L1, "identity", (found,), holder=who)) == (
         f"{who} did no better than chance: found the protected version of 1 of 20 originals (by chance: 1)."
     )
 
 
 @pytest.mark.parametrize(
-    ("right", "nearer"), [(1, "1 of 60 was nearer to its own"), (2, "2 of 60 were nearer to their own")]
+    ("right", "nearer"), [(1, "1 of them came out nearer to its own"), (2, "2 of them came out nearer to their own")]
 )
 def test_a_picture(right, nearer):
     told = sentence(picture(right, pairs=1))
     assert told.startswith("Someone who knows 1 pair of an original and its protected image, but no key, ")
-    assert told.endswith(f"of which {nearer} original than to any other (by chance: 1).")
+    assert told.endswith(f"rebuilt 60 images; {nearer} original than to any other (by chance: 1).")
+
+
+def test_a_picture_tells_what_makes_it_severe_first():
+    severe = Measure("examiner's", 0.49, 0.45, 0.53, 0.1, 0.74, upper_by="examiner", count=500, about="class")
+    assert severity(severe) == "severe"
+    assert deed(picture(17, 500, L2, 1, severe)) == (
+        "rebuilt 500 images; a network recognised the right class for 245 of 500 (by chance: 50; on plain images: "
+        "370); 17 of them came out nearer to their own original than to any other (by chance: 1)"
+    )
+    weak = replace(severe, upper=0.45)
+    assert weak.leakage == 1
+    assert deed(picture(460, 500, L2, 1, weak)).startswith("rebuilt 500 images; 460 of them came out nearer")
 
 
 def test_a_picture_tells_the_class_where_that_is_more():
     balanced = Measure("examiner's", 0.45, 0.41, 0.49, 0.1, 0.84, upper_by="examiner", about="class")
-    told = deed(picture(3, 60, L2, 500, balanced))
+    told = deed(picture(15, 60, L2, 500, balanced))
     assert "; a network recognised the right class, each class counting alike, for 45 of 100 " in told
     assert told.endswith("(by chance: 10; on plain images: 84)")
     assert "recognised" not in deed(picture(60, 60, L2, 500, balanced))
@@ -184,14 +197,57 @@ def test_remarks_on_what_is_not_about_images():
         "Without any attack: 4 of 200 protected images equal another one; 58.0 % of the cipher units repeat at their "
         "position.",
         "Beside the pixels, these tell something: names.",
-        "Jigsaw: blocks at their right place, 15 of 16 (by chance: 1); that is a part of the key.",
         "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
     )
-    assert at(told, L0).severity == "not measured"
+    assert at(told, L0).severity == "key partly read"
     assert at(told, L0).brief == (
-        "2 scans ran at this level, without a scale: duplicate_statistics, metadata_scan; 3 attacks found what does "
-        "not count by itself: Jigsaw, jigsaw_attack, distance_correlation"
+        "read a part of the key: blocks at their right place, 15 of 16 (by chance: 1); 2 scans ran "
+        "(duplicate_statistics, metadata_scan); they have no percentage. 2 attacks measured parts of the key or "
+        "distances (jigsaw_attack, distance_correlation); what these open counts in the attacks that use it"
     )
+
+
+def rows_read(found=111):
+    return Finding(
+        "read_matrix_rows",
+        L0,
+        "key",
+        (share(found, 112, "key", chance=0, metric="rows of the matrices"),),
+        title="Rows of matrices",
+        note="These rows help.",
+    )
+
+
+def test_a_key_that_was_read_is_no_level_that_was_not_measured():
+    told = verdict(rows_read())
+    key = "read a part of the key: rows of the matrices, 111 of 112 (by chance: 0)"
+    assert (at(told, L0).severity, at(told, L0).brief, at(told, L0).remarks) == ("key partly read", key, ())
+    who = "Someone who has nothing but the protected images"
+    assert at(told, L0).sentence == f"{who} {key}. These rows help."
+    assert (at(told, L1).severity, at(told, L1).severity_from) == ("not measured", None)
+    assert "a part of the key was read" in told.advice[0]
+    assert at(verdict(rows_read(0)), L0).severity == "not measured"
+
+
+def test_a_key_that_was_read_beside_findings_about_images():
+    nothing = verdict(rows_read(), classes(50, level=L0), classes(50))
+    assert [(each.severity, each.severity_from) for each in nothing.levels[:2]] == [
+        ("key partly read", None),
+        ("key partly read", L0),
+    ]
+    assert re.search(r"111 of 112 .*did no better than chance: named", at(nothing, L0).sentence)
+    assert at(nothing, L1).sentence.endswith("What was found at L0, a part of the key, is worse, and holds here too.")
+    worse = at(verdict(rows_read(), classes(415, level=L0)), L0)
+    assert worse.severity == "severe"
+    assert worse.remarks == (
+        "Rows of matrices read a part of the key: rows of the matrices, 111 of 112 (by chance: 0). These rows help.",
+    )
+
+
+def test_remarks_begin_with_the_most_severe():
+    own, partial = identity(300), picture(10, 60, L1)
+    told = at(verdict(own, classes(415), partial), L1).remarks
+    assert [each.partition(":")[0] for each in told] == ["Severe", "Partial"]
 
 
 def test_a_choice_of_attacks_is_told_first():
@@ -201,7 +257,7 @@ def test_a_choice_of_attacks_is_told_first():
     assert told.warning == (
         "Only what was asked for was run (1 attack and 1 scan): what 3 others that may apply would find is not known."
     )
-    assert at(told, L0).sentence == "1 scan ran at this level, without a scale: Metadata."
+    assert at(told, L0).sentence == "1 scan ran (Metadata); it has no percentage."
     readable = verdict(not_run=others, facts={"disguise": {"readable": True}}).warning
     assert readable.startswith("These images are readable")
     assert readable.endswith("was run (no attack): what 3 others that may apply would find is not known.")

@@ -153,6 +153,6 @@ LINKAGE = Attack(
     run=_run,
     score=KNOWN_FOUND,
     needs=frozenset({Need.PUBLIC, Need.KNOWN}),
-    holder="Someone who holds originals and looks for them, but has no key,",
+    holder="Someone who has some of the originals, but no key,",
     reason=only_for(*BLOCK_DISGUISES),
 )

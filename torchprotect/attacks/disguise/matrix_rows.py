@@ -160,4 +160,6 @@ MATRIX_ROWS = Attack(
     score=Score((), _measures, MatrixRowsResult),
     reason=reason_against_rows,
     facts=lambda result: {"rows_found": result.found, "rows": result.total, "matrices_complete": result.complete},
+    note="With public images, the attack by moments takes these rows as known: where nearly all were read, it opens "
+    "the pictures exactly.",
 )

@@ -16,9 +16,15 @@ from torchprotect.audit.report.utility import mean_and_deviation
 from torchprotect.audit.report.verdict import Verdict
 from torchprotect.errors import ExportError
 
-_NUMBERS = re.compile(r"(\d[\d,]* of [\d,]*\d)")
+_NUMBERS = re.compile(r"(\d[\d,]* of (?:[\d,]*\d|them))")
 _TEMPLATE = "report.html.j2"
-_MARKS = {"severe": "severe", "partial": "partial", "none found": "none", "not measured": "unknown"}  # names of styles
+_MARKS = {
+    "severe": "severe",
+    "partial": "partial",
+    "key partly read": "partial",
+    "none found": "none",
+    "not measured": "unknown",
+}  # names of styles
 
 
 def require_page_tools() -> None:

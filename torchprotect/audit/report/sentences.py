@@ -7,7 +7,7 @@ from torchprotect.attacks import Level
 from torchprotect.attacks.measures import About, Measure
 from torchprotect.attacks.scores.pictures import EXACT
 from torchprotect.audit.report.finding import Finding
-from torchprotect.audit.report.severity import SEVERITIES, severity, severity_of, weak_yardstick
+from torchprotect.audit.report.severity import SEVERITIES, key_measure, key_read, severity, severity_of, weak_yardstick
 from torchprotect.audit.report.words import number, percent
 
 _HOLDERS = {
@@ -87,19 +87,34 @@ def _identity(finding: Finding) -> str | None:
 
 
 def _picture(finding: Finding) -> str | None:
+    """Tell of rebuilt pictures what leaks more severely first: which image each one is, or its class."""
     measure, classes = _worst(finding, "identity"), _worst(finding, "class")
     if measure is None:
         return None
-    one = whole(measure.value, _of(measure)) in ("1", _BELOW_ONE)
-    nearer = "was nearer to its own original" if one else "were nearer to their own original"
-    whose = "the pictures of others" if finding.known == "image" else "pictures"
-    told = f"rebuilt {whose}, of which {_right(measure)} {nearer} than to any other ({_chance(measure)})"
+    rebuilt = f"rebuilt {_images(finding, measure)}"
+    nearer = f"{_right_of_them(measure)} came out nearer to {_own(measure)} than to any other ({_chance(measure)})"
     likeness = next((each for each in finding.measures if each.unit == "dB"), None)
     if likeness is not None and likeness.value >= EXACT:
-        told += ", every one to the last bit"
-    if classes is not None and (classes.leakage or 0.0) > (measure.leakage or 0.0):
-        told += f"; a network recognised {_named(classes)}"
-    return told
+        nearer += ", every one to the last bit"
+    if classes is None or (classes.leakage or 0.0) <= (measure.leakage or 0.0):
+        return f"{rebuilt}; {nearer}"
+    recognised = f"a network recognised {_named(classes)}"
+    worse = SEVERITIES.index(severity(classes)) > SEVERITIES.index(severity(measure))
+    return "; ".join((rebuilt, recognised, nearer) if worse else (rebuilt, nearer, recognised))
+
+
+def _images(finding: Finding, measure: Measure) -> str:
+    noun = "other image" if finding.known == "image" else "image"
+    of_the_set = " of the set" if finding.known == "image" else ""
+    return (f"{noun}s" if measure.count is None else counted(measure.count, noun)) + of_the_set
+
+
+def _right_of_them(measure: Measure) -> str:
+    return _right(measure) if measure.count is None else f"{whole(measure.value, measure.count)} of them"
+
+
+def _own(measure: Measure) -> str:
+    return "its own original" if whole(measure.value, _of(measure)) in ("1", _BELOW_ONE) else "their own original"
 
 
 def _class(finding: Finding) -> str | None:
@@ -140,11 +155,17 @@ def _other(finding: Finding) -> str:
     )
 
 
+def _part_of_key(finding: Finding) -> str | None:
+    measure = key_measure(finding)
+    return (
+        None if measure is None else f"read a part of the key: {measure.metric}, {_right(measure)} ({_chance(measure)})"
+    )
+
+
 def _key(finding: Finding, images: int) -> str | None:
-    measure = next((each for each in finding.measures if each.about == "key"), None)
-    if measure is None or severity(measure) == "none found":
+    if not key_read(finding):
         return None
-    return f"{finding.called}: {measure.metric}, {_right(measure)} ({_chance(measure)}); that is a part of the key."
+    return f"{finding.called} {deed(finding)}." + (f" {finding.note}" if finding.note else "")
 
 
 def _distances(finding: Finding, images: int) -> str | None:
@@ -173,6 +194,7 @@ _DEEDS: dict[str, Callable[[Finding], str | None]] = {
     "picture": _picture,
     "class": _class,
     "use": _use,
+    "key": _part_of_key,
 }
 _REMARKS: dict[str, Callable[[Finding, int], str | None]] = {
     "key": _key,

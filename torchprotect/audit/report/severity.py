@@ -6,11 +6,12 @@ from typing import Literal
 from torchprotect.attacks.measures import Measure
 from torchprotect.audit.report.finding import Finding
 
-Severity = Literal["not measured", "none found", "partial", "severe"]
+Severity = Literal["not measured", "none found", "key partly read", "partial", "severe"]
 """Ascending. ``none found``: the 95 % interval does not exceed chance. ``severe``: all of it lies nearer to what is
-reached on plain images than to chance. ``partial``: between them."""
+reached on plain images than to chance. ``partial``: between them. ``key partly read``: nothing is known of images, but
+more of the key than by chance; a level has it, never a finding about images."""
 
-SEVERITIES: tuple[Severity, ...] = ("not measured", "none found", "partial", "severe")
+SEVERITIES: tuple[Severity, ...] = ("not measured", "none found", "key partly read", "partial", "severe")
 _HALFWAY = 0.5
 
 
@@ -30,6 +31,17 @@ def severity_of(finding: Finding | None) -> Severity:
     if finding is None or not finding.counted:
         return "not measured"
     return max((severity(each) for each in finding.measures), key=SEVERITIES.index)
+
+
+def key_measure(finding: Finding) -> Measure | None:
+    """Return the measure of how much of a key was read, of a finding that is about a key."""
+    return next((each for each in finding.measures if finding.leaks == "key" and each.about == "key"), None)
+
+
+def key_read(finding: Finding) -> bool:
+    """Say whether more of a key was read than by chance."""
+    measure = key_measure(finding)
+    return measure is not None and severity(measure) in ("partial", "severe")
 
 
 def rank(finding: Finding) -> tuple[int, bool, float, int]:

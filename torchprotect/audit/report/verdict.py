@@ -8,7 +8,7 @@ from torchprotect.attacks.protocol import Finds
 from torchprotect.audit.report.finding import Finding, Known, NotRun
 from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
-from torchprotect.audit.report.severity import SEVERITIES, Severity, rank, severity_of
+from torchprotect.audit.report.severity import SEVERITIES, Severity, key_measure, key_read, rank, severity_of
 from torchprotect.audit.report.utility import DISGUISED_TRAINING, Utility, mean_and_deviation
 from torchprotect.audit.report.words import NO_SCALE
 
@@ -21,10 +21,13 @@ _ADVICE = {
     "original and its protected image together.",
     "partial": "Give these images only to people who may see the originals, or disguise them more strongly and audit "
     "them again: some are given away.",
+    "key partly read": "Give these images only to people who may see the originals, or change the settings of the "
+    "disguise and audit again: a part of the key was read, and attacks with public images or pairs can use it.",
     "none found": "These attacks found nothing beyond chance; others, or the same with more data, may. Give the images "
     "only to people with whom a later find would do no harm.",
     "not measured": "Nothing is known about these images yet: nothing that was run measures what they give away.",
 }
+_READ: tuple[Severity, ...] = ("key partly read", "severe")
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
 _KINDS: tuple[tuple[Finds, Known], ...] = (
     ("picture", "image"),
@@ -42,7 +45,8 @@ class LevelVerdict:
 
     Attributes:
         level: what the attacker knows.
-        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was.
+        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was;
+            ``key partly read`` if that is the worst.
         severity_from: the lower level whose finding is more severe than any of this level; ``None`` if there is none.
         sentence: the worst finding of this very level, and whether a lower level has a worse one.
         brief: the same for one line of a terminal.
@@ -136,18 +140,50 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and _exceeds(worst, own) else None
-    told, brief = _tell(own, worse) if own is not None else _tell_uncounted(here, worst)
+    key = _key_read(report, level) if severity_of(worst) in ("not measured", "none found") else None
+    key = key if own is not None or key in here else None
+    rest = [each for each in here if each is not key]
+    told, brief = _tell(own, worse) if own is not None else _tell_uncounted(rest, worst)
+    if key is not None:
+        told, brief = _tell_key(key, level, told if own or rest else "", brief if own or rest else "")
+        worse = key if key.level is not level else None
     unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
         level=level,
-        severity=severity_of(None if own is None else worst),
+        severity="key partly read" if key is not None else severity_of(None if own is None else worst),
         severity_from=worse.level if worse is not None and severity_of(worse) != severity_of(own) else None,
         sentence=told,
         brief=brief,
         attack=None if own is None else own.attack,
-        remarks=_remarks(here, own, int(report.facts.get("data", {}).get("images", 0))),
+        remarks=_remarks(
+            [each for each in here if each is not key], own, int(report.facts.get("data", {}).get("images", 0))
+        ),
         not_run=_reasons([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
     )
+
+
+def _key_read(report: Outcome, level: Level) -> Finding | None:
+    """Return what read most of a key at a level and below, if anything did."""
+    found = (
+        (measure.value, each)
+        for each in report.findings
+        if each.level <= level and key_read(each)
+        for measure in [key_measure(each)]
+        if measure is not None
+    )
+    return max(found, key=lambda each: each[0], default=(0.0, None))[1]
+
+
+def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
+    """Put a part of the key that was read before what else there is to say of a level."""
+    if key.level is not level:
+        name = key.level.value
+        return (
+            f"{told} What was found at {name}, a part of the key, is worse, and holds here too.",
+            f"as at {name}; {brief}",
+        )
+    sentences, briefs = (sentence(key), key.note, told), (deed(key), brief)
+    return " ".join(filter(None, sentences)), "; ".join(filter(None, briefs))
 
 
 def _exceeds(worst: Finding | None, own: Finding) -> bool:
@@ -179,10 +215,12 @@ def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, st
     parts = [each.called for each in here if each.measures and not each.without_scale]
     told = []
     if scans:
-        told.append(f"{counted(len(scans), 'scan')} ran at this level, without a scale: {', '.join(scans)}")
+        have = "it has" if len(scans) == 1 else "they have"
+        told.append(f"{counted(len(scans), 'scan')} ran ({', '.join(scans)}); {have} no percentage")
     if parts:
-        told.append(f"{counted(len(parts), 'attack')} found what does not count by itself: {', '.join(parts)}")
-    brief = "; ".join(told) or "no attack of this level was measured"
+        measured = f"{counted(len(parts), 'attack')} measured parts of the key or distances ({', '.join(parts)})"
+        told.append(f"{measured}; what these open counts in the attacks that use it")
+    brief = ". ".join(told) or "no attack of this level was measured"
     below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
     return f"{brief[0].upper()}{brief[1:]}.{below}", brief
 
@@ -197,6 +235,7 @@ def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str
         max((each for each in found if (each.leaks, each.known) == kind), key=rank, default=None) for kind in _KINDS
     )
     others = [each for each in best if each is not None and each is not own]
+    others.sort(key=lambda each: -SEVERITIES.index(severity_of(each)))
     told = [f"{severity_of(each).capitalize()}: {sentence(each)}" for each in others]
     beside = (remark(each, images) for each in here)
     return (*told, *(each for each in beside if each is not None))
@@ -248,7 +287,7 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
 def _advice(levels: tuple[LevelVerdict, ...], not_run: tuple[NotRun, ...], readable: bool) -> tuple[str, ...]:
     lacking = any(each.cause == "missing input" for each in not_run)
     worst = max((each.severity for each in levels), key=SEVERITIES.index)
-    if worst == "severe" and all(each.severity != "severe" for each in levels if each.level in _WITHOUT_PAIRS):
+    if worst == "severe" and all(each.severity not in _READ for each in levels if each.level in _WITHOUT_PAIRS):
         told = _ADVICE["pairs"]
     else:
         told = _ADVICE["readable" if readable else worst]
