@@ -91,8 +91,12 @@ def test_exit_codes_of_max_leakage(exported, tmp_path):
 def test_an_audit_that_measured_nothing_is_an_error(exported, tmp_path):
     done = call("audit", exported / "out", "--report", tmp_path / "report.html", "--fast", "--limit", 40)
     assert done.exit_code == 1
-    assert done.stderr == "error: no attack was measured at any level; the report says why\n"
-    assert len(re.findall(r"^L\d  not measured", done.stdout, re.MULTILINE)) == 5
+    assert done.stderr == (
+        "error: no attack on the images was measured at any level: give the plain images (--plain); the report says "
+        "why\n"
+    )
+    assert re.match(r"L0  key partly read .*: rows of the matrices, \d+ of 56 ", done.stdout)
+    assert len(re.findall(r"^L\d  not measured", done.stdout, re.MULTILINE)) == 4
     assert (tmp_path / "report.html").exists()
 
 
@@ -130,6 +134,12 @@ def test_a_report_inside_the_export(exported, name):
     assert len(done.stderr.splitlines()) == 1
     assert content(exported / "out") == before
     assert call("verify", exported / "out").exit_code == 0
+
+
+def test_a_missing_folder_is_told_before_anything_is_read(tmp_path):
+    done = call("audit", tmp_path / "no", "--report", tmp_path / "none" / "x.html", "--key", tmp_path / "no.key")
+    assert done.exit_code == 1
+    assert done.stderr.endswith("none/x.html into does not exist\n")
 
 
 def test_help_and_no_pictures(exported, tmp_path):

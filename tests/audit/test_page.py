@@ -12,6 +12,8 @@ from audit_world import QUICK, World, export
 from browser import find_browser, open_browser
 
 from torchprotect import audit
+from torchprotect.attacks import Level
+from torchprotect.audit import Finding, Measure
 from torchprotect.audit.report.page import render
 from torchprotect.audit.report.pictures import png
 from torchprotect.demo._measure import Row
@@ -154,6 +156,24 @@ def test_empty_sections_are_left_out(page):
     shown = render(replace(page[1], findings=measured, not_run=()), page[1].verdict)
     assert "<h2>What was counted" not in shown
     assert "<h2>Attacks that were not run" not in shown
+
+
+def test_facts_without_a_value_are_left_out(page):
+    """A disguise without units has no shares of them."""
+    scan = Finding("scan", Level.CIPHERTEXT_ONLY, "equality", facts={"image_groups": 3, "unit_share": None, "x_y": []})
+    shown = render(replace(page[1], findings=(scan,)), page[1].verdict)
+    assert "<dt>groups of equal images</dt><dd>3</dd>" in shown
+    assert "units that repeat" not in shown
+    assert "x y" not in shown
+
+
+def test_details_of_an_attack_are_in_words(page):
+    measure = Measure("x", 0.4, 0.3, 0.5, 0.1, 1.0)
+    facts = {"error_median": 0.5, "images_wanted": 3796, "classes_matched": None}
+    found = Finding("x", Level.PUBLIC_DATA, "picture", (measure,), facts=facts, cost={"public": 1200})
+    shown = render(replace(page[1], findings=(found,)), page[1].verdict)
+    assert "public images: 1,200 · median error of a pixel for lack of images, in grey levels: 0.5 · " in shown
+    assert "images of each kind for an error of 5 grey levels: 3,796</p>" in shown
 
 
 def test_text_from_outside_is_escaped(page):

@@ -108,7 +108,7 @@ def test_an_audit_that_measured_nothing_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(audit, "run", lambda *args, **options: audit.Report((), (), None, {"seconds": 0.0}))
     result = call("audit", tmp_path / "out", "--report", tmp_path / "report.html")
     assert result.exit_code == 1
-    assert "no attack was measured at any level" in result.stderr
+    assert "no attack on the images was measured at any level" in result.stderr
 
 
 def test_an_audit_is_given_the_pretrained_network(tmp_path, monkeypatch):

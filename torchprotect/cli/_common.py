@@ -45,6 +45,18 @@ def errors_as_exit_codes() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def require_folder(page: Path) -> None:
+    """Check, before anything is loaded, that there is a folder to write a page into.
+
+    Raises:
+        ExportError: there is none.
+    """
+    from torchprotect.errors import ExportError
+
+    if not page.parent.is_dir():
+        raise ExportError(f"the folder to write {page} into does not exist")
+
+
 def read_passphrase(file: Path) -> str:
     """Return the passphrase in a file or pipe: everything before the first line feed.
 

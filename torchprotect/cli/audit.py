@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchprotect.cli._audited import load_encoder, load_matched, require_attacked
-from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key
+from torchprotect.cli._common import PassphraseFile, errors_as_exit_codes, load_optional_key, require_folder
 from torchprotect.cli._envelope import IdentityFiles, OpenPassphraseFile, load_identities
 from torchprotect.cli._model import load_model
 from torchprotect.cli._say import complain, say
@@ -124,6 +124,7 @@ def audit(
     Run the same command again to go on with an interrupted audit.
     """
     with errors_as_exit_codes():
+        require_folder(report)
         bounds = [_bound(each) for each in max_leakage or []]
         from dataclasses import replace
 
@@ -225,7 +226,8 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
     elif not compared:
         complain("error: the plain images have another shape than the protected ones; the report says what to do")
     elif nothing:
-        complain("error: no attack was measured at any level; the report says why")
+        lacking = "" if found.facts["data"]["plain_images"] else ": give the plain images (--plain)"
+        complain(f"error: no attack on the images was measured at any level{lacking}; the report says why")
     if exceeded or unknown or nothing or not compared:
         raise typer.Exit(_EXCEEDED if exceeded else 1)
 

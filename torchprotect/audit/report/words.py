@@ -1,10 +1,11 @@
 """What levels, attacks and numbers are called on the page and in the terminal."""
 
 import math
+from typing import Any
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure, Unit
-from torchprotect.audit.report.finding import Cause
+from torchprotect.audit.report.finding import Cause, Finding
 
 KNOWS = {
     Level.CIPHERTEXT_ONLY: "the protected images alone",
@@ -49,6 +50,14 @@ _FACTS = {
     "hit_rate_non_constant": "units in the book, without even ones",
     "rank_least": "least rank",
     "rank_most": "largest rank",
+    "error_median": "median error of a pixel for lack of images, in grey levels",
+    "images_wanted": "images of each kind for an error of 5 grey levels",
+    "classes_matched": "classes matched with the numbers written for them",
+    "rows_found": "rows read",
+    "rows": "rows in all",
+    "matrices_complete": "matrices read whole",
+    "public": "public images",
+    "disguised": "disguised images",
 }
 
 _LONG = 12
@@ -87,6 +96,12 @@ def leakage_interval(measure: Measure) -> str:
     if measure.leakage_low is None or measure.leakage_high is None:
         return ""
     return f"{percent(measure.leakage_low)} to {percent(measure.leakage_high)}"
+
+
+def details(finding: Finding) -> list[tuple[str, Any]]:
+    """Return names and values of a finding's cost, settings and facts, without those that have no value."""
+    told = (*finding.cost.items(), *finding.settings.items(), *finding.facts.items())
+    return [(name, value) for name, value in told if value is not None]
 
 
 def spaced(name: str) -> str:
