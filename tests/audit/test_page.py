@@ -143,8 +143,11 @@ def test_page_says_what_each_network_was_trained_and_tested_on(page):
 def test_page_says_how_much_was_done(page):
     text = page[0].read_text()
     assert "<dd>2, 60, as far as there are so many; " in text
-    trained = f"{QUICK.epochs} epochs on {page[1].utility.trained} images each"
+    trained = f"{page[1].utility.epochs} epochs on {page[1].utility.trained} images each"
     assert f"<dd>{QUICK.trainings} of each kind, {trained}</dd>" in text
+    assert page[1].utility.epochs == 4 * QUICK.epochs
+    older = render(replace(page[1], utility=replace(page[1].utility, epochs=None)), page[1].verdict)
+    assert f"<dd>{QUICK.trainings} of each kind, {QUICK.epochs} epochs on " in older
     assert "cut by" not in text
     facts = {**page[1].facts, "data": {**page[1].facts["data"], "images_in_export": 5000}}
     assert "240 of 5,000 (cut by <code>--limit</code>)" in render(replace(page[1], facts=facts), page[1].verdict)

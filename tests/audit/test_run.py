@@ -206,6 +206,11 @@ def test_images_with_nan_end_only_what_they_are_given_to():
     assert [each.level.value for each in report.not_run if "training" in each.attack] == ["L0", "L1"]
 
 
+@pytest.mark.parametrize(("images", "epochs"), [(20, 16), (375, 16), (750, 8), (1500, 4), (3000, 4)])
+def test_few_images_are_passed_over_more_often(images, epochs):
+    assert audit.Settings(epochs=4).epochs_over(images) == epochs
+
+
 @pytest.mark.parametrize(("disguised", "plain", "number"), [(60, 400, 30), (400, 60, 48), (400, 400, 100)])
 def test_both_kinds_of_network_are_trained_on_as_many_images(monkeypatch, disguised, plain, number):
     evidence, told = control("RMTDisguise", "identity"), []
@@ -227,7 +232,7 @@ def test_both_kinds_of_network_are_trained_on_as_many_images(monkeypatch, disgui
     public = min(100, report.facts["split"]["public"])
     examiner = [] if public == number else [public]
     assert told == [number] * 4 + examiner
-    assert report.utility.trained == number
+    assert (report.utility.trained, report.utility.epochs) == (number, 4)
 
 
 def reasons(report):

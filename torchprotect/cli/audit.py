@@ -226,7 +226,7 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
     elif not compared:
         complain("error: the plain images have another shape than the protected ones; the report says what to do")
     elif nothing:
-        lacking = "" if found.facts["data"]["plain_images"] else ": give the plain images (--plain)"
+        lacking = "" if found.facts.get("data", {}).get("plain_images") else ": give the plain images (--plain)"
         complain(f"error: no attack on the images was measured at any level{lacking}; the report says why")
     if exceeded or unknown or nothing or not compared:
         raise typer.Exit(_EXCEEDED if exceeded else 1)

@@ -202,7 +202,8 @@ class Bench:
         """Train a network of the kind that judges."""
         height, width = images.shape[-2:]
         made = DNNExaminer(max(2, self.evidence.classes), (height, width), images.shape[1])
-        return made.fit(images, labels, epochs=self.settings.epochs, generator=self.generator(f"training {number}"))
+        epochs = self.settings.epochs_over(len(images))
+        return made.fit(images, labels, epochs=epochs, generator=self.generator(f"training {number}"))
 
     def look(self, images: Tensor) -> ClassGuesses:
         """Show rebuilt images to the examiner."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 from torchprotect._inputs import require_int
@@ -17,6 +18,9 @@ _LEAST = {
     "inversion_epochs": 1,
 }
 _SEEDS = 2**63
+_BATCH = 64  # images of a training step
+_LEAST_STEPS = 96  # of a training: 48 leave a network of 750 small images guessing
+_MOST_PASSES = 4  # times the epochs: what a few dozen images may cost
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Settings:
         seed: of the split, of every network and of every attack that draws; no key depends on it.
         trainings: networks trained on plain images, and as many on disguised ones, for the utility.
         train_images: images that each of them is trained on, at most.
-        epochs: passes over these.
+        epochs: passes over these; up to four times as many where images are too few for 96 steps of 64 images.
         targets: images that attacks rebuild, at most; 2 or more.
         pairs: numbers of known pairs, or of known images of the set without pairs, ascending, as far as there are so
             many.
@@ -63,6 +67,11 @@ class Settings:
             )
         if not isinstance(self.device, str):
             raise InputRangeError(f"device must be a name such as 'cpu' or 'cuda', not {self.device!r}")
+
+    def epochs_over(self, images: int) -> int:
+        """Return the passes over so many images."""
+        wanted = ceil(_LEAST_STEPS / ceil(images / _BATCH))
+        return max(self.epochs, min(wanted, _MOST_PASSES * self.epochs))
 
     def faster(self) -> "Settings":
         """Return settings for a fifth of the time: one training, fewer images, fewer points on a curve."""

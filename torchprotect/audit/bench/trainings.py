@@ -49,6 +49,7 @@ def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
         crossed=tuple(each["crossed"] for each in done.values() if "crossed" in each),
         chance=chance,
         trained=_images(bench),
+        epochs=bench.settings.epochs_over(_images(bench)),
         tested=len(bench.split.attacked),
     )
 

@@ -19,6 +19,7 @@ class Utility:
         chance: share of the most frequent class in the disguised test images.
         trained: images each network was trained on, plain and disguised ones alike.
         tested: disguised images it was tested on.
+        epochs: passes over the images it was trained on; ``None`` in reports of earlier versions.
     """
 
     plain: tuple[float, ...]
@@ -27,6 +28,7 @@ class Utility:
     chance: float | None
     trained: int
     tested: int
+    epochs: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, means and deviations for JSON."""
@@ -37,7 +39,9 @@ class Utility:
     def from_dict(cls, fields: dict[str, Any]) -> "Utility":
         """Rebuild it from :meth:`to_dict`."""
         plain, disguised, crossed = (tuple(fields[kind]) for kind in ("plain", "disguised", "crossed"))
-        return cls(plain, disguised, crossed, fields["chance"], fields["trained"], fields["tested"])
+        return cls(
+            plain, disguised, crossed, fields["chance"], fields["trained"], fields["tested"], fields.get("epochs")
+        )
 
 
 def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
