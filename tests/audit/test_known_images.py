@@ -91,10 +91,12 @@ def test_it_is_read_back_and_findings_of_before_count_pairs(report, tmp_path):
     document = json.loads((tmp_path / "report.json").read_text())
     for each in document["findings"]:
         del each["known"]  # as reports of earlier versions
+    del document["utility"]["epochs"]
     (tmp_path / "old.json").write_text(json.dumps(document))
     old = Report.read(tmp_path / "old.json")
     assert {each.known for each in old.findings} == {"pair"}
     assert "known pairs bring" in render(old, old.verdict)
+    assert (again.utility, old.utility.epochs) == (report.utility, None)
 
 
 def opened(pairs, level=Level.PUBLIC_DATA, known="image", holder=CHAIN.holder, right=500):

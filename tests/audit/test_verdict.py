@@ -278,6 +278,10 @@ def test_what_a_model_keeps():
         "A network trained on 500 of the protected images is right for 43 of 100, one trained on as many plain images "
         "for 48 of 100 (by guessing: 10). Shown plain images, the first is right for 12 of 100."
     )
+    untrained = replace(whole_utility, disguised=(0.11,), crossed=())
+    guessing = " The first does no better than guessing: more images or epochs may still teach it."
+    assert verdict(utility=untrained).kept.endswith(f"(by guessing: 10).{guessing}")
+    assert guessing not in verdict(utility=whole_utility).kept
     alone = Utility((), (0.43,), (), None, 100, 100)
     assert verdict(utility=alone).kept == "A network trained on 100 of the protected images is right for 43 of 100."
     assert "was not measured" in verdict().kept

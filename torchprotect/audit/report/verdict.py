@@ -5,6 +5,7 @@ from typing import Any
 
 from torchprotect.attacks import Level
 from torchprotect.attacks.protocol import Finds
+from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.audit.report.finding import Finding, Known, NotRun
 from torchprotect.audit.report.outcome import Outcome
 from torchprotect.audit.report.sentences import attacks_and_scans, counted, deed, hundred, remark, sentence, whole
@@ -280,6 +281,8 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
         told += f", one trained on as many plain images for {hundred(plain['mean'])}"
     if utility.chance is not None:
         told += f" (by guessing: {whole(utility.chance, 100)})"
+    if utility.chance is not None and wilson(disguised["mean"], utility.tested)[0] <= utility.chance:
+        told += ". The first does no better than guessing: more images or epochs may still teach it"
     shown = "" if crossed is None else f" Shown plain images, the first is right for {hundred(crossed['mean'])}."
     return f"{told}.{shown}"
 
