@@ -58,6 +58,16 @@ def test_the_default_settings_are_printed_as_a_file(tmp_path):
     assert all(len(line) < 200 for line in printed.stdout.splitlines())
 
 
+def test_a_folder_that_is_not_there_is_refused_before_torch_is_imported(tmp_path):
+    arguments = ["compare", SAMPLE, "--report", str(tmp_path / "none" / "page.html")]
+    program = (
+        f"import sys\nfrom torchprotect.cli import app\ntry: app({arguments})\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "False\n"), done.stderr
+    assert "page.html into does not exist" in done.stderr
+
+
 def test_refusals_have_exit_codes(tmp_path):
     assert call(SAMPLE).exit_code == 2
     folder = write_folder(tmp_path / "few")
