@@ -198,6 +198,10 @@ def compared(accuracy, leaks, setting=THREE[0]):
         for level, leakage in zip(levels, leaks)
         if leakage is not None
     )
+    return with_findings(*findings, accuracy=accuracy, setting=setting)
+
+
+def with_findings(*findings, accuracy=0.8, setting=THREE[0]):
     return Compared(setting, Share.of(accuracy, 200), None, Outcome(findings, (), None), Cost(0.1, 1.0), 1.0)
 
 
@@ -213,21 +217,94 @@ def comparison(*settings, plain=0.8):
 def test_advice_takes_the_least_leakage_among_those_of_use():
     found = comparison(compared(0.79, (0.9, 1.0)), compared(0.74, (0.3, 1.0)), compared(0.5, (0.05, 0.2)))
     useful, with_pairs, least, most = found.advice
-    assert (useful.setting, with_pairs.setting, least.setting, most.setting) == (2, 2, 3, 1)
-    assert "keeps 92.5 % of plain accuracy and leaks 30.0 % at L1 (attack at L1)" in useful.sentence
+    assert (useful.setting, with_pairs.setting, least.setting, most.setting) == (2, 1, 3, 1)
+    assert (
+        "keeps 92.5 % of plain accuracy (guessing alone: 12.5 %) and leaks 30.0 % at L1 (attack at L1)"
+        in useful.sentence
+    )
     assert "more than half" not in useful.sentence
-    assert "every other setting that answers this may leak as little" in with_pairs.sentence  # no. 2 leaks less at L1
-    assert "it hides little" in with_pairs.sentence
-    assert "By the intervals" not in least.sentence
+    assert with_pairs.sentence == (
+        "Both settings that keep at least 90 % of plain accuracy (no. 1 and 2) leak everything at L2: none hides "
+        "anything from such an attacker. Of these Block permutation 4 x 4 (no. 1) keeps 98.8 % of plain accuracy "
+        "(guessing alone: 12.5 %), the most"
+    )
+    assert "intervals" not in least.sentence
     found = comparison(compared(0.7, (0.1, 0.32)), compared(0.6, (0.2, 0.3)), compared(0.5, (0.2, 0.9)))
     assert found.advice[2].setting == 2
-    assert found.advice[2].sentence.endswith("By the intervals, no. 1 may leak as little")
+    assert found.advice[2].sentence.endswith("The intervals do not separate it from no. 1")
+    found = comparison(*(compared(0.79 - each / 100, (0.6 + each / 100, 1.0)) for each in range(4)))
+    assert "it hides little" in found.advice[0].sentence
+    assert found.advice[0].sentence.endswith("The intervals do not separate it from the other 3")
+    assert found.advice[1].sentence.startswith("All 4 settings that keep at least 90 % of plain accuracy (no. 1 to 4)")
+    assert found.advice[2].sentence.startswith("All 4 settings (no. 1 to 4) leak everything at L2")
+
+
+def test_what_the_advice_names_is_on_the_frontier():
+    """Of settings that leak the same, the one that keeps the most is named, as on the charts."""
+    found = comparison(*(compared(each, (leaks, 1.0)) for each, leaks in ((0.75, 0.4), (0.79, 0.4), (0.5, 0.1))))
+    for each, level in zip(found.advice, ("L1", "L2", "L2")):
+        assert each.setting - 1 in found.frontier(level)
+    assert found.advice[0].setting == 2
+
+
+def test_advice_names_the_lowest_level_that_suffices():
+    findings = [
+        Finding("regression", Level.KNOWN_PAIRS, "picture", (measure(1.0),)),
+        Finding("linkage", Level.PUBLIC_DATA, "identity", (measure(1.0),), pairs=5, known="image"),
+    ]
+    some = (compared(0.7, (0.9, 1.0)), with_findings(*findings))
+    assert "leaks 100.0 % already at L1 (linkage with 5 known images). That" in comparison(*some).advice[3].sentence
+    assert page._leak(some[1], Level.KNOWN_PAIRS)[2] == "linkage, 5 known images, already at L1"
+    findings.append(Finding("jigsaw", Level.CIPHERTEXT_ONLY, "picture", (measure(1.0),)))
+    told = comparison(some[0], with_findings(*findings)).advice[3].sentence
+    assert "leaks 100.0 % already at L0 (jigsaw): to anyone who has the images. That is as much as plain" in told
+    assert "it hides nothing" in told
+
+
+def part_of_key(attack, level, found, count):
+    share = found / count
+    found = audit.Measure("parts", share, share, share, 0.0, 1.0, count=count, about="key")
+    return Finding(attack, level, "key", (found,))
+
+
+def order_found(blocks):
+    return part_of_key("recover_permutation_from_statistics", Level.PUBLIC_DATA, blocks, 49)
+
+
+def test_little_leakage_without_the_order_comes_with_a_warning():
+    little, much = (Finding("rarity", Level.PUBLIC_DATA, "class", (measure(each),)) for each in (0.1, 0.95))
+    found = comparison(with_findings(little, order_found(2)))
+    for each in found.advice:
+        assert each.sentence.endswith(
+            "The order of its blocks was not recovered without pairs (2 of 49 blocks), so attacks that need it fail. "
+            "An attacker who gets the order, for example from a few pairs, may find more"
+        )
+    assert [each[-1] for each in page._row(found, found.settings[0])["leaks"]] == [
+        None,
+        "order not recovered: 2 of 49 blocks",
+        None,
+    ]
+    for findings in ((little, order_found(45)), (much, order_found(2)), (little,)):
+        assert "order" not in comparison(with_findings(*findings)).advice[0].sentence
+
+
+def test_rows_of_the_key_stand_in_the_table_where_nothing_counts():
+    found = comparison(
+        with_findings(
+            part_of_key("read_matrix_rows", Level.CIPHERTEXT_ONLY, 111, 112),
+            Finding("linkage", Level.PUBLIC_DATA, "identity", (measure(1.0),)),
+        )
+    )
+    told = page._row(found, found.settings[0])["leaks"]
+    assert told[0] == ("L0", None, "", "not measured", "key: 111 of 112 rows")
+    assert told[1][-1] is None
+    nothing = with_findings(part_of_key("read_matrix_rows", Level.CIPHERTEXT_ONLY, 0, 112))
+    assert page._row(found, nothing)["leaks"][0][-1] is None
 
 
 def test_known_images_are_not_called_pairs():
     findings = [Finding("linkage", Level.PUBLIC_DATA, "picture", (measure(0.6),), pairs=5, known="image")]
-    outcome = Outcome(tuple(findings), (), None)
-    found = comparison(Compared(THREE[0], Share.of(0.8, 200), None, outcome, Cost(0.1, 1.0), 1.0))
+    found = comparison(with_findings(*findings))
     assert "(linkage with 5 known images)" in found.advice[0].sentence
     assert page._leak(found.settings[0], Level.PUBLIC_DATA)[2] == "linkage, 5 known images"
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from torchprotect.attacks import Level
-from torchprotect.audit.comparison.compared import LEVELS, Compared
+from torchprotect.audit.comparison.compared import Compared
+from torchprotect.audit.comparison.key_parts import warn_of_order
 from torchprotect.audit.report.words import percent
 
 if TYPE_CHECKING:
@@ -44,35 +44,64 @@ def advise(comparison: "Comparison") -> tuple[Advice, ...]:
     if not comparison.plain.low > comparison.chance:
         return (Advice("Which setting to take", None, _NO_YARDSTICK),)
     told = [
-        _least(comparison, f"{_USEFUL}, least leakage at {level.value}", of_use, level)
+        _least(comparison, f"{_USEFUL}, least leakage at {level.value}", of_use, level, f" that keep {_SHARE}")
         for level in (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
     ]
-    told.append(_least(comparison, "Least leakage at L2, whatever it costs", everything, Level.KNOWN_PAIRS))
+    told.append(_least(comparison, "Least leakage at L2, whatever it costs", everything, Level.KNOWN_PAIRS, ""))
     most = max(everything, key=lambda each: comparison.settings[each].accuracy.value)
     told.append(Advice("Keeps the most", most + 1, _sentence(comparison, most, Level.KNOWN_PAIRS)))
     return tuple(told)
 
 
-_USEFUL = f"Keeps at least {KEEPS:.0%} of plain accuracy".replace("%", " %")
+_SHARE = f"at least {KEEPS:.0%} of plain accuracy".replace("%", " %")
+_USEFUL = f"Keeps {_SHARE}"
 _NO_YARDSTICK = (
     "Nothing can be advised: the network is no better than guessing on plain images. Give more images, or drop --fast"
 )
 
 
-def _least(comparison: "Comparison", question: str, among: Sequence[int], level: Level) -> Advice:
+def _least(comparison: "Comparison", question: str, among: Sequence[int], level: Level, which: str) -> Advice:
+    """Answer which setting leaks least at a level; of equals, the one that keeps the most, as on the charts.
+
+    Args:
+        comparison: to be told of.
+        question: in words.
+        among: settings that come into question, by index.
+        level: of the leakage.
+        which: clause that says what these settings have in common; empty for all.
+    """
     known = [each for each in among if comparison.settings[each].leakage(level) is not None]
     if not among:
         return Advice(question, None, f"None of the compared settings does. {_nearest(comparison)}")
     if not known:
         return Advice(question, None, f"No attack was measured at {level.value} on a setting that does")
     best = min(known, key=lambda each: _rank(comparison.settings[each], level))
+    if len(known) > 1 and _leaks_everything(comparison.settings[best], level):
+        return Advice(question, best + 1, _all_leak(comparison, best, known, level, which))
     told = _sentence(comparison, best, level)
     equals = _equals(comparison, best, known, level)
-    if equals and len(equals) == len(known) - 1:
-        told += ". By the intervals, every other setting that answers this may leak as little"
-    elif equals:
-        told += f". By the intervals, no. {', '.join(str(each + 1) for each in equals)} may leak as little"
+    if equals:
+        others = f"the other {len(equals)}" if 1 < len(equals) == len(known) - 1 else _numbers(equals)
+        told += f". The intervals do not separate it from {others}"
     return Advice(question, best + 1, told)
+
+
+def _all_leak(comparison: "Comparison", most: int, known: Sequence[int], level: Level, which: str) -> str:
+    every = "Both" if len(known) == 2 else f"All {len(known)}"
+    told = (
+        f"{every} settings{which} ({_numbers(known)}) leak everything at {level.value}: none hides anything from such "
+        "an attacker"
+    )
+    return f"{told}. Of these {_keeps(comparison, most)}, the most"
+
+
+def _numbers(settings: Sequence[int]) -> str:
+    """Return ascending settings by number: ``no. 1 to 4``, or ``no. 1, 3 and 4``."""
+    first, last = settings[0] + 1, settings[-1] + 1
+    if len(settings) > 2 and last - first == len(settings) - 1:
+        return f"no. {first} to {last}"
+    *others, final = (str(each + 1) for each in settings)
+    return f"no. {', '.join(others)} and {final}" if others else f"no. {final}"
 
 
 def _nearest(comparison: "Comparison") -> str:
@@ -97,23 +126,44 @@ def _equals(comparison: "Comparison", best: int, known: Sequence[int], level: Le
 
 def _sentence(comparison: "Comparison", index: int, level: Level) -> str:
     found = comparison.settings[index]
-    kept, leakage, worst = comparison.kept(found), found.leakage(level), found.worst(level)
-    told = f"{found.setting.name} (no. {index + 1}) keeps {percent(kept.value)} of plain accuracy"
-    if worst is not None:
-        given = f" with {worst.given}" if worst.given else ""
-        told += f" and leaks {percent(leakage)} at {level.value} ({worst.called}{given})"
+    told, leakage = _keeps(comparison, index), found.leakage(level)
+    if leakage is not None:
+        told += f" and leaks {percent(leakage)} {_where(found, level)}"
     if not found.accuracy.low > comparison.chance:
         told += ". A network learns nothing from it that guessing would not give"
+    elif _leaks_everything(found, level):
+        told += ". That is as much as plain images give: it hides nothing from such an attacker"
     elif leakage is not None and leakage >= _HALF:
         told += ". That is more than half of what plain images give: it hides little from such an attacker"
-    return told
+    order = warn_of_order(found, level)
+    return told if order is None else f"{told}. {order}"
 
 
-def _rank(compared: Compared, level: Level) -> tuple[float, ...]:
-    """Return a sorting key: less leakage at a level first.
+def _keeps(comparison: "Comparison", index: int) -> str:
+    found = comparison.settings[index]
+    guessing = f"guessing alone: {percent(comparison.kept_by_guessing)}"
+    return (
+        f"{found.setting.name} (no. {index + 1}) keeps {percent(comparison.kept(found).value)} of plain accuracy "
+        f"({guessing})"
+    )
 
-    Of equals, that which leaks less at the levels below, then over all attacks, then that which keeps more.
-    """
-    levels = LEVELS[LEVELS.index(level) :: -1]
-    every = [each.leakage or 0.0 for each in compared.outcome.at(level)]
-    return (*(round(compared.leakage(each) or 0.0, 3) for each in levels), fmean(every), -compared.accuracy.value)
+
+def _where(found: Compared, level: Level) -> str:
+    """Return the lowest level at which as much leaks, and by which attack."""
+    worst = found.worst(level)
+    if worst is None:
+        return f"at {level.value}"
+    given = f" with {worst.given}" if worst.given else ""
+    already = "" if worst.level is level else "already "
+    anyone = ": to anyone who has the images" if worst.level is Level.CIPHERTEXT_ONLY else ""
+    return f"{already}at {worst.level.value} ({worst.called}{given}){anyone}"
+
+
+def _leaks_everything(found: Compared, level: Level) -> bool:
+    """Say whether the leakage is 100 % as people read it."""
+    return percent(found.leakage(level)) == percent(1.0)
+
+
+def _rank(compared: Compared, level: Level) -> tuple[float, float]:
+    """Return a sorting key: less leakage at a level first, of equals that which keeps more."""
+    return compared.leakage(level) or 0.0, -compared.accuracy.value

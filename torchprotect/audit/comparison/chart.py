@@ -142,11 +142,10 @@ def _axes(comparison: "Comparison", most: float) -> str:
         x, y = _LEFT + (_RIGHT - _LEFT) * share / most, _height(share)
         drawn += [
             f'<path class="grid" d="M{_LEFT} {y:.1f}H{_RIGHT}M{x:.1f} {_BOTTOM}V{_TOP}"/>',
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>',
-            f'<text x="{x:.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{share:.0%}</text>',
+            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_whole(share)}</text>',
+            f'<text x="{x:.1f}" y="{_BOTTOM + 16}" text-anchor="middle">{_whole(share)}</text>',
         ]
-    guessing = comparison.chance / (comparison.plain.value or math.inf)
-    for share, name in ((guessing, "guessing"), (KEEPS, f"{KEEPS:.0%}")):
+    for share, name in ((comparison.kept_by_guessing, "guessing"), (KEEPS, _whole(KEEPS))):
         if not 0 < share <= most:
             continue
         x = _LEFT + (_RIGHT - _LEFT) * share / most
@@ -157,6 +156,10 @@ def _axes(comparison: "Comparison", most: float) -> str:
         f'<text x="{middle}" y="{_BOTTOM + 38}" text-anchor="middle">accuracy kept, of that on plain images</text>'
     )
     return "".join(drawn)
+
+
+def _whole(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
 
 
 def _frontier(points: Iterable[_Point]) -> str:

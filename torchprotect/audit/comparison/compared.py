@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from torchprotect.attacks import Level
+from torchprotect.attacks import Level, Measure
 from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.audit.comparison.disguised import Cost
 from torchprotect.audit.comparison.setting import Setting
@@ -53,8 +53,13 @@ class Compared:
         return self.outcome.leakage(level)
 
     def worst(self, level: Level) -> Finding | None:
-        """Return the finding that leaks most at a level and below."""
-        return next(iter(self.outcome.at(level)), None)
+        """Return the finding that leaks most at a level and below; of equals the one that needs the least knowledge."""
+        return min(self.outcome.at(level), key=lambda each: (-(each.leakage or 0.0), each.level.rank), default=None)
+
+    def part_of_key(self, attack: str) -> Measure | None:
+        """Return the share of a key's parts that an attack found; ``None`` if it was not run."""
+        found = (each.measures for each in self.outcome.findings if each.attack == attack)
+        return next((measure for some in found for measure in some if measure.about == "key"), None)
 
     def interval(self, level: Level) -> tuple[float, float] | None:
         """Return the 95 % interval of what the worst finding leaks; the value itself where it has none."""

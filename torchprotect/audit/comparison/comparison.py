@@ -45,13 +45,19 @@ class Comparison:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def kept(self, compared: Compared) -> Share:
-        """Return the share of the accuracy on plain images that the small network keeps; may exceed 1.
+        """Return the accuracy of the small network divided by that on plain images; may exceed 1.
 
+        Guessing is not subtracted: see :attr:`kept_by_guessing`.
         0 where the network gets no plain image right: there is nothing to keep.
         """
         if not self.plain.value:
             return Share(0.0, 0.0, 0.0)
         return Share(*(each / self.plain.value for each in compared.accuracy))
+
+    @property
+    def kept_by_guessing(self) -> float:
+        """What :meth:`kept` is of somebody who always guesses the most frequent class."""
+        return self.chance / self.plain.value if self.plain.value else 0.0
 
     def frontier(self, level: Level | str) -> tuple[int, ...]:
         """Return the settings that no other beats at a level, by index: none keeps as much and leaks less.

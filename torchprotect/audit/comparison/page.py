@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torchprotect.attacks import Level
 from torchprotect.audit.comparison import chart
 from torchprotect.audit.comparison.compared import LEVELS, Compared
+from torchprotect.audit.comparison.key_parts import tell_parts
 from torchprotect.audit.comparison.setting import TITLES
 from torchprotect.audit.report import words
 from torchprotect.audit.report.statement import MEANING, STATEMENT
@@ -69,9 +70,9 @@ def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
         "interval": interval(*compared.accuracy[1:]),
         "kept": words.percent(kept.value),
         "probe": None if compared.probe is None else words.percent(compared.probe.value),
-        "leaks": [(level.value, *_leak(compared, level)) for level in LEVELS],
+        "leaks": [(level.value, *_leak(compared, level), tell_parts(compared, level)) for level in LEVELS],
         "seconds": f"{compared.cost.seconds:.2g} s",
-        "bytes": f"{compared.cost.bytes:g} x",
+        "size": f"{compared.cost.bytes:g}",
     }
 
 
@@ -81,7 +82,8 @@ def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
     if worst is None or ends is None:
         return None, "", "not measured"
     given = f", {worst.given}" if worst.given else ""
-    return compared.leakage(level), interval(*ends), f"{worst.called}{given}"
+    already = "" if worst.level is level else f", already at {worst.level.value}"
+    return compared.leakage(level), interval(*ends), f"{worst.called}{given}{already}"
 
 
 def _attacks(comparison: "Comparison") -> list[tuple[str, str, str, list[str]]]:

@@ -1,0 +1,41 @@
+"""Parts of a setting's key: they do not count as leakage, but say how much its numbers are worth."""
+
+from torchprotect.attacks import Level, Measure, read_matrix_rows, recover_permutation_from_statistics
+from torchprotect.audit.comparison.compared import Compared
+from torchprotect.audit.report.sentences import whole
+
+_FOUND = 0.9
+"""Share of the blocks from which on their order counts as recovered; and leakage that a known order hardly raises."""
+
+
+def warn_of_order(compared: Compared, level: Level) -> str | None:
+    """Return the warning that little leakage rests on an order of blocks that statistics did not give, if it does."""
+    order = _hidden_order(compared, level)
+    if order is None:
+        return None
+    return (
+        f"The order of its blocks was not recovered without pairs ({_counted(order)} blocks), so attacks that need it "
+        "fail. An attacker who gets the order, for example from a few pairs, may find more"
+    )
+
+
+def tell_parts(compared: Compared, level: Level) -> str | None:
+    """Return how much of the key attacks of this very level found, for a line of the table; ``None`` of nothing."""
+    if level is Level.CIPHERTEXT_ONLY:
+        rows = compared.part_of_key(read_matrix_rows.__name__)
+        return f"key: {_counted(rows)} rows" if rows is not None and rows.value > 0 else None
+    order = _hidden_order(compared, level) if level is Level.PUBLIC_DATA else None
+    return None if order is None else f"order not recovered: {_counted(order)} blocks"
+
+
+def _hidden_order(compared: Compared, level: Level) -> Measure | None:
+    """Return how much of a secret order statistics gave, where that is not enough, and not nearly all leaks anyway."""
+    order = compared.part_of_key(recover_permutation_from_statistics.__name__)
+    leakage = compared.leakage(level)
+    return order if order is not None and order.value < _FOUND and (leakage or 0.0) < _FOUND else None
+
+
+def _counted(part: Measure) -> str:
+    """Return how many parts were found: ``111 of 112``."""
+    of = part.count or 100
+    return f"{whole(part.value, of)} of {of:,}"
