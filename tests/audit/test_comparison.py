@@ -190,6 +190,24 @@ def test_in_a_browser(done, browser, width, dark):
         assert across <= 1 or up <= 1  # no number covers another
 
 
+def test_the_table_of_every_attack_scrolls_sideways_beside_its_first_column(done, browser):
+    browser.open(done[1] / "page.html", 390)
+    found = json.loads(
+        browser.evaluate("""(() => {
+            const table = document.querySelector('.frozen'), wide = table.parentElement;
+            wide.scrollLeft = 1000;
+            const [left, name] = [wide, table.querySelector('tbody th')].map(each => each.getBoundingClientRect().left);
+            return JSON.stringify([wide.scrollLeft, name - left]);
+        })()""")
+    )
+    assert found[0] > 50
+    assert 0 <= found[1] <= 2
+
+
+def test_sizes_in_words(done):
+    assert [page._row(done[0], each)["size"] for each in done[0].settings] == ["the same", "4 times", "the same"]
+
+
 def compared(accuracy, leaks, setting=THREE[0]):
     """Return a setting of a certain accuracy, and what leaks at L1 and L2; of 200 trials."""
     levels = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)

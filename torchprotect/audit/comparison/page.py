@@ -72,7 +72,7 @@ def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
         "probe": None if compared.probe is None else words.percent(compared.probe.value),
         "leaks": [(level.value, *_leak(compared, level), tell_parts(compared, level)) for level in LEVELS],
         "seconds": f"{compared.cost.seconds:.2g} s",
-        "size": f"{compared.cost.bytes:g}",
+        "size": "the same" if compared.cost.bytes == 1 else f"{compared.cost.bytes:g} times",
     }
 
 
