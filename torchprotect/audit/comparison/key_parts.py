@@ -9,13 +9,13 @@ _FOUND = 0.9
 
 
 def warn_of_order(compared: Compared, level: Level) -> str | None:
-    """Return the warning that little leakage rests on an order of blocks that statistics did not give, if it does."""
+    """Return the warning that statistics did not give the order of the blocks, where leakage may be low for it."""
     order = _hidden_order(compared, level)
     if order is None:
         return None
     return (
-        f"The order of its blocks was not recovered without pairs ({_counted(order)} blocks), so attacks that need it "
-        "fail. An attacker who gets the order, for example from a few pairs, may find more"
+        f"Without pairs, the order of its blocks was recovered for {_counted(order)} blocks only, and attacks that use "
+        "the order find less for it. An attacker who gets the whole order, for example from a few pairs, may find more"
     )
 
 
@@ -25,7 +25,7 @@ def tell_parts(compared: Compared, level: Level) -> str | None:
         rows = compared.part_of_key(read_matrix_rows.__name__)
         return f"key: {_counted(rows)} rows" if rows is not None and rows.value > 0 else None
     order = _hidden_order(compared, level) if level is Level.PUBLIC_DATA else None
-    return None if order is None else f"order not recovered: {_counted(order)} blocks"
+    return None if order is None else f"order: only {_counted(order)} blocks"
 
 
 def _hidden_order(compared: Compared, level: Level) -> Measure | None:
