@@ -249,10 +249,10 @@ def test_advice_takes_the_least_leakage_among_those_of_use():
     assert "intervals" not in least.sentence
     found = comparison(compared(0.7, (0.1, 0.32)), compared(0.6, (0.2, 0.3)), compared(0.5, (0.2, 0.9)))
     assert found.advice[2].setting == 2
-    assert found.advice[2].sentence.endswith("The intervals do not separate it from no. 1")
+    assert found.advice[2].sentence.endswith("The intervals do not separate no. 2 from no. 1")
     found = comparison(*(compared(0.79 - each / 100, (0.6 + each / 100, 1.0)) for each in range(4)))
     assert "it hides little" in found.advice[0].sentence
-    assert found.advice[0].sentence.endswith("The intervals do not separate it from the other 3")
+    assert found.advice[0].sentence.endswith("The intervals do not separate no. 1 from the other 3")
     assert found.advice[1].sentence.startswith("All 4 settings that keep at least 90 % of plain accuracy (no. 1 to 4)")
     assert found.advice[2].sentence.startswith("All 4 settings (no. 1 to 4) leak everything at L2")
 

@@ -82,7 +82,7 @@ def _least(comparison: "Comparison", question: str, among: Sequence[int], level:
     equals = _equals(comparison, best, known, level)
     if equals:
         others = f"the other {len(equals)}" if 1 < len(equals) == len(known) - 1 else _numbers(equals)
-        told += f". The intervals do not separate it from {others}"
+        told += f". The intervals do not separate no. {best + 1} from {others}"
     return Advice(question, best + 1, told)
 
 
