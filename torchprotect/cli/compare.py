@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchprotect.cli._common import errors_as_exit_codes, require_folder_of
+from torchprotect.cli._common import errors_as_exit_codes, require_folder
 from torchprotect.cli._prepare import Crop, Exif, Mode, Pad, Resize, make_preparation
 from torchprotect.cli._say import say
 
@@ -60,7 +60,7 @@ def compare(
         raise typer.BadParameter("--report is required: the page to write")
     with errors_as_exit_codes():
         if report is not None:
-            require_folder_of(report)
+            require_folder(report)
         from torchprotect import audit
 
         prepare = make_preparation(exif, mode, resize, crop, pad)

@@ -98,9 +98,10 @@ class Measuring:
         """Return what was compared on, with what, and where, for JSON."""
         split, images, evidence = self.bench.split, self._images, self.bench.evidence
         probed = [min(PROBED_IMAGES, len(each)) for each in (split.others, split.attacked)]
+        trained = min(self._effort.train_images, len(split.others), len(split.public))
         return {
             "environment": facts.environment_facts(self.bench),
-            "effort": asdict(self._effort),
+            "effort": asdict(self._effort) | {"epochs": self._effort.epochs_over(trained)},
             "data": {
                 "images": len(images.plain),
                 "images_in_source": images.in_source,
@@ -112,7 +113,7 @@ class Measuring:
                 "sha256": images.digest,
             },
             "split": facts.split_facts(self.bench),
-            "trained": min(self._effort.train_images, len(split.others), len(split.public)),
+            "trained": trained,
             "probe": self._probe and {"network": NAME, "pixels": SIDE, "trained": probed[0], "tested": probed[1]},
         }
 
