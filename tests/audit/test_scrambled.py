@@ -112,7 +112,7 @@ def test_embeddings_link_better_than_pixels(folded):
     found = {each.attack: each for each in report.findings}
     assert found.keys() > BY_PIXELS | BY_EMBEDDINGS
     pixels, embeddings = (found[f"ridge_reidentification{by}"] for by in ("", " (embeddings)"))
-    assert embeddings.headline.value > 0.7 > 0.3 > pixels.headline.value
+    assert embeddings.headline.value > 0.7 > 0.5 > pixels.headline.value
     assert report.worst("L2") is embeddings
     assert (embeddings.level.value, embeddings.leaks) == ("L2", "identity")
     for each in (embeddings, pixels):
