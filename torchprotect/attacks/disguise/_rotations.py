@@ -10,7 +10,7 @@ from torchprotect.attacks.disguise._moments import Moments
 
 _ROUNDS = 60
 _ROUNDS_WITH_ROWS = 10
-_WEIGHT = 1e6
+_WEIGHT = 1e6  # of known rows beside fitted ones
 _SETTLED = 1e-4  # relative change of a round
 _LONGEST = 16  # longer lines start from their means alone: the equations below grow with the sixth power
 _TOLERANCE = 1e-9  # of second moments: directions with less of the largest are rounding errors
@@ -21,7 +21,8 @@ class Matrices(NamedTuple):
 
     Attributes:
         forward: float64 ``[groups, length, length]``: leads from plain to disguised lines.
-        back: likewise, the other way; 0 in directions in which plain lines do not vary.
+        back: likewise, the other way; of matrices that are no rotations it is 0 in directions in which disguised lines
+            do not vary.
     """
 
     forward: Tensor
