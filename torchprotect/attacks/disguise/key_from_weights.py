@@ -1,6 +1,6 @@
 """Reading a key off the weights of a network that was matched to it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class KeyFromWeights(Reconstruction):
     """
 
     order: Tensor
-    matrices: Tensor | None
+    matrices: Tensor | None = field(metadata={"json": False})
 
 
 def read_key_from_weights(

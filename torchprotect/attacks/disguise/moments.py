@@ -1,6 +1,6 @@
 """Pictures rebuilt from public images alone: moments of disguised lines matched with those of plain ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class MomentsResult(Reconstruction):
     """
 
     order: Tensor
-    matrices: Tensor
+    matrices: Tensor = field(metadata={"json": False})
     rank: Tensor
     error: Tensor
     wanted: Tensor
@@ -78,6 +78,8 @@ def match_moments(
     (:func:`read_matrix_rows`) make the fit exact.
 
     Classes are then matched by their mean images, although a secret map may have renamed them.
+
+    Of sets with more than 2**27 pixels, moments are taken of the first images only; all images are rebuilt.
 
     Cost: ``public``, ``disguised`` (images), ``moments`` (numbers compared of each kind).
 
