@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 
 from torchprotect import attacks, data, keys, predict, transforms
 from torchprotect.errors import KeyInWeightsWarning
-from torchprotect.training import evaluate, fit
+from torchprotect.training import Recipe, evaluate, fit
 
 SEEDS, PRIVATE, TESTED_ON, OPENED = 3, 1_000, 10_000, 1_000
 NOISES = (0, 100)  # grey levels
@@ -186,7 +186,9 @@ class Run:
     ) -> nn.Module:
         torch.manual_seed(self._seed)
         prepare = None if augmentation is None else lambda batch, _: self.normalised(augmentation(batch))
-        return fit(network, tuple(images), epochs=epochs, batch_size=128, learning_rate=rate, prepare=prepare)
+        return fit(
+            network, tuple(images), epochs=epochs, batch_size=128, recipe=Recipe(learning_rate=rate), prepare=prepare
+        )
 
 
 def disguises(kind: Kind) -> Iterator[tuple[str, nn.Module]]:

@@ -11,13 +11,17 @@ from torchprotect.training._network import (
     require_running_statistics,
     scores_of,
 )
+from torchprotect.training._precision import fast_precision
+from torchprotect.training._recipe import Recipe
 from torchprotect.training._weights import load_weights
 
 __all__ = [
     "Batches",
+    "Recipe",
     "device_of",
     "eval_mode",
     "evaluate",
+    "fast_precision",
     "fit",
     "full_precision",
     "input_dtype_of",

@@ -1,6 +1,8 @@
 """An ordinary training loop for small classifiers."""
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sized
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,10 +10,14 @@ from torch import Tensor, nn
 
 from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.training._checkpoint import Checkpoint
 from torchprotect.training._network import device_of, eval_mode
+from torchprotect.training._recipe import Recipe
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
 """Images and labels as two tensors, or an iterable of batches ``(images, labels)`` such as a ``DataLoader``."""
+
+_DEFAULT = Recipe()
 
 
 def fit(
@@ -20,72 +26,101 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 64,
-    learning_rate: float = 2e-3,
+    recipe: Recipe = _DEFAULT,
+    precision: torch.dtype | None = None,
+    channels_last: bool = False,
     prepare: Callable[[Tensor, Tensor], Tensor] | None = None,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> nn.Module:
-    """Train a classifier with AdamW and a cosine schedule, on the device its parameters are on.
+    """Train a classifier on the device its parameters are on.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches, iterated once per epoch.
         epochs: passes over the data.
         batch_size: for tensors, which are shuffled anew each epoch.
-        learning_rate: initial one.
+        recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
+        precision: dtype that the model computes in (autocast), or ``None`` for its own;
+            :func:`torchprotect.training.fast_precision` returns what a device computes fast in.
+        channels_last: whether images and weights are stored in that memory format, which convolutions are faster in.
         prepare: called with the images and labels of each batch, on the model's device; returns the images to train
             on.
         generator: shuffles tensors; torch's global one when ``None``.
         progress: called with the number of epochs done and of all.
+        checkpoint: file that is written after each epoch and removed at the end. If it exists, training goes on from
+            it, with the same result as without the interruption. It holds weights, and states of the optimizer and of
+            the generators.
 
     Returns:
         The model, in eval mode.
 
     Raises:
-        InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs.
+        InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; or the
+            learning rate changes with each batch, but ``data`` has no length.
         InputRangeError: an epoch had no batch.
+        ModelError: the checkpoint belongs to another model or another training.
     """
     require_repeatable("data", data, epochs)
     device = device_of(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    model.to(memory_format=layout)
+    optimizer = recipe.make_optimizer(model.parameters())
+    batches = _count(data, batch_size) if recipe.by_batch else 0
+    kept = None if checkpoint is None else Checkpoint(checkpoint, model, optimizer, generator, (recipe, epochs))
     model.train()
-    for epoch in range(epochs):
-        batches = 0
+    for epoch in range(0 if kept is None else kept.load(), epochs):
+        seen = 0
         for batch in _batches(data, batch_size, generator):
-            batches += 1
+            _set_rate(optimizer, recipe.rate_at((epoch + (seen / batches if batches else 0)) / epochs))
+            seen += 1
             images, labels = (part.to(device) for part in batch)
             if prepare is not None:
                 images = prepare(images, labels)
             optimizer.zero_grad(set_to_none=True)
-            loss = nn.functional.cross_entropy(model(images), labels)
+            loss = _loss(model, images, labels, recipe.label_smoothing, precision, channels_last)
             loss.backward()
             optimizer.step()
-        if not batches:
+        if not seen:
             raise InputRangeError(f"epoch {epoch + 1} of {epochs} had no batch: data is empty or used up")
-        schedule.step()
+        if kept is not None:
+            kept.save(epoch + 1)
         if progress is not None:
             progress(epoch + 1, epochs)
+    if kept is not None:
+        kept.remove()
     return model.eval()
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Batches, *, batch_size: int = 256) -> float:
+def evaluate(
+    model: nn.Module,
+    data: Batches,
+    *,
+    batch_size: int = 256,
+    precision: torch.dtype | None = None,
+    channels_last: bool = False,
+) -> float:
     """Return the accuracy, 0..1, in eval mode; the modes of all modules are restored afterwards.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches.
         batch_size: for tensors.
+        precision: dtype that the model computes in (autocast), or ``None`` for its own.
+        channels_last: whether images are passed in that memory format.
 
     Raises:
         InputRangeError: there are no images.
     """
     device = device_of(model)
+    layout = torch.channels_last if channels_last else torch.preserve_format
     right = seen = 0
-    with eval_mode(model):
+    with eval_mode(model), _autocast(device, precision):
         for images, labels in _batches(data, batch_size, None, shuffle=False):
-            right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
+            scores = model(images.to(device, memory_format=layout))
+            right += int((scores.argmax(1) == labels.to(device)).sum())
             seen += len(labels)
     if not seen:
         raise InputRangeError("there are no images to evaluate: data is empty or used up")
@@ -105,10 +140,53 @@ def require_repeatable(name: str, data: Batches, passes: int) -> None:
         )
 
 
+def _loss(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    label_smoothing: float,
+    precision: torch.dtype | None,
+    channels_last: bool,
+) -> Tensor:
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    with _autocast(images.device, precision):
+        scores = model(images)
+    return nn.functional.cross_entropy(
+        scores if precision is None else scores.float(), labels, label_smoothing=label_smoothing
+    )
+
+
+def _autocast(device: torch.device, precision: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    """Compute in a precision; with ``None``, whatever the caller has set stays."""
+    return contextlib.nullcontext() if precision is None else torch.autocast(device.type, precision)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _are_tensors(data: Batches) -> bool:
+    return isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor)
+
+
+def _count(data: Batches, batch_size: int) -> int:
+    """Return the number of batches of an epoch."""
+    if isinstance(data, tuple) and _are_tensors(data):
+        return -(-len(data[0]) // batch_size)
+    if not isinstance(data, Sized):
+        raise InputTypeError(
+            "the recipe changes the learning rate with each batch, so data must have a length, in batches; "
+            f"{with_article(type_name(data))} has none"
+        )
+    return len(data)
+
+
 def _batches(
     data: Batches, batch_size: int, generator: torch.Generator | None, shuffle: bool = True
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    if not (isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor)):
+    if not _are_tensors(data):
         yield from data  # type: ignore[misc]
         return
     images, labels = data

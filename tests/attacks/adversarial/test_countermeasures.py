@@ -20,7 +20,7 @@ from torchprotect.attacks import (
     train_and_watch,
 )
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.training import evaluate, fit
+from torchprotect.training import Recipe, evaluate, fit
 
 
 def pictures(count=4, channels=3, height=24, width=20):
@@ -184,7 +184,9 @@ def test_curve():
 
 def test_watching_does_not_change_the_training():
     model, _ = watched()
-    alone = fit(network(0), released(), epochs=4, learning_rate=5e-3, generator=torch.Generator().manual_seed(0))
+    alone = fit(
+        network(0), released(), epochs=4, recipe=Recipe(learning_rate=5e-3), generator=torch.Generator().manual_seed(0)
+    )
     for mine, theirs in zip(model.parameters(), alone.parameters()):
         assert torch.equal(mine, theirs)
 
@@ -281,7 +283,7 @@ def class_wise(count, seed, strength=0.1):
 def linear_accuracy(train, test):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Linear(48, CLASSES))
-    return evaluate(fit(model, train, epochs=20, learning_rate=1e-2), test)
+    return evaluate(fit(model, train, epochs=20, recipe=Recipe(learning_rate=1e-2)), test)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect.adversarial import PGDSettings, perturb_toward
-from torchprotect.training import fit
+from torchprotect.training import Recipe, fit
 
 CLASSES, SIZE = 5, (3, 8, 8)
 SETTINGS = PGDSettings(eps=0.5, step_size=0.1, steps=10)
@@ -50,7 +50,7 @@ def network(seed: int, classes: int = CLASSES) -> nn.Module:
 
 def trained(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
-    return fit(network(seed), (images, labels), epochs=15, learning_rate=5e-3, generator=generator)
+    return fit(network(seed), (images, labels), epochs=15, recipe=Recipe(learning_rate=5e-3), generator=generator)
 
 
 @functools.cache

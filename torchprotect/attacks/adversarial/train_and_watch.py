@@ -22,7 +22,16 @@ from torchprotect.attacks.results import AttackResult, Level, NetworkResult
 from torchprotect.attacks.scores import USE
 from torchprotect.attacks.seeding import seeded
 from torchprotect.models import SmallAlexNet
-from torchprotect.training import Batches, device_of, eval_mode, evaluate, fit, require_repeatable, scores_of
+from torchprotect.training import (
+    Batches,
+    Recipe,
+    device_of,
+    eval_mode,
+    evaluate,
+    fit,
+    require_repeatable,
+    scores_of,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +120,7 @@ def train_and_watch(
         data,
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        recipe=Recipe(learning_rate=learning_rate),
         prepare=prepare,
         generator=generator,
         progress=watch,

@@ -113,7 +113,7 @@ class DNNExaminer:
                 (images, labels),
                 epochs=epochs,
                 batch_size=batch_size,
-                learning_rate=learning_rate,
+                recipe=training.Recipe(learning_rate=learning_rate),
                 progress=progress,
             )
         self._fitted, self._cost = reader, {"epochs": epochs, "images": epochs * len(images)}

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from torchprotect.attacks.seeding import seeded
 from torchprotect.audit.bench.pretrained import load_network
-from torchprotect.training import evaluate, fit
+from torchprotect.training import Recipe, evaluate, fit
 
 SIDE = 64  # pixels a side that the network is shown: few, for the time that it takes
-_EPOCHS, _LEARNING_RATE, _AT_ONCE = 40, 5e-3, 128
+_EPOCHS, _RECIPE, _AT_ONCE = 40, Recipe(learning_rate=5e-3), 128
 
 
 class Probe:
@@ -48,7 +48,7 @@ class Probe:
         centre, scale = features.mean(0), features.std(0).clamp_min(1e-3)
         with seeded(torch.device("cpu"), generator):
             head = nn.Linear(features.shape[1], classes)
-            fit(head, ((features - centre) / scale, train[1].cpu()), epochs=_EPOCHS, learning_rate=_LEARNING_RATE)
+            fit(head, ((features - centre) / scale, train[1].cpu()), epochs=_EPOCHS, recipe=_RECIPE)
         return evaluate(head, ((tested - centre) / scale, test[1].cpu()))
 
     @torch.no_grad()

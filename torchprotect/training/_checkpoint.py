@@ -1,0 +1,101 @@
+"""The state of a training between two epochs, in a file."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from torchprotect._files import atomic_file, require_safetensors
+from torchprotect.errors import ModelError
+from torchprotect.training._weights import load_weights
+
+_MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
+
+
+class Checkpoint:
+    """What a training needs to go on after an epoch: weights, states of the optimizer and of the random generators.
+
+    Args:
+        path: of the file.
+        model: its weights are read and written.
+        optimizer: of the model, without steps so far.
+        generator: of the training; torch's global ones are always included.
+        settings: what else decides the training; a checkpoint under other settings is refused.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator | None,
+        settings: object,
+    ) -> None:
+        self._path, self._model, self._optimizer, self._generator = path, model, optimizer, generator
+        self._settings = hashlib.sha256(repr(settings).encode()).hexdigest()
+
+    def save(self, epochs: int) -> None:
+        """Write the state after some epochs."""
+        state = self._optimizer.state_dict()["state"]
+        tensors = {_MODEL + name: tensor for name, tensor in self._model.state_dict().items()}
+        tensors |= {f"{_OPTIMIZER}{n}.{name}": value for n, each in state.items() for name, value in each.items()}
+        tensors |= {_RANDOM + name: each.get_state() for name, each in self._generators().items()}
+        copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+        about = {"epochs": str(epochs), "settings": self._settings}
+        with atomic_file(self._path, mode=0o600) as file:
+            file.write(safetensors.torch.save(copies, about))
+
+    def load(self) -> int:
+        """Restore the state; return the number of epochs that are done, 0 without a file.
+
+        Raises:
+            ModelError: the file belongs to another model or another training, or cannot be read.
+        """
+        if not self._path.exists():
+            return 0
+        require_safetensors(self._path, "checkpoint", ModelError)
+        with safe_open(self._path, "pt") as file:
+            about = file.metadata() or {}
+        if about.get("settings") != self._settings:
+            raise ModelError(
+                f"the checkpoint {self._path} belongs to a training with another recipe or number of epochs; remove it "
+                "to start anew"
+            )
+        tensors = safetensors.torch.load_file(self._path)
+        load_weights(self._model, _below(_MODEL, tensors), str(self._path))
+        self._load_optimizer(_below(_OPTIMIZER, tensors))
+        states = _below(_RANDOM, tensors)
+        for name, generator in self._generators().items():
+            if name not in states:
+                raise ModelError(f"the checkpoint {self._path} has no state of the generator {name}")
+            generator.set_state(states[name])
+        return int(about["epochs"])
+
+    def remove(self) -> None:
+        """Remove the file, once the training is complete."""
+        self._path.unlink(missing_ok=True)
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            number, _, entry = name.partition(".")
+            state.setdefault(int(number), {})[entry] = tensor
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        """Return every generator that a training draws from."""
+        found = {"cpu": torch.default_generator}
+        if self._generator is not None:
+            found["given"] = self._generator
+        device = next(self._model.parameters()).device
+        if device.type == "cuda":
+            found["cuda"] = torch.cuda.default_generators[device.index or 0]
+        return found
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
