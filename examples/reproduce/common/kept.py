@@ -1,4 +1,4 @@
-"""What reproductions keep on disk, so that a second script starts where the first ended."""
+"""Tensors that measurements share, kept on disk, so that a second process or run starts where the first ended."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import safetensors.torch
 from torch import Tensor
 
@@ -30,29 +31,16 @@ class Kept:
         return self.folder / f"{kind.replace(' ', '-')}-{digest[:12]}.safetensors"
 
     def tensors(self, name: tuple[Any, ...], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Read tensors, or make and write them."""
+        """Read tensors, or make and write them; while one process makes them, others that need them wait."""
         path = self.path(*name)
-        if not path.exists():
-            contents = {key: tensor.cpu().contiguous() for key, tensor in make().items()}
-            temporary = path.with_suffix(".part")
-            safetensors.torch.save_file(contents, temporary)
-            temporary.replace(path)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                contents = {key: tensor.cpu().contiguous() for key, tensor in make().items()}
+                temporary = path.with_suffix(".part")
+                safetensors.torch.save_file(contents, temporary)
+                temporary.replace(path)
         return safetensors.torch.load_file(path)
 
     def tensor(self, name: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
         """Read one tensor, or make and write it."""
         return self.tensors(name, lambda: {"tensor": make()})["tensor"]
-
-    def numbers(self, name: tuple[Any, ...], make: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """Read numbers, or make and write them."""
-        path = self.path(*name).with_suffix(".json")
-        if not path.exists():
-            temporary = path.with_suffix(".part")
-            temporary.write_text(json.dumps(make()))
-            temporary.replace(path)
-        found: dict[str, float] = json.loads(path.read_text())
-        return found
-
-    def number(self, name: tuple[Any, ...], make: Callable[[], float]) -> float:
-        """Read one number, or make and write it."""
-        return self.numbers(name, lambda: {"number": make()})["number"]

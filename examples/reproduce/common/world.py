@@ -1,45 +1,117 @@
 """What a reproduction is told on the command line."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
+from common.cells import Cells
 from common.images import without_folder
-from common.kept import Kept
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much work to do; what there is to choose depends on the paper."""
+    """How much work to do; what there is to choose depends on the paper.
+
+    Attributes:
+        folds: repetitions of everything, each with its own seeds and keys.
+    """
+
+    folds: int
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says.
+
+    Attributes:
+        scale: name of the scale.
+        sources: plain images, as for ``torchprotect export``; none: some are drawn, to see that everything runs.
+        out: folder for results.
+        device: where networks run.
+        plan: only say what is left to measure.
+        minutes: no measurement is begun after so many.
+    """
+
+    scale: str
+    sources: tuple[str, ...]
+    out: Path
+    device: str
+    plan: bool = False
+    minutes: float = math.inf
+
+    @property
+    def shown_sources(self) -> str:
+        """The sources without the folders they lie in."""
+        return ", ".join(map(without_folder, self.sources)) or "drawn"
+
+    @property
+    def command(self) -> str:
+        """The call without what differs from machine to machine."""
+        script = Path(sys.argv[0])
+        sources = "".join(f" --source {without_folder(source)}" for source in self.sources)
+        return f"{script.parent.name}/{script.name}{sources} --scale {self.scale} --device {self.device}"
 
 
 S = TypeVar("S", bound=Scale)
 
 
 class World(Generic[S]):
-    """How much work to do, with which images, and where results go.
+    """How much work to do, and the numbers that are measured so far.
 
     Args:
+        given: on the command line.
         scale: how much work to do.
-        sources: plain images, as for ``torchprotect export``; none: some are drawn, to see that everything runs.
-        out: folder for results, and for what is kept.
-        device: where networks run.
-        kept: what decides the content of everything that is kept; as JSON.
+        bench: what measuring functions are given.
+        sizes: what decides numbers beside the settings of a cell; as JSON.
     """
 
-    def __init__(self, scale: S, sources: Sequence[str], out: Path, device: str, kept: Sequence[object]) -> None:
-        self.scale, self.sources, self.out, self.device = scale, sources, out, torch.device(device)
-        self.kept = Kept(out / "kept", *kept)
+    def __init__(self, given: Given, scale: S, bench: Any, sizes: Mapping[str, object]) -> None:
+        self.given, self.scale, self.bench = given, scale, bench
+        self.out = given.out / given.scale
+        self.kept = given.out / "kept"
+        self.kept.mkdir(parents=True, exist_ok=True)
+        sizes = {**sizes, "source": given.shown_sources}
+        self.cells = Cells(given.out / f"{given.scale}.jsonl", sizes, self.kept, given.command)
+        self.planning = False
 
     @property
+    def folds(self) -> range:
+        """The repetitions."""
+        return range(self.scale.folds)
+
+    def each(self, measure: Callable[..., dict[str, float]], **settings: Any) -> list[Mapping[str, float]]:
+        """Return the numbers of a cell for each repetition."""
+        return [self.cells.get(measure, fold=fold, **settings) for fold in self.folds]
+
+    def run(self, *scripts: Callable[[Any], None]) -> None:
+        """Measure what tables need, then make them; each script is called with this world, and asks for its cells."""
+        self.planning = True
+        for script in scripts:
+            script(self)
+        print(self.cells.plan(), flush=True)
+        if self.given.plan:
+            for kind, count in Counter(cell.kind for cell in self.cells.missing).items():
+                print(f"  {count} x {kind}")
+            return
+        self.cells.measure_missing(self.bench, self.given.minutes)
+        self.planning = False
+        self.out.mkdir(parents=True, exist_ok=True)
+        for script in scripts:
+            script(self)
+
     def about(self) -> dict[str, object]:
-        """Where the numbers come from."""
-        shown = ", ".join(map(without_folder, self.sources)) or "drawn"
-        return {"scale": asdict(self.scale), "source": shown, "device": str(self.device)}
+        """Return where the numbers come from that were asked for since the last call."""
+        lines = self.cells.take_asked()
+        origin = {name: sorted({line[name] for line in lines}) for name in ("date", "machine", "versions", "command")}
+        digests = sorted({line["code"] for line in lines})
+        return {"scale": asdict(self.scale), "source": self.given.shown_sources, "code": digests, **origin}
 
 
 class CommandLine:
@@ -61,13 +133,17 @@ class CommandLine:
         self.parser.add_argument("--source", action="append", default=[], help=source)
         self.parser.add_argument("--out", type=Path, default=Path("reproductions"), help="folder for results")
         self.parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+        self.parser.add_argument(
+            "--plan", action="store_true", help="only say what is left to measure, and how long it takes"
+        )
+        self.parser.add_argument("--minutes", type=float, default=math.inf, help="begin no measurement after so many")
 
-    def read(self, sources: int) -> argparse.Namespace:
+    def read(self, sources: int) -> tuple[argparse.Namespace, Given]:
         """Read the arguments; at most as many sources may be given."""
-        given = self.parser.parse_args()
-        if not given.source and given.scale != "check":
+        found = self.parser.parse_args()
+        if not found.source and found.scale != "check":
             self.parser.error("--source is needed at this scale")
-        if len(given.source) > sources:
+        if len(found.source) > sources:
             self.parser.error(f"--source may be given {sources} times at most")
-        given.source, given.out = tuple(given.source), given.out / self._scheme
-        return given
+        out: Sequence[Any] = (found.out / self._scheme, found.device, found.plan, found.minutes)
+        return found, Given(found.scale, tuple(found.source), *out)

@@ -8,71 +8,89 @@ the mean of the noise out. A third table has the error by noise.
 Usage: python disguise/figure10.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """
 
-from disguise_world import Table, World, mean, read_world, spread
+from disguise_world import Table, World, mean, minus, numbers, read_world, spread
 from owner import Disguise
-from paper_attacks import regression, reidentification
+
+PAPER = {"mnist": "9.29 ± 3.3", "fashion-mnist": "11.42 ± 1.3"}  # of its best setting, 7 x 7 and u = 100
+WAYS = {True: "as in the paper", False: "with intercept"}
+COLUMNS = [f"{what}, {way}" for way in WAYS.values() for what in ("success rate", "error")]
 
 
 def left(world: World) -> None:
     """Make the table of direct re-identification."""
     columns = ["set", "side of a block", "noise u", "success rate", "±", "paper, best setting"]
     table = Table("Figure 10, left: direct re-identification of RMT-disguised images (L1), percent", columns)
-    paper = {"mnist": "9.29 ± 3.3", "fashion-mnist": "11.42 ± 1.3"}
     for name in world.sets:
-        found = {}
         for noise in (0, 100):
             for side in world.scale.rmt_sides:
-                folds = range(world.scale.folds)
-                each = [reidentification(world, name, fold, Disguise("rmt", side, noise)) for fold in folds]
-                found[side] = mean(each)
-                best = paper.get(name) if (side, noise) == (7, 100) else None
-                table.row(name, str(side), str(noise), found[side], spread(each), best)
-        table.direction(f"{name}: 7 x 7, u = 100 within 10 points of chance", found[7] < 20)
+                each = world.reidentification(name, Disguise("rmt", side, noise))
+                best = (side, noise) == (7, 100)
+                table.row(name, str(side), str(noise), mean(each), spread(each), PAPER.get(name) if best else None)
+                if best:
+                    table.claim(
+                        f"{name}: direct re-identification of 7 x 7, u = 100 within 10 points of chance",
+                        [20 - rate for rate in each],
+                        ours=each,
+                        paper=PAPER.get(name, ""),
+                    )
     table.finish(world, "figure10_left")
 
 
-def right(world: World) -> None:
-    """Make the tables of the regression attack."""
-    made = ("as in the paper", "with intercept")
-    columns = [f"{what}, {how}" for how in made for what in ("success rate", "error")]
-    table = Table(
-        "Figure 10, right: regression attack (L2), 7 x 7, u = 100; success in percent, error (RMSE) in grey levels",
-        ["set", "pairs", *columns, "paper"],
-    )
+def by_pairs(world: World) -> None:
+    """Make the table of the regression attack by pairs."""
+    title = "Figure 10, right: regression attack (L2), 7 x 7, u = 100; success in percent, error (RMSE) in grey levels"
+    table = Table(title, ["set", "pairs", *COLUMNS])
+    few, most = world.scale.regression_pairs[0], world.scale.regression_pairs[-1]
     for name in world.sets:
-        errors = []
-        for pairs in world.scale.regression_pairs:
-            cells = both(world, name, 100, pairs)
-            errors.append(cells)
-            table.row(name, str(pairs), *cells, "surprisingly high" if pairs == 20 else None)
-        for number, how in enumerate(made):
-            table.direction(
-                f"{name}, {how}: the error falls with the pairs", errors[-1][2 * number + 1] < errors[0][2 * number + 1]
+        found = {pairs: _both(world, name, 100, pairs) for pairs in world.scale.regression_pairs}
+        for pairs, each in found.items():
+            table.row(name, str(pairs), *map(mean, each))
+        for number, way in enumerate(WAYS.values()):
+            success, error = found[most][2 * number : 2 * number + 2]
+            table.claim(
+                f"{name}, {way}: the error with {most} pairs is below that with {few}",
+                minus(found[few][2 * number + 1], error),
+                ours=error,
             )
-            table.direction(f"{name}, {how}: success above 50 percent with the most pairs", errors[-1][2 * number] > 50)
+            table.claim(
+                f"{name}, {way}: success above 50 percent with {most} pairs",
+                [each - 50 for each in success],
+                ours=success,
+                paper="surprisingly high",
+            )
     table.finish(world, "figure10_right")
-    table = Table("Regression attack (L2), 7 x 7, 20 pairs, by noise", ["set", "noise u", *columns])
+
+
+def by_noise(world: World) -> None:
+    """Make the table of the regression attack by noise."""
+    table = Table("Regression attack (L2), 7 x 7, 20 pairs, by noise", ["set", "noise u", *COLUMNS])
+    least, most = world.scale.noises[0], world.scale.noises[-1]
     for name in world.sets:
-        rows = [both(world, name, noise, 20) for noise in world.scale.noises]
-        for noise, cells in zip(world.scale.noises, rows, strict=True):
-            table.row(name, str(noise), *cells)
-        for number, how in enumerate(made):
-            table.direction(
-                f"{name}, {how}: the error rises with the noise", rows[-1][2 * number + 1] > rows[0][2 * number + 1]
+        found = {noise: _both(world, name, noise, 20) for noise in world.scale.noises}
+        for noise, each in found.items():
+            table.row(name, str(noise), *map(mean, each))
+        for number, way in enumerate(WAYS.values()):
+            error = found[most][2 * number + 1]
+            table.claim(
+                f"{name}, {way}: the error with u = {most} is above that with u = {least}",
+                minus(error, found[least][2 * number + 1]),
+                ours=error,
             )
     table.finish(world, "figure10_noise")
 
 
-def both(world: World, name: str, noise: float, pairs: int) -> list[float]:
-    """Return success and error as in the paper, then with an intercept, each the mean over folds."""
-    cells = []
-    for as_paper in (True, False):
-        each = [regression(world, name, n, noise, pairs, as_paper=as_paper) for n in range(world.scale.folds)]
-        cells += [mean(score for score, _ in each), mean(error for _, error in each)]
-    return cells
+def _both(world: World, name: str, noise: float, pairs: int) -> list[list[float]]:
+    """Return success and error of each fold as in the paper, then with an intercept."""
+    found = [world.regression(name, noise, pairs, as_paper=way) for way in WAYS]
+    return [numbers(each, what) for each in found for what in ("success", "error")]
+
+
+def tables(world: World) -> None:
+    """Make the three tables."""
+    left(world)
+    by_pairs(world)
+    by_noise(world)
 
 
 if __name__ == "__main__":
-    world = read_world(__doc__)
-    left(world)
-    right(world)
+    read_world(__doc__).run(tables)

@@ -26,6 +26,7 @@ class Disguise:
         noise: upper end of the noise in grey levels (RMT); share of salt and pepper (AES).
         unit_pixels: of AES-ECB.
         matrix: of RMT.
+        shared: whether one AES key disguises all blocks, in place of one for each position.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Disguise:
     noise: float = 0.0
     unit_pixels: int = 16
     matrix: str = "orthogonal"
+    shared: bool = False
 
     @property
     def size(self) -> int:
@@ -81,7 +83,7 @@ class Owner:
             return self._public
         if disguise.kind == "none":
             return lambda images: images
-        table = keys.AESKey.generate(**size)
+        table = keys.AESKey.generate(**size, shared=disguise.shared)
         if disguise.kind.startswith("cbc"):
             vectors = [get_random_bytes(16) for _ in range(table.positions)] if disguise.kind == "cbc" else None
             return functools.partial(_cbc, table=table, vectors=vectors, permutation=permutation)

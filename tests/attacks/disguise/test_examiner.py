@@ -206,3 +206,22 @@ def test_direct_reidentification_of_digits(real):
     order = keys.PermutationKey.generate(image_size=(28, 28), block_size=(7, 7))
     disguised = transforms.RMTDisguise(key, permutation=order, noise=100)(images[1500:])
     assert attacks.examiner_score(made, disguised, labels[1500:], baseline).success_rate < 0.35
+
+
+@pytest.mark.parametrize("floating", [False, True])
+def test_a_trained_examiner_is_taken_over(floating):
+    images, labels = bars(24)
+    images = images / 255 if floating else images
+    first = attacks.DNNExaminer(3, SIZE).fit(images, labels, epochs=1)
+    other = attacks.DNNExaminer(3, SIZE).load_state_dict(first.state_dict())
+    expected, found = (each.classifier(images[:5].float()) for each in (first, other))
+    assert torch.equal(expected, found)
+    assert torch.equal(first.predict(images).guesses, other.predict(images).guesses)
+
+
+def test_the_state_of_another_examiner_is_refused():
+    state = attacks.DNNExaminer(3, SIZE).fit(*bars(24), epochs=1).state_dict()
+    with pytest.raises(ModelError, match="the weights in the state of an examiner do not match the model"):
+        attacks.DNNExaminer(4, SIZE).load_state_dict(state)
+    with pytest.raises(ModelError, match="not been trained"):
+        attacks.DNNExaminer(3, SIZE).state_dict()

@@ -1,6 +1,6 @@
 """The DNN examiner: a network that stands for somebody who looks at disguised or rebuilt images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import predict
 
+_RECIPE = training.Recipe(learning_rate=1e-3)
+_SCALE = "scale"
 _AT_ONCE = 4096  # images whose mean and deviation are summed at once
 
 
@@ -69,7 +71,9 @@ class DNNExaminer:
         *,
         epochs: int = 10,
         batch_size: int = 64,
-        learning_rate: float = 1e-3,
+        recipe: training.Recipe = _RECIPE,
+        precision: torch.dtype | None = None,
+        channels_last: bool = False,
         generator: torch.Generator | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "DNNExaminer":
@@ -80,7 +84,9 @@ class DNNExaminer:
             labels: int64 ``[N]``.
             epochs: passes over the images.
             batch_size: images of one step.
-            learning_rate: at the start.
+            recipe: optimizer, learning rate and loss.
+            precision: dtype that the network computes in while it is trained (autocast), or ``None`` for its own.
+            channels_last: whether it is trained in that memory format.
             generator: on the CPU; seeds weights, order and dropout: the same seed gives the same examiner on the same
                 machine. torch's global one when ``None``.
             progress: called with epochs done and in all.
@@ -104,16 +110,17 @@ class DNNExaminer:
             raise InputRangeError("an examiner needs at least two images, of any classes")
         device = images.device if self._device is None else self._device
         with seeded(device, generator):
-            network = self._network or SmallAlexNet(
-                self.channels, self.classes, (self.image_size[0], self.image_size[1])
-            )
-            reader = _Standardised(network, *_statistics(images), 255 if images.dtype == torch.uint8 else 1).to(device)
+            reader = _Standardised(
+                self._new_network(), *_statistics(images), 255 if images.dtype == torch.uint8 else 1
+            ).to(device)
             training.fit(
                 reader,
                 (images, labels),
                 epochs=epochs,
                 batch_size=batch_size,
-                recipe=training.Recipe(learning_rate=learning_rate),
+                recipe=recipe,
+                precision=precision,
+                channels_last=channels_last,
                 progress=progress,
             )
         self._fitted, self._cost = reader, {"epochs": epochs, "images": epochs * len(images)}
@@ -151,6 +158,35 @@ class DNNExaminer:
         reader = trained.with_scale(self._scale_of(images, scale, trained.scale))
         guesses = predict(reader, images, classes=self.classes, batch_size=batch_size)
         return ClassGuesses(Level.PUBLIC_DATA, {**self._cost, "passes": len(images)}, guesses)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the trained weights and the statistics of the training images, on the CPU.
+
+        Raises:
+            ModelError: the examiner has not been trained.
+        """
+        trained = self._trained
+        state = {name: tensor.detach().cpu() for name, tensor in trained.state_dict().items()}
+        return {**state, _SCALE: torch.tensor(trained.scale)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> "DNNExaminer":
+        """Take over what :meth:`state_dict` of an examiner of the same kind returned, in place of a training.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ModelError: the weights do not match the network.
+        """
+        weights = {name: tensor for name, tensor in state.items() if name != _SCALE}
+        mean = torch.zeros(1, self.channels, 1, 1)
+        reader = _Standardised(self._new_network(), mean, mean.clone(), int(state[_SCALE])).to(self._device or "cpu")
+        training.load_weights(reader, weights, "the state of an examiner")
+        self._fitted, self._cost = reader.eval(), {"epochs": 0, "images": 0}
+        return self
+
+    def _new_network(self) -> nn.Module:
+        return self._network or SmallAlexNet(self.channels, self.classes, (self.image_size[0], self.image_size[1]))
 
     @property
     def _trained(self) -> "_Standardised":
