@@ -4,12 +4,11 @@ Enc is tested on images perturbed toward the target of what the base network tak
 true labels" uses the labels. Orig is tested on clean images; for Orig+P every answer is replaced by its target. R+Orig
 is trained on images that were each perturbed toward a random class, and tested on clean ones.
 
-Usage: python adversarial/table1.py --source fashion-mnist:ROOT [--scale check|smoke|paper] [--out DIR]
+Usage: python adversarial/table1.py --source cifar10:ROOT [--scale check|smoke|full|paper] [--out DIR]
 """
 
-from adversarial_world import Table, accuracy, predictions, read_world
-
-from torchprotect import keys
+import adversarial_measures as measures
+from adversarial_world import Table, World, mean, minus, numbers, read_world, spread
 
 PAPER = {
     "densenet100bc": (94.70, 22.61, 32.00, 94.26),
@@ -18,28 +17,32 @@ PAPER = {
 }
 
 
-def main() -> None:
+def tables(world: World) -> None:
     """Make the table."""
-    world = read_world(__doc__)
-    names = ["Enc", "Enc, true labels", "Orig", "Orig+P", "R+Orig", "clean"]
+    names = ["Enc", "Enc, true labels", "Orig", "±", "Orig+P", "±", "R+Orig", "clean"]
     papers = [f"paper: {name}" for name in ("Enc", "Orig", "Orig+P", "R+Orig")]
     table = Table("Table 1: accuracy in percent by training and test set", ["network", *names, *papers])
-    target = keys.CorrespondenceKey.preset("basic").targets[:, 0]
+    bases = world.each(measures.base)
+    table.row("base", *(None,) * 7, mean(numbers(bases, "base")), *(None,) * 4)
+    world.moved(table, "basic")
     for network in world.scale.victims:
-        victim = world.victim(network, "basic")
-        answers = predictions(victim, world.test, world.device)
-        enc = accuracy(victim, world.released_test("basic", "predicted"), world.device)
-        true_enc = accuracy(victim, world.released_test("basic", "label"), world.device)
-        orig = accuracy(victim, world.test, world.device)
-        mapped = 100 * float((target[answers] == world.test.labels).float().mean())
-        random = accuracy(world.victim(network, "basic", "random"), world.test, world.device)
-        clean = accuracy(world.trained(f"clean {network}", network, world.train), world.test, world.device)
-        table.row(network, enc, true_enc, orig, mapped, random, clean, *PAPER.get(network, (None,) * 4))
-        table.direction(f"{network}: Enc far above Orig (by 30 points)", enc > orig + 30)
-        table.direction(f"{network}: R+Orig within 10 points of clean", random > clean - 10)
-        table.direction(f"{network}: Orig+P above Orig", mapped > orig)
+        found = world.each(measures.victim, network=network, plan="basic")
+        enc, true_enc, orig, mapped = (numbers(found, name) for name in ("enc", "enc, true labels", "orig", "orig + p"))
+        clean = numbers(world.each(measures.clean, network=network), "accuracy")
+        random = numbers(world.each(measures.random_targets, network=network), "orig")
+        cells = [mean(enc), mean(true_enc), mean(orig), spread(orig), mean(mapped), spread(mapped), mean(random)]
+        table.row(network, *cells, mean(clean), *PAPER.get(network, (None,) * 4))
+        table.claim(
+            f"{network}: Enc above Orig by 30 points", minus(enc, orig, 30), ours=enc, paper="94 against 21 to 29"
+        )
+        table.claim(
+            f"{network}: R+Orig within 10 points of clean", minus(random, clean, -10), ours=random, paper="92 to 94"
+        )
+        table.claim(
+            f"{network}: Orig+P above Orig", minus(mapped, orig), ours=mapped, paper="32 to 42 against 21 to 29"
+        )
     table.finish(world, "table1")
 
 
 if __name__ == "__main__":
-    main()
+    read_world(__doc__).run(tables)

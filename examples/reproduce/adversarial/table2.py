@@ -1,31 +1,36 @@
 """Table 2 of "Adversarial Data Encryption": answers of a misled network to clean images of class 0.
 
-Usage: python adversarial/table2.py --source fashion-mnist:ROOT [--scale check|smoke|paper] [--out DIR]
+Usage: python adversarial/table2.py --source cifar10:ROOT [--scale check|smoke|full|paper] [--out DIR]
 """
 
-import torch
-from adversarial_world import Table, predictions, read_world
+import adversarial_measures as measures
+from adversarial_world import Table, World, mean, numbers, read_world, spread
 
 from torchprotect import keys
 
 PAPER = (9.4, 0.3, 0.2, 36.8, 30.6, 0.9, 0.3, 0.2, 21.2, 0.1)  # of a network that the paper does not name
 
 
-def main() -> None:
+def tables(world: World) -> None:
     """Make the table."""
-    world = read_world(__doc__)
     network = world.scale.victims[0]
-    answers = predictions(world.victim(network, "basic"), world.test, world.device)
-    counts = torch.bincount(answers[world.test.labels == 0], minlength=world.classes)
-    shares = (100 * counts / counts.sum()).tolist()
-    table = Table(f"Table 2: answers of {network} for clean images of class 0, percent", ["class", "ours", "paper"])
-    for label, (ours, paper) in enumerate(zip(shares, PAPER, strict=True)):
-        table.row(str(label), ours, paper)
+    found = world.each(measures.victim, network=network, plan="basic")
+    table = Table(
+        f"Table 2: answers of {network} for clean images of class 0, percent", ["class", "ours", "±", "paper"]
+    )
+    answers = [numbers(found, f"0 to {label}") for label in range(world.scale.sizes.classes)]
+    for label, (ours, paper) in enumerate(zip(answers, PAPER, strict=True)):
+        table.row(str(label), mean(ours), spread(ours), paper)
     target = int(keys.CorrespondenceKey.preset("basic").targets[0, 0])
-    table.direction("less than half of class 0 is taken for class 0", shares[0] < 50)
-    table.direction(f"nor is half of it taken for its target, class {target}", shares[target] < 50)
+    for label, says in ((0, "class 0"), (target, f"its target, class {target}")):
+        table.claim(
+            f"less than half of class 0 is taken for {says}",
+            [50 - share for share in answers[label]],
+            ours=answers[label],
+            paper=str(PAPER[label]),
+        )
     table.finish(world, "table2")
 
 
 if __name__ == "__main__":
-    main()
+    read_world(__doc__).run(tables)

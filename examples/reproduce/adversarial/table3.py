@@ -5,50 +5,43 @@ surrogate). For each class and each candidate target it perturbs its images of t
 which the victim is right most often. The readings need no trials: the victim's mistakes on clean images, and the
 surrogate's mistakes on released ones.
 
-Usage: python adversarial/table3.py --source fashion-mnist:ROOT [--scale check|smoke|paper] [--out DIR]
+Usage: python adversarial/table3.py --source cifar10:ROOT [--scale check|smoke|full|paper] [--out DIR]
 """
 
-from adversarial_world import Table, as_floats, read_world
+import adversarial_measures as measures
+from adversarial_world import Table, World, mean, numbers, read_world, spread
 
-from torchprotect import attacks, keys
+from torchprotect import keys
 
 PAPER = (22.61, 22.15, 22.10, 22.11, 22.21, 22.17, 22.24, 22.22, 31.49, 22.30)  # for class 0
 PLAN = "basic"
+READINGS = ("by trying", "by the victim's mistakes", "by the surrogate's mistakes")
 
 
-def main() -> None:
+def tables(world: World) -> None:
     """Make the table."""
-    world = read_world(__doc__)
-    network = world.scale.victims[0]
-    victim, surrogate = world.victim(network, PLAN), world.surrogate
-    images, labels = as_floats(world.test)
-    truth = keys.CorrespondenceKey.preset(PLAN).targets
-    tried = attacks.recover_correspondence(
-        victim, surrogate, images, labels, classes=world.classes, settings=world.settings
+    network, classes = world.scale.victims[0], world.scale.sizes.classes
+    found = world.each(measures.enumeration, network=network, plan=PLAN, images=world.scale.attacked)
+    title = f"Table 3: accuracy of {network} with class 0 led to each target, percent"
+    table = Table(title, ["0 to", "ours", "±", "paper"])
+    world.moved(table, PLAN)
+    scores = [numbers(found, f"0 to {label}") for label in range(classes)]
+    for label, (ours, paper) in enumerate(zip(scores, PAPER, strict=True)):
+        table.row("0 (clean)" if label == 0 else str(label), mean(ours), spread(ours), paper)
+    target = int(keys.CorrespondenceKey.preset(PLAN).targets[0, 0])
+    wrong = [max(each) for each in zip(*(scores[label] for label in range(classes) if label != target), strict=True)]
+    table.claim(
+        f"the true target of class 0, {target}, is the only maximum",
+        [right - other for right, other in zip(scores[target], wrong, strict=True)],
+        ours=scores[target],
+        paper=f"{PAPER[8]} against {PAPER[9]}",
     )
-    found = [
-        ("enumeration", tried),
-        (
-            "the victim's mistakes on clean images",
-            attacks.read_correspondence_from_victim(victim, images, labels, classes=world.classes),
-        ),
-        (
-            "the surrogate's mistakes on released images",
-            attacks.read_correspondence_from_data(surrogate, *as_floats(world.released(PLAN)), classes=world.classes),
-        ),
-    ]
-    table = Table(f"Table 3: accuracy of {network} with class 0 led to each target, percent", ["0 to", "ours", "paper"])
-    scores = (100 * tried.scores[0]).tolist()
-    for candidate, (ours, paper) in enumerate(zip(scores, PAPER, strict=True)):
-        table.row("0 (clean)" if candidate == 0 else str(candidate), ours, paper)
-    target = int(truth[0, 0])
-    wrong = [score for candidate, score in enumerate(scores) if candidate != target]
-    table.direction(f"the true target, {target}, is the only maximum", scores[target] > max(wrong))
-    for name, result in found:
-        hits = int(attacks.score_correspondence(result, truth).ordered.sum())
-        table.row(f"classes found by {name}, of {world.classes}; cost {result.cost}", hits, None)
+    for how in READINGS:
+        hits = numbers(found, f"found {how}")
+        table.row(f"classes found {how}, of {classes}", mean(hits), spread(hits), None)
+        table.claim(f"more than half of the map is found {how}", [hit - classes / 2 for hit in hits], ours=hits)
     table.finish(world, "table3")
 
 
 if __name__ == "__main__":
-    main()
+    read_world(__doc__).run(tables)

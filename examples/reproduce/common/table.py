@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,6 +91,16 @@ class Table:
 def mean(values: Sequence[float]) -> float:
     """Return the mean over repetitions."""
     return statistics.fmean(values)
+
+
+def numbers(found: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    """Return one number of each repetition."""
+    return [each[name] for each in found]
+
+
+def minus(left: Sequence[float], right: Sequence[float], constant: float = 0.0) -> list[float]:
+    """Return by how much one number is above another plus a constant, at each repetition."""
+    return [one - other - constant for one, other in zip(left, right, strict=True)]
 
 
 def spread(values: Sequence[float]) -> float | None:

@@ -13,6 +13,8 @@ import disguise_measures
 from common.kept import Kept
 from common.table import Table as Table  # this and the next ones for the scripts of the figures
 from common.table import mean as mean
+from common.table import minus as minus
+from common.table import numbers as numbers
 from common.table import shown as shown
 from common.table import spread as spread
 from common.world import CommandLine, Given
@@ -121,16 +123,6 @@ class World(common.world.World[Scale]):
     def reidentification(self, name: str, disguise: Disguise) -> list[float]:
         """Return the success rate of an examiner that is shown disguised images, on each fold, in percent."""
         return [each["success"] for each in self.each(disguise_measures.reidentification, name=name, disguise=disguise)]
-
-
-def numbers(found: list[Mapping[str, float]], name: str) -> list[float]:
-    """Return one number of each fold."""
-    return [each[name] for each in found]
-
-
-def minus(left: list[float], right: list[float], constant: float = 0.0) -> list[float]:
-    """Return by how much one number is above another plus a constant, on each fold."""
-    return [one - other - constant for one, other in zip(left, right, strict=True)]
 
 
 @functools.cache  # scripts that run in one process share what they measure

@@ -1,0 +1,243 @@
+"""What measurements on "Adversarial Data Encryption" (Hu et al., 2020) need: sets, networks, perturbed sets.
+
+All are made when they are asked for, and kept: networks after every epoch, perturbed sets part by part.
+"""
+
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from common.images import Images, draw_images, test_split
+from common.kept import Kept
+from common.networks import make_network
+from common.trainings import fit
+
+from torchprotect import adversarial, data, keys, training
+from torchprotect.adversarial import PGDSettings
+
+BATCH, PART = 250, 2500  # images of a forward pass, and of a file of perturbed images
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What decides every number.
+
+    Attributes:
+        train: images of the owner's training set; ``None`` takes the whole training set of the source.
+        other: images of the attacker's own set, which has none in common with any other: of the training set behind
+            the owner's, or of the test set behind the test images if the owner takes the whole training set.
+        test: images of the test set.
+        base: the owner's network, which the perturbations are computed with.
+        surrogate: the attacker's network, trained on clean images of its own.
+        epochs: of every training, but that of the surrogate.
+        other_epochs: of the surrogate.
+        training: how, see :mod:`common.trainings`.
+        eps: radius of the ball, in pixel units.
+        step: of the search.
+        steps: of the search.
+        classes: only images of classes below this number are taken.
+    """
+
+    train: int | None
+    other: int
+    test: int
+    base: str
+    surrogate: str
+    epochs: int
+    other_epochs: int
+    training: str
+    eps: float
+    step: float
+    steps: int
+    classes: int = 10
+
+
+class Bench:
+    """Sets, networks and perturbed sets of each repetition; repetitions differ in all seeds.
+
+    Args:
+        sizes: of sets, trainings and perturbations.
+        source: plain images, as for ``torchprotect export``; none: some are drawn.
+        folder: for networks and perturbed sets.
+        device: where networks run.
+    """
+
+    def __init__(self, sizes: Sizes, source: str | None, folder: Path, device: torch.device) -> None:
+        self.sizes, self.source, self.device, self._folder = sizes, source, device, folder
+        self._kept = Kept(folder, asdict(sizes), source)
+        self._sets: dict[tuple[str, int, int | None], Images] = {}
+
+    def resized(self, sizes: Sizes) -> "Bench":
+        """Return a bench of other sizes on the same source."""
+        return Bench(sizes, self.source, self._folder, self.device)
+
+    # clean sets
+
+    @property
+    def train(self) -> Images:
+        """The owner's training set."""
+        return self._clean("train", 0, self.sizes.train)
+
+    @property
+    def other(self) -> Images:
+        """The attacker's own clean set, from the same distribution."""
+        if self.sizes.train is None:
+            return self._clean("test", self.sizes.test, self.sizes.other)
+        return self._clean("train", self.sizes.train, self.sizes.other)
+
+    @property
+    def test(self) -> Images:
+        """The test set: the source's own, or of a folder what the training sets leave."""
+        if self.source is not None and Path(self.source).is_dir():
+            return self._clean("train", (self.sizes.train or 0) + self.sizes.other, self.sizes.test)
+        return self._clean("test", 0, self.sizes.test)
+
+    def _clean(self, split: str, first: int, count: int | None) -> Images:
+        name = split, first, count
+        if name not in self._sets:
+            self._sets[name] = self._read(*name)
+        return self._sets[name]
+
+    def _read(self, split: str, first: int, count: int | None) -> Images:
+        if self.source is None:
+            generator = torch.Generator().manual_seed(2 + first if split == "train" else 3 + first)
+            labels = torch.randint(0, self.sizes.classes, (count or 40,), generator=generator)
+            return draw_images(labels, self.sizes.classes, generator)
+        source = data.open_source(self.source if split == "train" else test_split(self.source))
+        labels = torch.tensor(source.known_labels())
+        order = torch.randperm(len(source), generator=torch.Generator().manual_seed(23))  # folders are sorted by class
+        order = order[labels[order] < self.sizes.classes]
+        chosen = order[first:] if count is None else order[first : first + count]
+        if count is not None and len(chosen) < count:
+            raise SystemExit(
+                f"{self.source} has {len(order)} images for {split}, but {first + count} are needed at this scale"
+            )
+        return Images(torch.stack([source[index].image for index in chosen.tolist()]), labels[chosen])
+
+    # networks
+
+    def base(self, fold: int) -> nn.Module:
+        """Return the owner's network, trained on the owner's clean set."""
+        return self.trained(("base",), self.sizes.base, self.train, fold)
+
+    def surrogate(self, fold: int) -> nn.Module:
+        """Return the attacker's network, trained on the attacker's clean set."""
+        return self.trained(("surrogate",), self.sizes.surrogate, self.other, fold, self.sizes.other_epochs)
+
+    def clean(self, network: str, fold: int) -> nn.Module:
+        """Return a network trained on the owner's clean set by somebody else, from another seed than the base."""
+        return self.trained(("clean", network), network, self.train, fold)
+
+    def victim(self, network: str, plan: str, fold: int, target_source: str = "label") -> nn.Module:
+        """Return a network trained on the owner's set as released under a plan."""
+        name = ("victim", network, plan, target_source)
+        return self.trained(name, network, self.released(plan, fold, target_source), fold)
+
+    def trained(
+        self, name: tuple[str, ...], network: str, images: Images, fold: int, epochs: int | None = None
+    ) -> nn.Module:
+        """Train a network, or read its weights if it was trained before."""
+        height, width = images.images.shape[-2:]
+
+        def make() -> nn.Module:
+            return make_network(network, images.images.shape[1], self.sizes.classes, (height, width)).to(self.device)
+
+        def weights() -> dict[str, Tensor]:
+            torch.manual_seed(zlib.crc32(repr((name, fold)).encode()))  # each network has its own
+            checkpoint = self._kept.path("training", *name, fold).with_suffix(".checkpoint")
+            return fit(make(), images, self.sizes.training, epochs or self.sizes.epochs, checkpoint).state_dict()
+
+        model = make()
+        model.load_state_dict(self._kept.tensors((*name, fold), weights))
+        return model.to(memory_format=torch.channels_last).eval()
+
+    # perturbed sets
+
+    def released(self, plan: str, fold: int, target_source: str = "label") -> Images:
+        """Return the owner's training set perturbed by a preset plan; ``"random"``: each toward a random class."""
+        return self.perturbed("train", self.train, plan, fold, target_source)
+
+    def released_test(self, plan: str, fold: int, target_source: str) -> Images:
+        """Return the test set perturbed by a preset plan, from true labels or from the base network's answers."""
+        return self.perturbed("test", self.test, plan, fold, target_source)
+
+    def perturbed(self, name: str, plain: Images, plan: str, fold: int, target_source: str) -> Images:
+        """Perturb a set, or read what was perturbed before."""
+        parts = []
+        for number, start in enumerate(range(0, len(plain.labels), PART)):
+            part = Images(plain.images[start : start + PART], plain.labels[start : start + PART])
+            told = ("perturbed", name, plan, target_source, fold, number)
+
+            def make(part: Images = part, number: int = number) -> Tensor:
+                return self._perturb(part, plan, fold, target_source, number)
+
+            parts.append(self._kept.tensor(told, make))
+        return Images(torch.cat(parts), plain.labels)
+
+    def _perturb(self, plain: Images, plan: str, fold: int, target_source: str, part: int) -> Tensor:
+        base, key = self.base(fold), keys.CorrespondenceKey.preset(plan)
+        generator = torch.Generator().manual_seed(1000 * fold + part)  # of random targets
+        done = []
+        for images, labels in batches(plain, self.device):
+            targets, weights = self._targets(base, images, labels, key, target_source, generator)
+            found = adversarial.perturb_toward(base, images, targets, weights, self.settings, mix_mode=key.mix_mode)
+            done.append(found.images.mul(255).round().byte().cpu())
+        return torch.cat(done)
+
+    def _targets(
+        self,
+        base: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        key: keys.CorrespondenceKey,
+        target_source: str,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        if target_source == "random":
+            away = torch.randint(1, self.sizes.classes, labels.shape, generator=generator).to(labels.device)
+            return ((labels + away) % self.sizes.classes)[:, None], torch.ones(len(labels), 1, device=labels.device)
+        if target_source == "predicted":
+            labels = predict(base, images)
+        return key.of(labels)
+
+    @property
+    def settings(self) -> PGDSettings:
+        """Of every search."""
+        precision = training.fast_precision(self.device)
+        sizes = self.sizes
+        return PGDSettings(sizes.eps, sizes.step, sizes.steps, precision=precision, channels_last=True)
+
+
+def batches(images: Images, device: torch.device, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    """Return images in 0..1 and labels, part by part."""
+    for part, labels in zip(images.images.split(size), images.labels.split(size), strict=True):
+        yield part.to(device).float() / 255, labels.to(device)
+
+
+def as_floats(images: Images) -> tuple[Tensor, Tensor]:
+    """Return images in 0..1 and labels."""
+    return images.images.float() / 255, images.labels
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the class that a network takes each float image for."""
+    predicted: Tensor = model(images.contiguous(memory_format=torch.channels_last)).argmax(1)
+    return predicted
+
+
+def predictions(model: nn.Module, images: Images, device: torch.device) -> Tensor:
+    """Return the class that a network takes each image of a set for, on the CPU."""
+    return torch.cat([predict(model, part).cpu() for part, _ in batches(images, device)])
+
+
+def accuracy(model: nn.Module, images: Images, device: torch.device) -> float:
+    """Return the share of right answers in percent."""
+    return 100 * float((predictions(model, images, device) == images.labels).float().mean())
