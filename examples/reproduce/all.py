@@ -5,7 +5,9 @@ Usage: python all.py adversarial|disguise|owsd --source SOURCE [--scale check|sm
 ``--plan`` only says what is left to measure and how long it takes. Every number is kept as soon as it is known: a
 call that was interrupted, or stopped by ``--minutes``, goes on where it ended, and several calls share the work.
 
-``owsd/settings.py`` is left out: it asks the cloud under many keys.
+``--minutes 0`` measures nothing and only makes the tables.
+
+``adversarial/pictures.py`` and ``owsd/settings.py``, which asks the cloud under many keys, are left out.
 """
 
 import importlib
@@ -13,7 +15,7 @@ import sys
 from pathlib import Path
 
 SCRIPTS = {
-    "adversarial": (*(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures", "pictures"),
+    "adversarial": (*(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"),
     "disguise": ("table2", "cbc", "figure8", "figure9", "figure10", "adaptive", "figure7", "figure6"),
     "owsd": (*(f"usecase{n}" for n in (1, 2, 3, 4, 5)), "table5", "table6", "figure4", "attacks"),
 }

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 import torch
-from scripts import REPRODUCE, numbers, reproduce
+from scripts import REPRODUCE, numbers, reproduce, run
 
 TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"}
 
@@ -15,6 +15,7 @@ def test_every_table_is_written(tmp_path):
     assert tables.keys() == TABLES
     assert all(0 <= number <= 1000 for number in numbers(tables))
     assert tables["table8"]["rows"][-1][1] == 1000  # m^2 x m trials, as in the paper
+    run("reproduce/adversarial/pictures.py", "--scale", "check", "--out", tmp_path / "out", cwd=tmp_path)
     assert (tmp_path / "out" / "adversarial" / "check" / "adversarial.png").stat().st_size > 10_000
 
 

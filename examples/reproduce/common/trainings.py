@@ -34,29 +34,36 @@ TRAININGS = {
 
 
 class Augmented:
-    """Batches of a set, shuffled anew each epoch; colour images are shifted by up to an eighth and mirrored."""
+    """Batches of a set, shuffled anew each epoch; colour images are shifted by up to an eighth and mirrored.
 
-    def __init__(self, images: Images, batch: int) -> None:
-        self.images, self.batch = images, batch
+    Args:
+        images: all of them.
+        batch: images of a step.
+        device: where the images are kept and treated; what is drawn is drawn on the CPU.
+    """
+
+    def __init__(self, images: Images, batch: int, device: torch.device) -> None:
+        self.images, self.batch = Images(*(part.to(device) for part in images)), batch
 
     def __len__(self) -> int:
         return -(-len(self.images.labels) // self.batch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for part in torch.randperm(len(self.images.labels)).split(self.batch):
-            batch = self.images.images[part].float() / 255
-            yield (_moved(batch) if batch.shape[1] == 3 else batch), self.images.labels[part]
+            chosen = part.to(self.images.labels.device)
+            batch = self.images.images[chosen].float() / 255
+            yield (_moved(batch) if batch.shape[1] == 3 else batch), self.images.labels[chosen]
 
 
 def fit(model: nn.Module, images: Images, name: str, epochs: int, checkpoint: Path | None = None) -> nn.Module:
     """Train by one of :data:`TRAININGS`, in the precision that the device is fast in."""
-    how = TRAININGS[name]
+    how, device = TRAININGS[name], training.device_of(model)
     return training.fit(
         model,
-        Augmented(images, how.batch),
+        Augmented(images, how.batch, device),
         epochs=epochs,
         recipe=how.recipe,
-        precision=training.fast_precision(training.device_of(model)),
+        precision=training.fast_precision(device),
         channels_last=True,
         checkpoint=checkpoint,
     )
@@ -69,5 +76,6 @@ def _moved(batch: Tensor) -> Tensor:
     rows = torch.randint(0, 2 * margin + 1, (count, 1)) + torch.arange(height)
     columns = torch.randint(0, 2 * margin + 1, (count, 1)) + torch.arange(width)
     columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
-    each = torch.arange(count)[:, None, None]
+    rows, columns = rows.to(batch.device), columns.to(batch.device)
+    each = torch.arange(count, device=batch.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

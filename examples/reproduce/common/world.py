@@ -100,7 +100,10 @@ class World(Generic[S]):
             for kind, count in Counter(cell.kind for cell in self.cells.missing).items():
                 print(f"  {count} x {kind}")
             return
-        self.cells.measure_missing(self.bench, self.given.minutes)
+        try:
+            self.cells.measure_missing(self.bench, self.given.minutes)
+        except KeyboardInterrupt:
+            raise SystemExit(f"stopped; call again to go on: {self.cells.plan()}") from None
         self.planning = False
         self.out.mkdir(parents=True, exist_ok=True)
         for script in scripts:

@@ -1,0 +1,95 @@
+"""Write the results of a paper into its page: claims row by row, then all tables.
+
+Usage: python page.py PAGE.md RESULTS    RESULTS: the folder of one scale, such as results/disguise/full
+
+What stands between the two marks of the page is replaced.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- results: written by examples/reproduce/page.py -->", "<!-- end of results -->"
+VERDICTS = {"holds": "holds", "does not hold": "**does not hold**"}
+
+
+def rendered(folder: Path) -> str:
+    """Return the results of one scale as Markdown."""
+    tables = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=_in_order)]
+    claims = [(table, claim) for table in tables for claim in table["claims"]]
+    lines = [_summary([claim for _, claim in claims]), "", *_origin(tables), "", "## Claims", ""]
+    lines += ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
+    section = ""
+    for table, claim in claims:
+        if table["title"] != section:
+            section = table["title"]
+            lines.append(f"| **{section.partition(':')[0]}** | | | |")
+        lines.append(f"| {claim['says']} | {claim['paper']} | {claim['ours']} | {_verdict(claim)} |")
+    lines += ["", "## All numbers", "", "± is the standard deviation over repetitions."]
+    for table in tables:
+        lines += ["", f"**{table['title']}**", "", "| " + " | ".join(table["columns"]) + " |"]
+        lines.append("|" + "---|" * len(table["columns"]))
+        lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table["rows"]]
+    return "\n".join(lines)
+
+
+def written(page: str, results: str) -> str:
+    """Return a page with results between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"the page has no marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{results}\n\n{END}{after}"
+
+
+def _summary(claims: list[dict[str, str]]) -> str:
+    counts = Counter(claim["verdict"] for claim in claims)
+    wording = {
+        "holds": "hold",
+        "does not hold": "do not hold",
+        "undecided": "are undecided, since repetitions disagree",
+        "not measured": "are not measured yet",
+    }
+    parts = [f"{counts[verdict]} {words}" for verdict, words in wording.items() if counts[verdict]]
+    return f"Of {len(claims)} claims, {', '.join(parts)}."
+
+
+def _origin(tables: list[dict[str, Any]]) -> list[str]:
+    found = {name: sorted({each for table in tables for each in table["about"][name]}) for name in ("date", "machine")}
+    versions = sorted({each for table in tables for each in table["about"]["versions"]})
+    if not found["date"]:
+        return []
+    dates = found["date"][0] if len(found["date"]) == 1 else f"{found['date'][0]} to {found['date'][-1]}"
+    return [f"Measured {dates}; {'; '.join(versions)}; {'; '.join(found['machine'])}."]
+
+
+def _verdict(claim: dict[str, str]) -> str:
+    by = f" ({claim['by']})" if claim["by"] else ""
+    reason = f" {claim['reason']}" if claim["verdict"] in ("does not hold", "undecided") else ""
+    return f"{VERDICTS.get(claim['verdict'], claim['verdict'])}{by}.{reason}".rstrip()
+
+
+def _cell(cell: str | float | None) -> str:
+    return "-" if cell is None else cell if isinstance(cell, str) else f"{cell:.2f}"
+
+
+def _in_order(path: Path) -> tuple[int, int, str]:
+    """Return a key that sorts tables before figures, and both by number."""
+    digits = "".join(each for each in path.stem.partition("_")[0] if each.isdigit())
+    kinds = ("table", "usecase", "figure")
+    kind = next((place for place, name in enumerate(kinds) if path.stem.startswith(name)), len(kinds))
+    return kind, int(digits or 0), path.stem
+
+
+def main() -> None:
+    """Write the page."""
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    page, folder = map(Path, sys.argv[1:])
+    page.write_text(written(page.read_text(), rendered(folder)))
+
+
+if __name__ == "__main__":
+    main()

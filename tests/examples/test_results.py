@@ -1,0 +1,62 @@
+"""Results in the repository are those of the scripts as they stand, and say where they come from."""
+
+import functools
+import importlib
+import json
+import shutil
+
+import pytest
+from scripts import REPRODUCE, read_tables, run
+
+RESULTS = sorted((REPRODUCE / "results").glob("*/*.jsonl"))
+pytestmark = pytest.mark.skipif(not RESULTS, reason="there are no results in this checkout")
+
+
+def name_of(path):
+    return f"{path.parent.name}-{path.stem}"
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@functools.cache
+def digests(scheme):
+    """Digest of the code of every measuring function of a scheme, by name."""
+    code = importlib.import_module("common.digest")
+    modules = [*(REPRODUCE / scheme).glob("*measures.py")]
+    names = {path: importlib.import_module(path.stem) for path in modules}
+    return {name: code.code_digest(path) for path, module in names.items() for name in vars(module)}
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=name_of)
+def test_no_result_is_older_than_the_code_that_measures_it(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPRODUCE))
+    monkeypatch.syspath_prepend(str(path.parent.parent.parent / path.parent.name))
+    known = digests(path.parent.name)
+    stale = {line["kind"] for line in lines_of(path) if line["code"] != known.get(line["kind"])}
+    assert not stale, f"measure these again and remove their old lines from {path}"
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=name_of)
+def test_every_number_says_where_it_comes_from(path):
+    for line in lines_of(path):
+        for name in ("date", "machine", "versions", "command", "sizes", "settings", "code"):
+            assert line[name], name
+        assert line["seconds"] > 0
+        assert "fold" in line["settings"]  # the seed
+        assert "/" not in line["command"].replace(f"{path.parent.name}/", "").replace("ROOT/", "")  # no folder's name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RESULTS, ids=name_of)
+def test_tables_are_those_of_the_numbers(path, tmp_path):
+    """The tables are made anew from the numbers alone, without any measurement."""
+    scheme, scale = path.parent.name, path.stem
+    (tmp_path / scheme).mkdir()
+    shutil.copy(path, tmp_path / scheme)
+    sources = lines_of(path)[0]["sizes"]["source"].split(", ")
+    given = [part for source in sources for part in ("--source", source)]
+    run("reproduce/all.py", scheme, "--scale", scale, "--minutes", 0, *given, "--out", tmp_path, cwd=tmp_path)
+    made, kept = read_tables(tmp_path / scheme / scale), read_tables(path.parent / scale)
+    assert made == kept
