@@ -122,20 +122,21 @@ def test_the_scale_is_that_of_the_public_images():
     assert float(psnr(unit, whole / 255).min()) > 50  # rounding
 
 
-def test_the_regression_as_by_normal_equations(monkeypatch):
+@pytest.mark.parametrize("features", [30, 80])
+def test_the_regression_as_by_normal_equations(monkeypatch, features):
     """With the penalty that the left-out examples choose, found here by leaving out each in turn."""
-    monkeypatch.setattr(_random_features, "_FEATURES", 30)
+    monkeypatch.setattr(_random_features, "_FEATURES", features)
     known, new = (torch.randn(40, 5, generator=draws(seed)) for seed in (1, 2))
     wanted = (known[:, :2] * known[:, 1:3]).double() + 0.3 * torch.randn(40, 2, generator=draws(3))
     ridge = RandomFeatureRidge(known, new, draws())
     first, second = _random_features._hidden(known, new, draws())
-    scale = float(first.square().sum()) / 30
+    scale = float(first.square().sum()) / min(features, 39)  # of the mean eigenvalue; 40 centred rows have 39
 
     def solved(kept, rows, strength):
         """Return answers for rows by the kept examples: penalised weights of features, and a free constant."""
         some, mean = first[kept], wanted[kept].mean(0)
         around, answers = some - some.mean(0), wanted[kept] - mean
-        penalised = around.T @ around + strength * scale * torch.eye(30, dtype=torch.float64)
+        penalised = around.T @ around + strength * scale * torch.eye(features, dtype=torch.float64)
         return (rows - some.mean(0)) @ torch.linalg.solve(penalised, around.T @ answers) + mean
 
     def left_out(strength):

@@ -19,7 +19,7 @@ class RandomFeatureRidge:
     """A network with one hidden layer whose first layer is drawn at random and whose second one is a ridge regression.
 
     One decomposition serves all that is fitted, at every strength of the penalty. The cost grows with the number of
-    images and the third power of the number of features, of which there are 2,000.
+    images and the third power of the number of features, of which there are 2,000, or of images if they are fewer.
 
     Args:
         known: numbers that describe the known examples, float32 ``[N, D]``.
@@ -32,9 +32,7 @@ class RandomFeatureRidge:
 
     def __init__(self, known: Tensor, new: Tensor, generator: torch.Generator | None) -> None:
         first, second = _hidden(known, new, generator_on(known.device, generator))
-        values, directions = torch.linalg.eigh(first.T @ first)
-        kept = values > _RANK * values[-1]
-        self._values, scaled = values[kept], directions[:, kept] / values[kept].sqrt()
+        self._values, scaled = _decomposed(first)
         # the last direction is the constant, which is not shrunk
         self._known, self._new = (
             torch.nn.functional.pad(rows @ scaled, (0, 1), value=len(known) ** -0.5) for rows in (first, second)
@@ -58,6 +56,18 @@ class RandomFeatureRidge:
             shares: of :meth:`best_shares`.
         """
         return self._new @ (shares[:, None] * (self._known.T @ wanted))
+
+
+def _decomposed(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the squared singular values of rows ``[N, K]`` that are not 0, and what maps rows to orthonormal columns.
+
+    The smaller one of the two products of the rows with themselves is decomposed: both have these values.
+    """
+    few = len(rows) < rows.shape[1]
+    values, directions = torch.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+    kept = values > _RANK * values[-1]
+    values, directions = values[kept], directions[:, kept]
+    return values, rows.T @ (directions / values) if few else directions / values.sqrt()
 
 
 def _hidden(known: Tensor, new: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
