@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from audit_world import BLOCK, QUICK, SIZE, World, named
+from audit_world import BLOCK, LEARNED, SIZE, World, named
 from browser import find_browser, open_browser
 from support import Pictures, content
 from test_page import SEEN
@@ -36,7 +36,7 @@ from torchprotect.errors import (
 )
 
 LIGHT = named("jigsaw_attack", "linkage_attack", "regression_attack")
-EFFORT = replace(QUICK, epochs=1, targets=40, pairs=(2, 40), pictures=False)
+EFFORT = replace(LEARNED, epochs=1, targets=40, pairs=(2, 40), pictures=False)
 THREE = (
     Setting(scheme="block-permute", block_size=BLOCK),
     Setting(scheme="rmt", block_size=BLOCK, noise=50),

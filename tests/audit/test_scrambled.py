@@ -251,7 +251,7 @@ def test_an_export_and_its_page(tmp_path):
 def test_other_disguises_say_why_not():
     evidence = make_evidence(lambda embeddings: embeddings.reshape(-1, 1, 8, 8).mul(255).byte())
     plain = audit.Evidence(evidence.disguised, attacks.Scheme("BlockPermute", block_size=(4, 4)))
-    reasons = {each.attack: each.reason for each in audit.run(plain, fast=True).not_run}
+    reasons = {each.attack: each.reason for each in audit.run(plain, settings=QUICK).not_run}
     assert all("OWSDScramble" in reasons[name] for name in SCRAMBLED)
 
 
@@ -260,5 +260,5 @@ def test_without_pairs(given):
     evidence = make_evidence(lambda embeddings: embeddings.reshape(-1, 1, 8, 8).mul(255).byte())
     kept = {"plain": evidence.plain, "plain_labels": evidence.plain_labels} if given == "pairing" else {}
     fewer = audit.Evidence(evidence.disguised, evidence.scheme, labels=evidence.labels, **kept)
-    reasons = {each.attack: each.reason for each in audit.run(fewer, fast=True).not_run}
+    reasons = {each.attack: each.reason for each in audit.run(fewer, settings=QUICK).not_run}
     assert ("--key" if given == "pairing" else "--plain") in reasons["label_probe"]
