@@ -19,6 +19,10 @@ from torchprotect.demo import SAMPLE
 
 pytestmark = pytest.mark.slow
 
+FEW = ("--fast", "--limit", 40)
+TWO = ("--attack", "linkage_attack", "--attack", "regression_attack")
+"""One of L1 and one of L2."""
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
@@ -40,7 +44,7 @@ def call(*arguments):
 
 def audit(folder, report, *arguments):
     with_key = ["--plain", SAMPLE, "--key", folder / "key", "--passphrase-file", folder / "pass"]
-    return call("audit", folder / "out", *with_key, "--report", report, "--fast", "--limit", 120, *arguments)
+    return call("audit", folder / "out", *with_key, "--report", report, *FEW, *arguments)
 
 
 def test_a_report_and_a_short_table(exported, tmp_path):
@@ -54,7 +58,7 @@ def test_a_report_and_a_short_table(exported, tmp_path):
     assert re.fullmatch(rf".*report\.html: \d+ attacks and 2 scans ran, \d+ did not {counts}, [\d.]+ s", lines[5])
     assert len(lines) == 6
     document = json.loads((tmp_path / "report.json").read_text())
-    assert document["data"]["images"] == 120
+    assert document["data"]["images"] == 40
     assert lines[2].endswith(document["verdict"]["levels"]["L2"]["brief"])
     assert sorted(content(tmp_path)) == ["report.html", "report.json"]
 
@@ -76,12 +80,12 @@ def test_attacks_are_chosen_by_name_or_title(exported, tmp_path):
 
 
 def test_exit_codes_of_max_leakage(exported, tmp_path):
-    allowed = audit(exported, tmp_path / "a.html", "--max-leakage", "L2=1", "--max-leakage", "L1=1")
+    allowed = audit(exported, tmp_path / "a.html", *TWO, "--max-leakage", "L2=1", "--max-leakage", "L1=1")
     assert allowed.exit_code == 0
-    exceeded = audit(exported, tmp_path / "b.html", "--max-leakage", "L2=0.01", "--max-leakage", "L1=1")
+    exceeded = audit(exported, tmp_path / "b.html", *TWO, "--max-leakage", "L2=0.01", "--max-leakage", "L1=1")
     assert exceeded.exit_code == 3
     assert re.fullmatch(r"leakage at L2 is [\d.]+%, at most 1\.0% is allowed\n", exceeded.stderr)
-    unknown = audit(exported, tmp_path / "c.html", "--max-leakage", "L3=1")
+    unknown = audit(exported, tmp_path / "c.html", *TWO, "--max-leakage", "L3=1")
     assert unknown.exit_code == 1
     assert "no attack was measured at L3" in unknown.stderr
     for path in "abc":
@@ -89,7 +93,7 @@ def test_exit_codes_of_max_leakage(exported, tmp_path):
 
 
 def test_an_audit_that_measured_nothing_is_an_error(exported, tmp_path):
-    done = call("audit", exported / "out", "--report", tmp_path / "report.html", "--fast", "--limit", 40)
+    done = call("audit", exported / "out", "--report", tmp_path / "report.html", *FEW)
     assert done.exit_code == 1
     assert done.stderr == (
         "error: no attack on the images was measured at any level: give the plain images (--plain); the report says "
@@ -115,9 +119,7 @@ def test_errors_are_one_line_and_code_1(exported, tmp_path):
         (["--plain", SAMPLE, "--key", exported / "key"], "passphrase"),
         (["--device", "nowhere"], "nowhere"),
     ):
-        done = call(
-            "audit", exported / "out", "--report", tmp_path / "report.html", "--fast", "--limit", 40, *arguments
-        )
+        done = call("audit", exported / "out", "--report", tmp_path / "report.html", *FEW, *arguments)
         assert done.exit_code == 1, (arguments, done.output)
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -144,12 +146,12 @@ def test_a_missing_folder_is_told_before_anything_is_read(tmp_path):
 
 def test_help_and_no_pictures(exported, tmp_path):
     assert "--max-leakage" in call("audit", "--help").output
-    assert audit(exported, tmp_path / "report.html", "--no-pictures").exit_code == 0
+    assert audit(exported, tmp_path / "report.html", *TWO, "--no-pictures").exit_code == 0
     assert "image/png" not in (tmp_path / "report.html").read_text()
 
 
-def command(folder, report):
-    names = ["--plain", SAMPLE, "--key", folder / "bare", "--report", report, "--fast", "--limit", 120]
+def command(folder, report, *options):
+    names = ["--plain", SAMPLE, "--key", folder / "bare", "--report", report, *FEW, *options]
     return [sys.executable, "-m", "torchprotect", "audit", *map(str, [folder / "out", *names])]
 
 
@@ -192,8 +194,9 @@ def scrambled(tmp_path_factory):
 
 
 def audit_scrambled(folder, report, *arguments):
-    options = ["--plain", SAMPLE, "--key", folder / "key", "--report", report, "--fast", "--limit", 120]
-    return call("audit", folder / "out", *options, *arguments)
+    return call(
+        "audit", folder / "out", "--plain", SAMPLE, "--key", folder / "key", "--report", report, *FEW, *arguments
+    )
 
 
 def test_with_the_encoder(scrambled, tmp_path):
@@ -266,11 +269,11 @@ def test_ctrl_c_ends_with_130_and_the_audit_goes_on(exported, tmp_path):
 
 
 def test_a_terminal_sees_a_bar_and_a_pipe_does_not(exported, tmp_path):
-    quiet = subprocess.run(command(exported, tmp_path / "a.html"), capture_output=True, text=True, check=True)
+    quiet = subprocess.run(command(exported, tmp_path / "a.html", *TWO), capture_output=True, text=True, check=True)
     assert quiet.stderr == ""
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    loud = command(exported, tmp_path / "b.html")
+    loud = command(exported, tmp_path / "b.html", *TWO)
     process = subprocess.Popen(loud, stderr=follower, stdout=subprocess.PIPE, env=environment)
     os.close(follower)
     drawn = b""

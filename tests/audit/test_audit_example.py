@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "audit_an_export.py"
 
 
 def test_audit_an_export(tmp_path):
-    command = [sys.executable, str(EXAMPLE), str(tmp_path / "out"), "--images", "400"]
+    command = [sys.executable, str(EXAMPLE), str(tmp_path / "out"), "--images", "160"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     shares = [float(each) for each in re.findall(r"^L\d +([\d.]+)%  \w+: ", printed, re.MULTILINE)]
     assert len(shares) >= 5
