@@ -147,7 +147,7 @@ def test_an_audit_of_a_matched_network(call, trained):
     predict.save(matched, trained / "matched", like=trained / "out", mean=0, std=1 / 255, plain_labels=True)
     write_folder(trained / "more", classes=4, each=6, size=(20, 24))
     call("export more many --key my.key --noise 10 --mode rgb --resize 16x16")
-    line = "audit many --plain more --key my.key --report report.html --attack read_key_from_weights"
+    line = "audit many --plain more --key my.key --report report.html --fast --attack read_key_from_weights"
     call(f"{line} --matched matched --original predicted_nets:original --original-std 0.25")
     (found,) = json.loads((trained / "report.json").read_text())["findings"]
     assert found["attack"] == "read_key_from_weights"
