@@ -18,17 +18,15 @@ VERDICTS = {"holds": "holds", "does not hold": "**does not hold**"}
 def rendered(folder: Path) -> str:
     """Return the results of one scale as Markdown."""
     tables = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=_in_order)]
-    claims = [(table, claim) for table in tables for claim in table["claims"]]
-    lines = [_summary([claim for _, claim in claims]), "", *_origin(tables), "", "## Claims", ""]
+    measured = [table for table in tables if any(map(_is_measured, table["claims"]))]
+    lines = [_summary(tables), "", *_origin(measured), "", "## Claims", ""]
     lines += ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
-    section = ""
-    for table, claim in claims:
-        if table["title"] != section:
-            section = table["title"]
-            lines.append(f"| **{section.partition(':')[0]}** | | | |")
-        lines.append(f"| {claim['says']} | {claim['paper']} | {claim['ours']} | {_verdict(claim)} |")
+    for table in measured:
+        lines.append(f"| **{table['title'].partition(':')[0]}** | | | |")
+        for claim in filter(_is_measured, table["claims"]):
+            lines.append(f"| {claim['says']} | {claim['paper']} | {claim['ours']} | {_verdict(claim)} |")
     lines += ["", "## All numbers", "", "± is the standard deviation over repetitions."]
-    for table in tables:
+    for table in measured:
         lines += ["", f"**{table['title']}**", "", "| " + " | ".join(table["columns"]) + " |"]
         lines.append("|" + "---|" * len(table["columns"]))
         lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table["rows"]]
@@ -44,7 +42,13 @@ def written(page: str, results: str) -> str:
     return f"{before}{BEGIN}\n\n{results}\n\n{END}{after}"
 
 
-def _summary(claims: list[dict[str, str]]) -> str:
+def _is_measured(claim: dict[str, str]) -> bool:
+    return claim["verdict"] != "not measured"
+
+
+def _summary(tables: list[dict[str, Any]]) -> str:
+    """Count verdicts, and name the tables with claims that are not measured."""
+    claims = [claim for table in tables for claim in table["claims"]]
     counts = Counter(claim["verdict"] for claim in claims)
     wording = {
         "holds": "hold",
@@ -53,7 +57,9 @@ def _summary(claims: list[dict[str, str]]) -> str:
         "not measured": "are not measured yet",
     }
     parts = [f"{counts[verdict]} {words}" for verdict, words in wording.items() if counts[verdict]]
-    return f"Of {len(claims)} claims, {', '.join(parts)}."
+    left = [table["title"].partition(":")[0] for table in tables if not all(map(_is_measured, table["claims"]))]
+    rest = f" Not or not fully measured: {'; '.join(left)}." if left else ""
+    return f"Of {len(claims)} claims, {', '.join(parts)}.{rest}"
 
 
 def _origin(tables: list[dict[str, Any]]) -> list[str]:
@@ -67,8 +73,8 @@ def _origin(tables: list[dict[str, Any]]) -> list[str]:
 
 def _verdict(claim: dict[str, str]) -> str:
     by = f" ({claim['by']})" if claim["by"] else ""
-    reason = f" {claim['reason']}" if claim["verdict"] in ("does not hold", "undecided") else ""
-    return f"{VERDICTS.get(claim['verdict'], claim['verdict'])}{by}.{reason}".rstrip()
+    reason = f". {claim['reason']}" if claim["reason"] and claim["verdict"] in ("does not hold", "undecided") else ""
+    return f"{VERDICTS.get(claim['verdict'], claim['verdict'])}{by}{reason}"
 
 
 def _cell(cell: str | float | None) -> str:

@@ -60,3 +60,11 @@ def test_tables_are_those_of_the_numbers(path, tmp_path):
     run("reproduce/all.py", scheme, "--scale", scale, "--minutes", 0, *given, "--out", tmp_path, cwd=tmp_path)
     made, kept = read_tables(tmp_path / scheme / scale), read_tables(path.parent / scale)
     assert made == kept
+
+
+@pytest.mark.parametrize("path", [path for path in RESULTS if path.stem == "full"], ids=name_of)
+def test_pages_show_the_results(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPRODUCE))
+    made = importlib.import_module("page")
+    page = (REPRODUCE.parent.parent / "docs" / f"reproductions-{path.parent.name}.md").read_text()
+    assert made.written(page, made.rendered(path.parent / path.stem)) == page

@@ -1,7 +1,6 @@
 """What the tables of "Adversarial Data Encryption" (Hu et al.) share: how much work to do, and measured numbers."""
 
 import functools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -81,12 +80,11 @@ class World(common.world.World[Scale]):
         bench = Bench(scale.sizes, source, given.out / "kept", torch.device(given.device))
         super().__init__(given, scale, bench, asdict(scale.sizes))
 
-    def moved(self, table: Table, plan: str) -> list[Mapping[str, float]]:
+    def moved(self, table: Table, plan: str) -> None:
         """Add a row with the share of released images that the base network itself takes for a target."""
         found = self.each(moved, plan=plan)
-        share, columns = mean(numbers(found, "any")), len(table.columns)
+        share, columns = mean(numbers(found, "moved")), len(table.columns)
         table.row(f"{plan}: the base network takes for a target", share, *(None,) * (columns - 2))
-        return found
 
 
 @functools.cache  # scripts that run in one process share what they measure

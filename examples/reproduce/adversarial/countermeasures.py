@@ -29,6 +29,7 @@ def tables(world: World) -> None:
     network, epochs = world.scale.victims[0], world.scale.countermeasure_epochs
     title = f"Countermeasures: accuracy of {network} on clean images, percent"
     table = Table(title, ["", "last", "±", "peak", "±"])
+    world.moved(table, "basic")
     found = {}
     for case in CASES:
         if case == "grey" and "mnist" in world.given.shown_sources:

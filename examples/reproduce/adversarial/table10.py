@@ -18,6 +18,7 @@ def tables(world: World) -> None:
     """Make the table."""
     columns = ["", "source only", "adapted", "adapted, best epoch", "paper: source only", "paper: adapted"]
     table = Table("Table 10: accuracy of Generate To Adapt, percent", columns)
+    world.moved(table, "basic")
     epochs, large = world.scale.adaptation_epochs, world.scale.large_adaptation
     last = {}
     for case, paper in PAPER.items():

@@ -26,6 +26,8 @@ def tables(world: World) -> None:
     for network in world.scale.medical_victims:
         found = world.each(measures.medical, network=network, sizes=world.scale.medical)
         enc, orig, clean = (numbers(found, name) for name in ("enc", "orig", "clean"))
+        shown = f"{network}: base, moved to a target"
+        table.row(shown, mean(numbers(found, "moved")), *(None,) * (len(columns) - 2))
         paper = PAPER.get(network, (None, None))
         table.row(network, mean(enc), mean(orig), spread(orig), mean(clean), *paper)
         says = f"{network}, five classes: Enc above Orig by 25 points"

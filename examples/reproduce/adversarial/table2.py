@@ -18,6 +18,7 @@ def tables(world: World) -> None:
     table = Table(
         f"Table 2: answers of {network} for clean images of class 0, percent", ["class", "ours", "±", "paper"]
     )
+    world.moved(table, "basic")
     answers = [numbers(found, f"0 to {label}") for label in range(world.scale.sizes.classes)]
     for label, (ours, paper) in enumerate(zip(answers, PAPER, strict=True)):
         table.row(str(label), mean(ours), spread(ours), paper)

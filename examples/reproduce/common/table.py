@@ -112,7 +112,9 @@ def spread(values: Sequence[float]) -> float | None:
 
 def shown(values: Sequence[float]) -> str:
     """Return mean and standard deviation over repetitions."""
-    if not values or any(math.isnan(value) for value in values):
+    if any(math.isnan(value) for value in values):
+        return "not run"
+    if not values:
         return ""
     return f"{mean(values):.1f}" + (f" ± {spread(values):.1f}" if len(values) > 1 else "")
 
