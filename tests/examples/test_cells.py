@@ -34,13 +34,15 @@ def opened(cells, folder, **sizes):
 def test_cells_are_measured_once(cells, tmp_path):
     first, calls = opened(cells, tmp_path), []
     assert math.isnan(first.get(square, fold=0, side=3)["area"])
-    assert first.plan() == "0 of 1 cells are measured; about 0 min in one process, and 1 cells of unknown length"
-    first.measure_missing(calls)
+    assert first.plan(first.missing()) == (
+        "0 of 1 cells are measured; 1 to do, about 0 min in one process, and 1 of unknown length"
+    )
+    first.measure(first.missing(), calls)
     assert first.get(square, fold=0, side=3) == {"area": 9, "fold": 0}
     again = opened(cells, tmp_path)
     assert again.get(square, fold=0, side=3)["area"] == 9
     again.get(square, fold=1, side=3)
-    again.measure_missing(calls)
+    again.measure(again.missing(), calls)
     assert calls == [(0, 3), (1, 3)]
     line = json.loads((tmp_path / "full.jsonl").read_text().splitlines()[0])
     assert line["command"] == "table1 --scale full"
@@ -50,7 +52,7 @@ def test_cells_are_measured_once(cells, tmp_path):
 def test_other_sizes_settings_and_code_are_other_cells(cells, tmp_path, monkeypatch):
     first = opened(cells, tmp_path)
     first.get(square, fold=0, side=3)
-    first.measure_missing([])
+    first.measure(first.missing(), [])
     for other in (opened(cells, tmp_path, epochs=2), first):
         assert math.isnan(other.get(square, fold=0, side=4 if other is first else 3)["area"])
     monkeypatch.setattr(cells, "code_digest", lambda module: "another")
@@ -61,13 +63,13 @@ def test_a_line_that_was_cut_off_is_measured_again(cells, tmp_path):
     first = opened(cells, tmp_path)
     for side in (1, 2):
         first.get(square, fold=0, side=side)
-    first.measure_missing([])
+    first.measure(first.missing(), [])
     path = tmp_path / "full.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     again, calls = opened(cells, tmp_path), []
     for side in (1, 2):
         again.get(square, fold=0, side=side)
-    again.measure_missing(calls)
+    again.measure(again.missing(), calls)
     assert calls == [(0, 2)]
     last = opened(cells, tmp_path)
     assert [last.get(square, fold=0, side=side)["area"] for side in (1, 2)] == [1, 4]
@@ -85,7 +87,7 @@ from slow import slow
 cells = Cells(Path({str(tmp_path / "full.jsonl")!r}), {{}}, Path({str(tmp_path)!r}), "")
 for fold in range(6):
     cells.get(slow, fold=fold)
-cells.measure_missing(None)
+cells.measure(cells.missing(), None)
 """
     (tmp_path / "slow.py").write_text(
         "import time\n\ndef slow(bench, fold):\n    time.sleep(0.3)\n    return {'n': fold}\n"
@@ -96,10 +98,19 @@ cells.measure_missing(None)
     assert sorted(line["numbers"]["n"] for line in lines) == list(range(6))
 
 
+def test_one_repetition_alone(cells, tmp_path):
+    first, calls = opened(cells, tmp_path), []
+    for fold in range(3):
+        first.get(square, fold=fold, side=1)
+    first.measure(first.missing(fold=1), calls)
+    assert calls == [(1, 1)]
+    assert [cell.settings["fold"] for cell in first.missing()] == [0, 2]
+
+
 def test_no_cell_is_begun_when_time_is_up(cells, tmp_path, capsys):
     first, calls = opened(cells, tmp_path), []
     first.get(square, fold=0, side=1)
-    first.measure_missing(calls, minutes=-1)
+    first.measure(first.missing(), calls, minutes=-1)
     assert calls == []
     assert "time is up; 0 of 1 cells are measured" in capsys.readouterr().out
 

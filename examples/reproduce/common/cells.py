@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -100,27 +100,31 @@ class Cells:
         asked, self._asked = self._asked, {}
         return [self._lines[name] for name in asked if name in self._lines]
 
-    @property
-    def missing(self) -> list[Cell]:
-        """Cells that were asked for and are not measured, in the order of the tables."""
-        return [cell for name, cell in self._wanted.items() if name not in self._lines]
+    def missing(self, fold: int | None = None) -> list[Cell]:
+        """Return the cells that were asked for and are not measured, in the order of the tables.
+
+        Args:
+            fold: the only repetition to look at; ``None``: all.
+        """
+        found = (cell for name, cell in self._wanted.items() if name not in self._lines)
+        return [cell for cell in found if fold in (None, cell.settings.get("fold"))]
 
     # measuring
 
-    def plan(self) -> str:
-        """Say how much is left to measure, and how long it takes."""
-        left = self.missing
-        return f"{len(self._wanted) - len(left)} of {len(self._wanted)} cells are measured; {self._time_for(left)}"
+    def plan(self, left: Sequence[Cell]) -> str:
+        """Say how much is measured, and how long cells that are not take."""
+        done = sum(name in self._lines for name in self._wanted)
+        return f"{done} of {len(self._wanted)} cells are measured; {len(left)} to do, {self._time_for(left)}"
 
-    def measure_missing(self, bench: object, minutes: float = math.inf) -> None:
-        """Measure what is missing, cell after cell; no cell is begun after so many minutes."""
+    def measure(self, left: Sequence[Cell], bench: object, minutes: float = math.inf) -> None:
+        """Measure cells, one after the other; none is begun after so many minutes."""
         end = time.monotonic() + 60 * minutes
-        for number, cell in enumerate(left := self.missing):
+        for number, cell in enumerate(left):
             self.refresh()
             if self._name(cell) in self._lines:
                 continue  # by another process, meanwhile
             if time.monotonic() > end:
-                print(f"time is up; {self.plan()}", flush=True)
+                print(f"time is up; {self.plan(left[number:])}", flush=True)
                 return
             with _try_lock(self._locks / f"{_hash(self._name(cell))}.lock") as mine:
                 if mine:
@@ -143,7 +147,7 @@ class Cells:
         for line in self._lines.values():
             by_kind.setdefault(line["kind"], []).append(line["seconds"])
         known = [sum(by_kind[cell.kind]) / len(by_kind[cell.kind]) for cell in cells if cell.kind in by_kind]
-        unknown = f", and {len(cells) - len(known)} cells of unknown length" if len(known) < len(cells) else ""
+        unknown = f", and {len(cells) - len(known)} of unknown length" if len(known) < len(cells) else ""
         return f"about {_duration(sum(known))} in one process{unknown}"
 
     # the file

@@ -37,6 +37,7 @@ class Given:
         device: where networks run.
         plan: only say what is left to measure.
         minutes: no measurement is begun after so many.
+        fold: the only repetition to measure; ``None``: all.
     """
 
     scale: str
@@ -45,6 +46,7 @@ class Given:
     device: str
     plan: bool = False
     minutes: float = math.inf
+    fold: int | None = None
 
     @property
     def shown_sources(self) -> str:
@@ -95,15 +97,18 @@ class World(Generic[S]):
         self.planning = True
         for script in scripts:
             script(self)
-        print(self.cells.plan(), flush=True)
+        missing = self.cells.missing(self.given.fold)
+        print(self.cells.plan(missing), flush=True)
         if self.given.plan:
-            for kind, count in Counter(cell.kind for cell in self.cells.missing).items():
+            for kind, count in Counter(cell.kind for cell in missing).items():
                 print(f"  {count} x {kind}")
             return
         try:
-            self.cells.measure_missing(self.bench, self.given.minutes)
+            self.cells.measure(missing, self.bench, self.given.minutes)
         except KeyboardInterrupt:
-            raise SystemExit(f"stopped; call again to go on: {self.cells.plan()}") from None
+            raise SystemExit(
+                f"stopped; call again to go on: {self.cells.plan(self.cells.missing(self.given.fold))}"
+            ) from None
         self.planning = False
         self.out.mkdir(parents=True, exist_ok=True)
         for script in scripts:
@@ -140,6 +145,7 @@ class CommandLine:
             "--plan", action="store_true", help="only say what is left to measure, and how long it takes"
         )
         self.parser.add_argument("--minutes", type=float, default=math.inf, help="begin no measurement after so many")
+        self.parser.add_argument("--fold", type=int, help="measure only this repetition, counted from 0")
 
     def read(self, sources: int) -> tuple[argparse.Namespace, Given]:
         """Read the arguments; at most as many sources may be given."""
@@ -148,5 +154,5 @@ class CommandLine:
             self.parser.error("--source is needed at this scale")
         if len(found.source) > sources:
             self.parser.error(f"--source may be given {sources} times at most")
-        out: Sequence[Any] = (found.out / self._scheme, found.device, found.plan, found.minutes)
+        out: Sequence[Any] = (found.out / self._scheme, found.device, found.plan, found.minutes, found.fold)
         return found, Given(found.scale, tuple(found.source), *out)
