@@ -1,63 +1,80 @@
-"""Figure 4 of "One Way Scrambling by Deconvolution": a cloud's answers for two labels, in the plane.
+"""Figure 4 of "One Way Scrambling by Deconvolution": a cloud's answers for kinds of images, in the plane.
 
 The plane is that of the two main components of the answers for plain and scrambled images together, as in the paper.
 It shows what plain images differ in; so the table also has the plane of the scrambled images alone, and all numbers of
-the answers. An image counts as right if the mean of its label's other images is nearer than that of the other label's.
-Means over all pairs of labels; ``figure4.png`` has the first pair.
+the answers. An image counts as right if the mean of its kind's other images is nearer than that of the other kind's.
+Means over all pairs of kinds; ``figure4.png`` has the first pair.
 
-Usage: python owsd/figure4.py --source cifar10:ROOT [--scale check|smoke|paper] [--out DIR]
+Photographs (``--photographs``) are of three kinds: animals that are no mammals, dogs, and things. CIFAR-10's ten labels
+are beside them: its small images get answers of low confidence.
+
+Usage: python owsd/figure4.py --source cifar10:ROOT [--photographs SOURCE] [--scale SCALE] [--out DIR]
 """
 
-import itertools
-import statistics
-
+import owsd_measures as measures
 import torch
-from owsd_world import CLASSES, IMAGENET, Table, World, read_world
-from torch import Tensor
+from owsd_world import Table, World, mean, numbers, read_world, spread
 
-EACH = 50
-
-
-def plane(points: Tensor) -> Tensor:
-    """Project on the two main components."""
-    centred = points.double() - points.double().mean(0)
-    return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
-
-
-def told_apart(one: Tensor, other: Tensor) -> float:
-    """Return in percent how many points lie nearer to the mean of their own kind, which they are left out of."""
-    points = (one.double(), other.double())
-    right = []
-    for own, rest in (points, points[::-1]):
-        without = (own.sum(0) - own) / (len(own) - 1)
-        right.append((own - without).norm(dim=1) < (own - rest.mean(0)).norm(dim=1))
-    return 100 * float(torch.cat(right).double().mean())
+PHOTOGRAPHS = ((0, 151), (151, 269), (398, 924))  # ImageNet's labels
+NAMES = (
+    "labels of plain images, plane of all",
+    "labels of scrambled images, plane of all",
+    "labels of scrambled images, plane of their own",
+    "labels of plain images, all numbers",
+    "labels of scrambled images, all numbers",
+    "plain from scrambled, plane of all",
+)
 
 
-def measure(plain: list[Tensor], scrambled: list[Tensor]) -> dict[str, float]:
-    """Tell labels apart, and plain from scrambled."""
-    sizes = [len(each) for each in (*plain, *scrambled)]
-    found = plane(torch.cat([*plain, *scrambled])).split(sizes)
-    alone = plane(torch.cat(scrambled)).split(sizes[2:])
-    return {
-        "labels of plain images, plane of all": told_apart(*found[:2]),
-        "labels of scrambled images, plane of all": told_apart(*found[2:]),
-        "labels of scrambled images, plane of their own": told_apart(*alone),
-        "labels of plain images, all numbers": told_apart(*plain),
-        "labels of scrambled images, all numbers": told_apart(*scrambled),
-        "plain from scrambled, plane of all": told_apart(torch.cat(found[:2]), torch.cat(found[2:])),
-    }
+def tables(world: World) -> None:
+    """Make the table and the picture."""
+    each = world.scale.drawn
+    sets = {"photographs": PHOTOGRAPHS} if world.has_photographs else {}
+    sets["CIFAR-10"] = ()
+    found = {name: world.each(measures.told_apart, groups=groups, each=each) for name, groups in sets.items()}
+    columns = [column for name in sets for column in (name, "±")]
+    table = Table(f"Figure 4: told apart, percent; {each} images of each kind", ["", *columns])
+    for quantity in NAMES:
+        rows = [numbers(runs, quantity) for runs in found.values()]
+        table.row(quantity, *(cell for row in rows for cell in (mean(row), spread(row))))
+    for name, runs in found.items():
+        seen, hidden, own, _, whole, kinds = (numbers(runs, quantity) for quantity in NAMES)
+        best = [max(pair) for pair in zip(own, whole, strict=True)]
+        table.claim(
+            f"{name}: kinds of plain images are told apart better than of scrambled ones (by 10 points)",
+            [one - other - 10 for one, other in zip(seen, hidden, strict=True)],
+            ours=seen,
+            paper="apart",
+        )
+        says = f"{name}: scrambled kinds lie mixed in the plane of all (under 60 percent)"
+        table.claim(says, [60 - share for share in hidden], ours=hidden, paper="mixed")
+        says = f"{name}: and in all numbers of the answers, or a plane of their own (under 60 percent)"
+        table.claim(says, [60 - share for share in best], ours=best)
+        table.claim(
+            f"{name}: plain and scrambled images lie apart (over 90 percent)",
+            [share - 90 for share in kinds],
+            ours=kinds,
+            paper="apart",
+            reason="Answers for scrambled images lie near those for plain images that the cloud is least sure of.",
+        )
+    table.finish(world, "figure4")
+    if not world.planning:
+        _draw(world, next(iter(sets.values())))
 
 
-def draw(world: World, plain: list[Tensor], scrambled: list[Tensor]) -> None:
-    """Draw one pair of labels."""
+def _draw(world: World, groups: tuple[tuple[int, int], ...]) -> None:
+    """Draw one pair of kinds, if the answers are still kept."""
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot
 
-    found = plane(torch.cat([*plain, *scrambled])).split([len(each) for each in (*plain, *scrambled)])
-    names = ("plain, one label", "plain, another", "scrambled, one label", "scrambled, another")
+    if not world.bench.has_answers(groups):
+        print("figure4.png is not drawn: the answers are no longer kept", flush=True)
+        return
+    plain, scrambled = (both[:2] for both in measures.kinds(world.bench, 0, groups, world.scale.drawn))
+    found = measures.plane(torch.cat([*plain, *scrambled])).split([len(each) for each in (*plain, *scrambled)])
+    names = ("plain, one kind", "plain, another", "scrambled, one kind", "scrambled, another")
     figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
     for points, name, mark in zip(found, names, "ox^v", strict=True):
         axes.scatter(*points.T, s=14, marker=mark, label=name, alpha=0.7)
@@ -67,29 +84,5 @@ def draw(world: World, plain: list[Tensor], scrambled: list[Tensor]) -> None:
     pyplot.close(figure)
 
 
-def main() -> None:
-    """Make the table and the picture."""
-    world = read_world(__doc__)
-    labels = world.confidential.labels
-    both = world.plain_vectors(IMAGENET), world.vectors(IMAGENET, world.encoder)
-    plain, scrambled = ([vectors[labels == label][:EACH] for label in range(CLASSES)] for vectors in both)
-    pairs = list(itertools.combinations(range(CLASSES), 2))
-    found = [measure([plain[a], plain[b]], [scrambled[a], scrambled[b]]) for a, b in pairs]
-    count = len(plain[0])
-    table = Table(f"Figure 4: told apart, percent; {count} images of each label", ["", "ours", "lowest", "highest"])
-    means = {}
-    for name in found[0]:
-        each = [pair[name] for pair in found]
-        means[name] = statistics.fmean(each)
-        table.row(name, means[name], min(each), max(each))
-    seen, hidden, own, _, whole, kinds = means.values()
-    table.direction("plain labels are told apart better than scrambled ones (by 10 points)", seen > hidden + 10)
-    table.direction("scrambled labels lie mixed in the plane of all (under 60 percent)", hidden < 60)
-    table.direction("and in all numbers of the answers (under 60 percent)", max(own, whole) < 60)
-    table.direction("plain and scrambled images lie apart (over 90 percent)", kinds > 90)
-    table.finish(world, "figure4")
-    draw(world, plain[:2], scrambled[:2])
-
-
 if __name__ == "__main__":
-    main()
+    read_world(__doc__).run(tables)

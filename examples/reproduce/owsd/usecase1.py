@@ -4,39 +4,37 @@ The confidential images are CIFAR-10's test images, nine tenths for training the
 One cloud was trained on CIFAR-10's training images; the other, ImageNet's, has other labels. "Cloud's label" is what
 the cloud says of the plain image. The paper does not tell what embeddings alone are worth.
 
-Usage: python owsd/usecase1.py --source cifar10:ROOT [--scale check|smoke|paper] [--out DIR]
+Usage: python owsd/usecase1.py --source cifar10:ROOT [--scale check|smoke|full|paper] [--out DIR]
 """
 
-from fits import COLUMNS, infer, right, split_by_share
-from owsd_world import CLASSES, IMAGENET, OWN, Table, read_world
+import owsd_measures as measures
+from owsd_bench import IMAGENET, OWN
+from owsd_world import CLOUDS, COLUMNS, FUNCTION, Table, World, cells, mean, minus, numbers, read_world
 
 PAPER = {"true label": (86.5, 99.2), "cloud's label": (84.8, 98.8)}
 PAPER_PLAIN = (93.3, 99.8)
+ROWS = ((OWN, "true label"), (OWN, "cloud's label"), (IMAGENET, "true label"))
 
 
-def main() -> None:
+def tables(world: World) -> None:
     """Make the table."""
-    world = read_world(__doc__)
-    labels = world.confidential.labels
-    splits = [split_by_share(labels, 0.9, run) for run in range(world.scale.runs)]
     papers = ["paper: top-1", "top-5", "paper, cloud on plain images: top-1", "top-5"]
     columns = ["cloud", "target", *COLUMNS, "cloud on plain images: top-1", "top-5", *papers]
     table = Table("Use case 1: right labels in percent", columns)
-    own = world.plain_vectors(OWN)
-    plain = right(own, labels), right(own, labels, 5)
-    rows = [(OWN, "true label", labels), (OWN, "cloud's label", own.argmax(1)), (IMAGENET, "true label", labels)]
-    for cloud, target, wanted in rows:
-        runs = infer(world, world.observe(cloud, world.encoder), wanted, CLASSES, splits)
-        name = "trained on CIFAR-10" if cloud == OWN else "ImageNet's, other labels"
+    own = world.each(measures.plain_accuracy, folds=world.scale.folds, cloud=OWN, first=0)
+    plain = mean(numbers(own, "top-1")), mean(numbers(own, "top-5"))
+    for cloud, target in ROWS:
+        found = world.each(measures.inference, cloud=cloud, encoders=[world.encoder], target=target, share=0.9)
         shown = (*plain, *PAPER[target], *PAPER_PLAIN) if cloud == OWN else (None,) * 6
-        table.row(name, target, *runs.cells(CLASSES), *shown)
-        both, embedding = runs.mean(), runs.mean("embedding")
-        said = f"cloud {name}, {target}"
-        table.direction(f"{said}: far above the cloud's answer alone (by 20 points)", both > runs.mean("cloud") + 20)
-        table.direction(f"{said}: no more than 2 points below the embedding alone", both > embedding - 2)
-        table.direction(f"{said}: the cloud's answer adds to the embedding (p < 0.05)", runs.adds < 0.05)
+        table.row(CLOUDS[cloud], target, *cells(found), *shown)
+        both, embedding, alone = (numbers(found, f"{inputs} 1") for inputs in ("both", "embedding", "cloud"))
+        said = f"cloud {CLOUDS[cloud]}, {target}"
+        paper = str(PAPER[target][0]) if cloud == OWN else ""
+        table.claim(f"{said}: 20 points above the cloud's answer alone", minus(both, alone, 20), ours=both, paper=paper)
+        table.claim(f"{said}: at most 2 points below the embedding alone", minus(both, embedding, -2), ours=embedding)
+        table.claim(f"{said}: the cloud's answer adds to the embedding", minus(both, embedding), reason=FUNCTION)
     table.finish(world, "usecase1")
 
 
 if __name__ == "__main__":
-    main()
+    read_world(__doc__).run(tables)
