@@ -22,7 +22,7 @@ def make_data():
     return torch.rand(48, 1, 16, 16, generator=generator), torch.arange(48) % 2
 
 
-def train(checkpoint=None, stop_after=None, recipe=SGD, epochs=4, own_generator=False, model=None):
+def train(checkpoint=None, stop_after=None, recipe=SGD, epochs=4, own_generator=False, channels_last=False, model=None):
     torch.manual_seed(1)
     model = model or SmallAlexNet(1, 2, (16, 16))  # with dropout, which draws from the global generator
     generator = torch.Generator().manual_seed(2) if own_generator else None
@@ -40,20 +40,22 @@ def train(checkpoint=None, stop_after=None, recipe=SGD, epochs=4, own_generator=
         generator=generator,
         progress=stop,
         checkpoint=checkpoint,
+        channels_last=channels_last,
     )
     return model.state_dict()
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("own_generator", [False, True])
 @pytest.mark.parametrize("recipe", [SGD, Recipe()], ids=["sgd", "adamw"])
-def test_a_stopped_training_ends_with_the_same_weights(tmp_path, recipe, own_generator):
-    path = tmp_path / "state.safetensors"
-    expected = train(recipe=recipe, own_generator=own_generator)
+def test_a_stopped_training_ends_with_the_same_weights(tmp_path, recipe, own_generator, channels_last):
+    path, options = tmp_path / "state.safetensors", {"own_generator": own_generator, "channels_last": channels_last}
+    expected = train(recipe=recipe, **options)
     for epoch in (1, 3):
         with pytest.raises(Stopped):
-            train(path, epoch, recipe, own_generator=own_generator)
+            train(path, epoch, recipe, **options)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    found = train(path, recipe=recipe, own_generator=own_generator)
+    found = train(path, recipe=recipe, **options)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert [each.name for each in tmp_path.iterdir()] == []
 
@@ -62,7 +64,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "state.safetensors"
     with pytest.raises(Stopped):
         train(path, 2)
-    with pytest.raises(ModelError, match="another recipe or number of epochs; remove it to start anew"):
+    with pytest.raises(ModelError, match="another recipe, batch size or number of epochs; remove it to start anew"):
         train(path, epochs=5)
     with pytest.raises(ModelError, match="do not match the model"):
         train(path, model=SmallAlexNet(1, 3, (16, 16)))

@@ -62,8 +62,8 @@ class Checkpoint:
             about = file.metadata() or {}
         if about.get("settings") != self._settings:
             raise ModelError(
-                f"the checkpoint {self._path} belongs to a training with another recipe or number of epochs; remove it "
-                "to start anew"
+                f"the checkpoint {self._path} belongs to a training with another recipe, batch size or number of "
+                "epochs; remove it to start anew"
             )
         tensors = safetensors.torch.load_file(self._path)
         load_weights(self._model, _below(_MODEL, tensors), str(self._path))

@@ -68,7 +68,11 @@ def fit(
     model.to(memory_format=layout)
     optimizer = recipe.make_optimizer(model.parameters())
     batches = _count(data, batch_size) if recipe.by_batch else 0
-    kept = None if checkpoint is None else Checkpoint(checkpoint, model, optimizer, generator, (recipe, epochs))
+    kept = (
+        None
+        if checkpoint is None
+        else Checkpoint(checkpoint, model, optimizer, generator, (recipe, epochs, batch_size))
+    )
     model.train()
     for epoch in range(0 if kept is None else kept.load(), epochs):
         seen = 0
