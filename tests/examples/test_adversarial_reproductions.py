@@ -1,9 +1,11 @@
 """The reproductions of "Adversarial Data Encryption" run as they stand."""
 
+import dataclasses
 import importlib
 
 import pytest
 import torch
+from PIL import Image
 from scripts import REPRODUCE, numbers, reproduce, run
 
 TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"}
@@ -17,6 +19,35 @@ def test_every_table_is_written(tmp_path):
     assert tables["table8"]["rows"][-1][1] == 1000  # m^2 x m trials, as in the paper
     run("reproduce/adversarial/pictures.py", "--scale", "check", "--out", tmp_path / "out", cwd=tmp_path)
     assert (tmp_path / "out" / "adversarial" / "check" / "adversarial.png").stat().st_size > 10_000
+
+
+def folder_of_images(root, count):
+    """Write images, each with a grey level of its own, in two classes."""
+    for number in range(count):
+        folder = root / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, number, number)).save(folder / f"{number:03}.png")
+    return str(root)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("source", ["folder", "drawn"])
+def test_sets_have_no_image_in_common(monkeypatch, tmp_path, source, whole):
+    monkeypatch.syspath_prepend(str(REPRODUCE / "adversarial"))
+    module = importlib.import_module("adversarial_bench")
+    sizes = dataclasses.replace(
+        importlib.import_module("adversarial_world").CHECK, train=None if whole else 10, other=6, test=4
+    )
+    given = folder_of_images(tmp_path / "images", 40) if source == "folder" else None
+    bench = module.Bench(sizes, given, tmp_path, torch.device("cpu"))
+    sets = [bench.train, bench.other, bench.test]
+    assert [len(each.labels) for each in sets[1:]] == [6, 4]
+    if source == "folder":
+        assert len(sets[0].labels) == (30 if whole else 10)
+    seen = [{image.numpy().tobytes() for image in each.images} for each in sets]
+    assert not seen[0] & seen[1]
+    assert not seen[0] & seen[2]
+    assert not seen[1] & seen[2]
 
 
 @pytest.mark.slow

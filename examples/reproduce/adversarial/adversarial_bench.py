@@ -82,22 +82,26 @@ class Bench:
 
     @property
     def train(self) -> Images:
-        """The owner's training set."""
-        return self._clean("train", 0, self.sizes.train)
+        """The owner's training set; of a folder, which has no test set, what the others leave."""
+        first = self.sizes.test + self.sizes.other if self._test_split == "train" else 0
+        return self._clean("train", first, self.sizes.train)
 
     @property
     def other(self) -> Images:
         """The attacker's own clean set, from the same distribution."""
-        if self.sizes.train is None:
-            return self._clean("test", self.sizes.test, self.sizes.other)
+        if self.sizes.train is None or self._test_split == "train":
+            return self._clean(self._test_split, self.sizes.test, self.sizes.other)
         return self._clean("train", self.sizes.train, self.sizes.other)
 
     @property
     def test(self) -> Images:
-        """The test set: the source's own, or of a folder what the training sets leave."""
-        if self.source is not None and Path(self.source).is_dir():
-            return self._clean("train", (self.sizes.train or 0) + self.sizes.other, self.sizes.test)
-        return self._clean("test", 0, self.sizes.test)
+        """The test set."""
+        return self._clean(self._test_split, 0, self.sizes.test)
+
+    @property
+    def _test_split(self) -> str:
+        is_folder = self.source is not None and Path(self.source).is_dir()
+        return "train" if is_folder else "test"
 
     def _clean(self, split: str, first: int, count: int | None) -> Images:
         name = split, first, count
