@@ -4,7 +4,7 @@
 # says that nothing is left: trainings go on from their last epoch, perturbations from their last 2,500 images.
 #
 # Usage: bash benchmarks/gpu_paper.sh CIFAR10 [TABLE...]   CIFAR10: training images, as for `torchprotect export`;
-#                                                          TABLE: table1 (default), table2, table3, ...
+#                                                          TABLE: table1 (default), table2 or table7
 #
 #   LIMIT  seconds; default 540
 #   OUT    folder for results, which is kept between calls; default benchmarks/results/paper
@@ -13,7 +13,7 @@
 # Needs python3 with torch and torchvision, and pytorchcv for the networks of the paper.
 set -uo pipefail
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 2
 if (($# < 1)); then
     sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 2
@@ -22,10 +22,10 @@ source=$1
 shift
 tables=("${@:-table1}")
 limit=${LIMIT:-540}
-out=${OUT:-benchmarks/results/paper}
+out=${OUT:-$root/benchmarks/results/paper}
 given=(--scale "${SCALE:-paper}" --out "$out")
 if [[ $source != drawn ]]; then given+=(--source "$source"); fi
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 end=$((SECONDS + limit))
 for table in "${tables[@]}"; do
@@ -35,9 +35,9 @@ for table in "${tables[@]}"; do
         exit 75
     fi
     # an interrupt, so that the script says what is left
-    timeout --signal=INT --kill-after=20 "$left" python3 "examples/reproduce/adversarial/$table.py" "${given[@]}"
+    timeout --signal=INT --kill-after=20 "$left" python3 "$root/examples/reproduce/adversarial/$table.py" "${given[@]}"
     status=$?
-    if ((status == 124)); then
+    if ((status == 124 || status == 137)); then
         echo "time is up in $table; call again"
         exit 75
     fi

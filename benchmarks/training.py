@@ -44,7 +44,7 @@ def main() -> None:
     precision = training.fast_precision(device)
 
     def passes() -> None:
-        model.train()
+        model.train().to(memory_format=torch.channels_last)
         half = contextlib.nullcontext() if precision is None else torch.autocast(device.type, precision)
         for part, labels in ready:
             model.zero_grad(set_to_none=True)

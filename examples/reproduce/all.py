@@ -27,7 +27,7 @@ def main() -> None:
     if not given or given[0] not in SCRIPTS:
         raise SystemExit(__doc__)
     scheme, *arguments = given
-    sys.argv = [f"{scheme}/all", *arguments]
+    sys.argv = [f"reproduce/all.py {scheme}", *arguments]
     sys.path.insert(0, str(Path(__file__).parent / scheme))  # as for a script that is called by itself
     world = importlib.import_module(f"{scheme}_world").read_world(__doc__)
     world.run(*(importlib.import_module(name).tables for name in SCRIPTS[scheme]))

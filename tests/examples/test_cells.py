@@ -123,6 +123,7 @@ def test_no_cell_is_begun_when_time_is_up(cells, tmp_path, capsys):
             False,
         ),
         ("'''Docstring.'''\nimport math\nfrom part import LEFT\n\ndef f():\n    return LEFT + 2\n", True),
+        ("'''Docstring.'''\nimport math\nfrom part import RIGHT as LEFT\n\ndef f():\n    return LEFT + 1\n", True),
     ],
 )
 def test_the_digest_of_code_changes_with_what_it_does(digest, tmp_path, change, counts):

@@ -64,9 +64,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "state.safetensors"
     with pytest.raises(Stopped):
         train(path, 2)
-    with pytest.raises(ModelError, match="another recipe, batch size or number of epochs; remove it to start anew"):
+    with pytest.raises(ModelError, match=r"another network or another training .*; remove it to start anew"):
         train(path, epochs=5)
-    with pytest.raises(ModelError, match="do not match the model"):
+    with pytest.raises(ModelError, match="another network"):
         train(path, model=SmallAlexNet(1, 3, (16, 16)))
 
 
@@ -76,5 +76,5 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(ModelError):
         train(path)
     safetensors.torch.save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ModelError, match="another recipe"):
+    with pytest.raises(ModelError, match="another network"):
         train(path)

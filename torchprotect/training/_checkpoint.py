@@ -36,7 +36,7 @@ class Checkpoint:
         settings: object,
     ) -> None:
         self._path, self._model, self._optimizer, self._generator = path, model, optimizer, generator
-        self._settings = hashlib.sha256(repr(settings).encode()).hexdigest()
+        self._settings = hashlib.sha256(repr((settings, model)).encode()).hexdigest()
 
     def save(self, epochs: int) -> None:
         """Write the state after some epochs."""
@@ -57,13 +57,13 @@ class Checkpoint:
         """
         if not self._path.exists():
             return 0
-        require_safetensors(self._path, "checkpoint", ModelError)
+        require_safetensors(self._path, "a checkpoint", ModelError)
         with safe_open(self._path, "pt") as file:
             about = file.metadata() or {}
         if about.get("settings") != self._settings:
             raise ModelError(
-                f"the checkpoint {self._path} belongs to a training with another recipe, batch size or number of "
-                "epochs; remove it to start anew"
+                f"the checkpoint {self._path} belongs to another network or another training (recipe, epochs, batch "
+                "size, precision, memory format); remove it to start anew"
             )
         tensors = safetensors.torch.load_file(self._path)
         load_weights(self._model, _below(_MODEL, tensors), str(self._path))

@@ -50,8 +50,9 @@ def fit(
         generator: shuffles tensors; torch's global one when ``None``.
         progress: called with the number of epochs done and of all.
         checkpoint: file that is written after each epoch and removed at the end. If it exists, training goes on from
-            it, with the same result as without the interruption. It holds weights, and states of the optimizer and of
-            the generators.
+            it, with the same result as without the interruption if ``data`` draws from ``generator`` or torch's global
+            ones only. It holds weights, and states of the optimizer and of these generators. That the data are the same
+            is up to the caller.
 
     Returns:
         The model, in eval mode.
@@ -60,7 +61,7 @@ def fit(
         InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; or the
             learning rate changes with each batch, but ``data`` has no length.
         InputRangeError: an epoch had no batch.
-        ModelError: the checkpoint belongs to another model or another training.
+        ModelError: the checkpoint belongs to another model or to other settings.
     """
     require_repeatable("data", data, epochs)
     device = device_of(model)
@@ -68,11 +69,8 @@ def fit(
     model.to(memory_format=layout)
     optimizer = recipe.make_optimizer(model.parameters())
     batches = _count(data, batch_size) if recipe.by_batch else 0
-    kept = (
-        None
-        if checkpoint is None
-        else Checkpoint(checkpoint, model, optimizer, generator, (recipe, epochs, batch_size))
-    )
+    told = (recipe, epochs, batch_size, precision, channels_last)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, model, optimizer, generator, told)
     model.train()
     for epoch in range(0 if kept is None else kept.load(), epochs):
         seen = 0

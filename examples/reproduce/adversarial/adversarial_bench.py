@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from common.digest import code_digest
 from common.images import Images, draw_images, test_split
 from common.kept import Kept
 from common.networks import make_network
@@ -71,7 +72,7 @@ class Bench:
 
     def __init__(self, sizes: Sizes, source: str | None, folder: Path, device: torch.device) -> None:
         self.sizes, self.source, self.device, self._folder = sizes, source, device, folder
-        self._kept = Kept(folder, asdict(sizes), source)
+        self._kept = Kept(folder, asdict(sizes), source, code_digest(Path(__file__)))
         self._sets: dict[tuple[str, int, int | None], Images] = {}
 
     def resized(self, sizes: Sizes) -> "Bench":

@@ -163,11 +163,11 @@ def adaptation(bench: Bench, *, fold: int, case: str, epochs: int, large: bool) 
 
     ``"released to clean"``: from released images; ``"clean to shifted"``: from clean images to darker ones.
     """
-    torch.manual_seed(fold)
     released = case == "released to clean"
     source, shift = bench.released("basic", fold) if released else bench.train, 1.0 if released else 0.5
     height, width = source.images.shape[-2:]
     size = {"features": 128, "width": 64, "noise": 512} if large else {"features": 64, "width": 16, "noise": 64}
+    torch.manual_seed(fold)  # here, since the sets may have been made in this call
     networks = GTANetworks(source.images.shape[1], bench.sizes.classes, (height, width), **size)
     images, labels = as_floats(bench.test)
     result = attacks.adapt_gta(
@@ -182,10 +182,10 @@ def adaptation(bench: Bench, *, fold: int, case: str, epochs: int, large: bool) 
 
 def countermeasure(bench: Bench, *, fold: int, network: str, case: str, epochs: int) -> dict[str, float]:
     """Train on images that an attacker has treated: accuracy on clean ones after the last epoch and the best one."""
-    torch.manual_seed(fold)
     released = bench.released("basic", fold)
     images, options = _treated(bench, released, case)
     size = images.shape[-2:]
+    torch.manual_seed(fold)  # here, since the sets may have been made in this call
     model = make_network(network, images.shape[1], bench.sizes.classes, (size[0], size[1])).to(bench.device)
     curve = attacks.train_and_watch(model, (images, released.labels), as_floats(bench.test), epochs=epochs, **options)
     return {"last": 100 * curve.last, "peak": 100 * curve.peak}

@@ -78,7 +78,7 @@ class World(common.world.World[Scale]):
             scale = replace(scale, sizes=replace(scale.sizes, eps=eps), medical=replace(scale.medical, eps=eps))
         source = given.sources[0] if given.sources else None
         bench = Bench(scale.sizes, source, given.out / "kept", torch.device(given.device))
-        super().__init__(given, scale, bench, asdict(scale.sizes))
+        super().__init__(given, scale, bench, {**asdict(scale.sizes), "source": given.shown_sources})
 
     def moved(self, table: Table, plan: str) -> None:
         """Add a row with the share of released images that the base network itself takes for a target."""

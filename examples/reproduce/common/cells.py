@@ -123,7 +123,7 @@ class Cells:
             self.refresh()
             if self._name(cell) in self._lines:
                 continue  # by another process, meanwhile
-            if time.monotonic() > end:
+            if time.monotonic() >= end:
                 print(f"time is up; {self.plan(left[number:])}", flush=True)
                 return
             with _try_lock(self._locks / f"{_hash(self._name(cell))}.lock") as mine:
@@ -132,6 +132,7 @@ class Cells:
                     self._measure(cell, bench)
                 else:
                     print(f"{cell}: another process is measuring it", flush=True)
+        self.refresh()
 
     def _measure(self, cell: Cell, bench: object) -> None:
         start = time.monotonic()

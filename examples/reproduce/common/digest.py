@@ -17,8 +17,17 @@ def code_digest(module: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(_with_imports(module.resolve())):
-        digest.update(repr(_shape(ast.parse(path.read_text()))).encode())
+        tree = ast.parse(path.read_text())
+        digest.update(repr((_shape(tree), sorted(_names(tree)))).encode())
     return digest.hexdigest()[:12]
+
+
+def _names(tree: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """Return module, name and alias of everything that is imported."""
+    for node in _running(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+            yield from ((module, each.name, each.asname or "") for each in node.names)
 
 
 def _with_imports(module: Path) -> set[Path]:
@@ -65,7 +74,7 @@ def _shape(value: object) -> object:
 
 
 def _is_left_out(node: object) -> bool:
-    """Return whether this is an import, whose module counts itself, or a docstring."""
+    """Return whether this is an import, which counts in no order, or a docstring."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return True
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

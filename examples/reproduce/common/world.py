@@ -20,7 +20,7 @@ class Scale:
     """How much work to do; what there is to choose depends on the paper.
 
     Attributes:
-        folds: repetitions of everything, each with its own seeds and keys.
+        folds: repetitions of everything, each with seeds of its own.
     """
 
     folds: int
@@ -56,9 +56,12 @@ class Given:
     @property
     def command(self) -> str:
         """The call without what differs from machine to machine."""
-        script = Path(sys.argv[0])
-        sources = "".join(f" --source {without_folder(source)}" for source in self.sources)
-        return f"{script.parent.name}/{script.name}{sources} --scale {self.scale} --device {self.device}"
+        script, *arguments = sys.argv
+        if "--out" in arguments:
+            place = arguments.index("--out")
+            del arguments[place : place + 2]
+        shown = (without_folder(each) if ":" in each or "/" in each else each for each in arguments)
+        return " ".join(["/".join(Path(script).parts[-2:]), *shown])
 
 
 S = TypeVar("S", bound=Scale)
@@ -79,7 +82,6 @@ class World(Generic[S]):
         self.out = given.out / given.scale
         self.kept = given.out / "kept"
         self.kept.mkdir(parents=True, exist_ok=True)
-        sizes = {**sizes, "source": given.shown_sources}
         self.cells = Cells(given.out / f"{given.scale}.jsonl", sizes, self.kept, given.command)
         self.planning = False
 

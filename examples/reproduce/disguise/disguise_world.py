@@ -3,13 +3,16 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import disguise_bench
 import torch
 from disguise_bench import BATCH, RECIPE, Bench, Sizes  # makes `common` importable
 
 # isort: split
 import common.world
 import disguise_measures
+from common.digest import code_digest
 from common.kept import Kept
 from common.table import Table as Table  # this and the next ones for the scripts of the figures
 from common.table import mean as mean
@@ -99,7 +102,7 @@ class World(common.world.World[Scale]):
         sources: dict[str, str | None] = {source.partition(":")[0]: source for source in given.sources}
         sizes = {**asdict(scale.sizes), "recipe": asdict(RECIPE), "batch": BATCH}
         device = torch.device(given.device)
-        kept = Kept(given.out / "kept", sizes, given.sources)
+        kept = Kept(given.out / "kept", sizes, given.sources, code_digest(Path(disguise_bench.__file__)))
         super().__init__(given, scale, Bench(scale.sizes, sources or dict.fromkeys(DRAWN), kept, device), sizes)
         self.sets = list(sources or DRAWN)
 

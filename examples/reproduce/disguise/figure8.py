@@ -25,7 +25,7 @@ def by_pairs(world: World) -> None:
         hits: dict[tuple[int, str], list[list[float]]] = {(unit, rate): [] for unit in (16, 2) for rate in RATES}
         for unit in (16, 2):
             for count in pairs:
-                each = world.codebook(name, Disguise("aes", 4, 0, unit), count)
+                each = world.codebook(name, Disguise("aes", 4, 0.0, unit), count)
                 success[unit, count] = numbers(each, "success")
                 rates = [numbers(each, rate) for rate in RATES]
                 for rate, found in zip(RATES, rates, strict=True):
@@ -72,7 +72,7 @@ def by_fallback(world: World) -> None:
     for name in world.sets:
         for unit in (16, 2):
             found = [
-                numbers(world.codebook(name, Disguise("aes", 4, 0, unit), 20, each), "success") for each in FALLBACKS
+                numbers(world.codebook(name, Disguise("aes", 4, 0.0, unit), 20, each), "success") for each in FALLBACKS
             ]
             table.row(name, str(unit), *map(mean, found))
             widest = [max(each) - min(each) for each in zip(*found, strict=True)]

@@ -37,7 +37,7 @@ def autoencoder(bench: Bench, *, fold: int, read: str, side: int, epochs: int, w
         mean = plain[split.train].double().mean(0)
         return {"error": squared_error(mean.expand(len(split.test), -1, -1, -1), plain[split.test])}
     rebuilt = rebuild(bench, split, fold, read, side, epochs, width)
-    bench.kept.tensor(("rebuilt", fold, read), lambda: rebuilt)
+    bench.kept.tensor(("rebuilt", fold, read, side, epochs, width), lambda: rebuilt)
     return {"error": squared_error(rebuilt, plain[split.test])}
 
 

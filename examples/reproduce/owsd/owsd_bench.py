@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import filelock
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import center_crop, resize
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from common.digest import code_digest
 from common.images import Images, draw_images, test_split
 from common.kept import Kept
 from common.networks import make_network
@@ -80,7 +82,7 @@ class Bench:
     ) -> None:
         self.sizes, self.device = sizes, device
         self._source, self._photographs = source, photographs
-        self.kept = Kept(folder, asdict(sizes), source, photographs)
+        self.kept = Kept(folder, asdict(sizes), source, photographs, code_digest(Path(__file__)))
 
     # images
 
@@ -146,11 +148,12 @@ class Bench:
         """Return a key for images of some side, the same one each time with one folder."""
         sizes = self.sizes
         path = self.kept.path("key", side, calibrated, number)
-        if not path.exists():
-            embeddings = self.embed(sizes.encoder, self.calibration)
-            size = {"embedding_size": embeddings.shape[1], "image_size": (side, side), "width": sizes.width}
-            key = keys.OWSDKey.generate(**size, embeddings=embeddings if calibrated else None)
-            keys.save(key, path)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                embeddings = self.embed(sizes.encoder, self.calibration)
+                size = {"embedding_size": embeddings.shape[1], "image_size": (side, side), "width": sizes.width}
+                key = keys.OWSDKey.generate(**size, embeddings=embeddings if calibrated else None)
+                keys.save(key, path)
         return keys.load(path)
 
     def scramble(self, embeddings: Tensor, key: keys.OWSDKey) -> Tensor:

@@ -246,6 +246,9 @@ def kinds(bench: Bench, fold: int, groups: Sequence[tuple[int, int]], each: int)
         both = bench.plain_vectors(IMAGENET), bench.vectors(IMAGENET, bench.sizes.encoder)
         chosen = [(labels == label).nonzero()[:, 0] for label in range(CLASSES)]
     parts = [rows[fold * each : (fold + 1) * each] for rows in chosen]
+    if any(len(part) < each for part in parts):
+        fewest = min(map(len, chosen))
+        raise SystemExit(f"repetition {fold} needs {(fold + 1) * each} images of each kind, but one has {fewest}")
     return [both[0][rows] for rows in parts], [both[1][rows] for rows in parts]
 
 

@@ -10,6 +10,7 @@ from owsd_bench import CLASSES, IMAGENET, OWN, Bench, Sizes  # makes `common` im
 
 # isort: split
 import common.world
+from common.images import without_folder
 from common.table import Table as Table  # this and the next ones for the scripts of the tables
 from common.table import mean as mean
 from common.table import minus as minus
@@ -88,7 +89,7 @@ SCALES = {
         pixels=32,
         autoencoder_epochs=15,
         autoencoder_width=16,
-        drawn=39,
+        drawn=33,
     ),
     "full": Scale(
         folds=3,
@@ -103,7 +104,7 @@ SCALES = {
         pixels=32,
         autoencoder_epochs=15,
         autoencoder_width=32,
-        drawn=39,
+        drawn=33,
     ),
     "paper": Scale(
         folds=5,
@@ -120,7 +121,7 @@ SCALES = {
         pixels=128,
         autoencoder_epochs=50,
         autoencoder_width=32,
-        drawn=39,
+        drawn=20,
     ),
 }
 
@@ -137,7 +138,8 @@ class World(common.world.World[Scale]):
     def __init__(self, given: Given, scale: Scale, photographs: str | None = None) -> None:
         source = given.sources[0] if given.sources else None
         bench = Bench(scale.sizes, source, photographs, given.out / "kept", torch.device(given.device))
-        super().__init__(given, scale, bench, asdict(scale.sizes))
+        told = {"source": given.shown_sources, "photographs": photographs and without_folder(photographs)}
+        super().__init__(given, scale, bench, {**asdict(scale.sizes), **told})
         self.has_photographs = photographs is not None or source is None
 
     @property

@@ -48,13 +48,14 @@ def tables(world: World) -> None:
 
 def _draw(world: World) -> None:
     """Draw some images of the first repetition, if what was rebuilt is still kept."""
-    bench, side = world.bench, world.scale.pixels
-    if not all(bench.kept.path("rebuilt", 0, read).exists() for read in ("plain", "scrambled")):
+    bench, scale = world.bench, world.scale
+    side, how = scale.pixels, (scale.pixels, scale.autoencoder_epochs, scale.autoencoder_width)
+    if not all(bench.kept.path("rebuilt", 0, read, *how).exists() for read in ("plain", "scrambled")):
         print("figure5.png is not drawn: the rebuilt images are no longer kept", flush=True)
         return
     plain, labels = bench.confidential
     test = split_by_share(labels, 0.9, 0).test
-    known, hidden = (bench.kept.tensor(("rebuilt", 0, read), torch.Tensor) for read in ("plain", "scrambled"))
+    known, hidden = (bench.kept.tensor(("rebuilt", 0, read, *how), torch.Tensor) for read in ("plain", "scrambled"))
     seen = measures.resized(measures.scrambled(bench, side)[test], plain.shape[-1])
     chosen = torch.linspace(0, len(test) - 1, SHOWN).long()  # test images are sorted by label
     rows = torch.cat([each[chosen] for each in (plain[test], known, seen, hidden)])

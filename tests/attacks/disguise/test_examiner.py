@@ -1,4 +1,5 @@
 import pytest
+import safetensors.torch
 import torch
 from support import make_image
 from torch import nn
@@ -225,3 +226,15 @@ def test_the_state_of_another_examiner_is_refused():
         attacks.DNNExaminer(4, SIZE).load_state_dict(state)
     with pytest.raises(ModelError, match="not been trained"):
         attacks.DNNExaminer(3, SIZE).state_dict()
+    for scale in ({}, {"scale": torch.tensor(7)}, {"scale": torch.tensor([1, 2])}):
+        weights = {name: tensor for name, tensor in state.items() if name != "scale"}
+        with pytest.raises(ModelError, match="which value is white"):
+            attacks.DNNExaminer(3, SIZE).load_state_dict({**weights, **scale})
+
+
+def test_the_state_is_a_copy_that_safetensors_takes():
+    made = attacks.DNNExaminer(3, SIZE).fit(*bars(24), epochs=1, channels_last=True)
+    state = made.state_dict()
+    safetensors.torch.save(state)
+    state["network.features.0.weight"].zero_()
+    assert made.state_dict()["network.features.0.weight"].any()

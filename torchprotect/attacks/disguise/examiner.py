@@ -166,7 +166,7 @@ class DNNExaminer:
             ModelError: the examiner has not been trained.
         """
         trained = self._trained
-        state = {name: tensor.detach().cpu() for name, tensor in trained.state_dict().items()}
+        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in trained.state_dict().items()}
         return {**state, _SCALE: torch.tensor(trained.scale)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> "DNNExaminer":
@@ -176,9 +176,11 @@ class DNNExaminer:
             Itself.
 
         Raises:
-            ModelError: the weights do not match the network.
+            ModelError: the weights do not match the network, or the scale is missing.
         """
         weights = {name: tensor for name, tensor in state.items() if name != _SCALE}
+        if _SCALE not in state or state[_SCALE].numel() != 1 or int(state[_SCALE]) not in (1, 255):
+            raise ModelError("the state of an examiner must say which value is white: scale, 1 or 255")
         mean = torch.zeros(1, self.channels, 1, 1)
         reader = _Standardised(self._new_network(), mean, mean.clone(), int(state[_SCALE])).to(self._device or "cpu")
         training.load_weights(reader, weights, "the state of an examiner")
