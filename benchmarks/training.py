@@ -19,7 +19,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "reproduce"))
 
-from _common import interleave, machine
+from _common import cuda_clock, interleave, machine, wall_clock
 from common.images import Images
 from common.resnet9 import resnet9
 from common.trainings import TRAININGS, Augmented
@@ -62,7 +62,8 @@ def main() -> None:
         "fit, float32": lambda: fit(channels_last=True),
         "fit, float32, contiguous": lambda: (model.to(memory_format=torch.contiguous_format), fit()),
     }
-    seconds = interleave(cases, given.rounds)
+    clock = cuda_clock if device.type == "cuda" else wall_clock
+    seconds = interleave(cases, given.rounds, clock=clock)
     ratios = [a / (b + c) for a, b, c in zip(seconds["fit"], seconds["bare passes"], seconds["reading"], strict=True)]
     for name, each in seconds.items():
         print(f"{name}: {1000 * statistics.median(each) / given.images:.2f} ms an image")

@@ -18,6 +18,8 @@ VERDICTS = {"holds": "holds", "does not hold": "**does not hold**"}
 def rendered(folder: Path) -> str:
     """Return the results of one scale as Markdown."""
     tables = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=_in_order)]
+    if not tables:
+        raise SystemExit(f"there are no results in {folder}")
     measured = [table for table in tables if any(map(_is_measured, table["claims"]))]
     lines = [_summary(tables), "", *_origin(measured), "", "## Claims", ""]
     lines += ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
@@ -68,7 +70,9 @@ def _origin(tables: list[dict[str, Any]]) -> list[str]:
     if not found["date"]:
         return []
     dates = found["date"][0] if len(found["date"]) == 1 else f"{found['date'][0]} to {found['date'][-1]}"
-    return [f"Measured {dates}; {'; '.join(versions)}; {'; '.join(found['machine'])}."]
+    commands = sorted({each for table in tables for each in table["about"]["command"]})
+    where = f"Measured {dates}; {'; '.join(versions)}; {'; '.join(found['machine'])}."
+    return [where, "", "```", *(f"python examples/{command}" for command in commands), "```"]
 
 
 def _verdict(claim: dict[str, str]) -> str:

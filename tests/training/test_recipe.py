@@ -80,7 +80,7 @@ def test_one_cycle_changes_with_every_batch(loader):
     for batch in range(8):
         assert model.seen[batch] == pytest.approx(weight, rel=1e-5, abs=1e-9)
         speed = momentum * speed + 1
-        weight += recipe.rate_at(batch / 8) * (1 + momentum * speed)
+        weight += recipe.rate_at((batch + 0.5) / 8) * (1 + momentum * speed)
 
 
 def test_one_cycle_needs_a_length():

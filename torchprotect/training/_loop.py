@@ -75,7 +75,7 @@ def fit(
     for epoch in range(0 if kept is None else kept.load(), epochs):
         seen = 0
         for batch in _batches(data, batch_size, generator):
-            _set_rate(optimizer, recipe.rate_at((epoch + (seen / batches if batches else 0)) / epochs))
+            _set_rate(optimizer, recipe.rate_at((epoch + ((seen + 0.5) / batches if batches else 0)) / epochs))
             seen += 1
             images, labels = (part.to(device) for part in batch)
             if prepare is not None:

@@ -22,6 +22,7 @@ import torch
 
 import torchprotect
 from common.digest import code_digest
+from torchprotect.training import fast_precision
 
 Measure = Callable[..., dict[str, float]]
 UNKNOWN = float("nan")
@@ -192,13 +193,16 @@ class Cells:
 
 
 def machine() -> str:
-    """Name the processor, its instructions and the number of threads that torch uses."""
+    """Name the processor, its instructions, the precision that networks train in, and the number of threads."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
     device = f" and {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}{device}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    precision = fast_precision(torch.device("cuda" if torch.cuda.is_available() else "cpu")) or torch.float32
+    threads = f"{torch.get_num_threads()} thread" + "s" * (torch.get_num_threads() > 1)
+    name = str(precision).removeprefix("torch.")
+    return f"{model}{device}, {torch.backends.cpu.get_cpu_capability()}, {name}, {threads}"
 
 
 def versions() -> str:

@@ -41,7 +41,7 @@ def _claims(
                 minus(found[unit, most, shared], found[unit, fewest, False]),
                 ours=found[unit, most, shared],
                 paper="rises",
-                reason="With a key for each position, equal units at two positions look different.",
+                reason="" if shared else "With a key for each position, equal units at two positions look different.",
             )
     for shared, shown in KEYS.items():
         table.claim(

@@ -60,7 +60,7 @@ def by_pairs(world: World) -> None:
                 [10 - each for each in highest],
                 ours=highest,
                 paper="below 10",
-                reason="Constant units, such as background, are in every codebook.",
+                reason="Constant units, such as background, are in every codebook." if rate == "hit rate" else "",
             )
     table.finish(world, "figure8")
 
