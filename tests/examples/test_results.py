@@ -45,7 +45,6 @@ def test_every_number_says_where_it_comes_from(path):
         for name in ("date", "machine", "versions", "command", "sizes", "settings", "code"):
             assert line[name], name
         assert line["seconds"] > 0
-        assert "fold" in line["settings"]  # the seed
         assert "/" not in line["command"].removeprefix("reproduce/").replace("ROOT/", "")  # no folder's name
 
 

@@ -26,8 +26,8 @@ class Recipe:
         learning_rate: the highest.
         weight_decay: of all weights.
         schedule: ``"cosine"`` lowers the learning rate epoch by epoch along half a cosine; ``"one-cycle"`` raises it
-            linearly from 0 over the first quarter of all batches and lowers it linearly to 0 over the rest; each batch has
-            the rate of its middle; ``"steps"`` divides it by 10 after 40, 60 and 80 percent of the epochs.
+            linearly from 0 over the first quarter of all batches and lowers it linearly to 0 over the rest; each batch
+            has the rate of its middle; ``"steps"`` divides it by 10 after 40, 60 and 80 percent of the epochs.
         label_smoothing: of the cross-entropy, 0..1.
 
     References:

@@ -68,16 +68,20 @@ class Bench:
         source: plain images, as for ``torchprotect export``; none: some are drawn.
         folder: for networks and perturbed sets.
         device: where networks run.
+        tests: test images; ``None``: they lie where the name of the source says.
     """
 
-    def __init__(self, sizes: Sizes, source: str | None, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, sizes: Sizes, source: str | None, folder: Path, device: torch.device, tests: str | None = None
+    ) -> None:
         self.sizes, self.source, self.device, self._folder = sizes, source, device, folder
+        self._tests = tests or (source and test_split(source))
         self._kept = Kept(folder, asdict(sizes), source, code_digest(Path(__file__)))
         self._sets: dict[tuple[str, int, int | None], Images] = {}
 
     def resized(self, sizes: Sizes) -> "Bench":
         """Return a bench of other sizes on the same source."""
-        return Bench(sizes, self.source, self._folder, self.device)
+        return Bench(sizes, self.source, self._folder, self.device, self._tests)
 
     # clean sets
 
@@ -111,11 +115,11 @@ class Bench:
         return self._sets[name]
 
     def _read(self, split: str, first: int, count: int | None) -> Images:
-        if self.source is None:
+        if self.source is None or self._tests is None:
             generator = torch.Generator().manual_seed(2 + first if split == "train" else 3 + first)
             labels = torch.randint(0, self.sizes.classes, (count or 40,), generator=generator)
             return draw_images(labels, self.sizes.classes, generator)
-        source = data.open_source(self.source if split == "train" else test_split(self.source))
+        source = data.open_source(self.source if split == "train" else self._tests)
         labels = torch.tensor(source.known_labels())
         order = torch.randperm(len(source), generator=torch.Generator().manual_seed(23))  # folders are sorted by class
         order = order[labels[order] < self.sizes.classes]

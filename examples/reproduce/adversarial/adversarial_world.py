@@ -70,14 +70,15 @@ class World(common.world.World[Scale]):
     Args:
         given: on the command line; one source at most.
         eps: radius of the ball, in place of the scale's.
+        tests: test images; ``None``: they lie where the name of the source says.
     """
 
-    def __init__(self, given: Given, eps: float | None = None) -> None:
+    def __init__(self, given: Given, eps: float | None = None, tests: str | None = None) -> None:
         scale = SCALES[given.scale]
         if eps is not None:
             scale = replace(scale, sizes=replace(scale.sizes, eps=eps), medical=replace(scale.medical, eps=eps))
         source = given.sources[0] if given.sources else None
-        bench = Bench(scale.sizes, source, given.out / "kept", torch.device(given.device))
+        bench = Bench(scale.sizes, source, given.out / "kept", torch.device(given.device), tests)
         super().__init__(given, scale, bench, {**asdict(scale.sizes), "source": given.shown_sources})
 
     def moved(self, table: Table, plan: str) -> None:
@@ -88,13 +89,14 @@ class World(common.world.World[Scale]):
 
 
 @functools.cache  # scripts that run in one process share what they measure
-def _open(given: Given, eps: float | None) -> World:
-    return World(given, eps)
+def _open(given: Given, eps: float | None, tests: str | None) -> World:
+    return World(given, eps, tests)
 
 
 def read_world(description: str | None) -> World:
     """Read the command line."""
     options = CommandLine(description, SCALES, "adversarial", "training images, such as fashion-mnist:ROOT")
     options.parser.add_argument("--eps", type=float, help="radius of the ball, in pixel units, instead of the scale's")
+    options.parser.add_argument("--tests", help="test images, if not named as the training images are")
     found, given = options.read(sources=1)
-    return _open(given, found.eps)
+    return _open(given, found.eps, found.tests)

@@ -105,10 +105,10 @@ class Cells:
         """Return the cells that were asked for and are not measured, in the order of the tables.
 
         Args:
-            fold: the only repetition to look at; ``None``: all.
+            fold: the only repetition to look at, with the cells that belong to none; ``None``: all.
         """
         found = (cell for name, cell in self._wanted.items() if name not in self._lines)
-        return [cell for cell in found if fold in (None, cell.settings.get("fold"))]
+        return [cell for cell in found if fold in (None, cell.settings.get("fold", fold))]
 
     # measuring
 

@@ -72,6 +72,11 @@ def _random(seed: int) -> Pretrained:
     return Pretrained(network.eval(), (0.5,) * 3, (0.25,) * 3)
 
 
+def last_layer(network: nn.Module) -> nn.Linear:
+    """Return the layer of a classifier that makes scores of features."""
+    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+
+
 class Encoder(nn.Module):
     """What a classifier's last layer reads, of images in 0..1 that are resized and normalised first."""
 
@@ -82,8 +87,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(opened.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(opened.std)[:, None, None])
         self._seen: list[Tensor] = []
-        last = [module for module in self.network.modules() if isinstance(module, nn.Linear)][-1]
-        last.register_forward_pre_hook(lambda module, inputs: self._seen.append(inputs[0]))
+        last_layer(self.network).register_forward_pre_hook(lambda module, inputs: self._seen.append(inputs[0]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return embeddings ``[N, E]``."""

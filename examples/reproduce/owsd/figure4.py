@@ -1,83 +1,125 @@
-"""Figure 4 of "One Way Scrambling by Deconvolution": a cloud's answers for kinds of images, in the plane.
+"""Figure 4 of "One Way Scrambling by Deconvolution": a cloud's answers for two labels, in the plane.
 
 The plane is that of the two main components of the answers for plain and scrambled images together, as in the paper.
-It shows what plain images differ in; so the table also has the plane of the scrambled images alone, and all numbers of
-the answers. An image counts as right if the mean of its kind's other images is nearer than that of the other kind's.
-Means over all pairs of kinds; ``figure4.png`` has the first pair.
+It shows what plain images differ in; so the tables also have the plane of the scrambled images alone, and all numbers
+of the answers. An image counts as right if the mean of its group's other images is nearer than that of the other group.
 
-Photographs (``--photographs``) are of three kinds: animals that are no mammals, dogs, and things. CIFAR-10's ten labels
-are beside them: its small images get answers of low confidence.
+Of photographs (``--photographs``), groups are superclasses of ImageNet's labels, such as dogs. Each photograph has a
+label of its own, unlike in the paper; so probabilities are summed over superclasses, and another table has the single
+labels. Of CIFAR-10, groups are labels.
 
-Usage: python owsd/figure4.py --source cifar10:ROOT [--photographs SOURCE] [--scale SCALE] [--out DIR]
+Repetitions are pairs of groups, each the mean over folds; ``figure4.png`` has the first pair of photographs, or of
+CIFAR-10 if there are none.
+
+Usage: python owsd/figure4.py --source cifar10:ROOT [--photographs SOURCE] [--scale check|smoke|full|paper] [--out DIR]
 """
 
-import owsd_measures as measures
-import torch
-from owsd_world import Table, World, mean, numbers, read_world, spread
+import itertools
+from collections.abc import Sequence
 
-PHOTOGRAPHS = ((0, 101), (151, 269), (398, 924))  # ImageNet's labels
-NAMES = (
+import owsd_measures
+import torch
+from owsd_bench import IMAGENET
+from owsd_world import Table, World, mean, minus, numbers, read_world
+from superclasses import SUPERCLASSES
+
+EACH = 50
+PHOTOGRAPHED = tuple(itertools.combinations(SUPERCLASSES, 2))
+LABELLED = tuple(itertools.combinations(map(str, range(10)), 2))[::5]  # nine pairs
+QUANTITIES = (
     "labels of plain images, plane of all",
     "labels of scrambled images, plane of all",
     "labels of scrambled images, plane of their own",
     "labels of plain images, all numbers",
     "labels of scrambled images, all numbers",
     "plain from scrambled, plane of all",
+    "plain from scrambled, all numbers",
+    "confidence in the first label, plain",
+    "plain images with a confidence under 50 percent",
 )
+UNSURE = "Small images get answers of low confidence, which lie beside those for scrambled images."
+MANY = "Each photograph has a label of its own, so that answers of a superclass have little in common."
 
 
 def tables(world: World) -> None:
-    """Make the table and the picture."""
-    each = world.scale.drawn
-    sets = {"photographs": PHOTOGRAPHS} if world.has_photographs else {}
-    sets["CIFAR-10"] = ()
-    found = {name: world.each(measures.told_apart, groups=groups, each=each) for name, groups in sets.items()}
-    columns = [column for name in sets for column in (name, "±")]
-    table = Table(f"Figure 4: told apart, percent; {each} images of each kind", ["", *columns])
-    for quantity in NAMES:
-        rows = [numbers(runs, quantity) for runs in found.values()]
-        table.row(quantity, *(cell for row in rows for cell in (mean(row), spread(row))))
-    for name, runs in found.items():
-        seen, hidden, own, _, whole, kinds = (numbers(runs, quantity) for quantity in NAMES)
-        best = [max(pair) for pair in zip(own, whole, strict=True)]
-        table.claim(
-            f"{name}: kinds of plain images are told apart better than of scrambled ones (by 10 points)",
-            [one - other - 10 for one, other in zip(seen, hidden, strict=True)],
-            ours=seen,
-            paper="apart",
-        )
-        says = f"{name}: scrambled kinds lie mixed in the plane of all (under 60 percent)"
-        table.claim(says, [60 - share for share in hidden], ours=hidden, paper="mixed")
-        says = f"{name}: and in all numbers of the answers, or a plane of their own (under 60 percent)"
-        table.claim(says, [60 - share for share in best], ours=best)
-        table.claim(
-            f"{name}: plain and scrambled images lie apart (over 90 percent)",
-            [share - 90 for share in kinds],
-            ours=kinds,
-            paper="apart",
-            reason="Answers for scrambled images lie near those for plain images that the cloud is least sure of.",
-        )
-    table.finish(world, "figure4")
-    if not world.planning:
-        _draw(world, next(iter(sets.values())))
+    """Make the tables and the picture."""
+    if world.photographs is None:
+        if not world.planning:
+            print("Figure 4 is made of CIFAR-10 alone, because no --photographs are given", flush=True)
+        _table(world, "figure4_cifar10", None, LABELLED, UNSURE)
+        _draw(world, None, LABELLED[0])
+        return
+    _table(world, "figure4", world.photographs, PHOTOGRAPHED, "", summed=True)
+    _table(world, "figure4_labels", world.photographs, PHOTOGRAPHED, MANY)
+    _table(world, "figure4_cifar10", None, LABELLED, UNSURE)
+    _draw(world, world.photographs, PHOTOGRAPHED[0])
 
 
-def _draw(world: World, groups: tuple[tuple[int, int], ...]) -> None:
-    """Draw one pair of kinds, if the answers are still kept."""
+def _table(
+    world: World,
+    file: str,
+    photographs: str | None,
+    pairs: Sequence[tuple[str, str]],
+    reason: str,
+    *,
+    summed: bool = False,
+) -> None:
+    settings = {"encoder": world.encoder, "photographs": photographs, "each": EACH, "summed": summed}
+    found = [world.each(owsd_measures.apart, **settings, pair=pair) for pair in pairs]
+    of = "photographs" if photographs else "CIFAR-10"
+    over = ", probabilities summed over superclasses" if summed else ""
+    title = f"Figure 4, {of}{over}: told apart, percent; up to {EACH} images of a group, {len(pairs)} pairs of groups"
+    table = Table(title, ["", "ours", "lowest", "highest"])
+    means = {name: [mean(numbers(each, name)) for each in found] for name in QUANTITIES}
+    for name, each in means.items():
+        table.row(name, mean(each), min(each), max(each))
+    seen, hidden, own, _, whole, kinds, *_ = means.values()
+    table.claim(
+        f"{of}: plain groups are told apart better than scrambled ones (by 10 points)",
+        minus(seen, hidden, 10),
+        ours=seen,
+        reason=reason,
+    )
+    for what, each in (("in the plane of all", hidden), ("in their own plane", own), ("in all numbers", whole)):
+        table.claim(
+            f"{of}: scrambled groups lie mixed {what} (under 60 percent)",
+            [60 - share for share in each],
+            ours=each,
+            paper="mixed together" if each is hidden else "",
+        )
+    table.claim(
+        f"{of}: plain and scrambled images lie apart (over 90 percent)",
+        [share - 90 for share in kinds],
+        ours=kinds,
+        paper="clearly separated",
+        reason=reason,
+    )
+    table.finish(world, file)
+
+
+def _draw(world: World, photographs: str | None, pair: tuple[str, str]) -> None:
+    """Draw one pair of groups on the first fold, if the answers are still kept."""
+    if world.planning:
+        return
+    bench = world.bench
+    answers = bench.answers_if_kept(world.encoder, 0, photographs)
+    if answers is None:
+        print("figure4.png is left out: the answers are not kept in this folder", flush=True)
+        return
+    both = bench.plain_answers(IMAGENET, photographs), answers[IMAGENET]
+    if photographs:
+        both = tuple(map(owsd_measures.over_superclasses, both))
+    plain, scrambled = owsd_measures.groups(*both, bench.pictures(photographs).labels, pair, EACH)
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot
 
-    if not world.bench.has_answers(groups):
-        print("figure4.png is not drawn: the answers are no longer kept", flush=True)
-        return
-    plain, scrambled = (both[:2] for both in measures.kinds(world.bench, 0, groups, world.scale.drawn))
-    found = measures.plane(torch.cat([*plain, *scrambled])).split([len(each) for each in (*plain, *scrambled)])
-    names = ("plain, one kind", "plain, another", "scrambled, one kind", "scrambled, another")
+    found = owsd_measures.plane(torch.cat([*plain, *scrambled])).split([len(each) for each in (*plain, *scrambled)])
+    labels = [f"{kind}: {name}" for kind in ("plain", "scrambled") for name in pair]
     figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    for points, name, mark in zip(found, names, "ox^v", strict=True):
-        axes.scatter(*points.T, s=14, marker=mark, label=name, alpha=0.7)
+    for points, label, mark in zip(found, labels, "ox^v", strict=True):
+        axes.scatter(*points.T, s=14, marker=mark, label=label, alpha=0.7)
     axes.set(xlabel="first component", ylabel="second component")
     axes.legend(fontsize=8)
     figure.savefig(world.out / "figure4.png", dpi=110)

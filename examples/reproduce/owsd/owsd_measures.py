@@ -1,19 +1,39 @@
-"""What is measured on inference networks, and on a cloud's answers for plain and scrambled images."""
+"""What is measured on one fold: inference networks, and what clouds say of plain and of scrambled images.
 
-import dataclasses
-import itertools
+A fold has its own key, split of the images, and seed.
+"""
+
 import math
-import statistics
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from owsd_bench import CLASSES, IMAGENET, Bench
+from owsd_bench import CLASSES, IMAGENET, SMALL, Bench, own_labels
+from superclasses import SUPERCLASSES
 from torch import Tensor
 
 from torchprotect import owsd
 
-TINY = 1e-10  # below which a probability has no logarithm
+
+@dataclass(frozen=True)
+class Task:
+    """Labels to infer, and how images are split.
+
+    Attributes:
+        labels: how many there are.
+        first: the lowest of them, of those of the set; the labels of a fold are drawn when ``None``.
+        each: images of each label that are used, at most; ``None`` takes all.
+        train: training images of each label: a share, or a number.
+        test: test images of each label; ``None`` takes all others.
+        target: cloud whose first label for the plain image is inferred; the true label when ``None``.
+    """
+
+    labels: int = CLASSES
+    first: int | None = 0
+    each: int | None = None
+    train: float = 0.9
+    test: int | None = None
+    target: str | None = None
 
 
 class Split(NamedTuple):
@@ -23,177 +43,92 @@ class Split(NamedTuple):
     test: Tensor
 
 
-# inference networks
-
-
-def inference(
-    bench: Bench, *, fold: int, cloud: str, encoders: Sequence[str], target: str, share: float
+def infer(
+    bench: Bench, *, fold: int, cloud: str, encoders: tuple[str, ...], task: Task, settings: owsd.InferenceSettings
 ) -> dict[str, float]:
-    """Train an inference network on a share of the images and count right labels among the others, in percent.
-
-    Args:
-        bench: images and answers.
-        fold: decides the split and the seed.
-        cloud: whose answers are added to the embeddings.
-        encoders: one or more.
-        target: ``"true label"``, or ``"cloud's label"``: what the cloud says of the plain image.
-        share: for training, of each label.
-    """
-    labels = bench.confidential.labels
-    wanted = labels if target == "true label" else bench.plain_vectors(cloud).argmax(1)
-    return _inferred(bench.observe(cloud, encoders), wanted, CLASSES, split_by_share(labels, share, fold), fold)
+    """Train the inference network and its ablations: right labels in percent, by inputs and number of guesses."""
+    chosen, labels = _chosen(bench.confidential.labels, task, fold)
+    observed = bench.observe(cloud, encoders, fold)[chosen]
+    if task.target is not None:
+        labels = bench.plain_answers(task.target)[chosen].argmax(1)
+    return fit(observed, labels, task.labels, split(labels, task, fold), fold, settings)
 
 
-def few_labels(bench: Bench, *, fold: int, count: int, each: int) -> dict[str, float]:
-    """Train it on some images of some labels, drawn anew for each repetition; seven tenths for training."""
-    labels = bench.confidential.labels
-    order = torch.randperm(CLASSES, generator=torch.Generator().manual_seed(fold))
-    chosen = torch.cat([(labels == label).nonzero()[:each, 0] for label in order[:count].tolist()])
-    renamed = order.argsort()[labels[chosen]]
-    observed = bench.observe(IMAGENET, [bench.sizes.encoder])[chosen]
-    return _inferred(observed, renamed, count, split_by_share(renamed, 0.7, fold), fold)
-
-
-def absent_labels(bench: Bench, *, fold: int, cloud: str, first: int) -> dict[str, float]:
-    """Train it on the labels from one on, with the answers of a cloud that may have none of them."""
-    chosen = (bench.confidential.labels >= first).nonzero()[:, 0]
-    labels = bench.confidential.labels[chosen] - first
-    observed = bench.observe(cloud, [bench.sizes.encoder])[chosen]
-    return _inferred(observed, labels, CLASSES - first, split_by_share(labels, 0.7, fold), fold)
-
-
-def by_images(bench: Bench, *, fold: int, train: int, test: int) -> dict[str, float]:
-    """Train it on so many images of each label; the test images of a repetition are the same for all numbers."""
-    labels = bench.confidential.labels
-    observed = bench.observe(IMAGENET, [bench.sizes.encoder])
-    return _inferred(observed, labels, CLASSES, split_by_count(labels, train, test, fold), fold)
-
-
-def reading(
-    bench: Bench,
-    *,
-    fold: int,
-    factor: float,
-    cloud_factor: float,
-    calibrated: bool,
-    together: int,
-    logarithms: bool,
-    rate: float,
-    count: int,
-) -> dict[str, float]:
-    """Train it on the answers of ImageNet's cloud under another setting; each repetition has a key of its own.
-
-    Args:
-        bench: images and answers.
-        fold: number of the key; of the first one if there are several.
-        factor: of the side of scrambled images.
-        cloud_factor: of the side that the cloud reads.
-        calibrated: whether the key is.
-        together: answers under so many keys are set side by side.
-        logarithms: whether the network reads logarithms of the answers.
-        rate: learning rate.
-        count: images.
-    """
-    sizes = bench.sizes
-    embeddings, labels = bench.embeddings(sizes.encoder)[:count], bench.confidential.labels[:count]
-    side, read = round(sizes.key_size * factor), round(sizes.cloud_size * cloud_factor)
-    cloud = dataclasses.replace(bench.cloud(IMAGENET), size=(read, read))
-    answers = []
-    for number in range(fold, fold + together):
-        key = bench.make_key(side, calibrated=calibrated, number=number)
-        name = ("setting", read, key.fingerprint, count)
-        answers.append(bench.kept.tensor(name, lambda key=key: cloud(bench.scramble(embeddings, key))))
-    vectors = torch.cat(answers, 1)
-    observed = owsd.Observations(embeddings, vectors.clamp_min(TINY).log() if logarithms else vectors)
-    settings = owsd.InferenceSettings(learning_rate=rate)
-    return _inferred(observed, labels, CLASSES, split_by_share(labels, 0.7, 0), fold, settings)
-
-
-def _inferred(
+def fit(
     observed: owsd.Observations,
     labels: Tensor,
     classes: int,
-    split: Split,
-    fold: int,
-    settings: owsd.InferenceSettings | None = None,
+    parts: Split,
+    seed: int,
+    settings: owsd.InferenceSettings,
 ) -> dict[str, float]:
-    generator = torch.Generator().manual_seed(fold)
+    """Train the inference network and its ablations on one part and count on the other."""
+    generator = torch.Generator().manual_seed(seed)
     fitted = owsd.Inference.fit(
-        observed[split.train],
-        labels[split.train],
-        classes=classes,
-        settings=settings or owsd.InferenceSettings(),
-        generator=generator,
+        observed[parts.train], labels[parts.train], classes=classes, settings=settings, generator=generator
     )
-    found = fitted.evaluate(observed[split.test], labels[split.test])
+    found = fitted.evaluate(observed[parts.test], labels[parts.test])
     tops = ((1, found.top1), (5, found.top5))
     return {f"{inputs} {top}": 100 * share for top, shares in tops for inputs, share in shares.items()}
 
 
-def split_by_share(labels: Tensor, share: float, run: int) -> Split:
-    """Draw a share of the images of each label for training; the others are for testing."""
+def split(labels: Tensor, task: Task, fold: int) -> Split:
+    """Draw training and test images of each label; the test images do not depend on the number for training."""
     train, test = [], []
     for label in labels.unique().tolist():
-        mixed = _mixed(labels, label, run)
-        cut = round(len(mixed) * share)
-        train.append(mixed[:cut])
-        test.append(mixed[cut:])
+        found = (labels == label).nonzero()[:, 0]
+        mixed = found[torch.randperm(len(found), generator=torch.Generator().manual_seed(1000 * fold + label))]
+        if task.test is None:
+            cut = round(len(mixed) * task.train)
+            train.append(mixed[:cut])
+            test.append(mixed[cut:])
+        else:
+            train.append(mixed[task.test : task.test + int(task.train)])
+            test.append(mixed[: task.test])
     return Split(torch.cat(train), torch.cat(test))
 
 
-def split_by_count(labels: Tensor, train: int, test: int, run: int) -> Split:
-    """Draw as many images of each label for training; the test images do not depend on how many."""
-    parts = [_mixed(labels, label, run) for label in labels.unique().tolist()]
-    return Split(torch.cat([part[test : test + train] for part in parts]), torch.cat([part[:test] for part in parts]))
+def _chosen(labels: Tensor, task: Task, fold: int) -> tuple[Tensor, Tensor]:
+    """Return indices of the images that are used, and their labels counted from 0."""
+    order = torch.randperm(CLASSES, generator=torch.Generator().manual_seed(fold))
+    wanted = order if task.first is None else torch.arange(task.first, task.first + task.labels)
+    parts = [(labels == label).nonzero()[: task.each, 0] for label in wanted[: task.labels].tolist()]
+    renamed = torch.cat([torch.full((len(part),), number) for number, part in enumerate(parts)])
+    return torch.cat(parts), renamed
 
 
-def _mixed(labels: Tensor, label: int, run: int) -> Tensor:
-    found = (labels == label).nonzero()[:, 0]
-    return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(1000 * run + label))]
+def on_plain(bench: Bench, *, cloud: str) -> dict[str, float]:
+    """Ask a cloud for the plain images of its own labels: right first labels, right among five, in percent."""
+    known = own_labels(cloud)
+    mine = (bench.confidential.labels >= known.start) & (bench.confidential.labels < known.stop)
+    labels, vectors = bench.confidential.labels[mine] - known.start, bench.plain_answers(cloud)[mine]
+    hits = vectors.topk(5, 1).indices == labels[:, None]
+    return {f"top-{top}": 100 * float(hits[:, :top].any(1).double().mean()) for top in (1, 5)}
 
 
-# what clouds say
+def scrambled(bench: Bench, *, fold: int, encoder: str) -> dict[str, float]:
+    """Scramble all images: what there is to see in them, in grey levels."""
+    images = bench.answers(encoder, fold)[SMALL].double()
+    return {
+        "contrast in an image": float(images.flatten(1).std(1).mean()),
+        "differences between images": float(images.std(0).mean()),
+        "differences between colours": float((images.amax(1) - images.amin(1)).mean()),
+    }
 
 
-def plain_accuracy(bench: Bench, *, fold: int, folds: int, cloud: str, first: int) -> dict[str, float]:
-    """Return how often a cloud of one's own is right on plain images of the labels from one on, in percent.
-
-    Each of ``folds`` repetitions has images of its own.
-    """
-    labels = bench.confidential.labels
-    chosen = (labels >= first).nonzero()[fold::folds, 0]
-    vectors, wanted = bench.plain_vectors(cloud)[chosen], labels[chosen] - first
-    tops = {top: vectors.topk(min(top, vectors.shape[1]), 1).indices for top in (1, 5)}
-    return {f"top-{top}": 100 * float((found == wanted[:, None]).any(1).double().mean()) for top, found in tops.items()}
-
-
-def answers(bench: Bench, *, fold: int, folds: int, cloud: str) -> dict[str, float]:
-    """Compare a cloud's answers for plain and scrambled images; each repetition has images of its own.
-
-    In percent where not said otherwise. "by chance": with the answer for another image.
-
-    Args:
-        bench: images and answers.
-        fold: which part of the images.
-        folds: number of parts.
-        cloud: which one; ``"photographs"``: ImageNet's, about photographs.
-    """
-    if cloud == "photographs":
-        plain, scrambled = bench.photograph_vectors()
-    else:
-        plain, scrambled = bench.plain_vectors(cloud), bench.vectors(cloud, bench.sizes.encoder)
-    plain, scrambled = plain[fold::folds], scrambled[fold::folds]
-    chance = _compared(plain, scrambled.roll(1, 0))
-    return _compared(plain, scrambled) | {f"{name}, by chance": value for name, value in chance.items()}
-
-
-def _compared(plain: Tensor, scrambled: Tensor) -> dict[str, float]:
+def compare(
+    bench: Bench, *, fold: int, cloud: str, encoder: str, photographs: str | None, by_chance: bool
+) -> dict[str, float]:
+    """Compare answers for plain images and for the same ones scrambled, or by chance: for others; in percent."""
+    plain, hidden = (vectors.double() for vectors in _answers(bench, fold, cloud, encoder, photographs))
+    if by_chance:
+        hidden = hidden.roll(1, 0)
     first, five = plain.argmax(1), plain.topk(5, 1).indices
-    common = (five[:, :, None] == scrambled.topk(5, 1).indices[:, None]).any(2).double()
-    before, after = (v.gather(1, five).double() for v in (plain, scrambled))
+    common = (five[:, :, None] == hidden.topk(5, 1).indices[:, None]).any(2).double()
+    before, after = (vectors.gather(1, five) for vectors in (plain, hidden))
     lost, before_all, after_all = before - after, before.sum(1), after.sum(1)
     return {
-        "first label the same": 100 * float((first == scrambled.argmax(1)).double().mean()),
+        "first label the same": 100 * float((first == hidden.argmax(1)).double().mean()),
         "of five labels in common": 100 * float(common.mean()),
         "any of five labels in common": 100 * float(common.any(1).double().mean()),
         "confidence in plain's first label, points lost": 100 * float(lost[:, 0].mean()),
@@ -201,55 +136,64 @@ def _compared(plain: Tensor, scrambled: Tensor) -> dict[str, float]:
         "confidence in plain's five labels, points lost": 100 * float((before_all - after_all).mean()),
         "confidence in plain's five labels, share lost": 100 * float((1 - after_all / before_all).mean()),
         "entropy plain, nats": _entropy(plain),
-        "entropy scrambled, nats": _entropy(scrambled),
+        "entropy scrambled, nats": _entropy(hidden),
         "entropy plain, bits": _entropy(plain) / math.log(2),
-        "entropy scrambled, bits": _entropy(scrambled) / math.log(2),
+        "entropy scrambled, bits": _entropy(hidden) / math.log(2),
         "different first labels, plain": float(first.unique().numel()),
-        "different first labels, scrambled": float(scrambled.argmax(1).unique().numel()),
+        "different first labels, scrambled": float(hidden.argmax(1).unique().numel()),
     }
 
 
-def _entropy(vectors: Tensor) -> float:
-    """Return the mean entropy in nats."""
-    return float(torch.special.entr(vectors.double()).sum(1).mean())
+def apart(
+    bench: Bench,
+    *,
+    fold: int,
+    encoder: str,
+    photographs: str | None,
+    pair: tuple[str, str],
+    each: int,
+    summed: bool,
+) -> dict[str, float]:
+    """Tell two groups of labels apart by the answers of ImageNet's cloud, and plain from scrambled; percent."""
+    answers = _answers(bench, fold, IMAGENET, encoder, photographs)
+    labels = bench.pictures(photographs).labels
+    sure = torch.cat(groups(*answers, labels, pair, each)[0]).amax(1).double()
+    plain, hidden = groups(*(map(over_superclasses, answers) if summed else answers), labels, pair, each)
+    sizes = [len(part) for part in (*plain, *hidden)]
+    found = plane(torch.cat([*plain, *hidden])).split(sizes)
+    alone = plane(torch.cat(hidden)).split(sizes[2:])
+    return {
+        "labels of plain images, plane of all": _told_apart(*found[:2]),
+        "labels of scrambled images, plane of all": _told_apart(*found[2:]),
+        "labels of scrambled images, plane of their own": _told_apart(*alone),
+        "labels of plain images, all numbers": _told_apart(*plain),
+        "labels of scrambled images, all numbers": _told_apart(*hidden),
+        "plain from scrambled, plane of all": _told_apart(torch.cat(found[:2]), torch.cat(found[2:])),
+        "plain from scrambled, all numbers": _told_apart(torch.cat(plain), torch.cat(hidden)),
+        "confidence in the first label, plain": 100 * float(sure.mean()),
+        "plain images with a confidence under 50 percent": 100 * float((sure < 0.5).double().mean()),
+    }
 
 
-# two labels in the plane
+Groups = list[Tensor]
 
 
-def told_apart(bench: Bench, *, fold: int, groups: Sequence[tuple[int, int]], each: int) -> dict[str, float]:
-    """Tell two kinds of images apart by the answers of ImageNet's cloud, in percent, over all pairs of kinds.
+def groups(plain: Tensor, hidden: Tensor, labels: Tensor, pair: tuple[str, str], each: int) -> tuple[Groups, Groups]:
+    """Return the answers for plain and for scrambled images of two groups of labels, as many images of both.
 
-    In the plane of the two main components of the answers for plain and scrambled images together, as in the paper; in
-    that of the scrambled ones alone; and in all numbers of the answers. An image counts as right if the mean of its
-    kind's other images is nearer than that of the other kind's.
-
-    Args:
-        bench: images and answers.
-        fold: which images of each kind: the first ones, the next ones, and so on.
-        groups: kinds of photographs, as ranges of ImageNet's labels; none: CIFAR-10's labels.
-        each: images of each kind.
+    A group is one of :data:`SUPERCLASSES`, or a label.
     """
-    plain, scrambled = kinds(bench, fold, groups, each)
-    pairs = itertools.combinations(range(len(plain)), 2)
-    found = [_pair([plain[a], plain[b]], [scrambled[a], scrambled[b]]) for a, b in pairs]
-    return {name: statistics.fmean(pair[name] for pair in found) for name in found[0]}
+    known = [SUPERCLASSES.get(name) or (int(name),) for name in pair]
+    chosen = [torch.isin(labels, torch.tensor(group)).nonzero()[:each, 0] for group in known]
+    count = min(map(len, chosen))
+    return [plain[part[:count]] for part in chosen], [hidden[part[:count]] for part in chosen]
 
 
-def kinds(bench: Bench, fold: int, groups: Sequence[tuple[int, int]], each: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Return answers for plain and for scrambled images, one tensor for each kind."""
-    if groups:
-        labels, both = bench.photographs.labels, bench.photograph_vectors()
-        chosen = [((labels >= start) & (labels < stop)).nonzero()[:, 0] for start, stop in groups]
-    else:
-        labels = bench.confidential.labels
-        both = bench.plain_vectors(IMAGENET), bench.vectors(IMAGENET, bench.sizes.encoder)
-        chosen = [(labels == label).nonzero()[:, 0] for label in range(CLASSES)]
-    parts = [rows[fold * each : (fold + 1) * each] for rows in chosen]
-    if any(len(part) < each for part in parts):
-        fewest = min(map(len, chosen))
-        raise SystemExit(f"repetition {fold} needs {(fold + 1) * each} images of each kind, but one has {fewest}")
-    return [both[0][rows] for rows in parts], [both[1][rows] for rows in parts]
+def over_superclasses(vectors: Tensor) -> Tensor:
+    """Sum the probabilities of ImageNet's labels over each of :data:`SUPERCLASSES`, and over all other labels."""
+    known = vectors.shape[1]
+    sums = [vectors[:, [label for label in group if label < known]].sum(1) for group in SUPERCLASSES.values()]
+    return torch.stack([*sums, vectors.sum(1) - sum(sums)], 1)
 
 
 def plane(points: Tensor) -> Tensor:
@@ -258,21 +202,7 @@ def plane(points: Tensor) -> Tensor:
     return centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:2].T
 
 
-def _pair(plain: list[Tensor], scrambled: list[Tensor]) -> dict[str, float]:
-    sizes = [len(each) for each in (*plain, *scrambled)]
-    found = plane(torch.cat([*plain, *scrambled])).split(sizes)
-    alone = plane(torch.cat(scrambled)).split(sizes[2:])
-    return {
-        "labels of plain images, plane of all": _apart(*found[:2]),
-        "labels of scrambled images, plane of all": _apart(*found[2:]),
-        "labels of scrambled images, plane of their own": _apart(*alone),
-        "labels of plain images, all numbers": _apart(*plain),
-        "labels of scrambled images, all numbers": _apart(*scrambled),
-        "plain from scrambled, plane of all": _apart(torch.cat(found[:2]), torch.cat(found[2:])),
-    }
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
+def _told_apart(one: Tensor, other: Tensor) -> float:
     """Return in percent how many points lie nearer to the mean of their own kind, which they are left out of."""
     points = (one.double(), other.double())
     right = []
@@ -280,3 +210,13 @@ def _apart(one: Tensor, other: Tensor) -> float:
         without = (own.sum(0) - own) / (len(own) - 1)
         right.append((own - without).norm(dim=1) < (own - rest.mean(0)).norm(dim=1))
     return 100 * float(torch.cat(right).double().mean())
+
+
+def _answers(bench: Bench, fold: int, cloud: str, encoder: str, photographs: str | None) -> tuple[Tensor, Tensor]:
+    """Return answers for plain and for scrambled images."""
+    return bench.plain_answers(cloud, photographs), bench.answers(encoder, fold, photographs)[cloud]
+
+
+def _entropy(vectors: Tensor) -> float:
+    """Return the mean entropy in nats."""
+    return float(torch.special.entr(vectors).sum(1).mean())

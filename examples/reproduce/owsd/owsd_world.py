@@ -1,28 +1,42 @@
-"""What the tables of "One Way Scrambling by Deconvolution" share: how much work to do, and measured numbers."""
+"""What the tables of "One Way Scrambling by Deconvolution" (Savransky et al.) share: how much work to do, and numbers.
+
+Keys come from the operating system's entropy, so numbers do not repeat to the digit with another ``--out``.
+"""
 
 import functools
+import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
 
-import scipy.stats
+import owsd_bench
+import scipy.special
 import torch
-from owsd_bench import CLASSES, IMAGENET, OWN, Bench, Sizes  # makes `common` importable
+from owsd_bench import BATCH, IMAGENET, OWN, RECIPE, Bench, Sizes, Sources  # makes `common` importable
 
 # isort: split
 import common.world
-from common.images import without_folder
+import owsd_measures
+from common.digest import code_digest
+from common.images import test_split, without_folder
+from common.kept import Kept
 from common.table import Table as Table  # this and the next ones for the scripts of the tables
 from common.table import mean as mean
 from common.table import minus as minus
-from common.table import numbers as numbers
+from common.table import shown as shown
 from common.table import spread as spread
 from common.world import CommandLine, Given
+from owsd_measures import Task
+
+from torchprotect import owsd
 
 COLUMNS = ["top-1", "±", "top-5", "embedding only: top-1", "top-5", "p", "cloud only: top-1", "top-5"]
-"""Of a table; the ablations always come along. ``p``: of a paired t-test over runs, that answers add to embeddings."""
-CLOUDS = {OWN: "trained on CIFAR-10", IMAGENET: "ImageNet's, other labels"}
-FUNCTION = "The answer is a function of the embedding: it can help the training where images are few, nothing else."
-
+"""Of a table; the ablations always come along. ``p``: of a paired t-test over folds, that answers add to embeddings."""
+CLOUDS = {IMAGENET: "ImageNet's", OWN: "trained on CIFAR-10"}
+FUNCTION = (
+    "The answer is a function of the embedding: it can help optimisation with few images, nothing else (use case 5)."
+)
 Found = Sequence[Mapping[str, float]]
 
 
@@ -31,97 +45,130 @@ class Scale(common.world.Scale):
     """How much work to do.
 
     Attributes:
-        sizes: of images, networks and keys.
-        encoders: networks by name; the first one is that of ``sizes``.
+        sizes: of sets and networks.
+        inference: how inference networks are trained.
         images_per_label: of use case 5.
         pairs: known to the attacker, of the re-identification.
         candidates: among which it looks.
         known_labels: of the label probe.
-        tested: images whose label is guessed.
+        tested: images of which it guesses the labels.
+        repeated: images that are sent twice.
         seeds: that the search tries.
-        pixels: side of images that the autoencoder reads and writes.
         autoencoder_epochs: of its training.
         autoencoder_width: of its outermost layers.
-        drawn: images of each kind in Figure 4.
     """
 
     sizes: Sizes
-    encoders: tuple[str, ...]
+    inference: owsd.InferenceSettings
     images_per_label: tuple[int, ...]
     pairs: tuple[int, ...]
     candidates: int
     known_labels: tuple[int, ...]
     tested: int
+    repeated: int
     seeds: int
-    pixels: int
     autoencoder_epochs: int
     autoencoder_width: int
-    drawn: int
 
 
-LITE = ("efficientnet-lite0", "efficientnet-lite2", "efficientnet-lite1")
+_TWO_CORES = Sizes(
+    images=2000,
+    encoders=("efficientnet-lite0", "efficientnet-lite2", "efficientnet-lite1"),
+    encoder_size=128,
+    cloud="efficientnet-lite1",
+    cloud_size=128,
+    own_cloud="small-resnet",
+    own_images=6000,
+    own_epochs=8,
+    key_size=128,
+    width=16,
+    calibration=256,
+    pixels=32,
+)
+
 SCALES = {
     "check": Scale(
         folds=2,
-        sizes=Sizes(100, "random:1", 32, "random:4", 32, "small-vgg", 100, 1, "adamw", 16, 4, 32),
-        encoders=("random:1", "random:2", "random:3"),
+        sizes=Sizes(
+            images=100,
+            encoders=("random:1", "random:2", "random:3"),
+            encoder_size=32,
+            cloud="random:3",
+            cloud_size=32,
+            own_cloud="small-resnet",
+            own_images=60,
+            own_epochs=1,
+            key_size=16,
+            width=4,
+            calibration=32,
+            pixels=16,
+        ),
+        inference=owsd.InferenceSettings(epochs=1),
         images_per_label=(2, 5),
         pairs=(5, 20),
         candidates=50,
-        known_labels=(20, 50),
+        known_labels=(20,),
         tested=25,
+        repeated=20,
         seeds=16,
-        pixels=16,
         autoencoder_epochs=1,
         autoencoder_width=4,
-        drawn=4,
     ),
     "smoke": Scale(
         folds=3,
-        sizes=Sizes(2000, LITE[0], 128, LITE[2], 128, "small-resnet", 6000, 8, "adamw", 128, 32, 256),
-        encoders=LITE,
+        sizes=_TWO_CORES,
+        inference=owsd.InferenceSettings(),
         images_per_label=(5, 10, 20, 35, 45, 100, 150),
         pairs=(10, 30, 100, 300, 1000),
         candidates=1000,
         known_labels=(10, 50, 100, 500, 1000),
         tested=500,
+        repeated=200,
         seeds=4096,
-        pixels=32,
         autoencoder_epochs=15,
         autoencoder_width=16,
-        drawn=33,
     ),
     "full": Scale(
         folds=3,
-        sizes=Sizes(10_000, LITE[0], 128, LITE[2], 128, "vgg", 25_000, 6, "one-cycle", 128, 32, 1000),
-        encoders=LITE,
-        images_per_label=(5, 10, 15, 20, 25, 30, 35, 40, 45, 100, 300, 900),
-        pairs=(10, 30, 100, 300, 1000, 3000, 9000),
+        sizes=replace(_TWO_CORES, images=9000, own_images=40_000),
+        # batches four times those of the package, at four times the paper's rate: a third of the time
+        inference=owsd.InferenceSettings(batch_size=128, learning_rate=4e-4),
+        images_per_label=(5, 10, 20, 35, 45, 100, 300, 800),
+        pairs=(10, 30, 100, 300, 1000),
         candidates=1000,
         known_labels=(10, 50, 100, 500, 1000, 5000),
-        tested=2000,
+        tested=1000,
+        repeated=200,
         seeds=4096,
-        pixels=32,
         autoencoder_epochs=15,
-        autoencoder_width=32,
-        drawn=33,
+        autoencoder_width=16,
     ),
     "paper": Scale(
         folds=5,
         sizes=Sizes(
-            10_000, "timm:resnetv2_50", 224, "inception_v3", 299, "vgg19", 49_000, 100, "one-cycle", 256, 32, 1000
+            images=10_000,
+            encoders=("timm:resnetv2_50", "resnet50", "resnet101"),
+            encoder_size=224,
+            cloud="inception_v3",
+            cloud_size=299,
+            own_cloud="vgg19",
+            own_images=49_000,
+            own_epochs=100,
+            key_size=256,
+            width=32,
+            calibration=1000,
+            pixels=128,
         ),
-        encoders=("timm:resnetv2_50", "resnet50", "resnet101"),
+        inference=owsd.InferenceSettings(),
         images_per_label=(5, 10, 15, 20, 25, 30, 35, 40, 45, 100, 300, 900),
         pairs=(10, 30, 100, 300, 1000, 3000, 9000),
         candidates=1000,
         known_labels=(10, 50, 100, 500, 1000, 5000),
-        tested=2000,
+        tested=1000,
+        repeated=200,
         seeds=65_536,
-        pixels=128,
         autoencoder_epochs=50,
         autoencoder_width=32,
-        drawn=20,
     ),
 }
 
@@ -130,58 +177,82 @@ class World(common.world.World[Scale]):
     """Measured numbers of one reproduction.
 
     Args:
-        given: on the command line; one source at most, with ten labels.
+        given: on the command line; the source are the training images of one set with ten labels.
         scale: how much work to do.
-        photographs: pictures with ImageNet's labels, as for ``torchprotect export``.
+        photographs: with ImageNet's labels, as for ``torchprotect export``; ``None``: there are none.
+        confidential: test images of the set; ``None``: they lie where the name of the training images says.
     """
 
-    def __init__(self, given: Given, scale: Scale, photographs: str | None = None) -> None:
-        source = given.sources[0] if given.sources else None
-        bench = Bench(scale.sizes, source, photographs, given.out / "kept", torch.device(given.device))
-        told = {"source": given.shown_sources, "photographs": photographs and without_folder(photographs)}
-        super().__init__(given, scale, bench, {**asdict(scale.sizes), **told})
-        self.has_photographs = photographs is not None or source is None
+    def __init__(
+        self, given: Given, scale: Scale, photographs: str | None = None, confidential: str | None = None
+    ) -> None:
+        public = given.sources[0] if given.sources else None
+        sources = Sources(public, confidential or (public and test_split(public)), photographs)
+        sizes: dict[str, object] = {**asdict(scale.sizes), "recipe": asdict(RECIPE), "batch": BATCH}
+        sizes["confidential"] = sources.confidential and without_folder(sources.confidential)
+        sizes |= {"source": given.shown_sources, "photographs": photographs and without_folder(photographs)}
+        kept = Kept(given.out / "kept", sizes, *astuple(sources), code_digest(Path(owsd_bench.__file__)))
+        bench = Bench(scale.sizes, sources, kept, torch.device(given.device))
+        super().__init__(given, scale, bench, sizes)
+        self.photographs = None if photographs is None else without_folder(photographs)
 
     @property
     def encoder(self) -> str:
         """The encoder where one is enough."""
-        return self.scale.sizes.encoder
+        return self.scale.sizes.encoders[0]
 
-    def encoders_beside(self, cloud: str) -> list[str]:
-        """Return the encoders that may be used with a cloud: it is none of them."""
-        return [each for each in self.scale.encoders if cloud != IMAGENET or each != self.scale.sizes.cloud]
+    def infer(self, cloud: str, task: Task, encoders: tuple[str, ...] = ()) -> Found:
+        """Return what inference networks get right on each fold, by inputs and number of guesses, in percent."""
+        used, settings = encoders or (self.encoder,), self.scale.inference
+        return self.each(owsd_measures.infer, cloud=cloud, encoders=used, task=task, settings=settings)
 
 
-def cells(found: Found, classes: int = CLASSES) -> list[str | float | None]:
+def numbers(found: Found, name: str = "both 1") -> list[float]:
+    """Return one number of each fold."""
+    return [each[name] for each in found]
+
+
+def p_value(gains: Sequence[float]) -> float:
+    """Return p of a paired t-test over folds for no gain; training images of folds overlap, so p is too low."""
+    if any(map(math.isnan, gains)):
+        return math.nan
+    if len(set(gains)) < 2:
+        return 0.0 if gains[0] > 0 else 1.0
+    t = statistics.fmean(gains) / (statistics.stdev(gains) / math.sqrt(len(gains)))
+    return float(scipy.special.stdtr(len(gains) - 1, -t))
+
+
+def shown_p(gains: Sequence[float]) -> str:
+    """Write the p of gains with the digits it has."""
+    p = p_value(gains)
+    return "not run" if math.isnan(p) else f"{p:.3f}" if p >= 0.001 else "below 0.001"
+
+
+def adds(found: Found) -> list[float]:
+    """Return by how much answers and embeddings do better than embeddings, on each fold."""
+    return minus(numbers(found), numbers(found, "embedding 1"))
+
+
+def row(found: Found, labels: int) -> list[str | float | None]:
     """Return what stands in a row, for :data:`COLUMNS`; five guesses of five labels are always right."""
-    both, embedding, cloud = (numbers(found, f"{inputs} 1") for inputs in ("both", "embedding", "cloud"))
-    fives = [mean(numbers(found, f"{inputs} 5")) if classes > 5 else None for inputs in ("both", "embedding", "cloud")]
-    gain = p_of(minus(both, embedding))
-    return [mean(both), spread(both), fives[0], mean(embedding), fives[1], gain, mean(cloud), fives[2]]
+    both, embedding, cloud = (mean(numbers(found, f"{inputs} 1")) for inputs in ("both", "embedding", "cloud"))
+    fives = [mean(numbers(found, f"{i} 5")) if labels > 5 else None for i in ("both", "embedding", "cloud")]
+    return [both, spread(numbers(found)), fives[0], embedding, fives[1], shown_p(adds(found)), cloud, fives[2]]
 
 
-def p_of(gains: Sequence[float]) -> str:
-    """Return p of a paired t-test for no gain; the splits overlap, so p is too low."""
-    if any(gain != gain for gain in gains):
-        return "not run"
-    p = float(scipy.stats.ttest_1samp(gains, 0, alternative="greater").pvalue) if len(set(gains)) > 1 else 1.0
-    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
-
-
-@functools.cache  # scripts that run in one process share what they measure
-def _open(given: Given, scale: Scale, photographs: str | None) -> World:
-    return World(given, scale, photographs)
+_open = functools.cache(World)  # scripts that run in one process share what they measure
 
 
 def read_world(description: str | None) -> World:
     """Read the command line."""
     sources = "training images of CIFAR-10: cifar10:ROOT, or a pattern of shards"
     options = CommandLine(description, SCALES, "owsd", sources)
-    options.parser.add_argument("--photographs", help="an image folder or a pattern of shards with ImageNet's labels")
+    options.parser.add_argument("--confidential", help="test images, if not named as the training images are")
+    options.parser.add_argument("--photographs", help="with ImageNet's labels, for Table 5 and Figure 4")
     options.parser.add_argument("--encoder", action="append", help="network by name, once for each; not the scale's")
     options.parser.add_argument("--cloud", help="ImageNet network by name; not the scale's")
     found, given = options.read(sources=1)
     scale = SCALES[given.scale]
-    encoders = tuple(found.encoder or scale.encoders)
-    sizes = replace(scale.sizes, encoder=encoders[0], cloud=found.cloud or scale.sizes.cloud)
-    return _open(given, replace(scale, encoders=encoders, sizes=sizes), found.photographs)
+    sizes = scale.sizes
+    sizes = replace(sizes, encoders=tuple(found.encoder or sizes.encoders), cloud=found.cloud or sizes.cloud)
+    return _open(given, replace(scale, sizes=sizes), found.photographs, found.confidential)

@@ -7,39 +7,41 @@ known images gives. ``figure5.png`` has, from the top: plain images, rebuilt fro
 Usage: python owsd/table6.py --source cifar10:ROOT [--scale check|smoke|full|paper] [--out DIR]
 """
 
-import owsd_attack_measures as measures
+import attack_measures
+import safetensors.torch
 import torch
-from owsd_measures import split_by_share
+from attack_measures import THOUSANDTHS
+from owsd_bench import SMALL, resized
 from owsd_world import Table, World, mean, minus, numbers, read_world, spread
 from torchvision.transforms.v2.functional import to_pil_image
 from torchvision.utils import make_grid
 
-PAPER = {"plain": (21.0, 4.0), "scrambled": (61.0, 1.0), "mean image": (None, None)}
-SHOWN = 12
+PAPER = {"plain": (0.021, 0.004), "scrambled": (0.061, 0.001), "mean image": (None, None)}
 
 
 def tables(world: World) -> None:
     """Make the table and the picture."""
-    scale = world.scale
-    options = {"side": scale.pixels, "epochs": scale.autoencoder_epochs, "width": scale.autoencoder_width}
-    found = {read: numbers(world.each(measures.autoencoder, read=read, **options), "error") for read in PAPER}
-    pairs = scale.sizes.images * 9 // 10
+    epochs, width = world.scale.autoencoder_epochs, world.scale.autoencoder_width
+    each = {read: world.each(attack_measures.rebuild, read=read, epochs=epochs, width=width) for read in PAPER}
+    pairs = round(0.9 * world.scale.sizes.images)
     title = f"Table 6: mean squared error of the autoencoder (L2), thousandths, {pairs} pairs"
     table = Table(title, ["read", "ours", "±", "paper, 13500 pairs", "±"])
-    for read, errors in found.items():
-        table.row(read, mean(errors), spread(errors), *PAPER[read])
-    known, hidden, middle = found.values()
+    for read, found in each.items():
+        paper = (None if number is None else THOUSANDTHS * number for number in PAPER[read])
+        table.row(read, mean(numbers(found, "error")), spread(numbers(found, "error")), *paper)
+    known, hidden, guess = (numbers(found, "error") for found in each.values())
     table.claim(
         "scrambled images are harder to rebuild (twice the error)",
-        [error - 2 * easy for error, easy in zip(hidden, known, strict=True)],
+        minus(hidden, [2 * number for number in known]),
         ours=hidden,
-        paper="61 against 21",
+        paper="61 to 21",
     )
     table.claim(
         "rebuilt from scrambled ones, images are no better than the mean image",
-        minus(hidden, middle),
-        ours=middle,
-        reason="What is rebuilt tells bright images from dark ones.",
+        minus(hidden, guess),
+        ours=hidden,
+        paper="incomprehensible",
+        reason="Scrambled images show what their embeddings do, as re-identification and labels by their pixels tell.",
     )
     table.finish(world, "table6")
     if not world.planning:
@@ -47,20 +49,22 @@ def tables(world: World) -> None:
 
 
 def _draw(world: World) -> None:
-    """Draw some images of the first repetition, if what was rebuilt is still kept."""
+    """Draw images of the first fold, if what they are made of is still kept."""
     bench, scale = world.bench, world.scale
-    side, how = scale.pixels, (scale.pixels, scale.autoencoder_epochs, scale.autoencoder_width)
-    if not all(bench.kept.path("rebuilt", 0, read, *how).exists() for read in ("plain", "scrambled")):
-        print("figure5.png is not drawn: the rebuilt images are no longer kept", flush=True)
+    names = [
+        attack_measures.rebuilt_name(0, read, scale.autoencoder_epochs, scale.autoencoder_width)
+        for read in ("plain", "scrambled")
+    ]
+    paths, answers = [bench.kept.path(*name) for name in names], bench.answers_if_kept(world.encoder, 0)
+    if answers is None or not all(path.exists() for path in paths):
+        print("figure5.png is left out: its images are not kept in this folder", flush=True)
         return
-    plain, labels = bench.confidential
-    test = split_by_share(labels, 0.9, 0).test
-    known, hidden = (bench.kept.tensor(("rebuilt", 0, read, *how), torch.Tensor) for read in ("plain", "scrambled"))
-    seen = measures.resized(measures.scrambled(bench, side)[test], plain.shape[-1])
-    chosen = torch.linspace(0, len(test) - 1, SHOWN).long()  # test images are sorted by label
-    rows = torch.cat([each[chosen] for each in (plain[test], known, seen, hidden)])
-    large = rows.repeat_interleave(2, -1).repeat_interleave(2, -2)
-    to_pil_image(make_grid(large, nrow=SHOWN, pad_value=255)).save(world.out / "figure5.png")
+    parts = attack_measures.pairs_of(bench, 0)
+    chosen, plain = parts.test[attack_measures.shown(parts)], bench.confidential.images
+    rebuilt = [safetensors.torch.load_file(path)["tensor"] for path in paths]
+    rows = [plain[chosen], rebuilt[0], resized(answers[SMALL][chosen], plain.shape[-1]), rebuilt[1]]
+    shown = torch.cat(rows).repeat_interleave(2, -1).repeat_interleave(2, -2)
+    to_pil_image(make_grid(shown, nrow=len(chosen), pad_value=255)).save(world.out / "figure5.png")
 
 
 if __name__ == "__main__":
