@@ -7,6 +7,7 @@
 #                                                          TABLE: table1 (default), table2 or table7
 #
 #   LIMIT  seconds; default 540
+#   TESTS  test images, if they are not named as the training images are
 #   OUT    folder for results, which is kept between calls; default benchmarks/results/paper
 #   SCALE  default paper; "check" with CIFAR10=drawn shows that everything runs
 #
@@ -15,7 +16,7 @@ set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 2
 if (($# < 1)); then
-    sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 2
 fi
 source=$1
@@ -25,6 +26,7 @@ limit=${LIMIT:-540}
 out=${OUT:-$root/benchmarks/results/paper}
 given=(--scale "${SCALE:-paper}" --out "$out")
 if [[ $source != drawn ]]; then given+=(--source "$source"); fi
+if [[ -n ${TESTS:-} ]]; then given+=(--tests "$TESTS"); fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 end=$((SECONDS + limit))

@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from common.table import Number, markdown_table
+
 BEGIN, END = "<!-- results: written by examples/reproduce/page.py -->", "<!-- end of results -->"
 VERDICTS = {"holds": "holds", "does not hold": "**does not hold**"}
 
@@ -22,16 +24,15 @@ def rendered(folder: Path) -> str:
         raise SystemExit(f"there are no results in {folder}")
     measured = [table for table in tables if any(map(_is_measured, table["claims"]))]
     lines = [_summary(tables), "", *_origin(measured), "", "## Claims", ""]
-    lines += ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
+    rows: list[list[Number]] = []
     for table in measured:
-        lines.append(f"| **{table['title'].partition(':')[0]}** | | | |")
-        for claim in filter(_is_measured, table["claims"]):
-            lines.append(f"| {claim['says']} | {claim['paper']} | {claim['ours']} | {_verdict(claim)} |")
+        rows.append([f"**{table['title'].partition(':')[0]}**", "", "", ""])
+        claims = filter(_is_measured, table["claims"])
+        rows += [[claim["says"], claim["paper"], claim["ours"], _verdict(claim)] for claim in claims]
+    lines += markdown_table(["claim", "paper", "ours", "verdict"], rows)
     lines += ["", "## All numbers", "", "± is the standard deviation over repetitions."]
     for table in measured:
-        lines += ["", f"**{table['title']}**", "", "| " + " | ".join(table["columns"]) + " |"]
-        lines.append("|" + "---|" * len(table["columns"]))
-        lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table["rows"]]
+        lines += ["", f"**{table['title']}**", "", *markdown_table(table["columns"], table["rows"])]
     return "\n".join(lines)
 
 
@@ -81,15 +82,11 @@ def _verdict(claim: dict[str, str]) -> str:
     return f"{VERDICTS.get(claim['verdict'], claim['verdict'])}{by}{reason}"
 
 
-def _cell(cell: str | float | None) -> str:
-    return "-" if cell is None else cell if isinstance(cell, str) else f"{cell:.2f}"
-
-
 def _in_order(path: Path) -> tuple[int, int, str]:
     """Return a key that sorts tables before figures, and both by number."""
     digits = "".join(each for each in path.stem.partition("_")[0] if each.isdigit())
     kinds = ("table", "usecase", "figure")
-    kind = next((place for place, name in enumerate(kinds) if path.stem.startswith(name)), len(kinds))
+    kind = next((rank for rank, name in enumerate(kinds) if path.stem.startswith(name)), len(kinds))
     return kind, int(digits or 0), path.stem
 
 

@@ -70,6 +70,11 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         train(path, model=SmallAlexNet(1, 3, (16, 16)))
 
 
+def test_a_missing_folder_is_noticed_before_the_first_epoch(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder .*missing for the checkpoint; make it first"):
+        train(tmp_path / "missing" / "state.safetensors", stop_after=1)
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "state.safetensors"
     path.write_bytes(b"no safetensors")

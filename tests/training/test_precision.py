@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torchprotect.errors import InputTypeError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import Recipe, evaluate, fast_precision, fit
 
@@ -52,6 +53,17 @@ def test_without_precision_the_callers_autocast_stays():
     with torch.autocast("cpu", torch.bfloat16):
         evaluate(model, two_classes())
     assert model.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.int8, "bfloat16"])
+def test_only_half_precision(precision):
+    model = Seen(3, 2, (16, 16))
+    for call in (
+        lambda: fit(model, two_classes(), epochs=1, precision=precision),
+        lambda: evaluate(model, two_classes(), precision=precision),
+    ):
+        with pytest.raises(InputTypeError, match="precision must be torch.float16, torch.bfloat16 or None, not"):
+            call()
 
 
 @pytest.mark.parametrize(

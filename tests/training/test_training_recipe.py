@@ -92,6 +92,21 @@ def test_one_cycle_needs_a_length():
         fit(SmallAlexNet(1, 2, (16, 16)), Endless(), epochs=1, recipe=Recipe(schedule="one-cycle"))
 
 
+def test_one_cycle_with_a_loader_of_unknown_length():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            yield torch.zeros(1, 16, 16), 0
+
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=1)
+    with pytest.raises(InputTypeError, match="must have a length, in batches; a .*DataLoader has none"):
+        fit(SmallAlexNet(1, 2, (16, 16)), loader, epochs=1, recipe=Recipe(schedule="one-cycle"))
+
+
+def test_the_learning_rate_is_0_after_the_announced_end():
+    """A length may be an estimate."""
+    assert Recipe(schedule="one-cycle").rate_at(1.2) == 0
+
+
 def test_label_smoothing_is_that_of_torch():
     torch.manual_seed(0)
     images, labels = torch.rand(4, 3), torch.tensor([0, 1, 2, 0])

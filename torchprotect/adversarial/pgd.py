@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchprotect._inputs import require_int, require_number, require_tensor, type_name
 from torchprotect.adversarial.l2 import distances, into_ball, norms, per_image, require_within
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, ModelError, ProtectError
-from torchprotect.training import eval_mode, require_running_statistics, scores_of
+from torchprotect.training import eval_mode, require_precision, require_running_statistics, scores_of
 
 _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero gives a step of zero
 
@@ -48,8 +48,7 @@ class PGDSettings:
             require_number(name, getattr(self, name), above=0)
         require_int("steps", self.steps, at_least=1)
         _require_range(self.bounds)
-        if self.precision not in (None, torch.float16, torch.bfloat16):
-            raise InputTypeError(f"precision must be torch.float16, torch.bfloat16 or None, not {self.precision!r}")
+        require_precision(self.precision)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from torchprotect.training._network import (
     require_running_statistics,
     scores_of,
 )
-from torchprotect.training._precision import fast_precision
+from torchprotect.training._precision import fast_precision, require_precision
 from torchprotect.training._recipe import Recipe
 from torchprotect.training._weights import load_weights
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_weights",
     "model_digest",
     "predict",
+    "require_precision",
     "require_repeatable",
     "require_running_statistics",
     "scores_of",

@@ -20,26 +20,33 @@ class Checkpoint:
     """What a training needs to go on after an epoch: weights, states of the optimizer and of the random generators.
 
     Args:
-        path: of the file.
+        path: of the file, in a folder that exists; ``None`` keeps nothing.
         model: its weights are read and written.
         optimizer: of the model, without steps so far.
         generator: of the training; torch's global ones are always included.
         settings: what else decides the training; a checkpoint under other settings is refused.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
     """
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator | None,
         settings: object,
     ) -> None:
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} for the checkpoint; make it first")
         self._path, self._model, self._optimizer, self._generator = path, model, optimizer, generator
         self._settings = hashlib.sha256(repr((settings, model)).encode()).hexdigest()
 
     def save(self, epochs: int) -> None:
         """Write the state after some epochs."""
+        if self._path is None:
+            return
         state = self._optimizer.state_dict()["state"]
         tensors = {_MODEL + name: tensor for name, tensor in self._model.state_dict().items()}
         tensors |= {f"{_OPTIMIZER}{n}.{name}": value for n, each in state.items() for name, value in each.items()}
@@ -55,7 +62,7 @@ class Checkpoint:
         Raises:
             ModelError: the file belongs to another model or another training, or cannot be read.
         """
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return 0
         require_safetensors(self._path, "a checkpoint", ModelError)
         with safe_open(self._path, "pt") as file:
@@ -77,7 +84,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file, once the training is complete."""
-        self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Any]] = {}

@@ -1,7 +1,8 @@
 """An ordinary training loop for small classifiers."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sized
+import math
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.training._checkpoint import Checkpoint
 from torchprotect.training._network import device_of, eval_mode
+from torchprotect.training._precision import require_precision
 from torchprotect.training._recipe import Recipe
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
@@ -42,8 +44,9 @@ def fit(
         epochs: passes over the data.
         batch_size: for tensors, which are shuffled anew each epoch.
         recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
-        precision: dtype that the model computes in (autocast), or ``None`` for its own;
-            :func:`torchprotect.training.fast_precision` returns what a device computes fast in.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own;
+            :func:`torchprotect.training.fast_precision` returns what a device computes fast in. In float16 small
+            gradients can vanish, since losses are not scaled.
         channels_last: whether images and weights are stored in that memory format, which convolutions are faster in.
         prepare: called with the images and labels of each batch, on the model's device; returns the images to train
             on.
@@ -58,40 +61,37 @@ def fit(
         The model, in eval mode.
 
     Raises:
-        InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; or the
-            learning rate changes with each batch, but ``data`` has no length.
+        InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; the
+            learning rate changes with each batch, but ``data`` has no length; or ``precision`` is no half precision.
         InputRangeError: an epoch had no batch.
         ModelError: the checkpoint belongs to another model or to other settings.
+        FileNotFoundError: the checkpoint's folder does not exist.
     """
     require_repeatable("data", data, epochs)
-    device = device_of(model)
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    model.to(memory_format=layout)
+    require_precision(precision)
+    model.to(memory_format=torch.channels_last if channels_last else torch.preserve_format)
     optimizer = recipe.make_optimizer(model.parameters())
-    batches = _count(data, batch_size) if recipe.by_batch else 0
-    told = (recipe, epochs, batch_size, precision, channels_last)
-    kept = None if checkpoint is None else Checkpoint(checkpoint, model, optimizer, generator, told)
+    settings = (recipe, epochs, batch_size, precision, channels_last)
+    state = Checkpoint(checkpoint, model, optimizer, generator, settings)
+    each = _count(data, batch_size) if recipe.by_batch else math.inf  # by epochs: the share of an epoch counts as 0
     model.train()
-    for epoch in range(0 if kept is None else kept.load(), epochs):
+    for epoch in range(state.load(), epochs):
         seen = 0
         for batch in _batches(data, batch_size, generator):
-            _set_rate(optimizer, recipe.rate_at((epoch + ((seen + 0.5) / batches if batches else 0)) / epochs))
-            seen += 1
-            images, labels = (part.to(device) for part in batch)
+            images, labels = (part.to(device_of(model)) for part in batch)
             if prepare is not None:
                 images = prepare(images, labels)
+            _set_rate(optimizer, recipe.rate_at((epoch + (seen + 0.5) / each) / epochs))
             optimizer.zero_grad(set_to_none=True)
-            loss = _loss(model, images, labels, recipe.label_smoothing, precision, channels_last)
-            loss.backward()
+            _loss(model, images, labels, recipe.label_smoothing, precision, channels_last).backward()
             optimizer.step()
+            seen += 1
         if not seen:
             raise InputRangeError(f"epoch {epoch + 1} of {epochs} had no batch: data is empty or used up")
-        if kept is not None:
-            kept.save(epoch + 1)
+        state.save(epoch + 1)
         if progress is not None:
             progress(epoch + 1, epochs)
-    if kept is not None:
-        kept.remove()
+    state.remove()
     return model.eval()
 
 
@@ -110,12 +110,14 @@ def evaluate(
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches.
         batch_size: for tensors.
-        precision: dtype that the model computes in (autocast), or ``None`` for its own.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own.
         channels_last: whether images are passed in that memory format.
 
     Raises:
         InputRangeError: there are no images.
+        InputTypeError: ``precision`` is no half precision.
     """
+    require_precision(precision)
     device = device_of(model)
     layout = torch.channels_last if channels_last else torch.preserve_format
     right = seen = 0
@@ -177,12 +179,13 @@ def _count(data: Batches, batch_size: int) -> int:
     """Return the number of batches of an epoch."""
     if isinstance(data, tuple) and _are_tensors(data):
         return -(-len(data[0]) // batch_size)
-    if not isinstance(data, Sized):
+    try:
+        return len(data)  # type: ignore[arg-type]
+    except TypeError:  # also of a DataLoader whose set has no length
         raise InputTypeError(
             "the recipe changes the learning rate with each batch, so data must have a length, in batches; "
             f"{with_article(type_name(data))} has none"
-        )
-    return len(data)
+        ) from None
 
 
 def _batches(

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import ModelError
+from torchprotect.training._precision import require_precision
 
 _CPU = torch.device("cpu")
 _CUDNN_FLAGS = threading.RLock()  # they belong to the process: two threads would restore each other's settings
@@ -65,14 +66,16 @@ def predict(
         images: ``[N, ...]``, moved to the model's device batch by batch.
         classes: number of classes that the model must know.
         batch_size: images per forward pass; all at once when ``None``.
-        precision: dtype that the model computes in (autocast), or ``None`` for its own.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own.
 
     Returns:
         int64 ``[N]``, on the images' device.
 
     Raises:
         ModelError: the model does not return finite scores ``[N, classes]``.
+        InputTypeError: ``precision`` is no half precision.
     """
+    require_precision(precision)
     device, predicted = device_of(model, images.device), []
     with eval_mode(model), torch.autocast(device.type, precision, enabled=precision is not None):
         for batch in images.split(batch_size or max(len(images), 1)):

@@ -1,6 +1,8 @@
-"""The precision that a device computes fast in."""
+"""Half precision: what a device computes fast in, and a check of what callers ask for."""
 
 import torch
+
+from torchprotect.errors import InputTypeError
 
 
 def fast_precision(device: torch.device) -> torch.dtype | None:
@@ -12,6 +14,16 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     return torch.bfloat16 if device.type == "cpu" and _has_bfloat16_instructions() else None
+
+
+def require_precision(precision: torch.dtype | None) -> None:
+    """Check that a precision is one that models are run in by autocast, or ``None``.
+
+    Raises:
+        InputTypeError: it is something else.
+    """
+    if precision not in (None, torch.float16, torch.bfloat16):
+        raise InputTypeError(f"precision must be torch.float16, torch.bfloat16 or None, not {precision!r}")
 
 
 def _has_bfloat16_instructions() -> bool:

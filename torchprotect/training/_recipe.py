@@ -69,4 +69,4 @@ class Recipe:
             return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
         if self.schedule == "steps":
             return self.learning_rate * 0.1 ** sum(done >= milestone for milestone in _MILESTONES)
-        return self.learning_rate * min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP))
+        return self.learning_rate * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0)

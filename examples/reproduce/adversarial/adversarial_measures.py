@@ -111,7 +111,7 @@ def pairs(bench: Bench, *, fold: int, network: str, plan: str, images: int) -> d
         "best": float(scores.max()),
         "worst": float(scores.min()),
         "true": float(scores[right]),
-        "place": 1.0 + result.ranking[0].tolist().index(right),
+        "rank": 1.0 + result.ranking[0].tolist().index(right),
         "unordered": float(score.unordered.sum()),
         "hits": float(score.hits.sum()),
         "trials": float(result.cost["trials"]),

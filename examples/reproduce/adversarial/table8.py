@@ -14,7 +14,7 @@ ROWS = {
     "best": "best pair",
     "worst": "worst pair",
     "true": "the true pair",
-    "place": "place of the true pair, of 100",
+    "rank": "rank of the true pair, of 100",
     "unordered": "pairs found in any order, of 10 classes",
     "hits": "targets found, of 20",
     "trials": "trials",
@@ -30,8 +30,8 @@ def tables(world: World) -> None:
     for name, shown in ROWS.items():
         each = numbers(found, name)
         table.row(shown, mean(each), spread(each), PAPER.get(name))
-    place, unordered = numbers(found, "place"), numbers(found, "unordered")
-    table.claim("the true pair is among the best five of class 0", [5.5 - each for each in place], ours=place)
+    rank, unordered = numbers(found, "rank"), numbers(found, "unordered")
+    table.claim("the true pair is among the best five of class 0", [5.5 - each for each in rank], ours=rank)
     table.claim("more pairs found, in any order, than by chance", [each - 1 for each in unordered], ours=unordered)
     table.finish(world, "table8")
 

@@ -26,6 +26,7 @@ from torchprotect.training import fast_precision
 
 Measure = Callable[..., dict[str, float]]
 UNKNOWN = float("nan")
+_ENTRIES = ("kind", "numbers", "seconds", "code", "date", "machine", "versions", "command")
 
 
 class Unmeasured(dict[str, float]):
@@ -72,9 +73,9 @@ class Cells:
 
     Args:
         path: of the file; made with the first number.
-        command: what was called, for the record.
         sizes: what decides the numbers of every cell beside its settings, such as the number of images.
         locks: folder for lock files: several processes may share the work.
+        command: what was called, for the record.
     """
 
     def __init__(self, path: Path, sizes: Mapping[str, object], locks: Path, command: str) -> None:
@@ -113,7 +114,7 @@ class Cells:
     # measuring
 
     def plan(self, left: Sequence[Cell]) -> str:
-        """Say how much is measured, and how long cells that are not take."""
+        """Say how much is measured, and how long the cells that are left will take."""
         done = sum(name in self._lines for name in self._wanted)
         return f"{done} of {len(self._wanted)} cells are measured; {len(left)} to do, {self._time_for(left)}"
 
@@ -144,7 +145,7 @@ class Cells:
         self.refresh()
 
     def _time_for(self, cells: Iterable[Cell]) -> str:
-        """Say how long cells take, by the cells of their kind that are measured, on whatever machine."""
+        """Estimate how long cells take, from measured cells of the same kind on any machine."""
         cells, by_kind = list(cells), {}
         for line in self._lines.values():
             by_kind.setdefault(line["kind"], []).append(line["seconds"])
@@ -164,7 +165,7 @@ class Cells:
                 if not line.endswith(b"\n"):
                     break
                 self._read_up_to += len(line)
-                self._take(line)
+                self._parse(line)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,13 +178,13 @@ class Cells:
             file.flush()
             os.fsync(file.fileno())
 
-    def _take(self, line: bytes) -> None:
+    def _parse(self, line: bytes) -> None:
         try:
             found = json.loads(line)
             name = _identify(found["kind"], found["settings"], found["sizes"], found["code"])
-        except (ValueError, KeyError):
-            return  # cut off, with another line behind it
-        self._lines[name] = found
+            self._lines[name] = {each: found[each] for each in _ENTRIES}
+        except (ValueError, KeyError, TypeError):
+            return  # cut off when its process was killed; the cell is measured again
 
     def _identity(self, cell: Cell) -> dict[str, Any]:
         return {"kind": cell.kind, "settings": cell.plain_settings, "sizes": self._sizes, "code": cell.code}

@@ -72,9 +72,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table as text."""
-        lines = [f"**{self.title}**", "", "| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
-        lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in self.rows]
-        return "\n".join([*lines, "", *(f"* {claim}" for claim in self.claims)]) + "\n"
+        lines = [f"**{self.title}**", "", *markdown_table(self.columns, self.rows), ""]
+        return "\n".join([*lines, *(f"* {claim}" for claim in self.claims)]) + "\n"
 
     def finish(self, world: World[Any], name: str) -> None:
         """Print the table and write it as Markdown and JSON, unless the world only plans."""
@@ -86,6 +85,12 @@ class Table:
         content |= {"claims": [asdict(claim) for claim in self.claims], "about": about}
         (world.out / f"{name}.md").write_text(self.markdown())
         (world.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Number]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *([_cell(cell) for cell in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def mean(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from common.images import without_folder
 
 @dataclass(frozen=True)
 class Scale:
-    """How much work to do; what there is to choose depends on the paper.
+    """How much work to do; each paper adds sizes of its own.
 
     Attributes:
         folds: repetitions of everything, each with seeds of its own.
@@ -117,7 +117,7 @@ class World(Generic[S]):
             script(self)
 
     def about(self) -> dict[str, object]:
-        """Return where the numbers come from that were asked for since the last call."""
+        """Return the provenance of the numbers that were asked for since the last call."""
         lines = self.cells.take_asked()
         origin = {name: sorted({line[name] for line in lines}) for name in ("date", "machine", "versions", "command")}
         digests = sorted({line["code"] for line in lines})

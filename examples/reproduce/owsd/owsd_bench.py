@@ -12,21 +12,21 @@ from pathlib import Path
 import filelock
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import center_crop, horizontal_flip, resize
+from torchvision.transforms.v2.functional import center_crop, resize
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from common.images import Images, draw_images
 from common.kept import Kept
 from common.networks import make_network
+from common.trainings import fit
 from encoders import Encoder, last_layer, open_network
 
-from torchprotect import data, functional, keys, owsd, training
-from torchprotect.training import Recipe, fast_precision
+from torchprotect import data, functional, keys, owsd
 
 CLASSES, TAKEN_AT_ONCE = 10, 16
 IMAGENET, OWN, OWN_FEW = "imagenet", "own", ("own 0-4", "own 5-9")
-RECIPE, BATCH, SHIFT = Recipe(learning_rate=4e-3, schedule="one-cycle"), 128, 4  # of clouds of one's own
+TRAINING = "adamw"  # of clouds of one's own: without label smoothing, which would change their confidence
 SMALL, INSIDE = "small", "inside"
 
 
@@ -244,18 +244,8 @@ class Bench:
     def _train(self, network: nn.Module, cloud: str) -> dict[str, Tensor]:
         torch.manual_seed(23)
         public = Images(*(part[self.sizes.calibration :] for part in self._public)).of_labels(own_labels(cloud))
-        training.fit(
-            network.to(self.device),
-            (public.images.float() / 255, public.labels),
-            epochs=self.sizes.own_epochs,
-            batch_size=BATCH,
-            recipe=RECIPE,
-            precision=fast_precision(self.device),
-            channels_last=True,
-            prepare=_moved,
-            generator=torch.Generator().manual_seed(23),
-            checkpoint=self.kept.path("training", cloud).with_suffix(".checkpoint"),
-        )
+        checkpoint = self.kept.path("training", cloud).with_suffix(".checkpoint")
+        fit(network.to(self.device), public, TRAINING, self.sizes.own_epochs, checkpoint)
         return network.state_dict()
 
 
@@ -269,15 +259,6 @@ def resized(images: Tensor, side: int) -> Tensor:
     """Bring uint8 images to a size."""
     floats = nn.functional.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
     return floats.round().clamp(0, 255).byte()
-
-
-def _moved(images: Tensor, labels: Tensor) -> Tensor:
-    """Move training images by some pixels, and flip every other batch."""
-    side = images.shape[-1]
-    padded = nn.functional.pad(images, (SHIFT,) * 4, mode="reflect")
-    top, left, flip = (int(torch.randint(upto, ())) for upto in (2 * SHIFT + 1, 2 * SHIFT + 1, 2))
-    cut = padded[..., top : top + side, left : left + side]
-    return horizontal_flip(cut) if flip else cut
 
 
 def _balanced(spec: str, each: int) -> Images:

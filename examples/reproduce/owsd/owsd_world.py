@@ -13,7 +13,7 @@ from pathlib import Path
 import owsd_bench
 import scipy.special
 import torch
-from owsd_bench import BATCH, IMAGENET, OWN, RECIPE, Bench, Sizes, Sources  # makes `common` importable
+from owsd_bench import IMAGENET, OWN, Bench, Sizes, Sources  # makes `common` importable
 
 # isort: split
 import common.world
@@ -131,7 +131,7 @@ SCALES = {
     "full": Scale(
         folds=3,
         sizes=replace(_TWO_CORES, images=9000, own_images=40_000),
-        # batches four times those of the package, at four times the paper's rate: a third of the time
+        # batches four times those of the package, at four times the paper's rate, for the time that it takes
         inference=owsd.InferenceSettings(batch_size=128, learning_rate=4e-4),
         images_per_label=(5, 10, 20, 35, 45, 100, 300, 800),
         pairs=(10, 30, 100, 300, 1000),
@@ -188,7 +188,7 @@ class World(common.world.World[Scale]):
     ) -> None:
         public = given.sources[0] if given.sources else None
         sources = Sources(public, confidential or (public and test_split(public)), photographs)
-        sizes: dict[str, object] = {**asdict(scale.sizes), "recipe": asdict(RECIPE), "batch": BATCH}
+        sizes: dict[str, object] = asdict(scale.sizes)
         sizes["confidential"] = sources.confidential and without_folder(sources.confidential)
         sizes |= {"source": given.shown_sources, "photographs": photographs and without_folder(photographs)}
         kept = Kept(given.out / "kept", sizes, *astuple(sources), code_digest(Path(owsd_bench.__file__)))
