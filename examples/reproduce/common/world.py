@@ -55,11 +55,12 @@ class Given:
 
     @property
     def command(self) -> str:
-        """The call without what differs from machine to machine."""
+        """The call without the options that decide no number, and without folders, which differ between machines."""
         script, *arguments = sys.argv
-        if "--out" in arguments:
-            place = arguments.index("--out")
-            del arguments[place : place + 2]
+        for option in ("--out", "--minutes", "--fold"):
+            if option in arguments:
+                index = arguments.index(option)
+                del arguments[index : index + 2]
         shown = (without_folder(each) if ":" in each or "/" in each else each for each in arguments)
         return " ".join(["/".join(Path(script).parts[-2:]), *shown])
 

@@ -29,10 +29,11 @@ def tables(world: World) -> None:
         few, many = (numbers(world.codebook(name, AES, pairs), "success") for pairs in (20, 1000))
         pairs = numbers(world.regression(name, 100, 20, as_paper=False), "success")
         table.row(name, "ours", *map(shown, (rmt, aes, plain, direct, few, many, pairs)))
-        paper = PAPER.get(name, ("",) * 5)
+        paper = PAPER.get(name, ("none",) * 5)
         table.row(name, "paper", *paper, None, None)
         table.claim(f"{name}: RMT within 4 points of no disguise", minus(rmt, plain, -4), ours=rmt, paper=paper[0])
-        table.claim(f"{name}: accuracy of RMT above that of AES", minus(rmt, aes), ours=aes, paper=paper[1])
+        above = f"{paper[0]} against {paper[1]}"
+        table.claim(f"{name}: accuracy of RMT above that of AES", minus(rmt, aes), ours=rmt, paper=above)
         table.claim(
             f"{name}: success at L1 on RMT below success at L2 on AES, 20 pairs",
             minus(few, direct),
