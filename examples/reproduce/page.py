@@ -57,6 +57,7 @@ def _summary(tables: list[dict[str, Any]]) -> str:
         "holds": "hold",
         "does not hold": "do not hold",
         "undecided": "are undecided, since repetitions disagree",
+        "incomplete": "are measured in some repetitions",
         "not measured": "are not measured yet",
     }
     parts = [f"{counts[verdict]} {words}" for verdict, words in wording.items() if counts[verdict]]

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from scripts import REPRODUCE, numbers, reproduce, run
 
-TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "countermeasures"}
+from torchprotect import adversarial, keys
+
+TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "strength", "countermeasures"}
 
 
 @pytest.mark.slow
@@ -59,3 +61,19 @@ def test_networks(monkeypatch):
             pytest.importorskip("pytorchcv", reason="the extra `reproduce` is not installed")
         network = networks.make_network(name, 1, 5, (32, 32)).eval()
         assert network(torch.rand(2, 1, 32, 32)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("plan", ["basic", "horizontal-concat", "mixup-and-concat"])
+def test_a_release_is_what_the_package_makes(monkeypatch, tmp_path, plan):
+    """The bench searches each version once for all plans."""
+    monkeypatch.syspath_prepend(str(REPRODUCE / "adversarial"))
+    module = importlib.import_module("adversarial_bench")
+    sizes = dataclasses.replace(importlib.import_module("adversarial_world").CHECK, eps=2.0, step=1.0)
+    bench = module.Bench(sizes, None, tmp_path, torch.device("cpu"))
+    images, labels = module.as_floats(bench.train)
+    key = keys.CorrespondenceKey.preset(plan)
+    made = adversarial.perturb_toward(
+        bench.base(0), images, *key.of(labels), bench.settings, mix_mode=key.mix_mode
+    ).images
+    assert torch.equal(bench.released(plan, 0).images, made.mul(255).round().byte())
+    assert not torch.equal(bench.released(plan, 0).images, bench.train.images)

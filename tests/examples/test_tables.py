@@ -30,7 +30,9 @@ def test_rows(made):
         ([1.0, -2.0, 3.0], "undecided", "0.7 ± 2.5, 2 of 3"),
         ([4.0], "holds", "4.0"),
         ([0.0], "does not hold", "0.0"),
-        ([1.0, NAN], "not measured", ""),
+        ([1.0, NAN, NAN], "incomplete", "1.0, 1 of 1; 3 are planned"),
+        ([1.0, NAN, 3.0], "incomplete", "2.0 ± 1.4, 2 of 2; 3 are planned"),
+        ([NAN, NAN], "not measured", ""),
         ([], "not measured", ""),
     ],
 )

@@ -12,10 +12,11 @@ from torchprotect.training._network import (
     scores_of,
 )
 from torchprotect.training._precision import fast_precision, require_precision
-from torchprotect.training._recipe import Recipe
+from torchprotect.training._recipe import DEFAULT_RECIPE, Recipe
 from torchprotect.training._weights import load_weights
 
 __all__ = [
+    "DEFAULT_RECIPE",
     "Batches",
     "Recipe",
     "device_of",

@@ -14,12 +14,10 @@ from torchprotect.errors import InputRangeError, InputTypeError
 from torchprotect.training._checkpoint import Checkpoint
 from torchprotect.training._network import device_of, eval_mode
 from torchprotect.training._precision import require_precision
-from torchprotect.training._recipe import Recipe
+from torchprotect.training._recipe import DEFAULT_RECIPE, Recipe
 
 Batches = tuple[Tensor, Tensor] | Iterable[Any]
 """Images and labels as two tensors, or an iterable of batches ``(images, labels)`` such as a ``DataLoader``."""
-
-_DEFAULT = Recipe()
 
 
 def fit(
@@ -28,7 +26,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 64,
-    recipe: Recipe = _DEFAULT,
+    recipe: Recipe = DEFAULT_RECIPE,
     precision: torch.dtype | None = None,
     channels_last: bool = False,
     prepare: Callable[[Tensor, Tensor], Tensor] | None = None,

@@ -70,3 +70,7 @@ class Recipe:
         if self.schedule == "steps":
             return self.learning_rate * 0.1 ** sum(done >= milestone for milestone in _MILESTONES)
         return self.learning_rate * max(min(done / _WARM_UP, (1 - done) / (1 - _WARM_UP)), 0)
+
+
+DEFAULT_RECIPE = Recipe()
+"""AdamW with a cosine schedule."""

@@ -3,10 +3,11 @@
 All are made when they are asked for, and kept: networks after every epoch, perturbed sets part by part.
 """
 
+import random
 import sys
 import zlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -76,7 +77,10 @@ class Bench:
     ) -> None:
         self.sizes, self.source, self.device, self._folder = sizes, source, device, folder
         self._tests = tests or (source and test_split(source))
-        self._kept = Kept(folder, asdict(sizes), source, code_digest(Path(__file__)))
+        digest = code_digest(Path(__file__))
+        self._kept = Kept(folder, asdict(sizes), source, digest)
+        # networks trained on clean images do not depend on the search
+        self._kept_clean = Kept(folder, asdict(replace(sizes, eps=0.0, step=0.0, steps=0)), source, digest)
         self._sets: dict[tuple[str, int, int | None], Images] = {}
 
     def resized(self, sizes: Sizes) -> "Bench":
@@ -134,23 +138,24 @@ class Bench:
 
     def base(self, fold: int) -> nn.Module:
         """Return the owner's network, trained on the owner's clean set."""
-        return self.trained(("base",), self.sizes.base, self.train, fold)
+        return self._trained(self._kept_clean, ("base",), self.sizes.base, self.train, fold)
 
     def surrogate(self, fold: int) -> nn.Module:
         """Return the attacker's network, trained on the attacker's clean set."""
-        return self.trained(("surrogate",), self.sizes.surrogate, self.other, fold, self.sizes.other_epochs)
+        sizes = self.sizes
+        return self._trained(self._kept_clean, ("surrogate",), sizes.surrogate, self.other, fold, sizes.other_epochs)
 
     def clean(self, network: str, fold: int) -> nn.Module:
         """Return a network trained on the owner's clean set by somebody else, from another seed than the base."""
-        return self.trained(("clean", network), network, self.train, fold)
+        return self._trained(self._kept_clean, ("clean", network), network, self.train, fold)
 
     def victim(self, network: str, plan: str, fold: int, target_source: str = "label") -> nn.Module:
         """Return a network trained on the owner's set as released under a plan."""
         name = ("victim", network, plan, target_source)
-        return self.trained(name, network, self.released(plan, fold, target_source), fold)
+        return self._trained(self._kept, name, network, self.released(plan, fold, target_source), fold)
 
-    def trained(
-        self, name: tuple[str, ...], network: str, images: Images, fold: int, epochs: int | None = None
+    def _trained(
+        self, kept: Kept, name: tuple[str, ...], network: str, images: Images, fold: int, epochs: int | None = None
     ) -> nn.Module:
         """Train a network, or read its weights if it was trained before."""
         height, width = images.images.shape[-2:]
@@ -160,11 +165,11 @@ class Bench:
 
         def weights() -> dict[str, Tensor]:
             torch.manual_seed(zlib.crc32(repr((name, fold)).encode()))  # each network has its own
-            checkpoint = self._kept.path("training", *name, fold).with_suffix(".checkpoint")
+            checkpoint = kept.path("training", *name, fold).with_suffix(".checkpoint")
             return fit(make(), images, self.sizes.training, epochs or self.sizes.epochs, checkpoint).state_dict()
 
         model = make()
-        model.load_state_dict(self._kept.tensors((*name, fold), weights))
+        model.load_state_dict(kept.tensors((*name, fold), weights))
         return model.to(memory_format=torch.channels_last).eval()
 
     # perturbed sets
@@ -178,43 +183,48 @@ class Bench:
         return self.perturbed("test", self.test, plan, fold, target_source)
 
     def perturbed(self, name: str, plain: Images, plan: str, fold: int, target_source: str) -> Images:
-        """Perturb a set, or read what was perturbed before."""
-        parts = []
-        for number, start in enumerate(range(0, len(plain.labels), PART)):
-            part = Images(plain.images[start : start + PART], plain.labels[start : start + PART])
-            told = ("perturbed", name, plan, target_source, fold, number)
+        """Perturb a set, or read what was perturbed before.
 
-            def make(part: Images = part, number: int = number) -> Tensor:
-                return self._perturb(part, plan, fold, target_source, number)
-
-            parts.append(self._kept.tensor(told, make))
-        return Images(torch.cat(parts), plain.labels)
-
-    def _perturb(self, plain: Images, plan: str, fold: int, target_source: str, part: int) -> Tensor:
-        base, key = self.base(fold), keys.CorrespondenceKey.preset(plan)
-        generator = torch.Generator().manual_seed(1000 * fold + part)  # of random targets
+        Plans share targets: the first of each class is that of ``basic`` in all of them. So each version of an image,
+        perturbed toward one target, is searched once and kept, and a plan mixes versions.
+        """
+        key = keys.CorrespondenceKey.preset(plan)
+        maps = ["random"] if target_source == "random" else [tuple(column) for column in key.targets.T.tolist()]
+        versions = [self._searched(name, plain, targets, fold, target_source) for targets in maps]
         done = []
-        for images, labels in batches(plain, self.device):
-            targets, weights = self._targets(base, images, labels, key, target_source, generator)
-            found = adversarial.perturb_toward(base, images, targets, weights, self.settings, mix_mode=key.mix_mode)
-            done.append(found.images.mul(255).round().byte().cpu())
-        return torch.cat(done)
+        for start in range(0, len(plain.labels), PART):
+            parts = torch.stack([version[start : start + PART] for version in versions])
+            _, weights = key.of(plain.labels[start : start + PART])  # the same for all classes
+            mixed = parts[0] if len(maps) == 1 else adversarial.combine(key.mix_mode, parts, weights)
+            done.append(mixed.mul(255).round().byte())
+        return Images(torch.cat(done), plain.labels)
 
-    def _targets(
-        self,
-        base: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        key: keys.CorrespondenceKey,
-        target_source: str,
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        if target_source == "random":
-            away = torch.randint(1, self.sizes.classes, labels.shape, generator=generator).to(labels.device)
-            return ((labels + away) % self.sizes.classes)[:, None], torch.ones(len(labels), 1, device=labels.device)
-        if target_source == "predicted":
-            labels = predict(base, images)
-        return key.of(labels)
+    def _searched(
+        self, name: str, plain: Images, targets: Sequence[int] | str, fold: int, target_source: str
+    ) -> Tensor:
+        """Return float images, each perturbed toward the target of its class, on the CPU."""
+        parts = [Images(*part) for part in zip(plain.images.split(PART), plain.labels.split(PART), strict=True)]
+        found = {}
+        for number in random.sample(range(len(parts)), len(parts)):  # several processes share the work
+
+            def make(number: int = number) -> Tensor:
+                return self._search(parts[number], targets, fold, target_source, number)
+
+            found[number] = self._kept.tensor(("searched", name, targets, target_source, fold, number), make)
+        return torch.cat([found[number] for number in sorted(found)])
+
+    def _search(self, plain: Images, targets: Sequence[int] | str, fold: int, target_source: str, part: int) -> Tensor:
+        base, done = self.base(fold), []
+        generator = torch.Generator().manual_seed(1000 * fold + part)  # of random targets
+        for images, labels in batches(plain, self.device):
+            if isinstance(targets, str):
+                away = torch.randint(1, self.sizes.classes, labels.shape, generator=generator).to(labels.device)
+                wanted = (labels + away) % self.sizes.classes
+            else:
+                classes = predict(base, images) if target_source == "predicted" else labels
+                wanted = torch.tensor(targets, device=labels.device)[classes]
+            done.append(adversarial.pgd_l2(base, images, wanted, **asdict(self.settings)).images.cpu())
+        return torch.cat(done)
 
     @property
     def settings(self) -> PGDSettings:

@@ -1,14 +1,16 @@
 """What is measured on networks that were trained on perturbed images, and on what an attacker makes of them."""
 
 import functools
+from dataclasses import replace
 
 import torch
 from adversarial_bench import Bench, Sizes, accuracy, as_floats, predictions
 from common.images import Images
 from common.networks import make_network
+from common.trainings import TRAININGS
 from torch import Tensor
 
-from torchprotect import attacks, keys
+from torchprotect import attacks, keys, training
 from torchprotect.adversarial import PGDSettings
 from torchprotect.models import GTANetworks
 
@@ -51,6 +53,13 @@ def victim(bench: Bench, *, fold: int, network: str, plan: str) -> dict[str, flo
     }
     counts = torch.bincount(answers[test.labels == 0], minlength=bench.sizes.classes)
     return found | {f"0 to {label}": share for label, share in enumerate((100 * counts / counts.sum()).tolist())}
+
+
+def strength(bench: Bench, *, fold: int, network: str, eps: float, steps: int) -> dict[str, float]:
+    """Perturb by another radius or another number of steps, and train a network: shares moved and right in percent."""
+    part = bench.resized(replace(bench.sizes, eps=eps, steps=steps))
+    found = victim(part, fold=fold, network=network, plan="basic")
+    return {name: found[name] for name in ("enc", "orig", "orig + p")} | moved(part, fold=fold, plan="basic")
 
 
 def random_targets(bench: Bench, *, fold: int, network: str) -> dict[str, float]:
@@ -187,14 +196,26 @@ def countermeasure(bench: Bench, *, fold: int, network: str, case: str, epochs: 
     size = images.shape[-2:]
     torch.manual_seed(fold)  # here, since the sets may have been made in this call
     model = make_network(network, images.shape[1], bench.sizes.classes, (size[0], size[1])).to(bench.device)
-    curve = attacks.train_and_watch(model, (images, released.labels), as_floats(bench.test), epochs=epochs, **options)
+    how = TRAININGS[bench.sizes.training]
+    curve = attacks.train_and_watch(
+        model,
+        (images, released.labels),
+        as_floats(bench.test),
+        epochs=epochs,
+        batch_size=how.batch,
+        recipe=how.recipe,
+        precision=training.fast_precision(bench.device),
+        channels_last=True,
+        **options,
+    )
     return {"last": 100 * curve.last, "peak": 100 * curve.peak}
 
 
 def _treated(bench: Bench, released: Images, case: str) -> tuple[Tensor, dict[str, object]]:
     """Return images in 0..1 and options of the training."""
     floats, eps = as_floats(released)[0], bench.sizes.eps
-    away = PGDSettings(eps, eps / 2, 5, random_start=True, targeted=False)
+    precision = training.fast_precision(bench.device)
+    away = PGDSettings(eps, eps / 2, 5, random_start=True, targeted=False, precision=precision, channels_last=True)
     project = functools.partial(attacks.orthogonal_projection, classes=bench.sizes.classes)
     treat = {
         "clean images, plain training": lambda: as_floats(bench.train)[0],

@@ -10,6 +10,8 @@ from adversarial_bench import Bench, Sizes  # makes `common` importable
 import common.world
 from adversarial_measures import moved
 from common.table import Table as Table  # this and the next ones for the scripts of the tables
+from common.table import highest as highest
+from common.table import lowest as lowest
 from common.table import mean as mean
 from common.table import minus as minus
 from common.table import numbers as numbers
@@ -25,7 +27,9 @@ class Scale(common.world.Scale):
         sizes: of sets, trainings and perturbations.
         medical: the same for Table 12.
         victims: networks trained on the released data; the first one where one is enough.
+        compared: those of them that are also trained on images perturbed toward random classes and by combined plans.
         medical_victims: of Table 12.
+        strengths: radius and number of steps of further searches, for the question what they decide.
         attacked: test images that the attacker tries maps of classes with.
         adaptation_epochs: of domain adaptation.
         large_adaptation: whether it takes networks of the size of the paper.
@@ -35,7 +39,9 @@ class Scale(common.world.Scale):
     sizes: Sizes
     medical: Sizes
     victims: tuple[str, ...]
+    compared: tuple[str, ...]
     medical_victims: tuple[str, ...]
+    strengths: tuple[tuple[float, int], ...]
     attacked: int
     adaptation_epochs: int
     large_adaptation: bool
@@ -52,15 +58,28 @@ PAPERS = ("densenet100bc", "preresnet110", "vgg19")
 
 
 def _small(sizes: Sizes, victims: tuple[str, ...], folds: int, attacked: int, epochs: int) -> Scale:
-    medical = replace(sizes, classes=5)
-    return Scale(folds, sizes, medical, victims, victims[:1], attacked, epochs, False, epochs)
+    medical, one = replace(sizes, classes=5), victims[:1]
+    strengths = ((sizes.eps, sizes.steps), (2 * sizes.eps, sizes.steps))
+    return Scale(folds, sizes, medical, victims, one, one, strengths, attacked, epochs, False, epochs)
 
 
 SCALES = {
     "check": _small(CHECK, ("small-vgg",), 1, 40, 1),
     "smoke": _small(SMOKE, ("small-vgg", "small-resnet", "small-alexnet"), 1, 1000, 10),
-    "full": _small(FULL, ("resnet9", "vgg", "densenet"), 3, 1000, 20),
-    "paper": Scale(1, PAPER, MRI, PAPERS, (*PAPERS, "preresnet20", "vgg11"), 10_000, 100, True, 250),
+    "full": _small(FULL, ("resnet9", "vgg", "densenet"), 3, 1000, 10),
+    "paper": Scale(
+        1,
+        PAPER,
+        MRI,
+        PAPERS,
+        PAPERS,
+        (*PAPERS, "preresnet20", "vgg11"),
+        ((0.5, 100), (1.0, 100)),
+        10_000,
+        100,
+        True,
+        250,
+    ),
 }
 
 

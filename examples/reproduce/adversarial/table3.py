@@ -9,7 +9,7 @@ Usage: python adversarial/table3.py --source cifar10:ROOT [--scale check|smoke|f
 """
 
 import adversarial_measures as measures
-from adversarial_world import Table, World, mean, numbers, read_world, spread
+from adversarial_world import Table, World, highest, mean, numbers, read_world, spread
 
 from torchprotect import keys
 
@@ -29,7 +29,9 @@ def tables(world: World) -> None:
     for label, (ours, paper) in enumerate(zip(scores, PAPER, strict=True)):
         table.row("0 (clean)" if label == 0 else str(label), mean(ours), spread(ours), paper)
     target = int(keys.CorrespondenceKey.preset(PLAN).targets[0, 0])
-    wrong = [max(each) for each in zip(*(scores[label] for label in range(classes) if label != target), strict=True)]
+    wrong = [
+        highest(each) for each in zip(*(scores[label] for label in range(classes) if label != target), strict=True)
+    ]
     table.claim(
         f"the true target of class 0, {target}, is the only maximum",
         [right - other for right, other in zip(scores[target], wrong, strict=True)],

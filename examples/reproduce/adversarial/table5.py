@@ -9,7 +9,7 @@ Usage: python adversarial/table5.py --source cifar10:ROOT [--scale check|smoke|f
 import itertools
 
 import adversarial_measures as measures
-from adversarial_world import Table, World, mean, minus, numbers, read_world, spread
+from adversarial_world import Table, World, lowest, mean, minus, numbers, read_world, spread
 
 PAPER = {0.5: 94.44, 0.4: 94.10, 0.3: 92.26, 0.2: 90.28, 0.1: 85.96, 0.0: 82.79}
 CLEAN = 31.70
@@ -30,7 +30,7 @@ def tables(world: World) -> None:
         table.row(f"{left:.0%} left, {1 - left:.0%} right", mean(rate), spread(rate), PAPER[left])
     drops = [[one - other + 1 for one, other in itertools.pairwise(each)] for each in zip(*rates.values(), strict=True)]
     table.claim(
-        "the farther the shares are off, the lower (to 1 point)", [min(each) for each in drops], paper="94 to 83"
+        "the farther the shares are off, the lower (to 1 point)", [lowest(each) for each in drops], paper="94 to 83"
     )
     table.claim(
         "one target alone is above clean by 20 points",

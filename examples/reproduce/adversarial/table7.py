@@ -24,7 +24,7 @@ def tables(world: World) -> None:
     table = Table("Table 7: accuracy in percent", ["network", *columns, *(f"paper: {name}" for name in columns)])
     for plan in PLANS:
         world.moved(table, plan)
-    for network in world.scale.victims:
+    for network in world.scale.compared:
         found = {plan: world.each(measures.victim, network=network, plan=plan) for plan in ("basic", *PLANS)}
         basic = numbers(found["basic"], "orig")
         cells = [mean(numbers(found[plan], what)) for plan in PLANS for what in ("enc", "orig")]

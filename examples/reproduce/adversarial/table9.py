@@ -4,7 +4,7 @@ Usage: python adversarial/table9.py --source cifar10:ROOT [--scale check|smoke|f
 """
 
 import adversarial_measures as measures
-from adversarial_world import Table, World, mean, minus, numbers, read_world, spread
+from adversarial_world import Table, World, highest, lowest, mean, minus, numbers, read_world, spread
 
 PLAN = "mixup-and-concat"
 ROWS = {4: "all four targets, the right way", 1: "target 1 alone", 2: "targets 1 and 2 side by side"}
@@ -24,7 +24,7 @@ def tables(world: World) -> None:
     rates = {count: numbers(each, "accuracy") for count, each in found.items()}
     for count, shown in ROWS.items():
         table.row(shown, mean(rates[count]), spread(rates[count]), PAPER[count])
-    best, worst = ([pick(each) for each in zip(rates[1], rates[2], strict=True)] for pick in (max, min))
+    best, worst = ([pick(each) for each in zip(rates[1], rates[2], strict=True)] for pick in (highest, lowest))
     table.claim(
         "some of the targets do worse than all of them", minus(rates[4], best), ours=best, paper="83 against 94"
     )

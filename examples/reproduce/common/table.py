@@ -20,7 +20,8 @@ class Claim:
         says: the claim.
         paper: the paper's number, as it stands there; empty if there is none.
         ours: our number, with spread.
-        verdict: ``"holds"``, ``"does not hold"``, ``"undecided"`` (repetitions disagree) or ``"not measured"``.
+        verdict: ``"holds"``, ``"does not hold"``, ``"undecided"`` (repetitions disagree), ``"incomplete"`` (some
+            repetitions are not measured) or ``"not measured"``.
         by: by how much, or how many of how many repetitions agree.
         reason: why it does not hold.
     """
@@ -61,13 +62,16 @@ class Table:
             paper: the paper's number.
             reason: why the claim does not hold; shown only if it does not.
         """
-        agree = sum(margin > 0 for margin in margins)
-        if not margins or any(math.isnan(margin) for margin in margins):
+        measured = _measured(margins)
+        agree = sum(margin > 0 for margin in measured)
+        verdict = {len(measured): "holds", 0: "does not hold"}.get(agree, "undecided")
+        count = f", {agree} of {len(measured)}"
+        if not measured:
             verdict, by = "not measured", ""
+        elif len(measured) < len(margins):
+            verdict, by = "incomplete", f"{shown(measured)}{count}; {len(margins)} are planned"
         else:
-            verdict = {len(margins): "holds", 0: "does not hold"}.get(agree, "undecided")
-            count = f", {agree} of {len(margins)}" if len(margins) > 1 else ""
-            by = f"{shown(margins)}{count}"
+            by = f"{shown(measured)}{count if len(measured) > 1 else ''}"
         self.claims.append(Claim(says, paper, shown(ours), verdict, by, reason))
 
     def markdown(self) -> str:
@@ -94,8 +98,8 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Number]]) -> 
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean over repetitions."""
-    return statistics.fmean(values)
+    """Return the mean over the repetitions that are measured."""
+    return statistics.fmean(_measured(values) or [math.nan])
 
 
 def numbers(found: Sequence[Mapping[str, float]], name: str) -> list[float]:
@@ -109,19 +113,33 @@ def minus(left: Sequence[float], right: Sequence[float], constant: float = 0.0) 
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Return the standard deviation over repetitions."""
-    if len(values) < 2:
-        return None
-    return math.nan if any(map(math.isnan, values)) else statistics.stdev(values)
+    """Return the standard deviation over the repetitions that are measured."""
+    measured = _measured(values)
+    if values and not measured:
+        return math.nan
+    return statistics.stdev(measured) if len(measured) > 1 else None
 
 
 def shown(values: Sequence[float]) -> str:
-    """Return mean and standard deviation over repetitions."""
-    if any(math.isnan(value) for value in values):
-        return "not run"
-    if not values:
-        return ""
-    return f"{mean(values):.1f}" + (f" ± {spread(values):.1f}" if len(values) > 1 else "")
+    """Return mean and standard deviation over the repetitions that are measured."""
+    measured = _measured(values)
+    if not measured:
+        return "not run" if values else ""
+    return f"{mean(measured):.1f}" + (f" ± {spread(measured):.1f}" if len(measured) > 1 else "")
+
+
+def highest(values: Sequence[float]) -> float:
+    """Return the largest of several numbers, NaN if one of them is not measured."""
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
+def lowest(values: Sequence[float]) -> float:
+    """Return the smallest of several numbers, NaN if one of them is not measured."""
+    return math.nan if any(map(math.isnan, values)) else min(values)
+
+
+def _measured(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _cell(cell: Number) -> str:

@@ -15,6 +15,8 @@ import disguise_measures
 from common.digest import code_digest
 from common.kept import Kept
 from common.table import Table as Table  # this and the next ones for the scripts of the figures
+from common.table import highest as highest
+from common.table import lowest as lowest
 from common.table import mean as mean
 from common.table import minus as minus
 from common.table import numbers as numbers

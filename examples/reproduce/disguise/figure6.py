@@ -6,7 +6,7 @@ also permuted. Blocks have a key for each position, as in the paper, or all have
 Usage: python disguise/figure6.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """
 
-from disguise_world import Table, World, mean, minus, read_world, spread
+from disguise_world import Table, World, highest, mean, minus, read_world, spread
 from owner import PADDED, PLAIN, Disguise
 
 KEYS = {False: "one for each position", True: "one for all"}
@@ -50,7 +50,7 @@ def _claims(
             ours=found[2, most, shared],
             paper="higher",
         )
-    best = [max(each) for each in zip(*(found[key] for key in found if key[0] == 2), strict=True)]
+    best = [highest(each) for each in zip(*(found[key] for key in found if key[0] == 2), strict=True)]
     table.claim(
         f"{name}: the best setting of units of 2 within 3 points of no disguise",
         minus(best, plain, -3),

@@ -7,7 +7,7 @@ DNN examiner on rebuilt images over that on plain ones. A second table has the t
 Usage: python disguise/figure8.py --source mnist:ROOT --source fashion-mnist:ROOT [--scale SCALE] [--out DIR]
 """
 
-from disguise_world import Table, World, mean, minus, numbers, read_world, spread
+from disguise_world import Table, World, highest, lowest, mean, minus, numbers, read_world, spread
 from owner import Disguise
 
 RATES = ("hit rate", "hit rate, non-constant", "one to one")
@@ -54,11 +54,11 @@ def by_pairs(world: World) -> None:
             paper="higher",
         )
         for rate, what in (("hit rate", "all units"), ("hit rate, non-constant", "non-constant units")):
-            highest = [max(each) for each in zip(*hits[16, rate], strict=True)]
+            most_hits = [highest(each) for each in zip(*hits[16, rate], strict=True)]
             table.claim(
                 f"{name}, units of 16: hit rate over {what} below 10 percent",
-                [10 - each for each in highest],
-                ours=highest,
+                [10 - each for each in most_hits],
+                ours=most_hits,
                 paper="below 10",
                 reason="Constant units, such as background, are in every codebook." if rate == "hit rate" else "",
             )
@@ -75,7 +75,7 @@ def by_fallback(world: World) -> None:
                 numbers(world.codebook(name, Disguise("aes", 4, 0.0, unit), 20, each), "success") for each in FALLBACKS
             ]
             table.row(name, str(unit), *map(mean, found))
-            widest = [max(each) - min(each) for each in zip(*found, strict=True)]
+            widest = [highest(each) - lowest(each) for each in zip(*found, strict=True)]
             table.claim(
                 f"{name}, units of {unit}: the fall-back changes the success rate by more than 5 points",
                 [each - 5 for each in widest],

@@ -11,7 +11,7 @@ Usage: python owsd/attacks.py --source cifar10:ROOT [--scale check|smoke|full|pa
 """
 
 import attack_measures
-from owsd_world import Table, World, mean, minus, numbers, read_world, shown
+from owsd_world import Table, World, highest, mean, minus, numbers, read_world, shown
 
 PAPER_ZEROS = 59.0
 DISTANCES = ("distance correlation", "Pearson correlation of distances", "same nearest neighbour, percent")
@@ -66,7 +66,7 @@ def probing(world: World) -> None:
     chance = numbers(found[INSIDE], "chance")
     table.row("always the most frequent label", *(mean(chance) for _ in known))
     outside = [numbers(each, "right") for seen, each in found.items() if seen != INSIDE]
-    best = [max(fold) for fold in zip(*outside, strict=True)]
+    best = [highest(fold) for fold in zip(*outside, strict=True)]
     table.claim(
         "what the cloud sees tells no labels (at most 5 points above chance)",
         minus(chance, best, -5),

@@ -22,6 +22,7 @@ from common.digest import code_digest
 from common.images import test_split, without_folder
 from common.kept import Kept
 from common.table import Table as Table  # this and the next ones for the scripts of the tables
+from common.table import highest as highest
 from common.table import mean as mean
 from common.table import minus as minus
 from common.table import shown as shown

@@ -163,7 +163,7 @@ def test_augmentation_repeats_with_a_generator_and_checks():
 
 
 def watched(seed=0, **options):
-    given = {"epochs": 4, "learning_rate": 5e-3, **options}
+    given = {"epochs": 4, "recipe": Recipe(learning_rate=5e-3), **options}
     model = network(seed)
     curve = train_and_watch(model, released(), own_images(), generator=torch.Generator().manual_seed(seed), **given)
     return model, curve
@@ -182,11 +182,13 @@ def test_curve():
     assert json.loads(curve.to_json())["accuracies"] == curve.accuracies.tolist()
 
 
-def test_watching_does_not_change_the_training():
-    model, _ = watched()
-    alone = fit(
-        network(0), released(), epochs=4, recipe=Recipe(learning_rate=5e-3), generator=torch.Generator().manual_seed(0)
-    )
+@pytest.mark.parametrize("options", [{}, {"precision": torch.bfloat16, "channels_last": True}])
+def test_watching_does_not_change_the_training(options):
+    recipe = Recipe("sgd", 0.02, label_smoothing=0.1)
+    model, curve = watched(recipe=recipe, **options)
+    generator = torch.Generator().manual_seed(0)
+    alone = fit(network(0), released(), epochs=4, recipe=recipe, generator=generator, **options)
+    assert curve.last == evaluate(alone, own_images(), **options)
     for mine, theirs in zip(model.parameters(), alone.parameters()):
         assert torch.equal(mine, theirs)
 

@@ -8,7 +8,7 @@ from toy_world import CLASSES, nature, own_images, patterns, released
 
 from torchprotect.attacks import Level, pretrained_probe
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError, LabelError, ModelError
-from torchprotect.training import evaluate
+from torchprotect.training import Recipe, evaluate
 
 
 def strong_features(images):
@@ -18,7 +18,13 @@ def strong_features(images):
 
 def probe(data=None, **options):
     images, labels = released() if data is None else data
-    given = {"encoder": strong_features, "classes": CLASSES, "epochs": 15, "learning_rate": 2e-2, **options}
+    given = {
+        "encoder": strong_features,
+        "classes": CLASSES,
+        "epochs": 15,
+        "recipe": Recipe(learning_rate=2e-2),
+        **options,
+    }
     test = given.pop("test", own_images())
     return pretrained_probe(images, labels, test, generator=torch.Generator().manual_seed(0), **given)
 

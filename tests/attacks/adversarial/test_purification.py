@@ -5,6 +5,7 @@ from toy_world import MAP, SETTINGS, nature, network, own_images, released, trai
 from torchprotect.adversarial import perturb_toward
 from torchprotect.attacks import Level, purify_by_pairs, train_and_watch
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
+from torchprotect.training import Recipe
 
 
 def pairs(count):
@@ -20,7 +21,7 @@ def purified(known, images, seed=1, **options):
 def clean_accuracy(images, labels):
     generator = torch.Generator().manual_seed(0)
     return train_and_watch(
-        network(0), (images, labels), own_images(), epochs=8, learning_rate=5e-3, generator=generator
+        network(0), (images, labels), own_images(), epochs=8, recipe=Recipe(learning_rate=5e-3), generator=generator
     ).last
 
 

@@ -5,11 +5,17 @@ from toy_world import nature, network, own_images, released
 
 from torchprotect.attacks import Level, staged_training, train_and_watch
 from torchprotect.errors import InputRangeError, LabelError
-from torchprotect.training import evaluate
+from torchprotect.training import Recipe, evaluate
 
 
 def staged(data=None, model=None, **options):
-    given = {"epochs": 8, "stages": 2, "learning_rate": 5e-3, "generator": torch.Generator().manual_seed(0), **options}
+    given = {
+        "epochs": 8,
+        "stages": 2,
+        "recipe": Recipe(learning_rate=5e-3),
+        "generator": torch.Generator().manual_seed(0),
+        **options,
+    }
     model = network(0) if model is None else model
     return model, staged_training(model, released() if data is None else data, own_images(), **given)
 
@@ -37,7 +43,9 @@ def test_shallow_layers_stop_first():
 
 def test_one_stage_is_plain_training():
     generator = torch.Generator().manual_seed(0)
-    plain = train_and_watch(network(0), released(), own_images(), epochs=3, learning_rate=5e-3, generator=generator)
+    plain = train_and_watch(
+        network(0), released(), own_images(), epochs=3, recipe=Recipe(learning_rate=5e-3), generator=generator
+    )
     assert torch.equal(staged(epochs=3, stages=1)[1].accuracies, plain.accuracies)
 
 

@@ -13,7 +13,7 @@ from torchprotect.attacks.protocol import Need, Seen
 from torchprotect.attacks.results import NetworkResult
 from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputTypeError, ModelError
-from torchprotect.training import device_of, eval_mode
+from torchprotect.training import DEFAULT_RECIPE, Recipe, device_of, eval_mode
 
 _LEAST_DEVIATION = 1e-6  # a feature that never changes is divided by this, and stays 0
 
@@ -27,7 +27,7 @@ def pretrained_probe(
     classes: int,
     epochs: int = 10,
     batch_size: int = 64,
-    learning_rate: float = 2e-3,
+    recipe: Recipe = DEFAULT_RECIPE,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingCurve:
@@ -49,7 +49,7 @@ def pretrained_probe(
         classes: number of classes.
         epochs: passes over the features.
         batch_size: images in a step, and images that go through the encoder at once.
-        learning_rate: at the start.
+        recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
         generator: shuffles the features.
         progress: called with epochs done and in all.
 
@@ -82,7 +82,7 @@ def pretrained_probe(
         (_as_pictures((clean - mean) / deviation), test[1]),
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        recipe=recipe,
         generator=generator,
         progress=progress,
     )

@@ -21,7 +21,7 @@ from torchprotect.attacks.results import Level, NetworkResult
 from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputRangeError
 from torchprotect.models import SmallAlexNet
-from torchprotect.training import Batches
+from torchprotect.training import DEFAULT_RECIPE, Batches, Recipe
 
 _STAGES = 4
 
@@ -34,7 +34,9 @@ def staged_training(
     epochs: int,
     stages: int = _STAGES,
     batch_size: int = 64,
-    learning_rate: float = 2e-3,
+    recipe: Recipe = DEFAULT_RECIPE,
+    precision: torch.dtype | None = None,
+    channels_last: bool = False,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingCurve:
@@ -54,7 +56,9 @@ def staged_training(
         epochs: passes over the data in all, at least one a stage; the first stages take what does not divide.
         stages: how many.
         batch_size: for tensors.
-        learning_rate: at the start of each stage.
+        recipe: of each stage, as of :func:`train_and_watch`.
+        precision: as of :func:`torchprotect.training.fit`.
+        channels_last: likewise.
         generator: shuffles tensors.
         progress: called with epochs done and in all.
 
@@ -84,7 +88,9 @@ def staged_training(
                 test,
                 epochs=length,
                 batch_size=batch_size,
-                learning_rate=learning_rate,
+                recipe=recipe,
+                precision=precision,
+                channels_last=channels_last,
                 generator=generator,
                 progress=tell,
             )

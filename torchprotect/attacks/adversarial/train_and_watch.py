@@ -23,6 +23,7 @@ from torchprotect.attacks.scores import USE
 from torchprotect.attacks.seeding import seeded
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import (
+    DEFAULT_RECIPE,
     Batches,
     Recipe,
     device_of,
@@ -60,7 +61,9 @@ def train_and_watch(
     augment: Callable[[Tensor], Tensor] | None = None,
     adversarial: PGDSettings | None = None,
     batch_size: int = 64,
-    learning_rate: float = 2e-3,
+    recipe: Recipe = DEFAULT_RECIPE,
+    precision: torch.dtype | None = None,
+    channels_last: bool = False,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingCurve:
@@ -82,7 +85,9 @@ def train_and_watch(
         adversarial: perturb the images of each batch, after ``augment``, so that the model as it is then mistakes them;
             the settings have ``targeted=False``.
         batch_size: for tensors.
-        learning_rate: at the start.
+        recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
+        precision: as of :func:`torchprotect.training.fit`; ``adversarial`` has one of its own.
+        channels_last: likewise.
         generator: shuffles tensors, draws random starts.
         progress: called with epochs done and in all.
 
@@ -111,7 +116,7 @@ def train_and_watch(
     accuracies = []
 
     def watch(done: int, total: int) -> None:
-        accuracies.append(evaluate(model, test))
+        accuracies.append(evaluate(model, test, precision=precision, channels_last=channels_last))
         if progress is not None:
             progress(done, total)
 
@@ -120,7 +125,9 @@ def train_and_watch(
         data,
         epochs=epochs,
         batch_size=batch_size,
-        recipe=Recipe(learning_rate=learning_rate),
+        recipe=recipe,
+        precision=precision,
+        channels_last=channels_last,
         prepare=prepare,
         generator=generator,
         progress=watch,
