@@ -23,13 +23,12 @@ def tables(world: World) -> None:
     papers = [f"paper: {name}" for name in ("Enc", "Orig", "Orig+P", "R+Orig")]
     table = Table("Table 1: accuracy in percent by training and test set", ["network", *names, *papers])
     bases = world.each(measures.base)
-    cleans = {network: world.each(measures.clean, network=network) for network in world.scale.victims}
     table.row("base", *(None,) * 7, mean(numbers(bases, "base")), *(None,) * 4)
     world.moved(table, "basic")
     for network in world.scale.victims:
         found = world.each(measures.victim, network=network, plan="basic")
         enc, true_enc, orig, mapped = (numbers(found, name) for name in ("enc", "enc, true labels", "orig", "orig + p"))
-        clean = numbers(cleans[network], "accuracy")
+        clean = numbers(world.each(measures.clean, network=network), "accuracy")
         compared = network in world.scale.compared
         random = numbers(world.each(measures.random_targets, network=network), "orig") if compared else []
         cells = [mean(enc), mean(true_enc), mean(orig), spread(orig), mean(mapped), spread(mapped)]
