@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError, ModelError
 from torchprotect.models import SmallAlexNet
 from torchprotect.training import Recipe, fit
 
@@ -116,3 +116,10 @@ def test_label_smoothing_is_that_of_torch():
     torch.nn.functional.cross_entropy(theirs(images), labels, label_smoothing=0.2).backward()
     expected = theirs.weight - 0.1 * 1.9 * theirs.weight.grad  # Nesterov's first step
     torch.testing.assert_close(ours.weight, expected)
+
+
+@pytest.mark.parametrize("images", [torch.rand(8, 3), torch.full((8, 3), torch.nan)])
+def test_a_loss_that_is_not_finite_is_an_error(images):
+    recipe = Recipe("sgd", 1e30 if images.isfinite().all() else 0.1)
+    with pytest.raises(ModelError, match=r"the loss is (nan|inf) after epoch \d: train with a lower learning rate"):
+        fit(torch.nn.Linear(3, 3), (images, torch.arange(8) % 3), epochs=3, batch_size=2, recipe=recipe)

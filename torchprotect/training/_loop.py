@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchprotect._inputs import type_name, with_article
-from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError, ModelError
 from torchprotect.training._checkpoint import Checkpoint
 from torchprotect.training._network import device_of, eval_mode
 from torchprotect.training._precision import require_precision
@@ -62,7 +62,8 @@ def fit(
         InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; the
             learning rate changes with each batch, but ``data`` has no length; or ``precision`` is no half precision.
         InputRangeError: an epoch had no batch.
-        ModelError: the checkpoint belongs to another model or to other settings.
+        ModelError: the checkpoint belongs to another model or to other settings, or the loss is not finite at the end
+            of an epoch.
         FileNotFoundError: the checkpoint's folder does not exist.
     """
     require_repeatable("data", data, epochs)
@@ -81,11 +82,13 @@ def fit(
                 images = prepare(images, labels)
             _set_rate(optimizer, recipe.rate_at((epoch + (seen + 0.5) / each) / epochs))
             optimizer.zero_grad(set_to_none=True)
-            _loss(model, images, labels, recipe.label_smoothing, precision, channels_last).backward()
+            loss = _loss(model, images, labels, recipe.label_smoothing, precision, channels_last)
+            loss.backward()
             optimizer.step()
             seen += 1
         if not seen:
             raise InputRangeError(f"epoch {epoch + 1} of {epochs} had no batch: data is empty or used up")
+        _require_finite(float(loss.detach()), epoch + 1)
         state.save(epoch + 1)
         if progress is not None:
             progress(epoch + 1, epochs)
@@ -157,6 +160,14 @@ def _loss(
     return nn.functional.cross_entropy(
         scores if precision is None else scores.float(), labels, label_smoothing=label_smoothing
     )
+
+
+def _require_finite(loss: float, epoch: int) -> None:
+    """Check the loss of the last batch of an epoch: a network that has once become NaN stays so."""
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"the loss is {loss} after epoch {epoch}: train with a lower learning rate, or look for NaN in the images"
+        )
 
 
 def _autocast(device: torch.device, precision: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
