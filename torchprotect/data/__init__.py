@@ -13,6 +13,7 @@ from torchprotect.data.recipients import add_recipients, count_recipients, set_r
 from torchprotect.data.rekey import rekey
 from torchprotect.data.restore import RestoreResult, restore
 from torchprotect.data.sealing import open_export, seal_export
+from torchprotect.data.shard_dataset import ShardDataset
 from torchprotect.data.shards import ShardWriter
 from torchprotect.data.sources import Header, Sample, Source, open_source, open_sources
 from torchprotect.data.splits import export_splits
@@ -36,6 +37,7 @@ __all__ = [
     "RestoreResult",
     "Sample",
     "Shape",
+    "ShardDataset",
     "ShardWriter",
     "Source",
     "VerifyResult",

@@ -46,6 +46,17 @@ def _store(content: bytes) -> bytes:
     return b"".join(parts)
 
 
+def stored_parts(channels: int, height: int, width: int) -> list[int]:
+    """Return how many bytes of a PNG are no rows of pixels, are rows, are no rows, and so on, to its end."""
+    size = height * (1 + width * channels)
+    pieces = [min(_STORED_LIMIT, size - start) for start in range(0, size, _STORED_LIMIT)]
+    before = len(_SIGNATURE) + 25 + 8 + 2 + 5  # signature, IHDR, begin of IDAT, of the zlib stream, of its first block
+    parts = [before]
+    for piece in pieces:
+        parts += [piece, 5]
+    return [*parts[:-1], 4 + 4 + len(_END)]  # checksums of stream and chunk, and the end
+
+
 def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
     """Yield one PNG for each image of a batch, uint8 ``[N, 1 or 3, H, W]``."""
     count, channels, height, width = images.shape

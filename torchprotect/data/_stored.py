@@ -24,6 +24,16 @@ _LARGEST = 1 << 30  # bytes of an image, if the manifest states no size
 _CHUNK = 1 << 20
 
 
+class Located(NamedTuple):
+    """One sample as it is stored: id, format and content of the image, its place in the shard, and the label."""
+
+    id: str
+    kind: str
+    offset: int
+    content: bytes
+    label: Label
+
+
 class Stored(NamedTuple):
     """One sample of an export: its id, the image ``[C, H, W]``, and its class number or numbers, if it has any."""
 
@@ -53,11 +63,54 @@ def read_shard(
         VerificationError: the shard is damaged, or is not the one in the manifest.
     """
     path = store.path_of(entry["name"])
+    for found in locate(store, entry, image_size, classes=classes, verify=verify):
+        yield Stored(found.id, decode_located(found, path, image_size), found.label)
+
+
+def locate(
+    store: Store,
+    entry: dict[str, Any],
+    image_size: tuple[int, int] | None,
+    *,
+    classes: int | None = None,
+    verify: bool = True,
+) -> Iterator[Located]:
+    """Yield the samples of a shard as :func:`read_shard` does, but do not decode their images."""
+    path = store.path_of(entry["name"])
     try:
         with store.open(entry["name"]) as file:
             yield from _Reading(file, path, entry, image_size, classes, verify).samples()
     except OSError as error:
         raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def decode_located(found: Located, path: str, image_size: tuple[int, int] | None) -> Tensor:
+    """Return the image ``[C, H, W]`` of a sample.
+
+    Args:
+        found: the sample.
+        path: of its shard, for errors.
+        image_size: that it must have, if the manifest states it.
+
+    Raises:
+        VerificationError: no export writes such a file, or it has another size.
+    """
+    name = f"{found.id}.{found.kind}"
+    try:
+        image = decode(found.kind, found.content)
+    except ValueError as error:
+        raise damage(path, f"{name}: {error}") from error
+    size = (image.shape[-2], image.shape[-1])
+    if image_size is not None and size != image_size:
+        raise damage(path, f"{name} has {size[0]} x {size[1]} pixels, the manifest says {image_size}")
+    return image
+
+
+def damage(path: str, how: str) -> VerificationError:
+    """Return the error for a shard that is not what the manifest says."""
+    return VerificationError(
+        f"{path} is damaged, or it was replaced: {how}; `torchprotect verify` checks the whole export"
+    )
 
 
 class _Reading:
@@ -77,33 +130,34 @@ class _Reading:
         self._digest = hashlib.sha256() if verify else None
         self._offset, self._count = 0, 0
 
-    def samples(self) -> Iterator[Stored]:
+    def samples(self) -> Iterator[Located]:
         stated = self._entry["size"]
         found = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
         if found != stated:
             raise self._damage(f"it has {found:,} bytes, the manifest says {stated:,}")
-        image: tuple[str, Tensor] | None = None
-        for name, content in self._members():
+        image: Located | None = None
+        for name, offset, content in self._members():
             named = _MEMBER.fullmatch(name)
             if named is None or (named[2] in _LABELS and named[2] != self._label_kind):
                 raise self._damage(f"member {name!r} is not ID.png, ID.npy or ID.{self._label_kind}")
             identity, kind = named.groups()
             if kind in _LABELS:
                 label = self._parse_label(content)
-                if image is None or image[0] != identity or label is None:
+                if image is None or image.id != identity or label is None:
                     raise self._damage(f"{name} is no {_LABELS[kind]} behind its image")
-                yield self._counted(identity, image[1], label)
+                yield self._counted(image._replace(label=label))
                 image = None
             else:
                 if image is not None:
-                    yield self._counted(*image, None)
-                image = identity, self._decode(kind, content, name)
+                    yield self._counted(image)
+                image = Located(identity, kind, offset, content, None)
         if image is not None:
-            yield self._counted(*image, None)
+            yield self._counted(image)
         self._check_end()
 
-    def _members(self) -> Iterator[tuple[str, bytes]]:
+    def _members(self) -> Iterator[tuple[str, int, bytes]]:
+        """Yield names, first bytes and contents."""
         while (header := self._take(BLOCK)) != bytes(BLOCK):
             try:
                 name, size = parse_header(header)
@@ -111,9 +165,10 @@ class _Reading:
                 raise self._damage(f"there is no header of a member at byte {self._offset - BLOCK:,}") from None
             if size > self._most_bytes(name):
                 raise self._damage(f"{name} has {size:,} bytes, more than such a member can have")
+            offset = self._offset
             content = self._take(size)
             self._take(-size % BLOCK)
-            yield name, content
+            yield name, offset, content
 
     def _most_bytes(self, name: str) -> int:
         """Return the largest size a member may have: nothing larger than the manifest allows is read."""
@@ -147,19 +202,9 @@ class _Reading:
             return from_member(content, self._classes)
         return int(content) if _CLASS_NUMBER.fullmatch(content) else None
 
-    def _decode(self, kind: str, content: bytes, name: str) -> Tensor:
-        try:
-            image = decode(kind, content)
-        except ValueError as error:
-            raise self._damage(f"{name}: {error}") from error
-        size = (image.shape[-2], image.shape[-1])
-        if self._image_size is not None and size != self._image_size:
-            raise self._damage(f"{name} has {size[0]} x {size[1]} pixels, the manifest says {self._image_size}")
-        return image
-
-    def _counted(self, identity: str, image: Tensor, label: Label) -> Stored:
+    def _counted(self, found: Located) -> Located:
         self._count += 1
-        return Stored(identity, image, label)
+        return found
 
     def _check_end(self) -> None:
         if self._count != self._entry["count"]:
@@ -171,6 +216,4 @@ class _Reading:
             raise self._damage("its SHA-256 is not the manifest's")
 
     def _damage(self, how: str) -> VerificationError:
-        return VerificationError(
-            f"{self._path} is damaged, or it was replaced: {how}; `torchprotect verify` checks the whole export"
-        )
+        return damage(self._path, how)

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from torchprotect.data import manifest as documents
 from torchprotect.data._labels import multi_hot
+from torchprotect.data._readable import ReadableShards
 from torchprotect.data._stored import read_shard
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.finished import FinishedExport, Identities, open_finished
 from torchprotect.data.several import Exports, as_list, require_one_key
-from torchprotect.data.store import SUFFIX, SealedStore, Store, open_store
 from torchprotect.envelope import Signer
 from torchprotect.errors import ExportError, InputRangeError
 
@@ -71,7 +70,8 @@ def read(
         raise InputRangeError("expect is the digest of one manifest; read several exports without it")
     opened = [open_finished(each, identity=identity, signer=signer, expect=expect) for each in exports]
     require_one_key(opened)
-    reader = _Readers([_Reader(each, verify, _cache(each, cache)) for each in opened])
+    copies = None if cache is None else ShardCache(cache)
+    reader = _Readers([_Reader(each, verify, copies) for each in opened])
     if not reader.shards:
         raise ExportError(f"{opened[0].store.location} holds no shards")
     shards = webdataset.ResampledShards if resampled else webdataset.SimpleShardList
@@ -98,10 +98,6 @@ def _split_by_rank(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]
         )
 
 
-def _cache(export: FinishedExport, folder: str | os.PathLike[str] | None) -> ShardCache | None:
-    return ShardCache(folder) if folder is not None and not export.store.local else None
-
-
 class _Readers:
     """The stage of the pipeline that turns shards into samples; can be pickled.
 
@@ -110,7 +106,9 @@ class _Readers:
     """
 
     def __init__(self, readers: "list[_Reader]") -> None:
-        self._by_url = {url: reader for reader in readers for url in reader.shards}
+        self._by_url = {
+            url: (reader, number) for reader in readers for number, url in enumerate(reader.shards.locations)
+        }
 
     @property
     def shards(self) -> list[str]:
@@ -119,42 +117,20 @@ class _Readers:
 
     def __call__(self, shards: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, int | Tensor | None]]:
         for shard in shards:
-            yield from self._by_url[shard["url"]].samples(shard["url"])
+            reader, number = self._by_url[shard["url"]]
+            yield from reader.samples(number)
 
 
 class _Reader:
     """Reads the shards of one export."""
 
     def __init__(self, export: FinishedExport, verify: bool, cache: ShardCache | None) -> None:
-        self._cache, self._store, self._verify = cache, export.store, verify
-        self._entries = {export.store.path_of(entry["name"]): entry for entry in export.manifest["shards"]}
+        self.shards, self._verify = ReadableShards(export, cache), verify
         self._image_size, self._classes = documents.image_size(export.manifest), export.manifest.get("classes")
-        self._stored = {} if export.public is None else dict(zip(self._entries, export.public["shards"], strict=True))
 
-    @property
-    def shards(self) -> list[str]:
-        """Paths or URLs of the shards."""
-        return list(self._entries)
-
-    def samples(self, url: str) -> Iterator[tuple[Tensor, int | Tensor | None]]:
+    def samples(self, number: int) -> Iterator[tuple[Tensor, int | Tensor | None]]:
         """Yield images and labels of a shard."""
-        store, entry, verify = self._fetch(url)
+        store, entry, verified = self.shards.fetch(number)
+        verify = self._verify and not verified
         for _, image, label in read_shard(store, entry, self._image_size, classes=self._classes, verify=verify):
             yield image, multi_hot(label, self._classes or 0) if isinstance(label, tuple) else label
-
-    def _fetch(self, url: str) -> tuple[Store, dict[str, Any], bool]:
-        """Return where to read a shard: from its copy, if there is a cache, which has compared its hash already."""
-        entry = self._entries[url]
-        if self._cache is None:
-            return self._store, entry, self._verify
-        if isinstance(self._store, SealedStore):
-            path = _copy(self._cache, self._store.inner, self._stored[url], f"tar{SUFFIX}")
-            return self._store.with_copy(entry["name"], path), entry, self._verify
-        path = _copy(self._cache, self._store, entry, "tar")
-        return open_store(path.parent), entry | {"name": path.name}, False
-
-
-def _copy(cache: ShardCache, store: Store, entry: dict[str, Any], kind: str) -> Path:
-    """Return the path of the copy of a file that a manifest lists."""
-    digest = entry["sha256"]
-    return cache.fetch(store, entry["name"], f"{digest}.{kind}", size=entry["size"], sha256=digest)

@@ -1,0 +1,102 @@
+"""How images that are stored alike lie in their files: which bytes are pixels, and what the others must be."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torchprotect.data._decode import decode
+from torchprotect.data._encode import npy_header
+from torchprotect.data._png import stored_parts
+
+_CHECKSUMS = 8  # bytes behind the pixels of a PNG that depend on them
+
+
+class Layout:
+    """The layout of images of one kind, dtype and shape.
+
+    Attributes:
+        span: bytes of a file.
+        parts: how many bytes are no pixels, are pixels, are no pixels and so on, one after the other.
+        row_starts: whether each row of pixels begins with a byte of its own, 0, as in PNG.
+        dtype: of the images.
+        shape: ``(C, H, W)``.
+
+    Args:
+        kind: ``"png"`` or ``"npy"``.
+        content: of one file.
+
+    Raises:
+        ValueError: no export writes such a file.
+    """
+
+    def __init__(self, kind: str, content: bytes) -> None:
+        image = decode(kind, content)
+        self.span, self.dtype = len(content), image.dtype
+        channels, height, width = self.shape = (image.shape[0], image.shape[1], image.shape[2])
+        self.row_starts = kind == "png"
+        if self.row_starts:
+            self.parts: Sequence[int] = stored_parts(channels, height, width)
+        else:
+            array = image.numpy()
+            header = len(npy_header(array.dtype.newbyteorder("<").str, array.shape))
+            self.parts = [header, len(content) - header]
+        self._fixed, self._matters = self._template(np.frombuffer(content, np.uint8))
+
+    @property
+    def fixed(self) -> int:
+        """Bytes of a file that are no pixels."""
+        return sum(self.parts[::2])
+
+    @property
+    def pixels(self) -> int:
+        """Bytes of a file that are pixels, with what stands before rows."""
+        return sum(self.parts[1::2])
+
+    def begins(self, content: bytes) -> bool:
+        """Return whether a file begins as all of this layout do, which tells kind, dtype and shape."""
+        return len(content) == self.span and content.startswith(self._fixed[: self.parts[0]].tobytes())
+
+    def empty(self, count: int) -> NDArray[np.uint8]:
+        """Return memory for images, in the order of their files."""
+        channels, height, width = self.shape
+        return np.empty((count, height, width * channels) if self.row_starts else (count, self.pixels), np.uint8)
+
+    def unpack(self, fixed: NDArray[np.uint8], pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Copy pixels ``[N, pixels]`` to where :meth:`empty` has made room for them.
+
+        Raises:
+            ValueError: a byte that is no pixel is not what it must be.
+        """
+        if not np.array_equal(
+            fixed[:, self._matters], np.broadcast_to(self._expected, (len(fixed), self._expected.size))
+        ):
+            raise ValueError("it is not stored as the other images are")
+        if not self.row_starts:
+            out[:] = pixels
+            return
+        rows = pixels.reshape(len(pixels), out.shape[1], -1)
+        if rows[:, :, 0].any():
+            raise ValueError("its rows are filtered, which an export does not do")
+        out[:] = rows[:, :, 1:]
+
+    def as_images(self, unpacked: NDArray[np.uint8]) -> torch.Tensor:
+        """Return images ``[N, C, H, W]`` without copying them: those of PNG lie channels last."""
+        channels, height, width = self.shape
+        if self.row_starts:
+            return torch.from_numpy(unpacked).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        return torch.from_numpy(unpacked).view(self.dtype).reshape(-1, channels, height, width)
+
+    def _template(self, content: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the bytes that are no pixels, and which of them do not depend on pixels."""
+        ends = np.cumsum(self.parts)
+        fixed = np.concatenate(
+            [content[end - size : end] for end, size in zip(ends[::2], self.parts[::2], strict=True)]
+        )
+        matters = np.ones(len(fixed), np.bool_)
+        if self.row_starts:
+            tail = len(fixed) - self.parts[-1]
+            matters[tail : tail + _CHECKSUMS] = False
+        self._expected = fixed[matters]
+        return fixed, matters

@@ -1,0 +1,162 @@
+"""Where each image of an export lies, and its label: what random access needs to know."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchprotect.data._labels import numbers_in
+from torchprotect.data._layout import Layout
+from torchprotect.data._readable import ReadableShard
+from torchprotect.data._stored import damage, locate
+from torchprotect.data.sources import Label
+from torchprotect.errors import LabelError
+
+_NONE = -1  # stands for no label; labels are never negative
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """Places and labels of all samples; 16 bytes a sample and the numbers of its classes.
+
+    Attributes:
+        ends: int64, one for each shard: number of the samples in it and in those before it.
+        offsets: int64, one for each sample: first byte of its image in the shard.
+        sizes: int64, likewise: bytes of its image.
+        layout: of all images, if they are stored alike.
+        numbers: int64, class numbers, those of one sample after those of another; ``-1`` where it has no label.
+        number_ends: int64, one for each sample, of exports with several labels an image: where its numbers end.
+        classes: their number, of such exports.
+    """
+
+    ends: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    layout: Layout | None
+    numbers: NDArray[np.int64]
+    number_ends: NDArray[np.int64] | None
+    classes: int | None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def shards_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the shard of each sample."""
+        return np.searchsorted(self.ends, samples, side="right")
+
+    def label(self, sample: int) -> int | Tensor | None:
+        """Return the class number of a sample, ``None`` without one; int64 ``[classes]`` of zeros and ones."""
+        if self.number_ends is not None:
+            return self.labels(np.array([sample]))[0]
+        number = int(self.numbers[sample])
+        return None if number == _NONE else number
+
+    def labels(self, samples: NDArray[np.int64]) -> Tensor:
+        """Return int64 ``[N]``, or ``[N, classes]`` of zeros and ones.
+
+        Raises:
+            LabelError: some of the images have no label.
+        """
+        if self.number_ends is not None:
+            return self._rows(samples)
+        found = self.numbers[samples]
+        if (found == _NONE).any():
+            raise LabelError("some of these images have no label, so theirs are no tensor; read them one by one")
+        return torch.from_numpy(found)
+
+    def _rows(self, samples: NDArray[np.int64]) -> Tensor:
+        assert self.number_ends is not None and self.classes is not None  # noqa: S101, PT018 - for the type checker
+        rows = torch.zeros(len(samples), self.classes, dtype=torch.int64)
+        for row, sample in zip(rows, samples.tolist(), strict=True):
+            start = self.number_ends[sample - 1] if sample else 0
+            row[self.numbers[start : self.number_ends[sample]]] = 1
+        return rows
+
+    @property
+    def class_numbers(self) -> Tensor | None:
+        """int64 ``[N]``, ``None`` unless every image has one label."""
+        if self.classes is not None or (self.numbers == _NONE).any():
+            return None
+        return torch.from_numpy(self.numbers)
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether any image has a label."""
+        return self.classes is not None or bool((self.numbers != _NONE).any())
+
+
+def index_samples(
+    shards: Sequence[ReadableShard],
+    image_size: tuple[int, int] | None,
+    *,
+    classes: int | None,
+    verify: bool,
+) -> SampleIndex:
+    """Read all shards once, and note where each image lies.
+
+    Args:
+        shards: of the export.
+        image_size: of all images, if the manifest states it.
+        classes: number of classes, where images have several labels.
+        verify: compare the SHA-256 of each shard with the manifest.
+
+    Raises:
+        VerificationError: a shard is damaged, or is not the one in the manifest.
+    """
+    noted = _Noted(classes)
+    for store, entry, verified in shards:
+        path = store.path_of(entry["name"])
+        for found in locate(store, entry, image_size, classes=classes, verify=verify and not verified):
+            try:
+                noted.add(found.kind, found.offset, found.content, found.label)
+            except ValueError as error:
+                raise damage(path, f"{found.id}.{found.kind}: {error}") from error
+        noted.end_shard()
+    return noted.index()
+
+
+class _Noted:
+    """Collects what is known of samples, one after the other."""
+
+    def __init__(self, classes: int | None) -> None:
+        self._classes = classes
+        self._layout: Layout | None = None
+        self._alike = True
+        self._ends = list[int]()
+        self._parts = list[tuple[NDArray[np.int64], ...]]()
+        self._begin_shard()
+
+    def _begin_shard(self) -> None:
+        self._offsets, self._sizes, self._numbers, self._counts = list[int](), list[int](), list[int](), list[int]()
+
+    def add(self, kind: str, offset: int, content: bytes, label: Label) -> None:
+        if self._layout is None:
+            self._layout = Layout(kind, content)
+        self._alike = self._alike and self._layout.begins(content)
+        self._offsets.append(offset)
+        self._sizes.append(len(content))
+        numbers = numbers_in(label)
+        self._numbers.extend(numbers if numbers or self._classes is not None else (_NONE,))
+        self._counts.append(len(numbers))
+
+    def end_shard(self) -> None:
+        self._ends.append(len(self._offsets))
+        lists = (self._offsets, self._sizes, self._numbers, self._counts)
+        self._parts.append(tuple(np.array(each, np.int64) for each in lists))
+        self._begin_shard()
+
+    def index(self) -> SampleIndex:
+        offsets, sizes, numbers, counts = map(np.concatenate, zip(*self._parts, strict=True))
+        return SampleIndex(
+            np.cumsum(self._ends),
+            offsets,
+            sizes,
+            self._layout if self._alike else None,
+            numbers,
+            None if self._classes is None else np.cumsum(counts),
+            self._classes,
+        )
