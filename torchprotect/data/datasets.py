@@ -5,58 +5,30 @@ labels, and code that uses them would get past the protection. The exceptions ar
 keep in agreement with renamed labels.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import PIL.Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from torchprotect._inputs import type_name
-from torchprotect.errors import InputTypeError, KeyKindError, LabelError, LabelsLeftPlainWarning
-from torchprotect.keys import Key, KeyBundle, LabelKey
-from torchprotect.transforms.labels import map_labels
-from torchprotect.transforms.pipeline import leaves, leaves_labels
+from torchprotect.errors import InputTypeError, LabelError
+from torchprotect.keys import LabelKey
+from torchprotect.transforms.protection import Protection
 
 Labels = TypeVar("Labels", int, Tensor)
 
-_LEFT_PLAIN = (
-    "{} leaves the labels plain, but its disguise was made from a bundle with a label map: pass labels=bundle.labels. "
-    "Where plain labels are meant, as those that predictions are compared with, make the disguise with "
-    "from_key(bundle.transform, permutation=bundle.permutation), or silence LabelsLeftPlainWarning"
-)
 
-
-class _Protection:
-    """Protection of a sample, shared by both wrappers: the transform on all of it, the label map on its label."""
+class _ProtectedSamples(Protection):
+    """What both wrappers share."""
 
     dataset: Any
-    transform: Callable[[Any], Any]
-    labels: LabelKey | None
 
     def _require_parts(self) -> None:
         """Refuse arguments that are often mixed up."""
         if isinstance(self.dataset, DataLoader):
             raise InputTypeError("dataset must be a data set, got a DataLoader; give loader.dataset")
-        if isinstance(self.transform, Key):
-            raise KeyKindError(
-                f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
-            )
-        if _protects_nothing(self.transform):
-            raise InputTypeError(
-                "transform holds no disguise, so every picture would be left unprotected; add transforms.from_key(key)"
-            )
-        if self.labels is not None and not isinstance(self.labels, LabelKey):
-            hint = "; give bundle.labels" if isinstance(self.labels, KeyBundle) else ""
-            raise KeyKindError(f"labels must be a LabelKey, got {type_name(self.labels)}{hint}")
-        if self.labels is None and leaves_labels(self.transform):
-            warnings.warn(_LEFT_PLAIN.format(type(self).__name__), LabelsLeftPlainWarning, stacklevel=3)
-
-    def protect(self, sample: Any) -> Any:
-        """Disguise the pictures of a sample and rename its label."""
-        protected = self.transform(sample)
-        return protected if self.labels is None else _rename(protected, self.labels)
+        self.require_parts(type(self).__name__, stacklevel=3)
 
     def __getattr__(self, name: str) -> Any:
         """Return the names of the classes, under the numbers that samples have; refuse other attributes.
@@ -83,7 +55,7 @@ class _Protection:
         return labels if self.labels is None else self.labels.unmap(labels)
 
 
-class ProtectedDataset(_Protection, Dataset[Any]):
+class ProtectedDataset(_ProtectedSamples, Dataset[Any]):
     """A map-style dataset whose samples are protected as they are read.
 
     Args:
@@ -124,7 +96,7 @@ class ProtectedDataset(_Protection, Dataset[Any]):
         return [self.protect(sample) for sample in samples]
 
 
-class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
+class ProtectedIterableDataset(_ProtectedSamples, IterableDataset[Any]):
     """An iterable dataset whose samples are protected as they are read.
 
     Args:
@@ -145,12 +117,6 @@ class ProtectedIterableDataset(_Protection, IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.protect, self.dataset)
-
-
-def _protects_nothing(transform: Any) -> bool:
-    """Return whether a pipeline runs nothing but torchvision's own transforms. Functions are trusted."""
-    kinds = [type(step) for step in leaves(transform)]
-    return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 
 
 def _in_order_of_labels(names: Any, labels: LabelKey | None) -> list[Any]:
@@ -174,22 +140,3 @@ def _with_renamed_labels(numbers: Mapping[Any, int], labels: LabelKey | None) ->
         return {name: number if labels is None else labels.map(number) for name, number in numbers.items()}
     except (LabelError, InputTypeError) as error:
         raise AttributeError(f"class_to_idx of the wrapped data set: {error}") from None
-
-
-def _rename(sample: Any, labels: LabelKey) -> Any:
-    """Rename the labels of a sample; a single picture has one number."""
-
-    def rename(label: Any) -> Any:
-        pictures = sample.values() if isinstance(sample, Mapping) else sample[:1]
-        if isinstance(label, Tensor) and label.numel() > 1 and any(map(_is_single, pictures)):
-            raise InputTypeError(
-                f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
-                "label.argmax()"
-            )
-        return labels.map(label)
-
-    return map_labels(sample, rename)
-
-
-def _is_single(value: Any) -> bool:
-    return isinstance(value, PIL.Image.Image) or (isinstance(value, Tensor) and value.ndim == 3)

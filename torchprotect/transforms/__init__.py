@@ -4,6 +4,7 @@ from torchprotect.transforms._disguise import Disguise, DisguisedBatch, NoiseSou
 from torchprotect.transforms._from_key import from_key
 from torchprotect.transforms.adversarial import AdversarialEncrypt
 from torchprotect.transforms.aes_ecb import AESECBDisguise
+from torchprotect.transforms.batch import disguise_batch
 from torchprotect.transforms.block_permute import BlockPermute
 from torchprotect.transforms.noise import SaltAndPepper
 from torchprotect.transforms.owsd import OWSDScramble
@@ -19,5 +20,6 @@ __all__ = [
     "OWSDScramble",
     "RMTDisguise",
     "SaltAndPepper",
+    "disguise_batch",
     "from_key",
 ]

@@ -1,0 +1,90 @@
+"""A batch that is disguised at once is what its pictures would be one by one."""
+
+import pytest
+import torch
+from support import Pictures, make_bundle, make_image, sent_to_worker
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from torchprotect import data, transforms
+from torchprotect.errors import InputTypeError, KeyKindError, LabelsLeftPlainWarning
+
+BUNDLES = {kind: make_bundle(kind) for kind in ("aes", "rmt", "permutation")}
+
+
+@pytest.fixture(params=BUNDLES)
+def bundle(request):
+    return BUNDLES[request.param]
+
+
+def batches(dataset, **options):
+    return list(DataLoader(dataset, batch_size=5, **options))
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected) == 3
+    for (images, labels), (others, same) in zip(found, expected):
+        assert torch.equal(images, others)
+        assert labels.tolist() == same.tolist()
+
+
+def test_it_gives_what_the_wrapper_gives(bundle):
+    transform, plain = transforms.from_key(bundle), Pictures(12, 3)
+    expected = batches(data.ProtectedDataset(plain, transform, bundle.labels))
+    collate = transforms.disguise_batch(transform, labels=bundle.labels)
+    assert_same(batches(plain, collate_fn=collate), expected)
+    assert_same(batches(plain, collate_fn=sent_to_worker(collate)), expected)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers(context):
+    bundle, plain = BUNDLES["aes"], Pictures(12, 3)
+    collate = transforms.disguise_batch(transforms.from_key(bundle), labels=bundle.labels)
+    found = batches(plain, collate_fn=collate, num_workers=1, multiprocessing_context=context)
+    assert_same(found, batches(plain, collate_fn=collate))
+
+
+def test_noise_differs_from_image_to_image():
+    transform = transforms.from_key(BUNDLES["rmt"].transform, noise=25)
+    picture = make_image(1, 16, 16)
+    first, second = transforms.disguise_batch(transform)([(picture, 0), (picture, 0)])[0]
+    assert not torch.equal(first, second)
+    without = transforms.disguise_batch(transforms.from_key(BUNDLES["rmt"].transform))([(picture, 0)])[0][0]
+    assert (first - without).abs().max() > 1
+
+
+def test_a_composition_sees_the_whole_batch():
+    bundle = BUNDLES["aes"]
+    transform = v2.Compose([v2.Resize((16, 16)), transforms.from_key(bundle), v2.ToDtype(torch.float32, scale=True)])
+    images, labels = transforms.disguise_batch(transform, labels=bundle.labels)(
+        [(make_image(3, 32, 32, seed=n), n) for n in range(4)]
+    )
+    assert images.shape == (4, 3, 16, 16)
+    assert images.dtype == torch.float32
+    assert labels.tolist() == [bundle.labels.map(n) for n in range(4)]
+
+
+def test_dicts_and_another_collate_function():
+    bundle = BUNDLES["permutation"]
+    samples = [{"image": make_image(1, 16, 16, seed=n), "label": n} for n in range(3)]
+    found = transforms.disguise_batch(transforms.from_key(bundle), labels=bundle.labels)(samples)
+    assert found["label"].tolist() == [bundle.labels.map(n) for n in range(3)]
+
+    def without_last(samples):
+        return torch.utils.data.default_collate(samples[:-1])
+
+    collate = transforms.disguise_batch(transforms.from_key(bundle), labels=bundle.labels, collate_fn=without_last)
+    assert torch.equal(collate(samples)["image"], found["image"][:2])
+
+
+def test_mistakes():
+    bundle = BUNDLES["aes"]
+    with pytest.raises(KeyKindError, match="use transforms.from_key"):
+        transforms.disguise_batch(bundle)
+    with pytest.raises(InputTypeError, match="left unprotected"):
+        transforms.disguise_batch(v2.Identity())
+    with pytest.raises(KeyKindError, match="bundle.labels"):
+        transforms.disguise_batch(transforms.from_key(bundle), labels=bundle)
+    with pytest.warns(LabelsLeftPlainWarning, match="disguise_batch leaves the labels plain") as caught:
+        transforms.disguise_batch(transforms.from_key(bundle))
+    assert caught[0].filename == __file__
