@@ -8,6 +8,7 @@ import ctypes
 import gc
 import itertools
 import sys
+import tempfile
 
 import torch
 from calls import make_call, same_bits
@@ -147,6 +148,38 @@ def check_errors():
                 empty.but(block=block).direct()
 
 
+def check_stored():
+    """Images read from a file into memory that ends with them; refusals write no more."""
+    for rows, row in ((5, 6), (5, 0)):
+        parts = torch.tensor([7, 4, 2, rows * (1 + row) - 4, 3] if row else [7, 40])
+        fixed = alone(torch.arange(int(parts[::2].sum()), dtype=torch.uint8))
+        pixels = torch.ones(int(parts[1::2].sum()), dtype=torch.uint8)
+        if row:
+            pixels[:: 1 + row] = 0
+        taken, body = [0, 0], b""
+        for number, size in enumerate(parts.tolist()):
+            side = number % 2
+            body += bytes((fixed, pixels)[side][taken[side] : taken[side] + size].tolist())
+            taken[side] += size
+        kept, out = alone(torch.ones_like(fixed)), alone(torch.zeros(3, int(pixels.sum()), dtype=torch.uint8))
+        with tempfile.TemporaryFile() as file:
+            file.write(body + body)
+            file.flush()
+            files = alone(torch.tensor([file.fileno()] * 3, dtype=torch.int32))
+            offsets = alone(torch.tensor([0, len(body), 1]))
+            for count, expected in ((2, -1), (3, 5)):
+                found = LIBRARY.torchprotect_read_stored(
+                    *map(at, (files, offsets)), ctypes.c_int64(count), at(alone(parts)), ctypes.c_int64(len(parts)),
+                    *map(at, (fixed, kept)), ctypes.c_int64(row), at(out),
+                )  # fmt: skip
+                assert found == expected, (row, count, found)
+            assert out[:2].eq(1).all()
+
+
+def at(tensor):
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
 assert not torch._C._dispatch_has_kernel_for_dispatch_key("torchprotect::aes_ecb", "CPU")
 assert LIBRARY.torchprotect_register() == 0
 assert torch._C._dispatch_has_kernel_for_dispatch_key("torchprotect::aes_ecb", "CPU")
@@ -156,4 +189,6 @@ for level in (0, 1, 2):
         check_permute(level), check_aes(level), check_matmul(level)
 check_large()
 check_errors()
+LIBRARY.torchprotect_read_stored.restype = ctypes.c_int64
+check_stored()
 print("checked", count)

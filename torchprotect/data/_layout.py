@@ -1,5 +1,6 @@
 """How images that are stored alike lie in their files: which bytes are pixels, and what the others must be."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torchprotect.data._decode import decode
 from torchprotect.data._encode import npy_header
 from torchprotect.data._png import stored_parts
+from torchprotect.ops import StoredImages
 
 _CHECKSUMS = 8  # bytes behind the pixels of a PNG that depend on them
 
@@ -45,48 +47,25 @@ class Layout:
         self._fixed, self._matters = self._template(np.frombuffer(content, np.uint8))
 
     @property
-    def fixed(self) -> int:
-        """Bytes of a file that are no pixels."""
-        return sum(self.parts[::2])
+    def is_readable(self) -> bool:
+        """Whether the system reads a file in one call; those of images of more than 30 MB it does not."""
+        return len(self.parts) <= os.sysconf("SC_IOV_MAX")
 
-    @property
-    def pixels(self) -> int:
-        """Bytes of a file that are pixels, with what stands before rows."""
-        return sum(self.parts[1::2])
+    def reader(self) -> StoredImages:
+        """Return a reader of such files, for one thread."""
+        row = self.shape[0] * self.shape[2] if self.row_starts else 0
+        return StoredImages(self.parts, self._fixed, self._matters, row)
 
     def begins(self, content: bytes) -> bool:
         """Return whether a file begins as all of this layout do, which tells kind, dtype and shape."""
         return len(content) == self.span and content.startswith(self._fixed[: self.parts[0]].tobytes())
 
-    def empty(self, count: int) -> NDArray[np.uint8]:
-        """Return memory for images, in the order of their files."""
-        channels, height, width = self.shape
-        return np.empty((count, height, width * channels) if self.row_starts else (count, self.pixels), np.uint8)
-
-    def unpack(self, fixed: NDArray[np.uint8], pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-        """Copy pixels ``[N, pixels]`` to where :meth:`empty` has made room for them.
-
-        Raises:
-            ValueError: a byte that is no pixel is not what it must be.
-        """
-        if not np.array_equal(
-            fixed[:, self._matters], np.broadcast_to(self._expected, (len(fixed), self._expected.size))
-        ):
-            raise ValueError("it is not stored as the other images are")
-        if not self.row_starts:
-            out[:] = pixels
-            return
-        rows = pixels.reshape(len(pixels), out.shape[1], -1)
-        if rows[:, :, 0].any():
-            raise ValueError("its rows are filtered, which an export does not do")
-        out[:] = rows[:, :, 1:]
-
-    def as_images(self, unpacked: NDArray[np.uint8]) -> torch.Tensor:
-        """Return images ``[N, C, H, W]`` without copying them: those of PNG lie channels last."""
+    def as_images(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
+        """Return what a reader has read as images ``[N, C, H, W]``, without a copy: those of PNG lie channels last."""
         channels, height, width = self.shape
         if self.row_starts:
-            return torch.from_numpy(unpacked).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-        return torch.from_numpy(unpacked).view(self.dtype).reshape(-1, channels, height, width)
+            return torch.from_numpy(pixels).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        return torch.from_numpy(pixels.reshape(-1)).view(self.dtype).reshape(-1, channels, height, width)
 
     def _template(self, content: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the bytes that are no pixels, and which of them do not depend on pixels."""
@@ -98,5 +77,4 @@ class Layout:
         if self.row_starts:
             tail = len(fixed) - self.parts[-1]
             matters[tail : tail + _CHECKSUMS] = False
-        self._expected = fixed[matters]
         return fixed, matters

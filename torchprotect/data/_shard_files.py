@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from torchprotect.data._layout import Layout
 from torchprotect.data._stored import damage
 from torchprotect.data.store import Store
 from torchprotect.errors import VerificationError
+from torchprotect.ops import StoredError, StoredImages
 
 _OPEN_FILES = 128  # of a thread; shards beyond that are closed and opened again
-_SCRATCH = 1 << 18  # bytes of files that are read before their pixels are copied: they stay in the cache
 
 
 def path_in(store: Store, name: str) -> str:
@@ -70,32 +70,33 @@ class ShardFiles:
         Raises:
             VerificationError: a shard is gone, was changed since it was opened, or holds something else there.
         """
-        files, scratch = self._mine()
-        unpacked = self._layout.empty(len(shards))
-        places = list(zip(shards.tolist(), offsets.tolist(), strict=True))
-        for start in range(0, len(places), scratch.rows):
-            some = places[start : start + scratch.rows]
-            for (shard, offset), buffers in zip(some, scratch.buffers, strict=False):
-                if os.preadv(files[shard], buffers, offset) != self._layout.span:
-                    raise damage(self._paths[shard], f"it ends within the image at byte {offset:,}")
-            try:
-                scratch.unpack_into(unpacked[start : start + len(some)])
-            except ValueError as error:
-                self._require_unchanged(places)
-                between = ", ".join(sorted({self._paths[shard] for shard, _ in some}))
-                raise damage(between, f"an image: {error}") from None
-        self._require_unchanged(places)
-        return self._layout.as_images(unpacked)
+        few = len(set(shards.tolist())) <= _OPEN_FILES
+        step = max(1, len(shards)) if few else _OPEN_FILES
+        cuts = range(step, len(shards), step)
+        parts = zip(np.split(shards, cuts), np.split(offsets, cuts), strict=True)
+        pixels = [self._read(*part) for part in parts]
+        self._require_unchanged(shards)
+        return self._layout.as_images(pixels[0] if few else np.concatenate(pixels))
 
-    def _mine(self) -> "tuple[_OpenFiles, _Scratch]":
+    def _read(self, shards: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return pixels of images in few shards."""
+        files, reader = self._mine()
+        try:
+            return reader.read(files.descriptors(shards.tolist()), offsets)
+        except StoredError as error:
+            self._require_unchanged(shards)
+            place = f"the image at byte {offsets[error.image]:,} {error.how}"
+            raise damage(self._paths[shards[error.image]], place) from None
+
+    def _mine(self) -> "tuple[_OpenFiles, StoredImages]":
         """Return what the calling thread reads with."""
         if not hasattr(self._local, "mine"):
-            self._local.mine = _OpenFiles(self._paths), _Scratch(self._layout)
-        mine: tuple[_OpenFiles, _Scratch] = self._local.mine
+            self._local.mine = _OpenFiles(self._paths), self._layout.reader()
+        mine: tuple[_OpenFiles, StoredImages] = self._local.mine
         return mine
 
-    def _require_unchanged(self, places: Iterable[tuple[int, int]]) -> None:
-        for shard in dict.fromkeys(shard for shard, _ in places):
+    def _require_unchanged(self, shards: NDArray[np.int64]) -> None:
+        for shard in set(shards.tolist()):
             path = self._paths[shard]
             try:
                 found = FileState.of(path)
@@ -105,62 +106,35 @@ class ShardFiles:
                 raise damage(path, "it was written to since the export was opened")
 
 
-class _OpenFiles(dict[int, int]):
-    """Descriptors of shards by number; files are opened when they are asked for, and the oldest are closed.
+class _OpenFiles:
+    """Open shards by number.
 
     Args:
         paths: of the shards.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__()
-        self._paths = paths
-        weakref.finalize(self, _close, opened := dict[int, int]())
-        self._opened = opened  # the finalizer must not hold this object
+        self._paths, self._opened = paths, dict[int, int]()
+        weakref.finalize(self, _close, self._opened)
 
-    def __missing__(self, shard: int) -> int:
-        if len(self) >= _OPEN_FILES:
-            oldest = next(iter(self))
-            del self._opened[oldest]
-            os.close(self.pop(oldest))
-        path = self._paths[shard]
+    def descriptors(self, shards: list[int]) -> NDArray[np.int32]:
+        """Return the descriptor of each of these shards; others may be closed."""
+        wanted = set(shards)
+        missing = wanted - self._opened.keys()
+        spare = [shard for shard in self._opened if shard not in wanted]
+        for shard in spare[: max(0, len(self._opened) + len(missing) - _OPEN_FILES)]:
+            os.close(self._opened.pop(shard))
+        for shard in missing:
+            self._opened[shard] = self._open(self._paths[shard])
+        return np.array([self._opened[shard] for shard in shards], np.int32)
+
+    def _open(self, path: str) -> int:
         try:
-            self[shard] = self._opened[shard] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
-        return self[shard]
 
 
 def _close(opened: dict[int, int]) -> None:
     for descriptor in opened.values():
         os.close(descriptor)
-
-
-class _Scratch:
-    """Memory for a few files, which the system writes to: pixels apart from the bytes between them.
-
-    Attributes:
-        rows: how many files there is room for.
-        buffers: of each file, in the order of its bytes.
-
-    Args:
-        layout: of the files.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self.rows = max(1, _SCRATCH // layout.span)
-        self._layout = layout
-        self._fixed = np.empty((self.rows, layout.fixed), np.uint8)
-        self._pixels = np.empty((self.rows, layout.pixels), np.uint8)
-        self.buffers = [list(self._parts(row)) for row in range(self.rows)]
-
-    def _parts(self, row: int) -> Iterator[memoryview]:
-        used = [0, 0]
-        for number, size in enumerate(self._layout.parts):
-            side, memory = number % 2, (self._fixed, self._pixels)[number % 2][row]
-            yield memoryview(memory[used[side] : used[side] + size])
-            used[side] += size
-
-    def unpack_into(self, out: NDArray[np.uint8]) -> None:
-        """Copy the pixels of the first ``len(out)`` files."""
-        self._layout.unpack(self._fixed[: len(out)], self._pixels[: len(out)], out)

@@ -89,7 +89,7 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         classes = opened.manifest.get("classes")
         self._index = index_samples(self._shards, self._image_size, classes=classes, verify=verify)
         layout = None if sealed else self._index.layout
-        self._files = None if layout is None else ShardFiles(paths, states, layout)
+        self._files = ShardFiles(paths, states, layout) if layout is not None and layout.is_readable else None
 
     def __len__(self) -> int:
         return len(self._index)

@@ -1,4 +1,4 @@
-"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state.
+"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state; and a reader.
 
 Importing this package registers them; ``import torchprotect`` alone does not.
 """
@@ -9,7 +9,16 @@ from torchprotect.ops.aes_ecb import aes_ecb
 from torchprotect.ops.block_matmul import block_matmul
 from torchprotect.ops.block_permute import block_permute
 from torchprotect.ops.decompositions import decompositions
+from torchprotect.ops.stored import StoredError, StoredImages
 
 _kernels.load()
 
-__all__ = ["aes_ecb", "backend", "block_matmul", "block_permute", "decompositions"]
+__all__ = [
+    "StoredError",
+    "StoredImages",
+    "aes_ecb",
+    "backend",
+    "block_matmul",
+    "block_permute",
+    "decompositions",
+]

@@ -6,8 +6,26 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+
+_loaded: list[ctypes.CDLL] = []
+
+
+def function(name: str, result: Any) -> Any:
+    """Return a compiled function that is no operator, or ``None`` if there is none.
+
+    Args:
+        name: of the function.
+        result: its ctypes type.
+    """
+    for library in _loaded:
+        if hasattr(library, name):
+            found = getattr(library, name)
+            found.restype = result
+            return found
+    return None
 
 
 def load() -> None:
@@ -20,10 +38,13 @@ def load() -> None:
         return
     for path in _find():
         try:
-            refused = ctypes.CDLL(str(path)).torchprotect_register() != 0
+            library = ctypes.CDLL(str(path))
+            refused = library.torchprotect_register() != 0
             cause = "PyTorch refused to register them" if refused else None
         except (OSError, AttributeError) as error:
             cause = str(error)
+        else:
+            _loaded.append(library)
         if cause is not None:
             message = f"the compiled kernels in {path.name} do not load; the slower reference kernels are used: {cause}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -24,4 +24,15 @@ __attribute__((visibility("default"))) int torchprotect_limit_cpu_level(int leve
   return static_cast<int>(torchprotect::cpu::limit_level(static_cast<torchprotect::cpu::Level>(level)));
 }
 
+/// Read images that are stored alike; see read_stored.cpp. -2: there is no memory.
+__attribute__((visibility("default"))) int64_t torchprotect_read_stored(
+    const int* files, const int64_t* offsets, int64_t count, const int64_t* parts, int64_t part_count,
+    const uint8_t* expected, const uint8_t* matters, int64_t row, uint8_t* out) {
+  try {
+    return torchprotect::cpu::read_stored(files, offsets, count, parts, part_count, expected, matters, row, out);
+  } catch (const std::exception&) {
+    return -2;
+  }
+}
+
 }  // extern "C"
