@@ -1,18 +1,24 @@
 """Random access to an export gives what reading it from start to end gives."""
 
+import errno
+import io
 import json
 import os
 import pickle
 import shutil
+import struct
 import threading
+import zlib
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from support import Pictures, content, make_bundle, make_image, run_export, sent_to_worker, write_folder
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, Subset
 
 from torchprotect import data
+from torchprotect.data import cache
 from torchprotect.data import manifest as documents
 from torchprotect.data._encode import encode, extension
 from torchprotect.data._tar import TarStream
@@ -92,17 +98,25 @@ def assert_same(found, expected):
     assert torch.equal(label, other_label) if isinstance(label, torch.Tensor) else label == other_label
 
 
-def in_place_of(out, images):
+def in_place_of(out, images, number=1):
     """Put other images in the place of a shard, with a manifest that fits."""
-    with (out / SHARD).open("wb") as file:
+    members = []
+    for index, image in enumerate(images):
+        name = f"{index:032x}"
+        members += [(f"{name}.{extension(image)}", next(encode(image[None]))), (f"{name}.cls", b"3")]
+    rewrite(out, members, len(images), number)
+
+
+def rewrite(out, members, count, number=1):
+    """Put other members in the place of those of a shard, with a manifest that fits."""
+    name = f"shard-{number:06d}.tar"
+    with (out / name).open("wb") as file:
         stream = TarStream(file)
-        for number, image in enumerate(images):
-            name = f"{number:032x}"
-            stream.write([(f"{name}.{extension(image)}", next(encode(image[None]))), (f"{name}.cls", b"3")])
+        stream.write(members)
         stream.finish()
     document = json.loads((out / "manifest.json").read_text())
-    digest = documents.sha256_of(open_store(out), SHARD)
-    document["shards"][1].update(count=len(images), size=(out / SHARD).stat().st_size, sha256=digest)
+    digest = documents.sha256_of(open_store(out), name)
+    document["shards"][number].update(count=count, size=(out / name).stat().st_size, sha256=digest)
     (out / "manifest.json").write_text(json.dumps(document))
 
 
@@ -115,7 +129,8 @@ def test_every_sample_is_that_of_read(out):
     for index, sample in enumerate(expected):
         assert_same(dataset[index], sample)
         assert_same(dataset[index - len(dataset)], sample)
-    assert_same(dataset[np.int64(3)], expected[3])
+    for three in (np.int64(3), torch.tensor(3), np.array(3), torch.tensor(3, dtype=torch.uint8)):
+        assert_same(dataset[three], expected[3])
 
 
 def test_a_batch_is_a_stack_of_samples(out):
@@ -128,7 +143,7 @@ def test_a_batch_is_a_stack_of_samples(out):
     else:
         assert labels.dtype == torch.int64
         assert labels.tolist() == [torch.as_tensor(expected[index][1]).tolist() for index in wanted]
-    for form in (torch.tensor(wanted), np.array(wanted), tuple(wanted)):
+    for form in (torch.tensor(wanted), np.array(wanted), tuple(wanted), np.array(wanted, np.int8)):
         assert torch.equal(dataset[form][0], images)
     assert torch.equal(dataset[2:7:2][0], torch.stack([expected[index][0] for index in (2, 4, 6)]))
 
@@ -152,6 +167,7 @@ def test_labels_are_one_tensor(out):
     dataset, expected = data.ShardDataset(out), [label for _, label in data.read(out)]
     if isinstance(expected[0], int):
         assert dataset.labels.dtype == torch.int64
+        dataset.labels.zero_()  # of a copy
         assert dataset.labels.tolist() == expected
     else:
         assert dataset.labels is None
@@ -236,6 +252,7 @@ def test_samplers_and_subsets(own):
     ranks = [DistributedSampler(dataset, num_replicas=2, rank=rank, shuffle=True) for rank in (0, 1)]
     assert sorted(index for rank in ranks for index in rank) == list(range(20))
     assert_same(Subset(dataset, [9, 3])[1], dataset[3])
+    assert_same(Subset(dataset, torch.tensor([9, 3]))[1], dataset[3])
     seen = [
         labels
         for _, labels in DataLoader(dataset, sampler=BatchSampler(RandomSampler(dataset), 8, False), batch_size=None)
@@ -339,6 +356,122 @@ def test_a_sealed_file_that_changes(tmp_path):
         dataset[10]
 
 
+def test_a_shard_that_is_put_back(own):
+    """The file that stood in its place must not be read any more."""
+    dataset, path = data.ShardDataset(own), own / SHARD
+    expected = dataset[8]
+    del dataset
+    dataset = data.ShardDataset(own)
+    path.rename(own / "kept")
+    shutil.copy(own / "shard-000000.tar", path)
+    with pytest.raises(VerificationError, match="written to"):
+        dataset[8]
+    path.unlink()
+    (own / "kept").rename(path)
+    assert_same(dataset[8], expected)
+
+
+def test_images_that_differ_are_watched_too(own):
+    in_place_of(own, [make_image(3, 16, 16), make_image(1, 16, 16)])
+    dataset = data.ShardDataset(own)
+    body = bytearray((own / "shard-000000.tar").read_bytes())
+    body[700] ^= 255
+    (own / "shard-000000.tar").write_bytes(body)
+    with pytest.raises(VerificationError, match="damaged, or it was replaced"):
+        dataset[0]
+    with pytest.raises(VerificationError, match="damaged, or it was replaced"):
+        dataset[[0, 1]]
+    dataset[7]
+    shutil.copy(own / "shard-000002.tar", own / "shard-000000.tar")  # whole, but another one
+    with pytest.raises(VerificationError, match="written to"):
+        dataset[0]
+
+
+def test_a_pipe_in_place_of_a_shard(own):
+    dataset = data.ShardDataset(own)
+    (own / SHARD).unlink()
+    os.mkfifo(own / SHARD)
+    with pytest.raises(VerificationError, match="written to"):
+        dataset[8]  # and does not wait for somebody to write
+
+
+def test_too_many_open_files(own, monkeypatch):
+    dataset = data.ShardDataset(own)
+
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match="ulimit"):
+        dataset[8]
+
+
+def test_processes_that_fill_one_cache(tmp_path, s3, monkeypatch):
+    """The copy of whoever is first stays: it may be open already."""
+    run_export(f"{s3}/out", dataset=Pictures(20, 3))
+    blocks, others = cache._blocks, []
+
+    def another_is_faster(*given):
+        monkeypatch.setattr(cache, "_blocks", blocks)
+        others.append(data.ShardDataset(f"{s3}/out", cache=tmp_path))
+        return blocks(*given)
+
+    monkeypatch.setattr(cache, "_blocks", another_is_faster)
+    late = data.ShardDataset(f"{s3}/out", cache=tmp_path)
+    assert_same(late[8], others[0][8])
+
+
+# hostile exports
+
+
+def test_a_stored_png_cut_into_other_blocks(tmp_path):
+    """A decoder takes it, but its pixels lie elsewhere."""
+    run_export(tmp_path / "out", make_bundle("aes", (256, 256), (16, 16)), Pictures(9, 1, (256, 256)))
+    image = make_image(1, 256, 256)
+    stored = next(encode(image[None]))
+    stream = b"".join(bytes(1) + bytes(row.tolist()) for row in image[0])
+    parts = [stream[:267], stream[267:]]
+    blocks = [struct.pack("<BHH", n, len(part), len(part) ^ 0xFFFF) + part for n, part in enumerate(parts)]
+    body = b"\x78\x01" + b"".join(blocks) + struct.pack(">I", zlib.adler32(stream))
+    chunk = struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
+    other = stored[:33] + chunk + stored[-12:]
+    assert np.array_equal(np.array(PIL.Image.open(io.BytesIO(other))), image[0].numpy())
+    rewrite(tmp_path / "out", [(f"{0:032x}.png", other), (f"{0:032x}.cls", b"3")], 1)
+    for read in (list, data.ShardDataset):
+        with pytest.raises(VerificationError, match="pixels are damaged"):
+            read(data.read(tmp_path / "out") if read is list else tmp_path / "out")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_sizes_are_those_of_the_manifest(own, first):
+    images = [make_image(3, 8, 8)] * 2 if first else [make_image(3, 16, 16), make_image(3, 8, 8)]
+    if first:
+        shutil.copy(own / SHARD, own / "kept")
+    in_place_of(own, images)
+    with pytest.raises(VerificationError, match=r"8 x 8 pixels, the manifest says \(16, 16\)"):
+        data.ShardDataset(own)
+
+
+def test_a_png_by_the_name_of_npy(own):
+    stored = next(encode(make_image(1, 3, 16, 16)))
+    rewrite(own, [(f"{0:032x}.npy", stored), (f"{0:032x}.cls", b"3")], 1)
+    with pytest.raises(VerificationError, match="npy"):
+        data.ShardDataset(own)
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 16), (3, 0, 16), (3, 16, 0)])
+def test_images_without_pixels(tmp_path, shape):
+    run_export(tmp_path / "out", RMT, Pictures(20, 3))
+    document = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    del document["transform"][-1]["image_size"]
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(document))
+    for number in range(3):
+        in_place_of(tmp_path / "out", [torch.zeros(shape)], number)
+    dataset = data.ShardDataset(tmp_path / "out")
+    assert dataset[0][0].shape == shape
+    assert dataset[[0, 1, 2]][0].shape == (3, *shape)
+
+
 # refusals
 
 
@@ -347,12 +480,34 @@ def test_indices_that_are_refused(own):
     for index in (20, -21, [3, 20], torch.tensor([-21])):
         with pytest.raises(IndexError, match="out of range: the export has 20 images"):
             dataset[index]
-    for index in ("3", 1.5, [1.5], [[1]], torch.tensor([True]), None, True):
+    for index in ("3", 1.5, [1.5], [[1]], [1, [2]], torch.tensor([True]), torch.tensor(True), None, True):
         with pytest.raises(InputTypeError, match="an index must be an int, or a list"):
             dataset[index]
-    images, labels = dataset[[]]
-    assert images.shape == (0, 3, 16, 16)
-    assert labels.shape == (0,)
+    for indices in ([1.5], ["3"], [True, False], [2**70]):
+        with pytest.raises(InputTypeError, match="an index must be"):
+            dataset.__getitems__(indices)
+    with pytest.raises(IndexError, match="out of range"):
+        dataset[np.array([2**64 - 1], np.uint64)]
+
+
+def test_no_images(own, tmp_path):
+    run_export(tmp_path / "sealed", dataset=Pictures(20, 3), recipients=[generate_identity(tmp_path / "alice")])
+    for dataset in (data.ShardDataset(own), data.ShardDataset(tmp_path / "sealed", identity=tmp_path / "alice")):
+        for nothing in ([], slice(5, 5), torch.tensor([], dtype=torch.int64), torch.tensor([])):
+            images, labels = dataset[nothing]
+            assert images.shape == (0, 3, 16, 16)
+            assert images.dtype == torch.uint8
+            assert labels.shape == (0,)
+
+
+def test_an_export_of_empty_shards(own):
+    for number in range(3):
+        rewrite(own, [], 0, number)
+    dataset = data.ShardDataset(own)
+    assert len(dataset) == 0
+    assert list(dataset) == []
+    with pytest.raises(InputShapeError, match="no shape"):
+        dataset[:]
 
 
 def test_an_export_that_is_unfinished(own):
@@ -362,14 +517,7 @@ def test_an_export_that_is_unfinished(own):
 
 
 def test_some_images_without_a_label(own):
-    with (own / SHARD).open("wb") as file:
-        stream = TarStream(file)
-        stream.write([(f"{0:032x}.png", next(encode(make_image(1, 3, 16, 16))))])
-        stream.finish()
-    document = json.loads((own / "manifest.json").read_text())
-    digest = documents.sha256_of(open_store(own), SHARD)
-    document["shards"][1].update(count=1, size=(own / SHARD).stat().st_size, sha256=digest)
-    (own / "manifest.json").write_text(json.dumps(document))
+    rewrite(own, [(f"{0:032x}.png", next(encode(make_image(1, 3, 16, 16))))], 1)
     dataset = data.ShardDataset(own)
     assert dataset[7][1] is None
     assert dataset.labels is None

@@ -77,12 +77,52 @@ def test_dicts_and_another_collate_function():
     assert torch.equal(collate(samples)["image"], found["image"][:2])
 
 
+@pytest.mark.parametrize("step", [v2.RandomHorizontalFlip(p=1.0), v2.ToDtype(torch.float32, scale=True)])
+def test_labels_may_stand_before_pictures(step):
+    """A transform of torchvision takes the first of several tensors for the picture."""
+    transform = v2.Compose([step, transforms.from_key(BUNDLES["permutation"].transform)])
+    samples = [{"id": n, "image": make_image(3, 16, 16, seed=n), "label": n + 1} for n in range(4)]
+    found = transforms.disguise_batch(transform)(samples)
+    assert found["id"].tolist() == [0, 1, 2, 3]
+    assert found["label"].tolist() == [1, 2, 3, 4]
+    one_by_one = torch.stack([transform(sample["image"]) for sample in samples])
+    assert torch.equal(found["image"], one_by_one)
+    assert type(found["image"]) is torch.Tensor
+    label, image = transforms.disguise_batch(transform)([(n, sample["image"]) for n, sample in enumerate(samples)])
+    assert label.tolist() == [0, 1, 2, 3]
+    assert torch.equal(image, one_by_one)
+
+
+def test_several_pictures_a_sample():
+    transform = transforms.from_key(BUNDLES["rmt"].transform, noise=25)
+    picture = make_image(1, 16, 16)
+    left, right, labels = transforms.disguise_batch(transform)([(picture, picture, n) for n in range(3)])
+    assert left.shape == right.shape == (3, 1, 16, 16)
+    assert not torch.equal(left, right)  # noise differs
+    assert labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([(make_image(16, 16), 0)] * 3, r"no picture \[C, H, W\]; grey ones need a channel"),
+        ([(v2.functional.to_pil_image(make_image(3, 16, 16)), 0)], r"cannot be stacked.*v2\.ToImage"),
+        ([(make_image(3, 16, 16), 0), (make_image(3, 16, 8), 0)], "cannot be stacked"),
+    ],
+)
+def test_samples_that_are_refused(samples, message):
+    with pytest.raises(InputTypeError, match=message):
+        transforms.disguise_batch(transforms.from_key(BUNDLES["aes"].transform))(samples)
+
+
 def test_mistakes():
     bundle = BUNDLES["aes"]
     with pytest.raises(KeyKindError, match="use transforms.from_key"):
         transforms.disguise_batch(bundle)
     with pytest.raises(InputTypeError, match="left unprotected"):
         transforms.disguise_batch(v2.Identity())
+    with pytest.raises(InputTypeError, match="left unprotected"):
+        transforms.disguise_batch(None)
     with pytest.raises(KeyKindError, match="bundle.labels"):
         transforms.disguise_batch(transforms.from_key(bundle), labels=bundle)
     with pytest.warns(LabelsLeftPlainWarning, match="disguise_batch leaves the labels plain") as caught:

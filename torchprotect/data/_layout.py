@@ -19,6 +19,7 @@ class Layout:
     """The layout of images of one kind, dtype and shape.
 
     Attributes:
+        kind: ``"png"`` or ``"npy"``.
         span: bytes of a file.
         parts: how many bytes are no pixels, are pixels, are no pixels and so on, one after the other.
         row_starts: whether each row of pixels begins with a byte of its own, 0, as in PNG.
@@ -37,7 +38,7 @@ class Layout:
         image = decode(kind, content)
         self.span, self.dtype = len(content), image.dtype
         channels, height, width = self.shape = (image.shape[0], image.shape[1], image.shape[2])
-        self.row_starts = kind == "png"
+        self.kind, self.row_starts = kind, kind == "png"
         if self.row_starts:
             self.parts: Sequence[int] = stored_parts(channels, height, width)
         else:
@@ -45,20 +46,21 @@ class Layout:
             header = len(npy_header(array.dtype.newbyteorder("<").str, array.shape))
             self.parts = [header, len(content) - header]
         self._fixed, self._matters = self._template(np.frombuffer(content, np.uint8))
+        self._beginning = content[: self.parts[0]]
 
     @property
     def is_readable(self) -> bool:
-        """Whether the system reads a file in one call; those of images of more than 30 MB it does not."""
-        return len(self.parts) <= os.sysconf("SC_IOV_MAX")
+        """Whether the system reads a file in one call: false for more than about 30 MB, and for empty images."""
+        return 0 not in self.shape and len(self.parts) <= os.sysconf("SC_IOV_MAX")
 
     def reader(self) -> StoredImages:
         """Return a reader of such files, for one thread."""
         row = self.shape[0] * self.shape[2] if self.row_starts else 0
         return StoredImages(self.parts, self._fixed, self._matters, row)
 
-    def begins(self, content: bytes) -> bool:
-        """Return whether a file begins as all of this layout do, which tells kind, dtype and shape."""
-        return len(content) == self.span and content.startswith(self._fixed[: self.parts[0]].tobytes())
+    def begins(self, kind: str, content: bytes) -> bool:
+        """Return whether a file begins as all of this layout do, which tells dtype and shape."""
+        return kind == self.kind and len(content) == self.span and content.startswith(self._beginning)
 
     def as_images(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         """Return what a reader has read as images ``[N, C, H, W]``, without a copy: those of PNG lie channels last."""

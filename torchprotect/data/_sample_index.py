@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchprotect.data._labels import numbers_in
+from torchprotect.data._labels import multi_hot, numbers_in
 from torchprotect.data._layout import Layout
 from torchprotect.data._readable import ReadableShard
-from torchprotect.data._stored import damage, locate
-from torchprotect.data.sources import Label
+from torchprotect.data._stored import Located, decode_located, locate
 from torchprotect.errors import LabelError
 
 _NONE = -1  # stands for no label; labels are never negative
@@ -50,10 +49,10 @@ class SampleIndex:
 
     def label(self, sample: int) -> int | Tensor | None:
         """Return the class number of a sample, ``None`` without one; int64 ``[classes]`` of zeros and ones."""
-        if self.number_ends is not None:
-            return self.labels(np.array([sample]))[0]
-        number = int(self.numbers[sample])
-        return None if number == _NONE else number
+        found = self._numbers_of(sample)
+        if _NONE in found:
+            return None
+        return int(found[0]) if self.classes is None else multi_hot(tuple(found.tolist()), self.classes)
 
     def labels(self, samples: NDArray[np.int64]) -> Tensor:
         """Return int64 ``[N]``, or ``[N, classes]`` of zeros and ones.
@@ -61,27 +60,30 @@ class SampleIndex:
         Raises:
             LabelError: some of the images have no label.
         """
-        if self.number_ends is not None:
-            return self._rows(samples)
-        found = self.numbers[samples]
+        found = self.numbers[samples] if self.number_ends is None else self._numbers_of_all(samples)
         if (found == _NONE).any():
             raise LabelError("some of these images have no label, so theirs are no tensor; read them one by one")
-        return torch.from_numpy(found)
-
-    def _rows(self, samples: NDArray[np.int64]) -> Tensor:
-        assert self.number_ends is not None and self.classes is not None  # noqa: S101, PT018 - for the type checker
+        if self.classes is None:
+            return torch.from_numpy(found)
         rows = torch.zeros(len(samples), self.classes, dtype=torch.int64)
         for row, sample in zip(rows, samples.tolist(), strict=True):
-            start = self.number_ends[sample - 1] if sample else 0
-            row[self.numbers[start : self.number_ends[sample]]] = 1
+            row[torch.from_numpy(self._numbers_of(sample))] = 1
         return rows
+
+    def _numbers_of(self, sample: int) -> NDArray[np.int64]:
+        if self.number_ends is None:
+            return self.numbers[sample : sample + 1]
+        return self.numbers[self.number_ends[sample - 1] if sample else 0 : self.number_ends[sample]]
+
+    def _numbers_of_all(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.concatenate([self._numbers_of(sample) for sample in samples.tolist()] or [self.numbers[:0]])
 
     @property
     def class_numbers(self) -> Tensor | None:
         """int64 ``[N]``, ``None`` unless every image has one label."""
         if self.classes is not None or (self.numbers == _NONE).any():
             return None
-        return torch.from_numpy(self.numbers)
+        return torch.from_numpy(self.numbers.copy())
 
     @cached_property
     def has_labels(self) -> bool:
@@ -111,10 +113,9 @@ def index_samples(
     for store, entry, verified in shards:
         path = store.path_of(entry["name"])
         for found in locate(store, entry, image_size, classes=classes, verify=verify and not verified):
-            try:
-                noted.add(found.kind, found.offset, found.content, found.label)
-            except ValueError as error:
-                raise damage(path, f"{found.id}.{found.kind}: {error}") from error
+            if not noted.is_known(found):
+                decode_located(found, path, image_size)  # raises if it is none
+            noted.add(found)
         noted.end_shard()
     return noted.index()
 
@@ -133,14 +134,19 @@ class _Noted:
     def _begin_shard(self) -> None:
         self._offsets, self._sizes, self._numbers, self._counts = list[int](), list[int](), list[int](), list[int]()
 
-    def add(self, kind: str, offset: int, content: bytes, label: Label) -> None:
+    def is_known(self, found: Located) -> bool:
+        """Return whether an image is stored as the first one is."""
+        return self._layout is not None and self._layout.begins(found.kind, found.content)
+
+    def add(self, found: Located) -> None:
+        """Note a sample whose image can be decoded."""
         if self._layout is None:
-            self._layout = Layout(kind, content)
-        self._alike = self._alike and self._layout.begins(content)
-        self._offsets.append(offset)
-        self._sizes.append(len(content))
-        numbers = numbers_in(label)
-        self._numbers.extend(numbers if numbers or self._classes is not None else (_NONE,))
+            self._layout = Layout(found.kind, found.content)
+        self._alike = self._alike and self.is_known(found)
+        self._offsets.append(found.offset)
+        self._sizes.append(len(found.content))
+        numbers = (_NONE,) if found.label is None else numbers_in(found.label)
+        self._numbers.extend(numbers)
         self._counts.append(len(numbers))
 
     def end_shard(self) -> None:

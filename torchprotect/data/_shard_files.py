@@ -1,9 +1,10 @@
 """Reading images at any place in shards on disk, many in one call."""
 
+import errno
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from torchprotect.data._layout import Layout
 from torchprotect.data._stored import damage
 from torchprotect.data.store import Store
-from torchprotect.errors import VerificationError
+from torchprotect.errors import ProtectError, StoreError, VerificationError
 from torchprotect.ops import StoredError, StoredImages
 
-_OPEN_FILES = 128  # of a thread; shards beyond that are closed and opened again
+_OPEN_FILES = 64  # of a thread; shards beyond that are closed and opened again
 
 
 def path_in(store: Store, name: str) -> str:
@@ -26,7 +27,7 @@ def path_in(store: Store, name: str) -> str:
 
 
 class FileState(NamedTuple):
-    """What tells that a file is the one that was read before, and was not written to since."""
+    """Identifies a file with its content, by inode, size and time of the last write."""
 
     device: int
     inode: int
@@ -34,23 +35,74 @@ class FileState(NamedTuple):
     modified: int
 
     @classmethod
-    def of(cls, path: str) -> "FileState":
-        """Return the state of a file."""
-        result = os.stat(path)  # noqa: PTH116 - of many files for each batch
+    def of(cls, result: os.stat_result) -> "FileState":
+        """Return the state in what a call of ``stat`` has found."""
         return cls(result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns)
+
+
+class WatchedFiles:
+    """Files that must stay as they are.
+
+    Args:
+        paths: of the files.
+        states: what they were when their contents were checked.
+    """
+
+    def __init__(self, paths: Sequence[str], states: Sequence[FileState]) -> None:
+        self.paths, self._states = paths, states
+
+    def require_unchanged(self, numbers: Iterable[int]) -> None:
+        """Check some of the files, by their numbers.
+
+        Raises:
+            VerificationError: one was written to, replaced or removed.
+        """
+        for number in numbers:
+            path = self.paths[number]
+            try:
+                self._compare(number, FileState.of(os.stat(path)))  # noqa: PTH116 - of many files for each batch
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+    def open(self, number: int) -> int:
+        """Return a descriptor of a file.
+
+        Raises:
+            VerificationError: it is another file by now.
+            StoreError: too many files are open.
+        """
+        try:
+            descriptor = os.open(self.paths[number], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise _unreadable(self.paths[number], error) from error
+        try:
+            self._compare(number, FileState.of(os.fstat(descriptor)))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _compare(self, number: int, state: FileState) -> None:
+        if state != self._states[number]:
+            raise damage(self.paths[number], "it was written to since the export was opened")
+
+
+def _unreadable(path: str, error: OSError) -> ProtectError:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StoreError(f"cannot open {path}: {error.strerror}; raise the limit, `ulimit -n`, or use fewer threads")
+    return VerificationError(f"cannot read {path}: {error.strerror or error}")
 
 
 class ShardFiles:
     """Shards on disk whose images are stored alike. Can be pickled; workers open the files by their paths.
 
     Args:
-        paths: of the shards.
-        states: what they were when their hashes were compared.
+        watched: the shards.
         layout: of the images.
     """
 
-    def __init__(self, paths: list[str], states: list[FileState], layout: Layout) -> None:
-        self._paths, self._states, self._layout = paths, states, layout
+    def __init__(self, watched: WatchedFiles, layout: Layout) -> None:
+        self._watched, self._layout = watched, layout
         self._local = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,7 +127,7 @@ class ShardFiles:
         cuts = range(step, len(shards), step)
         parts = zip(np.split(shards, cuts), np.split(offsets, cuts), strict=True)
         pixels = [self._read(*part) for part in parts]
-        self._require_unchanged(shards)
+        self._watched.require_unchanged(set(shards.tolist()))
         return self._layout.as_images(pixels[0] if few else np.concatenate(pixels))
 
     def _read(self, shards: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -84,37 +136,27 @@ class ShardFiles:
         try:
             return reader.read(files.descriptors(shards.tolist()), offsets)
         except StoredError as error:
-            self._require_unchanged(shards)
+            self._watched.require_unchanged(set(shards.tolist()))
             place = f"the image at byte {offsets[error.image]:,} {error.how}"
-            raise damage(self._paths[shards[error.image]], place) from None
+            raise damage(self._watched.paths[shards[error.image]], place) from None
 
     def _mine(self) -> "tuple[_OpenFiles, StoredImages]":
         """Return what the calling thread reads with."""
         if not hasattr(self._local, "mine"):
-            self._local.mine = _OpenFiles(self._paths), self._layout.reader()
+            self._local.mine = _OpenFiles(self._watched), self._layout.reader()
         mine: tuple[_OpenFiles, StoredImages] = self._local.mine
         return mine
-
-    def _require_unchanged(self, shards: NDArray[np.int64]) -> None:
-        for shard in set(shards.tolist()):
-            path = self._paths[shard]
-            try:
-                found = FileState.of(path)
-            except OSError as error:
-                raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
-            if found != self._states[shard]:
-                raise damage(path, "it was written to since the export was opened")
 
 
 class _OpenFiles:
     """Open shards by number.
 
     Args:
-        paths: of the shards.
+        watched: the shards.
     """
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths, self._opened = paths, dict[int, int]()
+    def __init__(self, watched: WatchedFiles) -> None:
+        self._watched, self._opened = watched, dict[int, int]()
         weakref.finalize(self, _close, self._opened)
 
     def descriptors(self, shards: list[int]) -> NDArray[np.int32]:
@@ -125,14 +167,8 @@ class _OpenFiles:
         for shard in spare[: max(0, len(self._opened) + len(missing) - _OPEN_FILES)]:
             os.close(self._opened.pop(shard))
         for shard in missing:
-            self._opened[shard] = self._open(self._paths[shard])
+            self._opened[shard] = self._watched.open(shard)
         return np.array([self._opened[shard] for shard in shards], np.int32)
-
-    def _open(self, path: str) -> int:
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _close(opened: dict[int, int]) -> None:

@@ -49,17 +49,24 @@ class ShardCache:
         if self._is_whole(path, size, sha256):
             return path
         make_folder(self.folder)
-        with atomic_file(path) as file:
-            digest, count = hashlib.sha256(), 0
-            for block in _blocks(store, name):
-                file.write(block)
-                digest.update(block)
-                count += len(block)
-            if count != size:
-                raise _damaged(store, name, f"it has {count:,} bytes where {size:,} were expected")
-            if sha256 not in (None, digest.hexdigest()):
-                raise _damaged(store, name, "its SHA-256 is not the one that was expected")
+        path.unlink(missing_ok=True)  # it is damaged
+        try:
+            with atomic_file(path, overwrite=False) as file:
+                self._copy(store, name, file, size, sha256)
+        except FileExistsError:  # another process was faster, and may have opened its copy already
+            return self._fetch(store, name, path, size, sha256)
         return path
+
+    def _copy(self, store: Store, name: str, file: BinaryIO, size: int, sha256: str | None) -> None:
+        digest, count = hashlib.sha256(), 0
+        for block in _blocks(store, name):
+            file.write(block)
+            digest.update(block)
+            count += len(block)
+        if count != size:
+            raise _damaged(store, name, f"it has {count:,} bytes where {size:,} were expected")
+        if sha256 not in (None, digest.hexdigest()):
+            raise _damaged(store, name, "its SHA-256 is not the one that was expected")
 
     def _is_whole(self, path: Path, size: int, sha256: str | None) -> bool:
         try:

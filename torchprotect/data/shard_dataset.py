@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
 from torchprotect.data._readable import ReadableShards
 from torchprotect.data._sample_index import index_samples
-from torchprotect.data._shard_files import FileState, ShardFiles, path_in
+from torchprotect.data._shard_files import FileState, ShardFiles, WatchedFiles, path_in
 from torchprotect.data._stored import Located, damage, decode_located
 from torchprotect.data._tar import BLOCK, parse_header
 from torchprotect.data.cache import ShardCache
@@ -31,35 +32,38 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
     """Images and labels of a finished export, in any order.
 
     All shards are read once when the export is opened, to compare them with the manifest and to note where each image
-    lies; from then on an image costs one read at its place. One index returns a sample, a list of indices a batch in
-    one read::
+    lies. From then on only the images that are asked for are read. One index returns a sample, a list of indices
+    returns a batch::
 
         dataset = data.ShardDataset("out/")
         batches = BatchSampler(RandomSampler(dataset), 256, drop_last=False)
         loader = DataLoader(dataset, sampler=batches, batch_size=None, num_workers=2)
 
-    ``DataLoader(dataset, batch_size=256, shuffle=True)`` works as for any data set, and takes longer: it takes batches
-    apart to collate them. Samplers such as ``DistributedSampler`` and ``Subset`` work too. Workers open the shards by
-    their paths, and read nothing but the images they are asked for.
+    ``DataLoader(dataset, batch_size=256, shuffle=True)`` works as for any data set, where images have labels, but it is
+    slower: it collates the images of each batch one by one. Samplers such as ``DistributedSampler`` work, and so does
+    ``Subset``. Workers open the shards by their paths.
 
-    Images are those of :func:`torchprotect.data.read`, in the same order. Those of 8 bits lie channels last in memory,
-    as they are stored, which is the faster order for convolutions; ``.contiguous()`` changes it.
+    Images are those of :func:`torchprotect.data.read`, in the same order. PNGs lie channels last in memory, as they are
+    stored, which is the faster order for convolutions; ``.contiguous()`` changes it.
+
+    Images are read one by one, which is slower, if the export is sealed, if its images differ in shape or dtype, or if
+    they have more than about 30 MB.
 
     Args:
         export: its folder; or its URL, with a cache.
-        verify: whether to compare the SHA-256 of the shards with the manifest while they are read the first time.
+        verify: whether to compare the SHA-256 of the shards with the manifest when the export is opened. Unlike
+            :func:`torchprotect.data.read`, it does not compare the checksums inside PNGs.
         cache: folder for copies of the shards of a URL, all of which are fetched now.
-        identity: opens the export if it is sealed, as of :func:`torchprotect.data.read`. Images of sealed exports, and
-            of those whose images differ in shape, are read one by one, which takes longer.
+        identity: opens the export if it is sealed, as in :func:`torchprotect.data.read`.
         signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
         expect: SHA-256 in hex that the manifest must have, as the export printed it.
 
     Raises:
         ExportError: it is no finished export.
         EnvelopeError: it is sealed, and no identity was given, or none that opens it.
-        StoreError: it is a URL, and no cache was given.
+        StoreError: it is a URL, and no cache was given. Later: too many files are open.
         VerificationError: manifest or shards are damaged, or not what signer or digest vouch for. Later, while images
-            are read: a shard was written to or replaced since.
+            are read: a shard was written to, replaced or removed since.
     """
 
     def __init__(
@@ -83,13 +87,14 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         readable = ReadableShards(opened, None if cache is None else ShardCache(cache))
         self._shards = [readable.fetch(number) for number in range(len(readable))]
         self._image_size = documents.image_size(opened.manifest)
-        sealed = opened.public is not None
-        paths = [] if sealed else [path_in(store, entry["name"]) for store, entry, _ in self._shards]
-        states = [FileState.of(path) for path in paths]  # before they are read: later is too late
+        paths = [path_in(store, entry["name"]) for store, entry, _ in self._shards]
+        states = [FileState.of(Path(path).stat()) for path in paths]  # before their contents are checked
+        self._watched = WatchedFiles(paths, states)
         classes = opened.manifest.get("classes")
         self._index = index_samples(self._shards, self._image_size, classes=classes, verify=verify)
-        layout = None if sealed else self._index.layout
-        self._files = ShardFiles(paths, states, layout) if layout is not None and layout.is_readable else None
+        layout = self._index.layout
+        fast = layout is not None and layout.is_readable and opened.public is None
+        self._files = ShardFiles(self._watched, layout) if fast and layout is not None else None
 
     def __len__(self) -> int:
         return len(self._index)
@@ -99,7 +104,7 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
 
     @property
     def labels(self) -> Tensor | None:
-        """Class numbers, int64 ``[N]``, to draw by class; ``None`` unless every image has one, and one alone."""
+        """A copy of the class numbers, int64 ``[N]``; ``None`` unless every image has one, and one alone."""
         return self._index.class_numbers
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Any]:
@@ -117,21 +122,21 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
             LabelError: some images of a batch have a label, others have none.
             VerificationError: a shard was written to or replaced since the export was opened.
         """
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            samples = self._checked(np.array([index]))
-            return self._read(samples)[0], self._index.label(int(samples[0]))
-        samples = self._checked(_as_array(index, len(self)))
+        array = _as_array(index, len(self))
+        samples = self._checked(array.reshape(-1))
         images = self._read(samples)
+        if array.ndim == 0:
+            return images[0], self._index.label(int(samples[0]))
         if not isinstance(images, Tensor):
             raise InputShapeError(
-                f"these images differ in shape, such as {_two_shapes(images)}, so they make no batch: read them one by "
-                "one, or collate them yourself"
+                f"these images make no batch, since they have {_shapes(images)}: read them one by one, or collate them "
+                "yourself"
             )
         return images, self._index.labels(samples) if self._index.has_labels else None
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Label]]:
-        """Return several samples, read at once; a ``DataLoader`` calls it."""
-        samples = self._checked(np.asarray(indices, np.int64))
+        """Return several samples, read in one call; a ``DataLoader`` calls it. Their images share memory."""
+        samples = self._checked(_as_array(indices, len(self)))
         return list(zip(self._read(samples), map(self._index.label, samples.tolist()), strict=True))
 
     def _checked(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -147,11 +152,14 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         shards, offsets = self._index.shards_of(samples), self._index.offsets[samples]
         if self._files is not None:
             return self._files.read(shards, offsets)
+        if not len(samples) and self._index.layout is not None:
+            return torch.empty(0, *self._index.layout.shape, dtype=self._index.layout.dtype)
         images: dict[int, Tensor] = {}
         ends = offsets + self._index.sizes[samples]
         places = sorted(zip(shards.tolist(), offsets.tolist(), ends.tolist(), range(len(samples)), strict=True))
         for shard, of_shard in groupby(places, itemgetter(0)):
             images.update(self._read_one_by_one(shard, [place[1:] for place in of_shard]))
+        self._watched.require_unchanged(set(shards.tolist()))
         found = [images[number] for number in range(len(samples))]
         alike = found and len({(image.shape, image.dtype) for image in found}) == 1
         return torch.stack(found) if alike else found
@@ -181,18 +189,25 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
 
 
 def _as_array(index: Any, count: int) -> NDArray[np.int64]:
-    """Return the indices in a list, a tensor, an array or a slice."""
+    """Return an index without dimensions, or those in a list, a tensor, an array or a slice."""
     if isinstance(index, slice):
         return np.arange(*index.indices(count))
-    array = np.asarray(index)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputTypeError(f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}")
+    try:
+        array = np.asarray(index)
+    except ValueError:  # a list of lists
+        array = np.asarray(None)
+    if array.shape == (0,):
+        return np.empty(0, np.int64)
+    if array.ndim > 1 or array.dtype.kind not in "iu":
+        raise InputTypeError(
+            f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}; of a mask give "
+            "mask.nonzero().flatten()"
+        )
+    if array.dtype == np.uint64:
+        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))  # what is larger is out of range anyway
     return array.astype(np.int64)
 
 
-def _two_shapes(images: list[Tensor]) -> str:
-    first = images[0]
-    other = next((each for each in images if (each.shape, each.dtype) != (first.shape, first.dtype)), first)
-    return f"{list(first.shape)} {first.dtype} and {list(other.shape)} {other.dtype}"
+def _shapes(images: list[Tensor]) -> str:
+    found = sorted({f"shape {list(image.shape)} and {image.dtype}" for image in images})
+    return ", ".join(found[:2]) or "no shape: they are none"

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.data import default_collate
+from torchvision import tv_tensors
 
+from torchprotect.errors import InputTypeError
 from torchprotect.keys import LabelKey
 from torchprotect.transforms.protection import Protection
 
@@ -17,23 +21,26 @@ def disguise_batch(
 ) -> Collate:
     """Return a ``collate_fn`` that stacks plain samples and disguises the batch in one call.
 
-    That takes less time than to disguise picture by picture, as :class:`torchprotect.data.ProtectedDataset` does. The
-    bits are the same where there is no noise; noise differs from image to image in either case. The worker disguises
-    the batch, so no plain picture leaves it::
+    That is faster than disguising picture by picture, as :class:`torchprotect.data.ProtectedDataset` does. The bits are
+    the same where there is no noise, except for :class:`AdversarialEncrypt`, whose searches round differently in
+    batches. Noise differs from image to image in either case. Workers disguise the batches they collate, so no plain
+    picture leaves them::
 
         loader = DataLoader(plain, batch_size=128, num_workers=4, collate_fn=transforms.disguise_batch(disguise))
 
-    What augments pictures one by one, such as crops, belongs into the data set: in ``transform`` it would treat all
-    pictures of a batch alike. They must be tensors of one shape there.
+    The data set must return pictures as tensors of one shape ``[C, H, W]``, and labels as class numbers. Random crops
+    and flips belong in its transform, where they differ from picture to picture; here they would treat a whole batch
+    alike.
 
     Args:
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole batch.
-        labels: renames the classes, as of :class:`torchprotect.data.ProtectedDataset`.
+        labels: renames the classes, as in :class:`torchprotect.data.ProtectedDataset`.
         collate_fn: stacks the samples.
 
     Raises:
         KeyKindError: ``transform`` is a key, or ``labels`` is no :class:`torchprotect.keys.LabelKey`.
-        InputTypeError: ``transform`` holds no disguise.
+        InputTypeError: ``transform`` holds no disguise. Later: samples have no picture ``[C, H, W]``, or cannot be
+            stacked.
 
     Warns:
         LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.
@@ -46,5 +53,27 @@ class _DisguiseBatch(Protection):
         self.transform, self.labels, self._collate = transform, labels, collate_fn
         self.require_parts("disguise_batch", stacklevel=3)
 
+    def __repr__(self) -> str:
+        return f"disguise_batch({self.transform!r}, labels={self.labels!r})"
+
     def __call__(self, samples: list[Any]) -> Any:
-        return self.protect(self._collate(samples))
+        try:
+            batch = self._collate(samples)
+        except (TypeError, RuntimeError) as error:
+            raise InputTypeError(
+                f"the samples cannot be stacked; pictures must be tensors of one shape, as from v2.ToImage(): {error}"
+            ) from error
+        flat, spec = tree_flatten(batch)
+        if not any(map(_are_pictures, flat)):
+            raise InputTypeError("the samples have no picture [C, H, W]; grey ones need a channel too: image[None]")
+        # marked, since a transform of torchvision takes the first tensor for the picture, and that may be a label
+        marked = [tv_tensors.Image(value) if _are_pictures(value) else value for value in flat]
+        return tree_map(_unmarked, self.protect(tree_unflatten(marked, spec)))
+
+
+def _are_pictures(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 3
+
+
+def _unmarked(value: Any) -> Any:
+    return value.as_subclass(Tensor) if isinstance(value, tv_tensors.TVTensor) else value

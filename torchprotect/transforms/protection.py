@@ -42,7 +42,7 @@ class Protection:
             raise KeyKindError(
                 f"transform must be a disguise, got {type_name(self.transform)}; use transforms.from_key"
             )
-        if _protects_nothing(self.transform):
+        if not callable(self.transform) or _protects_nothing(self.transform):
             raise InputTypeError(
                 "transform holds no disguise, so every picture would be left unprotected; add transforms.from_key(key)"
             )
