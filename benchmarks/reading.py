@@ -1,7 +1,7 @@
 """An epoch over an export on disk: ``ShardDataset`` and ``data.read`` beside other readers and a copy of the pixels.
 
-All but the streams read in one shuffled order, in batches. litdata and MosaicML Streaming are left out where they do not
-import; both read a converted copy, in their own order of chunks.
+All but the streams read in one shuffled order, in batches. litdata and MosaicML Streaming are left out where they do
+not import; both read a converted copy, in their own order of chunks.
 
 Usage: python benchmarks/reading.py [--images N] [--size S] [--batch B] [--rounds R] [--work DIR] [--out FILE.json]
 """

@@ -50,8 +50,8 @@ class Layout:
 
     @property
     def is_readable(self) -> bool:
-        """Whether the system reads a file in one call: false for more than about 30 MB, and for empty images."""
-        return 0 not in self.shape and len(self.parts) <= os.sysconf("SC_IOV_MAX")
+        """Whether the system reads a file in one call: not under Windows, more than about 30 MB, or an empty image."""
+        return hasattr(os, "preadv") and 0 not in self.shape and len(self.parts) <= os.sysconf("SC_IOV_MAX")
 
     def reader(self) -> StoredImages:
         """Return a reader of such files, for one thread."""

@@ -1,9 +1,7 @@
-"""A finished export as a map-style dataset: any image at any time, whole batches in one read."""
+"""A finished export as a map-style dataset: any image at any time, whole batches at once."""
 
 import os
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,14 @@ from torch.utils.data import Dataset
 
 from torchprotect._inputs import type_name
 from torchprotect.data import manifest as documents
+from torchprotect.data._one_by_one import OneByOne
 from torchprotect.data._readable import ReadableShards
 from torchprotect.data._sample_index import index_samples
 from torchprotect.data._shard_files import FileState, ShardFiles, WatchedFiles, path_in
-from torchprotect.data._stored import Located, damage, decode_located
-from torchprotect.data._tar import BLOCK, parse_header
 from torchprotect.data.cache import ShardCache
 from torchprotect.data.finished import Identities, open_finished
 from torchprotect.envelope import Signer
-from torchprotect.errors import ExportError, InputShapeError, InputTypeError, StoreError, VerificationError
+from torchprotect.errors import ExportError, InputShapeError, InputTypeError, StoreError
 
 Label = int | Tensor | None
 
@@ -86,15 +83,17 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
             raise ExportError(f"{opened.store.location} holds no shards")
         readable = ReadableShards(opened, None if cache is None else ShardCache(cache))
         self._shards = [readable.fetch(number) for number in range(len(readable))]
-        self._image_size = documents.image_size(opened.manifest)
+        image_size = documents.image_size(opened.manifest)
         paths = [path_in(store, entry["name"]) for store, entry, _ in self._shards]
         states = [FileState.of(Path(path).stat()) for path in paths]  # before their contents are checked
-        self._watched = WatchedFiles(paths, states)
+        watched = WatchedFiles(paths, states)
         classes = opened.manifest.get("classes")
-        self._index = index_samples(self._shards, self._image_size, classes=classes, verify=verify)
+        self._index = index_samples(self._shards, image_size, classes=classes, verify=verify)
         layout = self._index.layout
-        fast = layout is not None and layout.is_readable and opened.public is None
-        self._files = ShardFiles(self._watched, layout) if fast and layout is not None else None
+        self._one_by_one = OneByOne(self._shards, watched, image_size)
+        self._files = None
+        if layout is not None and layout.is_readable and opened.public is None:
+            self._files = ShardFiles(watched, layout)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -148,44 +147,13 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         return np.where(samples < 0, samples + count, samples)
 
     def _read(self, samples: NDArray[np.int64]) -> Tensor | list[Tensor]:
-        """Return images ``[N, C, H, W]``, or one by one if they differ in shape."""
+        """Return images ``[N, C, H, W]``, or a list of them if they differ in shape."""
         shards, offsets = self._index.shards_of(samples), self._index.offsets[samples]
         if self._files is not None:
             return self._files.read(shards, offsets)
         if not len(samples) and self._index.layout is not None:
             return torch.empty(0, *self._index.layout.shape, dtype=self._index.layout.dtype)
-        images: dict[int, Tensor] = {}
-        ends = offsets + self._index.sizes[samples]
-        places = sorted(zip(shards.tolist(), offsets.tolist(), ends.tolist(), range(len(samples)), strict=True))
-        for shard, of_shard in groupby(places, itemgetter(0)):
-            images.update(self._read_one_by_one(shard, [place[1:] for place in of_shard]))
-        self._watched.require_unchanged(set(shards.tolist()))
-        found = [images[number] for number in range(len(samples))]
-        alike = found and len({(image.shape, image.dtype) for image in found}) == 1
-        return torch.stack(found) if alike else found
-
-    def _read_one_by_one(self, shard: int, places: list[tuple[int, int, int]]) -> Iterator[tuple[int, Tensor]]:
-        """Yield images of a shard, each with the number that was given with its place."""
-        store, entry, _ = self._shards[shard]
-        path = store.path_of(entry["name"])
-        try:
-            with store.open(entry["name"]) as file:
-                for start, end, number in places:
-                    file.seek(start - BLOCK)
-                    yield number, self._decode(file.read(end - start + BLOCK), path, start)
-        except OSError as error:
-            raise VerificationError(f"cannot read {path}: {error.strerror or error}") from error
-
-    def _decode(self, member: bytes, path: str, offset: int) -> Tensor:
-        """Return the image of a member, whose header comes first."""
-        try:
-            name, size = parse_header(member[:BLOCK])
-        except ValueError:
-            raise damage(path, f"there is no header of a member before byte {offset:,}") from None
-        identity, _, kind = name.partition(".")
-        if size != len(member) - BLOCK or kind not in ("png", "npy"):
-            raise damage(path, f"there is another member at byte {offset:,} than before")
-        return decode_located(Located(identity, kind, offset, member[BLOCK:], None), path, self._image_size)
+        return self._one_by_one.read(shards, offsets, self._index.sizes[samples])
 
 
 def _as_array(index: Any, count: int) -> NDArray[np.int64]:
