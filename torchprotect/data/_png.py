@@ -85,7 +85,8 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     body = content[start + 8 : -len(_END) - 4]
     if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")
-    pixels = b"".join(body[7 + number * (5 + _STORED_LIMIT) :][:_STORED_LIMIT] for number in range(blocks))[:size]
+    starts = range(7, len(body) - 4, 5 + _STORED_LIMIT)  # of the blocks' contents
+    pixels = b"".join(body[first : min(first + _STORED_LIMIT, len(body) - 4)] for first in starts)
     if body != _store(pixels):
         raise ValueError("the PNG's pixels are damaged")
     rows = np.frombuffer(pixels, np.uint8).reshape(height, 1 + width * channels)

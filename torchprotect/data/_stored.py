@@ -113,6 +113,46 @@ def damage(path: str, how: str) -> VerificationError:
     )
 
 
+class _ReadAhead:
+    """A file that is read from its start in large pieces, hashed as they come, and given out in small ones.
+
+    Args:
+        file: open for reading.
+        verify: whether to hash it.
+
+    Attributes:
+        size: in bytes.
+    """
+
+    def __init__(self, file: BinaryIO, verify: bool) -> None:
+        self.size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        self._file, self._digest = file, hashlib.sha256() if verify else None
+        self._ahead, self._taken = b"", 0
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes, fewer at the end of the file."""
+        if len(self._ahead) - self._taken < size:
+            self._read(size)
+        content = self._ahead[self._taken : self._taken + size]
+        self._taken += len(content)
+        return content
+
+    def _read(self, size: int) -> None:
+        pieces, found = [self._ahead[self._taken :]], len(self._ahead) - self._taken
+        while found < size and (piece := self._file.read(max(_CHUNK, size - found))):
+            if self._digest is not None:
+                self._digest.update(piece)
+            pieces.append(piece)
+            found += len(piece)
+        self._ahead, self._taken = b"".join(pieces), 0
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what was read, in hex; ``""`` if it is not hashed."""
+        return "" if self._digest is None else self._digest.hexdigest()
+
+
 class _Reading:
     """One pass through the file of a shard."""
 
@@ -126,14 +166,13 @@ class _Reading:
         verify: bool,
     ) -> None:
         self._label_kind, self._classes = "cls" if classes is None else "json", classes
-        self._file, self._path, self._entry, self._image_size = file, path, entry, size
-        self._digest = hashlib.sha256() if verify else None
+        self._path, self._entry, self._image_size, self._verify = path, entry, size, verify
+        self._file = _ReadAhead(file, verify)
         self._offset, self._count = 0, 0
 
     def samples(self) -> Iterator[Located]:
         stated = self._entry["size"]
-        found = self._file.seek(0, io.SEEK_END)
-        self._file.seek(0)
+        found = self._file.size
         if found != stated:
             raise self._damage(f"it has {found:,} bytes, the manifest says {stated:,}")
         image: Located | None = None
@@ -184,16 +223,10 @@ class _Reading:
     def _take(self, size: int) -> bytes:
         if size > self._entry["size"] - self._offset:
             raise self._damage("a member does not lie within the file")
-        content = self._read(size)
+        content = self._file.take(size)
         if len(content) < size:
             raise self._damage("it ends too early")
         self._offset += size
-        return content
-
-    def _read(self, size: int) -> bytes:
-        content = self._file.read(size)
-        if self._digest is not None:
-            self._digest.update(content)
         return content
 
     def _parse_label(self, content: bytes) -> Label:
@@ -209,10 +242,10 @@ class _Reading:
     def _check_end(self) -> None:
         if self._count != self._entry["count"]:
             raise self._damage(f"it holds {self._count:,} samples, the manifest says {self._entry['count']:,}")
-        while block := self._read(_CHUNK):
+        while block := self._file.take(_CHUNK):
             if block.strip(b"\0"):
                 raise self._damage("something stands behind the end of the archive")
-        if self._digest is not None and self._digest.hexdigest() != self._entry["sha256"]:
+        if self._verify and self._file.sha256 != self._entry["sha256"]:
             raise self._damage("its SHA-256 is not the manifest's")
 
     def _damage(self, how: str) -> VerificationError:
