@@ -62,7 +62,8 @@ class Given:
                 index = arguments.index(option)
                 del arguments[index : index + 2]
         shown = (without_folder(each) if ":" in each or "/" in each else each for each in arguments)
-        return " ".join(["/".join(Path(script).parts[-2:]), *shown])
+        path = "/".join(Path(script).parts[-2:])  # reproduce/all.py, or SCHEME/SCRIPT.py
+        return " ".join([path if path.startswith("reproduce/") else f"reproduce/{path}", *shown])
 
 
 S = TypeVar("S", bound=Scale)
