@@ -46,12 +46,12 @@ class ShardCache:
             raise StoreError(f"cannot keep copies in {self.folder}: {error.strerror or error}") from error
 
     def _fetch(self, store: Store, name: str, path: Path, size: int, sha256: str | None) -> Path:
-        if self._is_whole(path, size, sha256):
+        exists = os.path.lexists(path)
+        if exists and self._is_whole(path, size, sha256):
             return path
         make_folder(self.folder)
-        path.unlink(missing_ok=True)  # it is damaged
         try:
-            with atomic_file(path, overwrite=False) as file:
+            with atomic_file(path, overwrite=exists) as file:  # a damaged copy is replaced
                 self._copy(store, name, file, size, sha256)
         except FileExistsError:  # another process was faster, and may have opened its copy already
             return self._fetch(store, name, path, size, sha256)

@@ -42,7 +42,7 @@ def export_splits(
     Raises:
         InputRangeError: a split's name cannot be that of a folder.
         SourceError: an image is in two splits, or class names that were given differ.
-        ExportError: as of :func:`torchprotect.data.export`.
+        ExportError: as for :func:`torchprotect.data.export`.
     """
     opened = {_require_name(name): as_source(source) for name, source in sources.items()}
     if not opened:

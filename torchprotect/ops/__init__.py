@@ -1,6 +1,7 @@
-"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state; and a reader.
+"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state.
 
-Importing this package registers them; ``import torchprotect`` alone does not.
+Importing this package registers them; ``import torchprotect`` alone does not. ``StoredImages``, which is no operator,
+reads images from files.
 """
 
 from torchprotect.ops import _kernels

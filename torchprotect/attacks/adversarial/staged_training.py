@@ -50,14 +50,14 @@ def staged_training(
     Cost: ``epochs``, ``images`` (training steps of one image).
 
     Args:
-        model: as of :func:`train_and_watch`; with at least as many layers with weights as there are stages.
-        data: released images in 0..1 and labels, as of :func:`train_and_watch`.
+        model: as for :func:`train_and_watch`; with at least as many layers with weights as there are stages.
+        data: released images in 0..1 and labels, as for :func:`train_and_watch`.
         test: clean images and labels, likewise; they say when to stop.
         epochs: passes over the data in all, at least one a stage; the first stages take what does not divide.
         stages: how many.
         batch_size: for tensors.
-        recipe: of each stage, as of :func:`train_and_watch`.
-        precision: as of :func:`torchprotect.training.fit`.
+        recipe: of each stage, as for :func:`train_and_watch`.
+        precision: as for :func:`torchprotect.training.fit`.
         channels_last: likewise.
         generator: shuffles tensors.
         progress: called with epochs done and in all.

@@ -86,7 +86,7 @@ def train_and_watch(
             the settings have ``targeted=False``.
         batch_size: for tensors.
         recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
-        precision: as of :func:`torchprotect.training.fit`; ``adversarial`` has one of its own.
+        precision: as for :func:`torchprotect.training.fit`; ``adversarial`` has one of its own.
         channels_last: likewise.
         generator: shuffles tensors, draws random starts.
         progress: called with epochs done and in all.
@@ -183,7 +183,7 @@ def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | N
     Args:
         seen: by the attacker, whose own plain images say when to stop.
         images: float ``[N, C, H, W]``, one for each of the released labels.
-        augment: as of :func:`train_and_watch`.
+        augment: as for :func:`train_and_watch`.
     """
     channels, height, width = images.shape[1:]
     test, device = own_for_tests(seen), torch.device(seen.device)

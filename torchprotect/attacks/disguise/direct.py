@@ -38,7 +38,7 @@ def direct_reidentification(
         generator: on the CPU; seeds the training.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError, LabelError: as of :class:`DNNExaminer`.
+        InputTypeError, InputShapeError, InputRangeError, LabelError: as for :class:`DNNExaminer`.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
