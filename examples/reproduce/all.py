@@ -15,7 +15,14 @@ import sys
 from pathlib import Path
 
 SCRIPTS = {
-    "adversarial": (*(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9)), "strength", "countermeasures", "table10", "table12"),
+    "adversarial": (
+        *(f"table{n}" for n in (1, 2, 3, 5, 7, 8, 9)),
+        "search",
+        "strength",
+        "countermeasures",
+        "table10",
+        "table12",
+    ),
     "disguise": ("table2", "figure10", "adaptive", "figure8", "figure9", "cbc", "figure7", "figure6"),
     "owsd": ("table5", *(f"usecase{n}" for n in (1, 2, 3, 4, 5)), "table6", "figure4", "attacks"),
 }

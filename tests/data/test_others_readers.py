@@ -79,6 +79,13 @@ def of_wids(dataset):
     return [(as_tensor(sample.get(".png", sample.get(".npy"))), sample[".cls"]) for sample in samples]
 
 
+def test_shard_dataset(folder):
+    run_export("out", dataset=Pictures(20, 3))
+    names = run_section("ShardDataset: random access, whole batches")
+    assert len(names["dataset"]) == 20
+    assert names["images"].shape == (20, 3, 16, 16)
+
+
 def test_webdataset(folder):
     run_export("out", dataset=Pictures(20, 3))
     assert_same(list(run_section("webdataset")["dataset"]))

@@ -10,7 +10,7 @@ from scripts import REPRODUCE, numbers, reproduce, run
 
 from torchprotect import adversarial, keys
 
-TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "strength", "countermeasures"}
+TABLES = {*(f"table{number}" for number in (1, 2, 3, 5, 7, 8, 9, 10, 12)), "search", "strength", "countermeasures"}
 
 
 @pytest.mark.slow
