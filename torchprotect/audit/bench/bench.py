@@ -30,6 +30,7 @@ from torchprotect.audit.evidence.encoder import Embedder
 from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.evidence.split import split
 from torchprotect.errors import InputRangeError, InputShapeError
+from torchprotect.training import fast_precision
 
 
 def usable_device(name: str) -> torch.device:
@@ -117,6 +118,11 @@ class Bench:
             seen = replace(seen, pairs=self.pairs(pairs))
         return seen if attack in ATTACKS else _unshared(seen)
 
+    @property
+    def precision(self) -> torch.dtype | None:
+        """What networks are trained in: the half precision that the device computes fast in, if there is one."""
+        return fast_precision(torch.device(self.settings.device))
+
     @cached_property
     def pretrained(self) -> nn.Module | None:
         """A network trained on other images, the given or the installed one; ``None`` where there is none."""
@@ -202,8 +208,14 @@ class Bench:
         """Train a network of the kind that judges."""
         height, width = images.shape[-2:]
         made = DNNExaminer(max(2, self.evidence.classes), (height, width), images.shape[1])
-        epochs = self.settings.epochs_over(len(images))
-        return made.fit(images, labels, epochs=epochs, generator=self.generator(f"training {number}"))
+        return made.fit(
+            images,
+            labels,
+            epochs=self.settings.epochs_over(len(images)),
+            precision=self.precision,
+            channels_last=True,
+            generator=self.generator(f"training {number}"),
+        )
 
     def look(self, images: Tensor) -> ClassGuesses:
         """Show rebuilt images to the examiner."""
