@@ -46,6 +46,7 @@ class Goal:
         text: what the figure is, such as ``"of copy_"``.
         bound: the goal; ``None`` where there is none.
         against: contestants to compare with, of which the fastest counts; none for our own rate.
+        limit: one that counts in place of the fastest where it is slower still.
         at_most: the figure is our time over theirs, and is to be small; else our speed over theirs.
         ours: which contestant is meant; the first one if not given.
     """
@@ -55,6 +56,7 @@ class Goal:
     against: Sequence[str] = ()
     at_most: bool = False
     ours: str | None = None
+    limit: str | None = None
 
     def __str__(self) -> str:
         if self.bound is None:
@@ -231,7 +233,13 @@ def _judge(goal: Goal, seconds: dict[str, list[float]], case: Case) -> dict[str,
         return [case.work_of(name) / value for value in seconds[name]]
 
     name = goal.ours or case.contestants[0].name
-    ours, against = rates(name), max(goal.against, key=lambda n: statistics.median(rates(n)), default=None)
+
+    def typical(name: str) -> float:
+        return statistics.median(rates(name))
+
+    ours, against = rates(name), max(goal.against, key=typical, default=None)
+    if against is not None and goal.limit is not None:
+        against = min(against, goal.limit, key=typical)
     base = [_unit_size(case.unit)] * len(ours) if against is None else rates(against)
     ratio = statistics.median(o / b for o, b in zip(ours, base, strict=True))
     figure = 1 / ratio if goal.at_most else ratio

@@ -26,6 +26,7 @@ from torchprotect import ops
 
 OURS = "ours, out="
 BY_PIXEL_ROW, BY_BLOCK_ROW = "block-diagonal bmm, by pixel row", "block-diagonal bmm, by block row"
+ONE_MATRIX = "torch.mm, one matrix for all blocks"
 NAIVE_BMM, NAIVE_MATMUL = "naive bmm, blocks gathered", "naive matmul, broadcast"
 SQUARES = (1024, 1536, 2048)
 
@@ -113,9 +114,8 @@ def small(setup: Setup, shape: tuple[int, ...], size: int) -> Case:
     ]
     on_cpu = (lambda bound: None) if setup.cuda else (lambda bound: bound)
     goals = [
-        Goal("of copy_", 0.7 if setup.cuda else 0.5, [COPY]),
-        Goal("x block-diagonal bmm", on_cpu(3), [BY_PIXEL_ROW, BY_BLOCK_ROW]),
-        Goal("x naive bmm", on_cpu(8), [NAIVE_BMM, NAIVE_MATMUL]),
+        Goal("of copy_", 0.7, [COPY]),
+        Goal("x the best torch form", on_cpu(2.5), [BY_PIXEL_ROW, BY_BLOCK_ROW, NAIVE_BMM, NAIVE_MATMUL]),
         Goal("x the reference", 5 if setup.cuda else None, [REFERENCE]),
     ]
     name = f"RMT m = {size}, {show_shape(image)}"
@@ -130,24 +130,36 @@ def square_product(size: int, device: torch.device, rows: int | None = None) -> 
     return Contestant(name, lambda: torch.mm(left, right, out=out), "other", 2 * left.numel() * size)
 
 
+class OneMatrix:
+    """The same volume in one product of contiguous rows with a single matrix: what a library makes of the shape."""
+
+    def __init__(self, image: Tensor, size: int) -> None:
+        self.rows, self.matrix = image.reshape(-1, size), torch.randn(size, size, device=image.device)
+        self.out = torch.empty_like(self.rows)
+
+    def __call__(self) -> Tensor:
+        return torch.mm(self.rows, self.matrix, out=self.out)
+
+
 def large_product(setup: Setup, shape: tuple[int, ...], size: int) -> Case:
-    """Compare large matrices with the peak of torch.mm, in operations a second."""
+    """Compare large matrices with the peak of torch.mm and with a copy."""
     block = (size, size)
     image, matrices, out = draw(setup, (setup.batch(shape[0], 32 * shape[0]), *shape[1:]), block)
     squares = (128,) if setup.quick else (*SQUARES, 8192) if setup.cuda else SQUARES
-    products = [square_product(n, setup.device) for n in squares] + [square_product(size, setup.device, 4096)]
+    products = [square_product(n, setup.device) for n in squares]
     contestants = [
         Contestant(OURS, lambda: ops.block_matmul(image, matrices, block, out=out), "ours"),
         copy_limit(out, image),
         *products,
+        Contestant(ONE_MATRIX, OneMatrix(image, size), "other"),
         Contestant(NAIVE_BMM, NaiveBmm(image, matrices, block, out)),
         Contestant(REFERENCE, lambda: torch.ops.torchprotect.block_matmul.reference(image, matrices, block)),
     ]
     goals = [
-        Goal("of torch.mm's peak", None if setup.cuda else 0.8, [product.name for product in products]),
+        Goal("of torch.mm's peak, or of copy_", None if setup.cuda else 0.75, [p.name for p in products], limit=COPY),
+        Goal("of one matrix for all", None, [ONE_MATRIX]),
         Goal("x naive bmm", None, [NAIVE_BMM]),
         Goal("x the reference", None, [REFERENCE]),
-        Goal("of copy_", None, [COPY]),
     ]
     name = f"RMT m = {size}, {show_shape(image)}"
     return Case(name, contestants, goals, 2 * image.numel() * size, "GFLOP/s", tolerance=1e-5)

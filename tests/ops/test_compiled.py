@@ -216,6 +216,7 @@ LARGE = [
     ("block_matmul", (31, 3, 154, 147), (7, 7), {"sharing": 3}),
     ("block_matmul", (15, 3, 165, 165), (11, 15), {"dtype": torch.float64}),
     ("block_matmul", (29, 3, 160, 160), (32, 32), {"sharing": 3}),
+    ("block_matmul", (15, 3, 224, 224), (56, 56), {}),  # panels of columns that are not full
 ]
 
 

@@ -101,12 +101,12 @@ class Job {
 
   void run(int64_t begin, int64_t end) const {
     if (narrow_) {
-      tiles_.run(begin, end, [&](const Batch& batch) { crypt_narrow(batch); });
+      tiles_.run(begin, end, [&](const Batch& batch, Transfer&) { crypt_narrow(batch); });
     } else if (direct_.strips > 0) {
-      tiles_.run(begin, end, [&](const Batch& batch) { crypt_directly(batch); });
+      tiles_.run(begin, end, [&](const Batch& batch, Transfer&) { crypt_directly(batch); });
     } else {
-      std::vector<char> scratch(tiles_.planes() * line());
-      tiles_.run(begin, end, [&](const Batch& batch) {
+      AlignedVector<char> scratch(tiles_.planes() * line());
+      tiles_.run(begin, end, [&](const Batch& batch, Transfer&) {
         cut(batch, scratch.data());
         crypt(batch, scratch.data());
         lay(batch, scratch.data());

@@ -30,7 +30,8 @@ class Job {
         plan_(task.image, task.out, task.grid, task.order),
         blocks_(std::max<int64_t>(kStepWidth / (multiplier_.blocks * plan_.grid.width), 1) * multiplier_.blocks),
         tiles_(plan_, task.matrices.channels, blocks_, kStepBytes),
-        groups_((plan_.grid.columns + multiplier_.blocks - 1) / multiplier_.blocks) {
+        groups_((plan_.grid.columns + multiplier_.blocks - 1) / multiplier_.blocks),
+        ordered_(task.matrices.size <= kOrderedSumLimit) {
     pack(task.matrices);
     for (int64_t offset : plan_.offsets) offsets_.push_back(offset / plan_.item);
   }
@@ -39,10 +40,11 @@ class Job {
 
   void run(int64_t begin, int64_t end) const {
     if (plan_.has_rows()) {
-      tiles_.run(begin, end, [&](const Batch& batch) { multiply(batch); });
+      tiles_.run(begin, end, [&](const Batch& batch, Transfer& transfer) { multiply(batch, transfer); });
     } else {
-      std::vector<Scalar> scratch(2 * tiles_.planes() * line());
-      tiles_.run(begin, end, [&](const Batch& batch) { multiply_apart(batch, scratch.data()); });
+      AlignedVector<Scalar> scratch(2 * tiles_.planes() * line());
+      tiles_.run(
+          begin, end, [&](const Batch& batch, Transfer& transfer) { multiply_apart(batch, transfer, scratch.data()); });
     }
   }
 
@@ -71,7 +73,7 @@ class Job {
     }
   }
 
-  void multiply(const Batch& batch) const {
+  void multiply(const Batch& batch, Transfer& transfer) const {
     const Scalar* from[kMaxPlanes];
     Scalar* to[kMaxPlanes];
     for (int64_t t = 0; t < batch.planes; ++t) {
@@ -79,25 +81,28 @@ class Job {
       to[t] = reinterpret_cast<Scalar*>(batch.to[t]);
     }
     const int64_t* offsets = offsets_.data() + batch.first_place;
-    multiply_groups(batch, from, offsets, plan_.image.row_stride, to, plan_.out.row_stride);
+    multiply_groups(batch, transfer, from, offsets, plan_.image.row_stride, to, plan_.out.row_stride);
   }
 
   void multiply_groups(
-      const Batch& batch, const Scalar* const* from, const int64_t* offsets, int64_t from_pitch, Scalar* const* to,
-      int64_t to_pitch) const {
+      const Batch& batch, Transfer& transfer, const Scalar* const* from, const int64_t* offsets, int64_t from_pitch,
+      Scalar* const* to, int64_t to_pitch) const {
     const Grid& grid = plan_.grid;
     const int64_t row = batch.first_place / grid.columns, column = batch.first_place % grid.columns;
     const int64_t group = (batch.channel * grid.rows + row) * groups_ + column / multiplier_.blocks;
     const Scalar* matrices = packed_.data() + group * multiplier_.packed_size;
+    const Between between{[](void* work, int64_t bytes) { static_cast<Transfer*>(work)->step(bytes); }, &transfer};
     for (int64_t i = 0; i < batch.blocks; i += multiplier_.blocks, matrices += multiplier_.packed_size) {
+      const int64_t blocks = std::min(multiplier_.blocks, batch.blocks - i);
+      if (ordered_) transfer.step(batch.planes * blocks * plan_.block_bytes);  // first: memory takes longer
       multiplier_.multiply(
-          {batch.planes, std::min(multiplier_.blocks, batch.blocks - i), grid.height, grid.width, from, offsets + i,
-           from_pitch, to, i * grid.width, to_pitch, matrices});
+          {batch.planes, blocks, grid.height, grid.width, from, offsets + i, from_pitch, to, i * grid.width, to_pitch,
+           matrices, between});
     }
   }
 
   /// Images without rows: blocks are cut out into a scratch, side by side, and laid back from another.
-  void multiply_apart(const Batch& batch, Scalar* scratch) const {
+  void multiply_apart(const Batch& batch, Transfer& transfer, Scalar* scratch) const {
     const Grid& grid = plan_.grid;
     const int64_t item = plan_.item, pitch = blocks_ * grid.width;
     const Scalar* from[kMaxPlanes];
@@ -114,7 +119,7 @@ class Job {
             plan_.from_pitch, plan_.from_step, grid.height, grid.width, item);
       }
     }
-    multiply_groups(batch, from, offsets.data(), pitch, to, pitch);
+    multiply_groups(batch, transfer, from, offsets.data(), pitch, to, pitch);
     for (int64_t t = 0; t < batch.planes; ++t) {
       for (int64_t i = 0; i < batch.blocks; ++i) {
         copy_any_block(
@@ -129,7 +134,8 @@ class Job {
   int64_t blocks_;  // of a step
   Tiles tiles_;
   int64_t groups_;  // of blocks multiplied together, in a band
-  std::vector<Scalar> packed_;
+  bool ordered_;    // sums run in order: small matrices
+  AlignedVector<Scalar> packed_;
   std::vector<int64_t> offsets_;  // as the plan's, in elements
 };
 

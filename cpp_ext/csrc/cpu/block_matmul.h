@@ -7,6 +7,14 @@
 
 namespace torchprotect::cpu {
 
+/// Other work to be done in small steps between products: memory then moves while the core computes.
+struct Between {
+  void (*step)(void* work, int64_t bytes);  // `bytes` of the result were made
+  void* work;
+
+  void operator()(int64_t bytes) const { step(work, bytes); }
+};
+
 /// Neighbouring blocks in several planes, each times a matrix of its own. Strides in elements.
 template <class Scalar>
 struct Blocks {
@@ -17,6 +25,7 @@ struct Blocks {
   Scalar* const* to;  // for each plane; `to_offset` from there the first block, the others beside it
   int64_t to_offset, to_pitch;
   const Scalar* matrices;  // as `pack` left them
+  Between between;         // called after every few rows, where the work for a row takes long
 };
 
 /// A way to multiply by matrices of one size. Up to kOrderedSumLimit sums run over k in order, and every product and

@@ -14,6 +14,8 @@ namespace {
 
 constexpr int kLanes = 16;
 
+constexpr __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
+
 struct SixteenFloats {
   using Type = __m512;
   static constexpr int64_t kWidth = 16;
@@ -21,6 +23,9 @@ struct SixteenFloats {
   static Type zero() { return _mm512_setzero_ps(); }
   static Type load(const float* from) { return _mm512_loadu_ps(from); }
   static void store(float* to, Type value) { _mm512_storeu_ps(to, value); }
+  static void store_first(float* to, Type value, int64_t count) {
+    _mm512_mask_storeu_ps(to, first_lanes(count), value);
+  }
   static Type repeat(float value) { return _mm512_set1_ps(value); }
   static Type add_product(Type sum, Type a, Type b) { return _mm512_fmadd_ps(a, b, sum); }
 };
@@ -32,6 +37,9 @@ struct EightDoubles {
   static Type zero() { return _mm512_setzero_pd(); }
   static Type load(const double* from) { return _mm512_loadu_pd(from); }
   static void store(double* to, Type value) { _mm512_storeu_pd(to, value); }
+  static void store_first(double* to, Type value, int64_t count) {
+    _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), value);
+  }
   static Type repeat(double value) { return _mm512_set1_pd(value); }
   static Type add_product(Type sum, Type a, Type b) { return _mm512_fmadd_pd(a, b, sum); }
 };
@@ -46,8 +54,6 @@ void pack_rows(const float* const* matrices, int64_t count, int64_t, float* pack
     }
   }
 }
-
-constexpr __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
 
 /// Loads the same row of all blocks: at once where they are neighbours in the image too, otherwise block by block.
 template <int kSize>

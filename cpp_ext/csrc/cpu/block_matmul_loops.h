@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "aligned.h"
 #include "block_matmul.h"
 
 namespace torchprotect::cpu {
@@ -98,45 +101,86 @@ struct Row {
   Scalar* to;
 };
 
-/// `kRows` rows by one panel.
-template <class Vector, int kRows, class Scalar>
-inline void multiply_rows(const Row<Scalar>* rows, const Scalar* panel, int64_t depth, int64_t first, int64_t count) {
-  typename Vector::Type sums[kRows][2];
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = Vector::zero();
-  for (int64_t k = 0; k < depth; ++k, panel += kPanel<Vector>) {
-    const auto low = Vector::load(panel), high = Vector::load(panel + Vector::kWidth);
-    for (int r = 0; r < kRows; ++r) {
-      const auto factor = Vector::repeat(rows[r].from[k]);
-      sums[r][0] = Vector::add_product(sums[r][0], factor, low);
-      sums[r][1] = Vector::add_product(sums[r][1], factor, high);
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    Scalar* to = rows[r].to + first;
-    if (count == kPanel<Vector>) {
-      Vector::store(to, sums[r][0]);
-      Vector::store(to + Vector::kWidth, sums[r][1]);
-    } else {
-      Scalar whole[kPanel<Vector>];
-      Vector::store(whole, sums[r][0]);
-      Vector::store(whole + Vector::kWidth, sums[r][1]);
-      std::memcpy(to, whole, count * sizeof(Scalar));
-    }
-  }
+/// Call `work` with 0, 1, .. as constants: an array that is indexed by nothing else stays in registers.
+template <class Work, size_t... kSteps>
+inline void unrolled(const Work& work, std::index_sequence<kSteps...>) {
+  (work(std::integral_constant<size_t, kSteps>()), ...);
 }
 
 template <class Vector, class Scalar>
-void multiply_all(const std::vector<Row<Scalar>>& rows, const Scalar* panels, int64_t depth, int64_t columns) {
-  constexpr int kRows = Vector::kRows, kFew = kRows / 2;
-  const auto count = static_cast<int64_t>(rows.size());
-  for (int64_t first = 0; first < columns; first += kPanel<Vector>, panels += depth * kPanel<Vector>) {
-    const int64_t wide = std::min(kPanel<Vector>, columns - first);
-    int64_t r = 0;
-    for (; r + kRows <= count; r += kRows) multiply_rows<Vector, kRows>(&rows[r], panels, depth, first, wide);
-    for (; r + kFew <= count; r += kFew) multiply_rows<Vector, kFew>(&rows[r], panels, depth, first, wide);
-    for (; r < count; ++r) multiply_rows<Vector, 1>(&rows[r], panels, depth, first, wide);
+inline void store_row(Scalar* to, typename Vector::Type low, typename Vector::Type high) {
+  Vector::store(to, low);
+  Vector::store(to + Vector::kWidth, high);
+}
+
+template <class Vector, class Scalar>
+inline void store_first(Scalar* to, typename Vector::Type low, typename Vector::Type high, int64_t count) {
+  Vector::store_first(to, low, std::min(count, Vector::kWidth));
+  if (count > Vector::kWidth) Vector::store_first(to + Vector::kWidth, high, count - Vector::kWidth);
+}
+
+/// `kRows` rows by one panel.
+template <class Vector, int kRows, class Scalar>
+inline void multiply_rows(const Row<Scalar>* rows, const Scalar* panel, int64_t depth, int64_t first, int64_t count) {
+  constexpr auto kEach = std::make_index_sequence<kRows>();
+  typename Vector::Type low[kRows], high[kRows];
+  const Scalar* from[kRows];
+  unrolled([&](auto r) { low[r] = high[r] = Vector::zero(), from[r] = rows[r].from; }, kEach);
+  for (int64_t k = 0; k < depth; ++k, panel += kPanel<Vector>) {
+    const auto left = Vector::load(panel), right = Vector::load(panel + Vector::kWidth);
+    unrolled(
+        [&](auto r) {
+          const auto factor = Vector::repeat(from[r][k]);
+          low[r] = Vector::add_product(low[r], factor, left);
+          high[r] = Vector::add_product(high[r], factor, right);
+        },
+        kEach);
+  }
+  if (count == kPanel<Vector>) {
+    unrolled([&](auto r) { store_row<Vector>(rows[r].to + first, low[r], high[r]); }, kEach);
+  } else {
+    unrolled([&](auto r) { store_first<Vector>(rows[r].to + first, low[r], high[r], count); }, kEach);
   }
 }
+
+/// Rows of the left factor that are multiplied by one panel after the other while they are in the first cache.
+constexpr int64_t kRowsTogether = 128;
+
+template <class Vector, class Scalar>
+class Rows {
+ public:
+  Rows(const Scalar* panels, int64_t depth, int64_t columns, const Between& between)
+      : panels_(panels), depth_(depth), columns_(columns), between_(between) {}
+
+  void add(const Scalar* from, Scalar* to) {
+    rows_[count_++] = {from, to};
+    if (count_ == kRowsTogether) multiply();
+  }
+
+  /// Multiply the rows that were added.
+  void multiply() {
+    constexpr int kRows = Vector::kRows, kFew = kRows / 2;
+    const Scalar* panel = panels_;
+    for (int64_t first = 0; first < columns_; first += kPanel<Vector>, panel += depth_ * kPanel<Vector>) {
+      const int64_t wide = std::min(kPanel<Vector>, columns_ - first);
+      int64_t r = 0;
+      for (; r + kRows <= count_; r += kRows) {
+        multiply_rows<Vector, kRows>(rows_ + r, panel, depth_, first, wide);
+        between_(kRows * wide * sizeof(Scalar));
+      }
+      for (; r + kFew <= count_; r += kFew) multiply_rows<Vector, kFew>(rows_ + r, panel, depth_, first, wide);
+      for (; r < count_; ++r) multiply_rows<Vector, 1>(rows_ + r, panel, depth_, first, wide);
+    }
+    count_ = 0;
+  }
+
+ private:
+  const Scalar* panels_;
+  int64_t depth_, columns_;
+  const Between& between_;
+  int64_t count_ = 0;
+  Row<Scalar> rows_[kRowsTogether];
+};
 
 template <class Vector, class Scalar>
 void pack_matrix(const Scalar* const* matrices, int64_t, int64_t size, Scalar* packed) {
@@ -145,28 +189,25 @@ void pack_matrix(const Scalar* const* matrices, int64_t, int64_t size, Scalar* p
 
 template <class Vector, class Scalar>
 void fused_right(const Blocks<Scalar>& blocks) {
-  std::vector<Row<Scalar>> rows;
-  rows.reserve(blocks.planes * blocks.height);
+  Rows<Vector, Scalar> rows(blocks.matrices, blocks.width, blocks.width, blocks.between);
   for (int64_t t = 0; t < blocks.planes; ++t) {
     const Scalar* from = blocks.from[t] + blocks.offsets[0];
     Scalar* to = blocks.to[t] + blocks.to_offset;
-    for (int64_t i = 0; i < blocks.height; ++i, from += blocks.from_pitch, to += blocks.to_pitch) {
-      rows.push_back({from, to});
-    }
+    for (int64_t i = 0; i < blocks.height; ++i, from += blocks.from_pitch, to += blocks.to_pitch) rows.add(from, to);
   }
-  multiply_all<Vector>(rows, blocks.matrices, blocks.width, blocks.width);
+  rows.multiply();
 }
 
 template <class Vector, class Scalar>
 void fused_left(const Blocks<Scalar>& blocks) {
   const int64_t size = blocks.height;
-  std::vector<Scalar> panels(panels_size<Vector>(size, blocks.width));
-  std::vector<Row<Scalar>> rows(size);
+  AlignedVector<Scalar> panels(panels_size<Vector>(size, blocks.width));
+  Rows<Vector, Scalar> rows(panels.data(), size, blocks.width, blocks.between);
   for (int64_t t = 0; t < blocks.planes; ++t) {
     pack_panels<Vector>(blocks.from[t] + blocks.offsets[0], blocks.from_pitch, size, blocks.width, panels.data());
     Scalar* to = blocks.to[t] + blocks.to_offset;
-    for (int64_t i = 0; i < size; ++i) rows[i] = {blocks.matrices + i * size, to + i * blocks.to_pitch};
-    multiply_all<Vector>(rows, panels.data(), size, blocks.width);
+    for (int64_t i = 0; i < size; ++i) rows.add(blocks.matrices + i * size, to + i * blocks.to_pitch);
+    rows.multiply();
   }
 }
 

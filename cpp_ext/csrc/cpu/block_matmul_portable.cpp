@@ -18,6 +18,9 @@ struct Plain {
     return value;
   }
   static void store(Scalar* to, const Type& value) { std::memcpy(to, value.lanes, sizeof value.lanes); }
+  static void store_first(Scalar* to, const Type& value, int64_t count) {
+    std::memcpy(to, value.lanes, count * sizeof(Scalar));
+  }
   static Type repeat(Scalar value) { return {{value, value, value, value}}; }
   static Type add_product(Type sum, const Type& a, const Type& b) {
     for (int i = 0; i < kWidth; ++i) sum.lanes[i] += a.lanes[i] * b.lanes[i];

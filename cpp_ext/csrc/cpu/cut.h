@@ -29,7 +29,7 @@ class CutPlanes {
     const int64_t rows = plan_.grid.rows, together = std::max<int64_t>(kTileBytes / plan_.band_bytes, 1);
     const int64_t half =
         (rows * band_ + 4095) / 4096 * 4096 + 2048;  // as in `Writer`: never the same offset in two pages
-    std::vector<char> scratch(2 * half);
+    AlignedVector<char> scratch(2 * half);
     Writer writer(plan_, together * plan_.band_bytes);
     const auto tiles_of = [&](int64_t plane) { return scratch.data() + plane % 2 * half; };
     for (int64_t row = 0; row < rows; ++row) cut(begin, row, tiles_of(begin));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../image.h"
+#include "aligned.h"
 #include "stream.h"
 
 namespace torchprotect::cpu {
@@ -153,7 +154,7 @@ class Writer {
   bool streamed_;
   int64_t capacity_, other_;  // bytes of a half of the scratch, and where the other begins
   int64_t filled_ = 0, half_ = 0;
-  std::vector<char> scratch_;
+  AlignedVector<char> scratch_;
   std::vector<Piece> open_, full_;  // being filled, and being streamed
   size_t next_ = 0;
   Stream stream_;

@@ -18,6 +18,38 @@ struct Batch {
   char* to[kMaxPlanes];          // the first block in the result
 };
 
+/// What memory has to do during a step: fetch the same blocks of the planes that come next, and stream the tile before.
+class Transfer {
+ public:
+  /// `ahead`: where these blocks of the next planes begin, or null; `bytes` of each of `planes` planes.
+  Transfer(Writer& writer, const char* const* ahead, int64_t planes, int64_t bytes)
+      : writer_(writer), ahead_(ahead), bytes_(bytes), left_(planes * bytes) {}
+
+  /// Do a part of it, in the measure in which the result is made.
+  void step(int64_t bytes) {
+    bytes = std::min(bytes, left_);
+    left_ -= bytes;
+    for (int64_t todo = bytes; todo > 0;) {
+      const int64_t count = std::min(todo, bytes_ - done_);
+      if (*ahead_ != nullptr) prefetch(*ahead_ + done_, count, false);
+      todo -= count;
+      done_ += count;
+      if (done_ == bytes_) {
+        ++ahead_;
+        done_ = 0;
+      }
+    }
+    writer_.step(bytes);
+  }
+  void finish() { step(left_); }
+
+ private:
+  Writer& writer_;
+  const char* const* ahead_;
+  int64_t bytes_, left_;
+  int64_t done_ = 0;  // of this plane
+};
+
 /// Tiles of some planes by some bands, made `blocks` blocks at a time.
 class Tiles {
  public:
@@ -35,7 +67,8 @@ class Tiles {
   int64_t bytes() const { return planes_ * bands_ * plan_.band_bytes; }
   int64_t planes() const { return planes_; }
 
-  /// Call `work(batch)` for every step of tiles [begin, end).
+  /// Call `work(batch, transfer)` for every step of tiles [begin, end). What it leaves of the transfer is done after
+  /// it.
   template <class Work>
   void run(int64_t begin, int64_t end, const Work& work) const {
     Writer writer(plan_, bytes());
@@ -71,12 +104,14 @@ class Tiles {
         batch.offsets = plan_.offsets.data() + batch.first_place;
         const int64_t place = (row - first_row) * grid.height * plan_.to_pitch + column * grid.width * plan_.to_step;
         const int64_t bytes = batch.blocks * plan_.block_bytes;
+        const char* next[kMaxPlanes];
         for (int64_t t = 0; t < batch.planes; ++t) {
           batch.to[t] = tops[t] + place;
-          if (ahead[t] != nullptr) prefetch(ahead[t] + batch.first_place * plan_.block_bytes, bytes, false);
+          next[t] = ahead[t] == nullptr ? nullptr : ahead[t] + batch.first_place * plan_.block_bytes;
         }
-        work(batch);
-        writer.step(batch.planes * bytes);
+        Transfer transfer(writer, next, batch.planes, bytes);
+        work(batch, transfer);
+        transfer.finish();
       }
     }
   }
