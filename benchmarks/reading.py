@@ -140,7 +140,7 @@ def litdata_epochs(litdata: object, export: Path, work: Path, size: int) -> dict
     out = f"{export}-litdata"
     if not Path(out).exists():
         litdata.optimize(  # type: ignore[attr-defined]
-            fn=as_samples, inputs=[str(export)], output_dir=out, num_workers=1, chunk_bytes="64MB"
+            fn=as_samples, inputs=[str(export)], output_dir=out, num_workers=1, chunk_bytes="64MB", start_method="fork"
         )
     dataset = litdata.StreamingDataset(out, shuffle=True)  # type: ignore[attr-defined]
     loader = litdata.StreamingDataLoader  # type: ignore[attr-defined]
