@@ -1,4 +1,4 @@
-"""Preparation beside Pillow's own decoding and resizing of the same files, and restoring beside exporting.
+"""Preparation and exports beside Pillow's own decoding and resizing of the same files, and restoring beside exporting.
 
 Usage: python benchmarks/photographs.py FOLDER [--rounds N] [--processes N] [--json FILE]; FOLDER holds JPEG files in
 folders of classes.
@@ -17,6 +17,7 @@ from pathlib import Path
 import PIL.Image
 import torch
 from _common import interleave, report
+from storage import processor_clock
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from torchprotect import data, keys, transforms
@@ -36,6 +37,7 @@ def main() -> None:
     source = data.open_source(arguments.folder)
     files = [arguments.folder / source.name(index) for index in range(len(source))]
     compare_preparation(source.prepared(PREPARATION), files, arguments)
+    compare_exporting(source, files, arguments)
     compare_restoring(source, arguments)
 
 
@@ -84,14 +86,35 @@ def read_prepared(indices: list[int]) -> None:
         prepared[index]
 
 
-def compare_restoring(source: data.Source, arguments: argparse.Namespace) -> None:
+def disguises() -> list[tuple[str, keys.Key, dict[str, float]]]:
+    """Draw a key of each kind."""
     fit = {"image_size": (SIZE, SIZE), "block_size": (16, 16)}
     order = keys.PermutationKey.generate(**fit)
-    for name, key, options in (
+    return [
         ("BlockPermute", order, {}),
         ("AES", keys.KeyBundle(keys.AESKey.generate(**fit), order), {}),
         ("RMT with noise", keys.KeyBundle(keys.RMTKey.generate(**fit), order), {"noise": 25.0}),
-    ):
+    ]
+
+
+def compare_exporting(source: data.Source, files: list[Path], arguments: argparse.Namespace) -> None:
+    """Exports in this process, beside decoding and resizing alone; processor time."""
+    folder = Path(tempfile.mkdtemp())
+
+    def export(key: keys.Key, options: dict[str, float]) -> None:
+        data.export(source, folder / "out", transform=transforms.from_key(key, **options), key=key, prepare=PREPARATION)
+        shutil.rmtree(folder / "out")
+
+    torch.set_num_threads(1)
+    cases: dict[str, Callable[[], None]] = {"Pillow": partial(decode_and_resize, files)}
+    cases |= {f"export, {name}": partial(export, key, options) for name, key, options in disguises()}
+    seconds = interleave(cases, arguments.rounds, clock=processor_clock)
+    shutil.rmtree(folder)
+    report(f"{len(files):,} JPEGs to {SIZE} x {SIZE}, one process, processor time", seconds, "Pillow", None)
+
+
+def compare_restoring(source: data.Source, arguments: argparse.Namespace) -> None:
+    for name, key, options in disguises():
         folder = Path(tempfile.mkdtemp())
         transform = transforms.from_key(key, **options)
 

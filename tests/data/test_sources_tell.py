@@ -467,6 +467,19 @@ class TestNotes:
         [note] = run_export(tmp_path / "a", bundle, Pictures(320, 3, (256, 256)), shard_size=400).notes
         assert note.startswith("in 300 images looked at")
 
+    @pytest.mark.parametrize("labels", [None, "none"])
+    def test_fewer_are_looked_at_where_decoding_takes_long(self, tmp_path, monkeypatch, labels):
+        """The size that counts is that of the files, not that after preparation."""
+        monkeypatch.setattr("torchprotect.data._preflight._MOST_PIXELS", 20 * 64 * 64)
+        (tmp_path / "in" / "a").mkdir(parents=True)
+        for n in range(40):
+            (tmp_path / "in" / "a" / f"{n}.png").write_bytes(png(make_image(3, 64, 64, seed=n)))
+        aes = make_bundle("aes").transform
+        source = data.open_source(tmp_path / "in", labels_from=labels)
+        preparation = data.Preparation(resize=(16, 16))
+        notes = run_export(tmp_path / "out", aes, source, transforms.from_key(aes), prepare=preparation).notes
+        assert [note for note in notes if note.startswith("in 20 images looked at")]
+
 
 class TestDatasets:
     @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ from torch import Tensor
 from torchprotect.data._job import DisguiseJob
 from torchprotect.data._labels import numbers_in
 from torchprotect.data.preparation import Preparation, Shape
-from torchprotect.data.sources import Label, class_names_of, read_samples
+from torchprotect.data.sources import Label, class_names_of, read_samples, unprepared
 from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceError
 from torchprotect.keys import BlockKey, RMTKey
 
 _MOST_IMAGES = 300
 _NAMES_TOLD = 4  # of classes
 _SHAPES_TOLD = 3  # besides the most common one
-_MOST_BYTES = 1 << 27  # of their pixels
+_FEWEST_IMAGES = 16
+_MOST_PIXELS = 1 << 27  # of all of them before they are prepared: about a second of decoding
 
 
 def check_labels(job: DisguiseJob) -> None:
@@ -243,14 +244,23 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
 
 def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
-    total, shape, size = len(job.source), None, 0
-    count = min(_MOST_IMAGES, total)
+    total, shape = len(job.source), None
+    count = min(_how_many(job.source), total)
     for sample in read_samples(job.source, [position * total // count for position in range(count)]):
         if isinstance(sample, SourceError):
             continue
         image = sample.image
         if image.dtype == torch.uint8 and shape in (None, image.shape):
             yield image
-            shape, size = image.shape, size + image.nbytes
-        if size > _MOST_BYTES:
-            return
+            shape = image.shape
+
+
+def _how_many(source: Any) -> int:
+    """Return how many images to look at, by the size of the first as it is stored: large ones take long to decode."""
+    if not hasattr(source, "header"):
+        return _MOST_IMAGES
+    try:
+        shape: Shape = unprepared(source).header(0).shape  # type: ignore[attr-defined]
+    except SourceError:
+        return _FEWEST_IMAGES
+    return max(_FEWEST_IMAGES, min(_MOST_IMAGES, _MOST_PIXELS // max(1, shape.height * shape.width)))

@@ -14,6 +14,7 @@ from torchprotect.data.sources._base import (
     describe_source,
     prepare_source,
     read_samples,
+    unprepared,
 )
 from torchprotect.data.sources._label_members import LabelMembers
 from torchprotect.data.sources._labels_from import LabelsFrom
@@ -45,6 +46,7 @@ __all__ = [
     "read_samples",
     "renumber",
     "to_tensor",
+    "unprepared",
 ]
 
 _SETS = {"mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10}

@@ -131,6 +131,14 @@ def prepare_source(source: Source, preparation: Preparation) -> Source:
     return made
 
 
+def unprepared(source: Source) -> Source:
+    """Return the same source, whose images are as they are stored."""
+    if not hasattr(source, "prepared"):
+        return source
+    made: Source = source.prepared(Preparation())
+    return made
+
+
 def describe_source(source: Source) -> str:
     """Return what a source says of itself, or its type."""
     return str(getattr(source, "description", type_name(source)))

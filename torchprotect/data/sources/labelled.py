@@ -15,6 +15,7 @@ from torchprotect.data.sources._base import (
     describe_source,
     prepare_source,
     read_samples,
+    unprepared,
 )
 from torchprotect.data.sources._class_numbers import RawLabel, number_labels
 from torchprotect.errors import SourceError
@@ -87,7 +88,7 @@ class RelabelledSource:
 
     def prepared(self, preparation: Preparation) -> "RelabelledSource":
         """Return the same source, whose images are prepared."""
-        inner = prepare_source(self._inner, preparation)
+        inner = prepare_source(self._inner, preparation) if preparation else unprepared(self._inner)
         return RelabelledSource(inner, self._codes.tolist(), self._table[:-1], self.class_names)
 
     def listing(self) -> Iterator[bytes]:
