@@ -9,7 +9,7 @@ from torchprotect.training import device_of, full_precision, input_dtype_of, req
 
 
 @torch.no_grad()
-def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 64) -> Tensor:
+def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 32) -> Tensor:
     """Return the embeddings of images.
 
     Args:

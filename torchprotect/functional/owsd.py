@@ -65,7 +65,7 @@ def _generate(embeddings: Tensor, key: OWSDKey) -> Tensor:
     return made
 
 
-def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> Tensor:
+def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 32) -> Tensor:
     """Embed images with an encoder, then make an image of each embedding: :func:`embed`, :func:`owsd_scramble`.
 
     Args:

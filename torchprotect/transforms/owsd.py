@@ -44,7 +44,7 @@ class OWSDScramble(Disguise):
     encoder: nn.Module
     key: OWSDKey
 
-    def __init__(self, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 64) -> None:
+    def __init__(self, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 32) -> None:
         super().__init__()
         require_kind("key", key, OWSDKey)
         if not isinstance(encoder, nn.Module):
