@@ -13,15 +13,26 @@ author = "The torchprotect authors"
 copyright = author
 version = release = torchprotect.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]  # lines of code of up to 100 characters
 html_title = f"torchprotect {version}"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
+autosummary_generate = False  # the tables link to what follows on their page
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

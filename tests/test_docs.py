@@ -20,6 +20,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -239,16 +240,29 @@ def exists(path):
     return True
 
 
+@pytest.mark.slow
+def test_the_network_of_the_landing_page_learns(capsys):
+    torch.manual_seed(0)
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
+    exec(code, {})  # noqa: S102 - a page of ours
+    assert float(capsys.readouterr().out) > 0.31  # of the most frequent class
+
+
+def read_reference():
+    """Return the pages of the reference, one after the other."""
+    return "".join(page.read_text() for page in sorted((ROOT / "docs" / "api").glob("*.md")))
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
 def test_every_public_name_is_in_the_reference(room):
-    reference = (ROOT / "docs" / "api.md").read_text()
+    reference = read_reference()
     described = set(re.findall(r"^\.\. auto(?:class|data|function):: (\S+)$", reference, re.M))
     assert f"automodule:: {room.__name__}\n" in reference
     assert not [name for name in room.__all__ if f"{room.__name__}.{name}" not in described]
 
 
 def test_the_reference_describes_public_names_only():
-    reference = (ROOT / "docs" / "api.md").read_text()
+    reference = read_reference()
     public = {f"{room.__name__}.{name}" for room in ROOMS for name in room.__all__}
     described = re.findall(r"^\.\. auto(?:class|data|function):: (\S+)$", reference, re.M)
     assert len(described) == len(set(described))
