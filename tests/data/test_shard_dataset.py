@@ -492,6 +492,9 @@ def test_indices_that_are_refused(own):
     for index in ("3", 1.5, [1.5], [[1]], [1, [2]], torch.tensor([True]), torch.tensor(True), None, True):
         with pytest.raises(InputTypeError, match="an index must be an int, or a list"):
             dataset[index]
+    for index in (torch.ones(1, dtype=torch.bfloat16), torch.ones(1, requires_grad=True), torch.ones(1, device="meta")):
+        with pytest.raises(InputTypeError, match="an index must be an int, or a list"):
+            dataset[index]
     for indices in ([1.5], ["3"], [True, False], [2**70]):
         with pytest.raises(InputTypeError, match="an index must be"):
             dataset.__getitems__(indices)

@@ -6,6 +6,7 @@ import os
 import struct
 import tarfile
 import zlib
+from collections import Counter
 
 import numpy as np
 import PIL.Image
@@ -466,6 +467,45 @@ class TestNotes:
         bundle = make_bundle("aes", (256, 256), (64, 64))
         [note] = run_export(tmp_path / "a", bundle, Pictures(320, 3, (256, 256)), shard_size=400).notes
         assert note.startswith("in 300 images looked at")
+
+    def test_the_images_looked_at_are_bounded_in_memory(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("torchprotect.data._preflight._MOST_BYTES", 20 * 3 * 16 * 16)
+        aes, noise = make_bundle("aes").transform, [make_image(3, 16, 16, seed=n) for n in range(50)]
+        [note] = run_export(tmp_path / "out", aes, noise, transforms.from_key(aes)).notes
+        assert note.startswith("in 21 images looked at")
+
+    def test_a_source_of_somebody_else_is_not_prepared_anew(self, tmp_path):
+        """Its ``prepared`` may change itself, and its headers may be plain tuples."""
+
+        aes = make_bundle("aes").transform
+
+        class Theirs:
+            folders, left_out = (), Counter()
+
+            def __len__(self):
+                return 4
+
+            def __getitem__(self, index):
+                return data.Sample(make_image(3, 16, 16, seed=index), None)
+
+            def name(self, index):
+                return str(index)
+
+            locate = name
+
+            def listing(self):
+                return iter([b"x"])
+
+            def content(self, indices):
+                return iter([b"x"])
+
+            def header(self, index):
+                return (3, 16, 16), False
+
+            def prepared(self, preparation):
+                raise AssertionError("it was asked to prepare itself")
+
+        assert run_export(tmp_path / "out", aes, Theirs(), transforms.from_key(aes)).images == 4
 
     @pytest.mark.parametrize("labels", [None, "none"])
     def test_fewer_are_looked_at_where_decoding_takes_long(self, tmp_path, monkeypatch, labels):

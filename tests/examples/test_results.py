@@ -44,7 +44,7 @@ def test_every_number_says_where_it_comes_from(path):
     for line in lines_of(path):
         for name in ("date", "machine", "versions", "command", "sizes", "settings", "code"):
             assert line[name], name
-        assert line["seconds"] > 0
+        assert line["seconds"] >= 0  # 0.0: made from files that another number had made
         script, _, arguments = line["command"].partition(" ")
         assert script.startswith("reproduce/")
         assert "/" not in arguments.replace("ROOT/", "")  # no folder's name

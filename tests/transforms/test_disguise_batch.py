@@ -4,6 +4,7 @@ import pytest
 import torch
 from support import Pictures, make_bundle, make_image, sent_to_worker
 from torch.utils.data import DataLoader
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from torchprotect import data, transforms
@@ -95,16 +96,48 @@ def test_labels_may_stand_before_pictures(step):
 
 def test_several_pictures_a_sample():
     transform = transforms.from_key(BUNDLES["rmt"].transform, noise=25)
-    picture = make_image(1, 16, 16)
+    picture = tv_tensors.Image(make_image(1, 16, 16))
     left, right, labels = transforms.disguise_batch(transform)([(picture, picture, n) for n in range(3)])
     assert left.shape == right.shape == (3, 1, 16, 16)
     assert not torch.equal(left, right)  # noise differs
     assert labels.tolist() == [0, 1, 2]
 
 
+def test_what_a_disguise_leaves_alone_stays_as_it_was_collated():
+    transform = transforms.from_key(BUNDLES["aes"].transform)
+    picture, hot, number = tv_tensors.Image(make_image(3, 16, 16)), torch.tensor([0, 1, 1]), torch.tensor([2])
+    samples = [{"image": picture, "hot": hot, "number": number, "name": f"n{i}"} for i in range(3)]
+    batch = transforms.disguise_batch(transform)(samples)
+    assert torch.equal(batch["image"], transform(picture).as_subclass(torch.Tensor).expand(3, -1, -1, -1))
+    assert torch.equal(batch["hot"], hot.expand(3, -1))
+    assert torch.equal(batch["number"], number.expand(3, -1))
+    assert batch["name"] == ["n0", "n1", "n2"]
+
+
+def test_a_label_of_one_number_is_renamed():
+    bundle = BUNDLES["aes"]
+    collate = transforms.disguise_batch(transforms.from_key(bundle), labels=bundle.labels)
+    labels = torch.tensor([[0], [1], [2]])
+    _, renamed = collate([(tv_tensors.Image(make_image(3, 16, 16)), label) for label in labels])
+    assert torch.equal(renamed, bundle.labels.map(labels))
+
+
+def test_a_collate_function_that_puts_batches_together_in_its_own_way():
+    transform = transforms.from_key(BUNDLES["aes"].transform)
+    picture = make_image(3, 16, 16)
+    collate = transforms.disguise_batch(transform, collate_fn=lambda samples: torch.stack([x for x, _ in samples]))
+    assert torch.equal(collate([(picture, 0), (picture, 1)]), transform(torch.stack([picture, picture])))
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
+        ([], "at least one sample"),
+        (
+            [(tv_tensors.Image(make_image(3, 16, 16)), tv_tensors.Mask(make_image(1, 16, 16)))],
+            r"of type .*Mask unprotected",
+        ),
+        ([(make_image(3, 16, 16), make_image(5, 16, 16))], "cannot tell which tensors are pictures"),
         ([(make_image(16, 16), 0)] * 3, r"no picture \[C, H, W\]; grey ones need a channel"),
         ([(v2.functional.to_pil_image(make_image(3, 16, 16)), 0)], r"cannot be stacked.*v2\.ToImage"),
         ([(make_image(3, 16, 16), 0), (make_image(3, 16, 8), 0)], "cannot be stacked"),
@@ -113,6 +146,13 @@ def test_several_pictures_a_sample():
 def test_samples_that_are_refused(samples, message):
     with pytest.raises(InputTypeError, match=message):
         transforms.disguise_batch(transforms.from_key(BUNDLES["aes"].transform))(samples)
+
+
+def test_rows_of_numbers_are_not_renamed():
+    bundle = BUNDLES["aes"]
+    collate = transforms.disguise_batch(transforms.from_key(bundle), labels=bundle.labels)
+    with pytest.raises(InputTypeError, match=r"more than one number.*label\.argmax"):
+        collate([(tv_tensors.Image(make_image(3, 16, 16)), torch.tensor([0, 1]))])
 
 
 def test_mistakes():

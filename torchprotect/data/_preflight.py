@@ -19,7 +19,8 @@ _MOST_IMAGES = 300
 _NAMES_TOLD = 4  # of classes
 _SHAPES_TOLD = 3  # besides the most common one
 _FEWEST_IMAGES = 16
-_MOST_PIXELS = 1 << 27  # of all of them before they are prepared: about a second of decoding
+_MOST_PIXELS = 1 << 27  # of all of them as they are stored: about a second of decoding
+_MOST_BYTES = 1 << 27  # of all of them in memory
 
 
 def check_labels(job: DisguiseJob) -> None:
@@ -244,7 +245,7 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
 
 def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
-    total, shape = len(job.source), None
+    total, shape, size = len(job.source), None, 0
     count = min(_how_many(job.source), total)
     for sample in read_samples(job.source, [position * total // count for position in range(count)]):
         if isinstance(sample, SourceError):
@@ -252,15 +253,18 @@ def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
         image = sample.image
         if image.dtype == torch.uint8 and shape in (None, image.shape):
             yield image
-            shape = image.shape
+            shape, size = image.shape, size + image.nbytes
+        if size > _MOST_BYTES:
+            return
 
 
 def _how_many(source: Any) -> int:
-    """Return how many images to look at, by the size of the first as it is stored: large ones take long to decode."""
-    if not hasattr(source, "header"):
+    """Return how many images to look at: fewer where those that are stored are large and take long to decode."""
+    stored: Any = unprepared(source)
+    if not hasattr(stored, "header"):
         return _MOST_IMAGES
     try:
-        shape: Shape = unprepared(source).header(0).shape  # type: ignore[attr-defined]
+        shape = Shape(*stored.header(0)[0])
     except SourceError:
         return _FEWEST_IMAGES
     return max(_FEWEST_IMAGES, min(_MOST_IMAGES, _MOST_PIXELS // max(1, shape.height * shape.width)))

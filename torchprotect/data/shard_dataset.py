@@ -162,7 +162,7 @@ def _as_array(index: Any, count: int) -> NDArray[np.int64]:
         return np.arange(*index.indices(count))
     try:
         array = np.asarray(index)
-    except ValueError:  # a list of lists
+    except (ValueError, TypeError, RuntimeError):  # a list of lists; a tensor that is nothing for NumPy
         array = np.asarray(None)
     if array.shape == (0,):
         return np.empty(0, np.int64)

@@ -167,9 +167,9 @@ class Disguise(v2.Transform):
             InputTypeError: the message names the type.
         """
         name = type(self).__name__
-        pictures = [value for value in flat_inputs if self._is_picture(value)]
+        pictures = [value for value in flat_inputs if self.is_picture(value)]
         for value in flat_inputs:
-            if not self._is_picture(value) and not _is_label(value):
+            if not self.is_picture(value) and not _is_label(value):
                 hint = how_to_convert(value) or "take it out of the sample before the disguise"
                 raise InputTypeError(f"{name} would leave a value of type {type_name(value)} unprotected; {hint}")
         if not pictures:
@@ -185,7 +185,8 @@ class Disguise(v2.Transform):
             )
 
     @staticmethod
-    def _is_picture(value: Any) -> bool:
+    def is_picture(value: Any) -> bool:
+        """Return whether a value of a sample is a picture to be disguised."""
         return isinstance(value, _PICTURES) or (is_pure_tensor(value) and value.ndim > 1)
 
     def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
@@ -213,12 +214,12 @@ class Disguise(v2.Transform):
         v2 asks not to override this. It is done because v2 takes the first pure tensor for the picture, be it a label,
         and draws once for all pictures of a sample, while two pictures under one noise would give it away.
         """
-        if len(inputs) == 1 and self._is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
+        if len(inputs) == 1 and self.is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
             return self.transform(inputs[0], self.make_params(list(inputs)))
         flat, spec = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
         self.check_inputs(flat)
         return tree_unflatten(
-            [self.transform(x, self.make_params([x])) if self._is_picture(x) else x for x in flat], spec
+            [self.transform(x, self.make_params([x])) if self.is_picture(x) else x for x in flat], spec
         )
 
     def __repr__(self) -> str:

@@ -228,7 +228,7 @@ class AdversarialEncrypt(Disguise):
         def operate(value: Any) -> Any:
             return self.transform(value, {"labels": labels, **self.make_params([value])})
 
-        return tree_unflatten([operate(value) if self._is_picture(value) else value for value in flat], spec)
+        return tree_unflatten([operate(value) if self.is_picture(value) else value for value in flat], spec)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Perturb one picture."""

@@ -1,15 +1,17 @@
 """Disguising a batch at once, while a ``DataLoader`` collates it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.data import default_collate
 from torchvision import tv_tensors
 
 from torchprotect.errors import InputTypeError
 from torchprotect.keys import LabelKey
+from torchprotect.transforms._disguise import Disguise
+from torchprotect.transforms.pipeline import leaves
 from torchprotect.transforms.protection import Protection
 
 Collate = Callable[[list[Any]], Any]
@@ -28,9 +30,9 @@ def disguise_batch(
 
         loader = DataLoader(plain, batch_size=128, num_workers=4, collate_fn=transforms.disguise_batch(disguise))
 
-    The data set must return pictures as tensors of one shape ``[C, H, W]``, and labels as class numbers. Random crops
-    and flips belong in its transform, where they differ from picture to picture; here they would treat a whole batch
-    alike.
+    The data set must return pictures as tensors of one shape ``[C, H, W]``; what else may stand beside them is as for
+    the disguise itself. Labels that are renamed must be class numbers. Random crops and flips belong in the data set's
+    transform, where they differ from picture to picture; here they would treat a whole batch alike.
 
     Args:
         transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole batch.
@@ -39,8 +41,8 @@ def disguise_batch(
 
     Raises:
         KeyKindError: ``transform`` is a key, or ``labels`` is no :class:`torchprotect.keys.LabelKey`.
-        InputTypeError: ``transform`` holds no disguise. Later: samples have no picture ``[C, H, W]``, or cannot be
-            stacked.
+        InputTypeError: ``transform`` holds no disguise. Later: samples have no picture ``[C, H, W]``, cannot be
+            stacked, or hold something that would be left unprotected, such as a ``tv_tensors.Mask``.
 
     Warns:
         LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.
@@ -57,18 +59,75 @@ class _DisguiseBatch(Protection):
         return f"disguise_batch({self.transform!r}, labels={self.labels!r})"
 
     def __call__(self, samples: list[Any]) -> Any:
+        if not samples:
+            raise InputTypeError("a batch needs at least one sample, got none")
+        self._require_protectable(samples[0])
         try:
             batch = self._collate(samples)
         except (TypeError, RuntimeError) as error:
             raise InputTypeError(
                 f"the samples cannot be stacked; pictures must be tensors of one shape, as from v2.ToImage(): {error}"
             ) from error
-        flat, spec = tree_flatten(batch)
-        if not any(map(_are_pictures, flat)):
+        pictures, others = _sorted_out(samples[0], batch)
+        if not pictures:
             raise InputTypeError("the samples have no picture [C, H, W]; grey ones need a channel too: image[None]")
-        # marked, since a transform of torchvision takes the first tensor for the picture, and that may be a label
-        marked = [tv_tensors.Image(value) if _are_pictures(value) else value for value in flat]
-        return tree_map(_unmarked, self.protect(tree_unflatten(marked, spec)))
+        if self.labels is not None and any(value[0].numel() > 1 for value in others.values()):
+            raise InputTypeError(
+                "beside their pictures the samples have tensors with more than one number, which are no class numbers "
+                "to be renamed; of a one-hot row give label.argmax()"
+            )
+
+        def marked(value: Any) -> Any:
+            """Mark a picture, since torchvision takes the first tensor for it; put other tensors out of sight."""
+            if id(value) in pictures:
+                return tv_tensors.Image(value)
+            return _Hidden(value) if id(value) in others else value
+
+        disguised = self.transform(tree_map(marked, batch))
+        return self.rename(tree_map(_unmarked, disguised))
+
+    def _require_protectable(self, sample: Any) -> None:
+        """Check a sample as each disguise does: once collated, a mask looks like any other tensor."""
+        flat = tree_flatten(sample)[0]
+        for step in leaves(self.transform):
+            if isinstance(step, Disguise):
+                step.check_inputs(flat)
+
+
+class _Hidden(str):
+    """Stands for a tensor of the batch that is not for the transform."""
+
+    value: Any
+
+    def __new__(cls, value: Any) -> "_Hidden":
+        made = super().__new__(cls, "hidden")
+        made.value = value
+        return made
+
+
+def _sorted_out(sample: Any, batch: Any) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Return the pictures of a batch, and its other tensors of two or more dimensions, each by its ``id``."""
+    pairs = _paired(sample, batch)
+    if pairs is None:  # put together in a way of the caller's own: only its shape tells a picture
+        return {id(value): value for value in tree_flatten(batch)[0] if _are_pictures(value)}, {}
+    pictures = {id(value): value for leaf, value in pairs if Disguise.is_picture(leaf) and _are_pictures(value)}
+    rest = {id(value): value for leaf, value in pairs if not Disguise.is_picture(leaf)}
+    return pictures, {key: value for key, value in rest.items() if isinstance(value, Tensor) and value.ndim > 1}
+
+
+def _paired(sample: Any, batch: Any) -> list[tuple[Any, Any]] | None:
+    """Return each value of a sample with that of the batch; ``None`` if the batch has another structure."""
+    if isinstance(sample, Mapping):
+        if not isinstance(batch, Mapping) or sample.keys() != batch.keys():
+            return None
+        found = [_paired(value, batch[name]) for name, value in sample.items()]
+    elif isinstance(sample, tuple | list):
+        if not isinstance(batch, tuple | list) or len(sample) != len(batch):
+            return None
+        found = [_paired(*each) for each in zip(sample, batch, strict=True)]
+    else:
+        return [(sample, batch)]
+    return None if None in found else [pair for pairs in found for pair in pairs or ()]
 
 
 def _are_pictures(value: Any) -> bool:
@@ -76,4 +135,6 @@ def _are_pictures(value: Any) -> bool:
 
 
 def _unmarked(value: Any) -> Any:
+    if isinstance(value, _Hidden):
+        return value.value
     return value.as_subclass(Tensor) if isinstance(value, tv_tensors.TVTensor) else value

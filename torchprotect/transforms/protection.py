@@ -54,8 +54,11 @@ class Protection:
 
     def protect(self, sample: Any) -> Any:
         """Disguise the pictures of a sample or a batch, and rename its labels."""
-        protected = self.transform(sample)
-        return protected if self.labels is None else _rename(protected, self.labels)
+        return self.rename(self.transform(sample))
+
+    def rename(self, sample: Any) -> Any:
+        """Rename the labels of a sample or a batch whose pictures are disguised."""
+        return sample if self.labels is None else _rename(sample, self.labels)
 
 
 def _protects_nothing(transform: Any) -> bool:

@@ -35,9 +35,7 @@ from torchprotect import owsd
 COLUMNS = ["top-1", "±", "top-5", "embedding only: top-1", "top-5", "p", "cloud only: top-1", "top-5"]
 """Of a table; the ablations always come along. ``p``: of a paired t-test over folds, that answers add to embeddings."""
 CLOUDS = {IMAGENET: "ImageNet's", OWN: "trained on CIFAR-10"}
-FUNCTION = (
-    "The answer is a function of the embedding: it can help optimisation with few images, nothing else (use case 5)."
-)
+FUNCTION = "The answer is a function of the embedding, so it says nothing that the embedding does not hold."
 Found = Sequence[Mapping[str, float]]
 
 

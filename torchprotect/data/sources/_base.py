@@ -131,12 +131,9 @@ def prepare_source(source: Source, preparation: Preparation) -> Source:
     return made
 
 
-def unprepared(source: Source) -> Source:
-    """Return the same source, whose images are as they are stored."""
-    if not hasattr(source, "prepared"):
-        return source
-    made: Source = source.prepared(Preparation())
-    return made
+def unprepared(source: Source) -> Source | None:
+    """Return the same source, whose pictures are as they are stored; ``None`` of a source that is not one of ours."""
+    return source.prepared(Preparation()) if isinstance(source, Preparable) else None
 
 
 def describe_source(source: Source) -> str:

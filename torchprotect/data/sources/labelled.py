@@ -9,6 +9,7 @@ from torchprotect.data.preparation import Preparation
 from torchprotect.data.sources._base import (
     Header,
     Label,
+    Preparable,
     Sample,
     Source,
     class_names_of,
@@ -21,7 +22,7 @@ from torchprotect.data.sources._class_numbers import RawLabel, number_labels
 from torchprotect.errors import SourceError
 
 
-class RelabelledSource:
+class RelabelledSource(Preparable):
     """The images of a source with given labels.
 
     Args:
@@ -88,7 +89,7 @@ class RelabelledSource:
 
     def prepared(self, preparation: Preparation) -> "RelabelledSource":
         """Return the same source, whose images are prepared."""
-        inner = prepare_source(self._inner, preparation) if preparation else unprepared(self._inner)
+        inner = prepare_source(self._inner, preparation) if preparation else unprepared(self._inner) or self._inner
         return RelabelledSource(inner, self._codes.tolist(), self._table[:-1], self.class_names)
 
     def listing(self) -> Iterator[bytes]:
