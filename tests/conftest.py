@@ -3,6 +3,9 @@ import os
 # Before torch is imported: OpenMP threads that spin while they wait would take the cores from the processes that tests
 # start, and from whatever else the machine does. Child processes inherit it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Likewise one thread where other workers of pytest have the other cores: small networks took fifteen times as long.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
