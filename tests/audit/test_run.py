@@ -114,6 +114,19 @@ def test_without_resume_it_starts_again(exported, tmp_path, resume, monkeypatch)
     assert taken_up(report) == ([each.name for each in LIGHT] if resume else [])
 
 
+def test_parts_in_another_precision_are_passed_over(exported, tmp_path, monkeypatch):
+    """An audit may go on on a machine that trains in another one."""
+    options = {"plain": World(), "key": exported[1], "settings": QUICK, "report": tmp_path / "report.html"}
+    with monkeypatch.context() as kept:
+        kept.setattr(Store, "remove", lambda self: None)
+        kept.setattr("torchprotect.audit.bench.settings.fast_precision", lambda device: None)
+        audit.run(exported[0], attacks=LIGHT, **options)
+    for each in LIGHT:
+        marked(tmp_path / "report.html.parts", each.name)
+    monkeypatch.setattr("torchprotect.audit.bench.settings.fast_precision", lambda device: torch.bfloat16)
+    assert taken_up(audit.run(exported[0], attacks=LIGHT, **options)) == []
+
+
 def test_attacks_of_ones_own_run_anew(exported, tmp_path, monkeypatch):
     """Their code may have changed since."""
     monkeypatch.setattr(Store, "remove", lambda self: None)

@@ -158,7 +158,7 @@ def _parts(report: Path) -> Path:
 
 def _digest(bench: Bench) -> str:
     encoder = None if bench.encoder is None else encoder_digest(bench.encoder, bench.evidence.plain)
-    parts = [__version__, bench.evidence.digest, bench.settings, encoder]
+    parts = [__version__, bench.evidence.digest, bench.settings, bench.settings.precision, encoder]
     if bench.networks is not None:
         matched, original, std, scale = bench.networks
         parts += [model_digest(matched, b""), model_digest(original, b""), std, scale]

@@ -30,7 +30,6 @@ from torchprotect.audit.evidence.encoder import Embedder
 from torchprotect.audit.evidence.evidence import Evidence
 from torchprotect.audit.evidence.split import split
 from torchprotect.errors import InputRangeError, InputShapeError
-from torchprotect.training import fast_precision
 
 
 def usable_device(name: str) -> torch.device:
@@ -117,11 +116,6 @@ class Bench:
         if pairs:
             seen = replace(seen, pairs=self.pairs(pairs))
         return seen if attack in ATTACKS else _unshared(seen)
-
-    @property
-    def precision(self) -> torch.dtype | None:
-        """What networks are trained in: the half precision that the device computes fast in, if there is one."""
-        return fast_precision(torch.device(self.settings.device))
 
     @cached_property
     def pretrained(self) -> nn.Module | None:
@@ -212,7 +206,7 @@ class Bench:
             images,
             labels,
             epochs=self.settings.epochs_over(len(images)),
-            precision=self.precision,
+            precision=self.settings.precision,
             channels_last=True,
             generator=self.generator(f"training {number}"),
         )

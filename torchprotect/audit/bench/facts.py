@@ -85,7 +85,7 @@ def environment_facts(bench: Bench) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "training_precision": str(bench.precision or torch.float32).removeprefix("torch."),
+        "training_precision": str(bench.settings.precision or torch.float32).removeprefix("torch."),
         "kernels": {name: kinds.get(device.type) for name, kinds in ops.backend().items()},
     }
 

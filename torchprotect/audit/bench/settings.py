@@ -5,8 +5,11 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
+import torch
+
 from torchprotect._inputs import require_int
 from torchprotect.errors import InputRangeError
+from torchprotect.training import fast_precision
 
 _LEAST = {
     "seed": 0,
@@ -67,6 +70,11 @@ class Settings:
             )
         if not isinstance(self.device, str):
             raise InputRangeError(f"device must be a name such as 'cpu' or 'cuda', not {self.device!r}")
+
+    @property
+    def precision(self) -> torch.dtype | None:
+        """What networks are trained in: the half precision that the device computes fast in, if there is one."""
+        return fast_precision(torch.device(self.device))
 
     def epochs_over(self, images: int) -> int:
         """Return the passes over so many images."""

@@ -167,7 +167,7 @@ def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | No
 
 def _digest(images: Images, effort: Settings, probe: probes.Probe | None) -> str:
     names = [attack.name for attack in STANDARD_ATTACKS]
-    parts = [__version__, images.digest, effort, names, probe is not None]
+    parts = [__version__, images.digest, effort, effort.precision, names, probe is not None]
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
