@@ -40,13 +40,12 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 sphinx_gallery_conf = {
-    "examples_dirs": [str(HERE.parent / "examples")],
-    "gallery_dirs": ["auto_examples"],
-    "filename_pattern": "^$",  # nothing matches: examples are shown, not run
-    "plot_gallery": False,
-    "download_all_examples": False,
-    "image_scrapers": (),
-    "reset_modules": (),
+    "examples_dirs": [str(HERE.parent / "examples" / "tutorials")],
+    "gallery_dirs": ["tutorials"],
+    "filename_pattern": "",  # run all of them: their output and pictures are part of the page
+    "only_warn_on_example_error": False,
+    "abort_on_example_error": True,
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
+    "remove_config_comments": True,
 }

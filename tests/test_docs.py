@@ -250,7 +250,7 @@ def test_the_network_of_the_landing_page_learns(capsys):
 
 def read_reference():
     """Return the pages of the reference, one after the other."""
-    return "".join(page.read_text() for page in sorted((ROOT / "docs" / "api").glob("*.md")))
+    return "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference" / "api").glob("*.md")))
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
@@ -410,7 +410,7 @@ def test_the_data_teams_day_runs(tmp_path, monkeypatch, scheme):
     write_photos(tmp_path / "photos", tmp_path / "later")
     monkeypatch.chdir(tmp_path)
     if scheme == "rmt":
-        run_page("docs/photographs.md")
+        run_page("docs/guides/photographs.md")
         report = json.loads(Path("report.json").read_text())
         assert {
             level: each["severity"] for level, each in report["verdict"]["levels"].items() if level in ("L1", "L2")
@@ -425,8 +425,12 @@ def test_the_data_teams_day_runs(tmp_path, monkeypatch, scheme):
     run_command(f"torchprotect keygen {scheme} -o my.key --image-size 64x64 --block-size 8x8 {permuted} --labels 7")
     run_command(f"torchprotect export photos/ protected/ --key my.key {options} --workers 2")
     run_command("torchprotect restore protected/ back/ --key my.key")
-    code = [code for _, language, code in blocks_of((ROOT / "docs/photographs.md").read_text()) if language == "python"]
-    exec(compile("import torch\n" + code[1], "docs/photographs.md", "exec"), {})  # noqa: S102 - our own page
+    code = [
+        code
+        for _, language, code in blocks_of((ROOT / "docs/guides/photographs.md").read_text())
+        if language == "python"
+    ]
+    exec(compile("import torch\n" + code[1], "docs/guides/photographs.md", "exec"), {})  # noqa: S102 - our own page
 
 
 def test_replacing_keys_runs(tmp_path, monkeypatch):
@@ -434,7 +438,7 @@ def test_replacing_keys_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_command("torchprotect keygen rmt -o my.key --image-size 64x64 --block-size 8x8 --permute --labels 7")
     run_command("torchprotect export photos/ protected/ --key my.key --exif --mode rgb --resize 64x64 --noise 25")
-    run_page("docs/replacing-keys.md")
+    run_page("docs/guides/replacing-keys.md")
     run_command("torchprotect verify protected-new/ --key new.key")
 
 
@@ -442,12 +446,12 @@ def test_predictions_run(tmp_path, monkeypatch):
     """The page from a key to answers; its commands find the network in a module of the folder."""
     for number in (1, 2):
         shutil.copy(f"{PHOTOGRAPHS}/fish/0{number}.jpg", tmp_path / f"photo{number}.jpg")
-    (code,) = re.findall(r"\ndef make\(\):\n.*?\n\n", (ROOT / "docs/predict.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"\ndef make\(\):\n.*?\n\n", (ROOT / "docs/guides/predict.md").read_text(), re.DOTALL)
     (tmp_path / "my_nets.py").write_text(f"from torch import nn\n{code}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "my_nets", raising=False)
-    run_page("docs/predict.md")
+    run_page("docs/guides/predict.md")
     assert {"my.key", "protected", "photos.model", "live.model"} <= {path.name for path in tmp_path.iterdir()}
 
 
@@ -455,4 +459,4 @@ def test_python_of_the_quickstart_runs(tmp_path, monkeypatch):
     """Its commands have tests of their own; the demo takes a minute."""
     pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
     monkeypatch.chdir(tmp_path)
-    run_page("docs/quickstart.md", commands=False)
+    run_page("docs/guides/quickstart.md", commands=False)

@@ -150,7 +150,12 @@ def test_disguises_are_never_called_secure():
         "deriving private information",
         "false sense of data private",
     )
-    folders = (PACKAGE.rglob("*.py"), ROOT.glob("*.md"), (ROOT / "docs").glob("*.md"), (ROOT / "examples").glob("*.py"))
+    folders = (
+        PACKAGE.rglob("*.py"),
+        ROOT.glob("*.md"),
+        (ROOT / "docs").rglob("*.md"),
+        (ROOT / "examples").glob("*.py"),
+    )
     for path in itertools.chain(*folders):
         text = " ".join(path.read_text().lower().split())
         for phrase in allowed:
@@ -164,7 +169,7 @@ def plain_text(path: Path) -> str:
     return " ".join(path.read_text().replace("\n> ", " ").replace("*", "").split())
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/threat-model.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/explain/threat-model.md"])
 def test_security_statement_is_identical_everywhere(name):
     assert STATEMENT in plain_text(ROOT / name)
 

@@ -1,4 +1,4 @@
-"""docs/training.md and docs/training/ run as they stand: no checkpoint has the key, and answers are the network's."""
+"""The pages on training run as they stand: no checkpoint holds the key, and predictions are the network's."""
 
 import os
 import re
@@ -90,7 +90,7 @@ def test_a_key_in_a_checkpoint_is_found(folder):
 
 
 def test_pytorch_and_torchrun(folder):
-    names = run_page("docs/training.md", commands=False, before="kornia")
+    names = run_page("docs/guides/training.md", commands=False, before="kornia")
     make, bundle = names["make"], names["bundle"]
     assert_answers(names["predictor"], names["network"], bundle)
 
@@ -109,7 +109,7 @@ def test_pytorch_and_torchrun(folder):
 
 def test_kornia(folder):
     pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
-    names = run_page("docs/training.md", commands=False)
+    names = run_page("docs/guides/training.md", commands=False)
     assert names["predictor"].header == read_header("kornia.model")
     assert_answers(names["predictor"], names["network"], names["bundle"])
     assert files_with_the_key(folder, names["bundle"]) == {"my.key"}
@@ -117,7 +117,7 @@ def test_kornia(folder):
 
 def run_torchrun():
     """Run train.py of the page by the command that it shows."""
-    page = (ROOT / "docs/training.md").read_text()
+    page = (ROOT / "docs/guides/training.md").read_text()
     (code,) = (code for _, language, code in blocks_of(page) if language == "python" and "def main" in code)
     Path("train.py").write_text(code)
     (command,) = re.findall(r"^torchrun (.*)$", page, re.M)
@@ -129,7 +129,7 @@ def run_torchrun():
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")  # depends on how many cores there are
 def test_lightning(folder):
     pytest.importorskip("lightning", "2.4", reason="the extra `integration-test` is not installed")
-    names = run_page("docs/training/lightning.md")
+    names = run_page("docs/guides/lightning.md")
     bundle = names["bundle"]
     assert_answers(names["predictor"], names["trained"], bundle)
     checkpoint = torch.load(names["checkpoint"], weights_only=True)
@@ -142,7 +142,7 @@ def test_lightning(folder):
 
 def test_timm(folder):
     pytest.importorskip("timm", "1.0", reason="the extra `integration-test` is not installed")
-    names = run_page("docs/training/timm.md")
+    names = run_page("docs/guides/timm.md")
     assert_answers(names["predictor"], names["network"], names["bundle"], names["mean"], names["std"])
     assert files_with_the_key(folder, names["bundle"]) == {"my.key"}
 
@@ -151,7 +151,7 @@ def test_hugging_face(folder, offline):
     pytest.importorskip("datasets", "3.0", reason="the extra `integration-test` is not installed")
     pytest.importorskip("transformers", "4.50", reason="the extra `integration-test` is not installed")
     pytest.importorskip("accelerate", "1.0", reason="the extra `integration-test` is not installed")
-    names = run_page("docs/training/hugging-face.md")
+    names = run_page("docs/guides/hugging-face.md")
     bundle, plain = names["bundle"], names["plain"]
     trained = Predictor.load(
         "vit.model", key=bundle, network=names["predictor"].network, class_names=names["predictor"].class_names

@@ -1,6 +1,7 @@
 """Image disguises for PyTorch, with what they leak said plainly.
 
-These are obfuscation schemes, not cryptographic confidentiality; ``docs/threat-model.md`` says what was measured.
+These are obfuscation schemes, not cryptographic confidentiality:
+``docs/explain/threat-model.md`` says what was measured.
 
 ``import torchprotect`` loads neither torch nor a subpackage; ``torchprotect.keys`` and the others load when first used.
 """

@@ -1,4 +1,4 @@
-"""The table of all attacks in ``docs/attacks.md``; run as a program, this writes it there anew."""
+"""The table of all attacks in ``docs/explain/attacks.md``; run as a program, this writes it there anew."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from torchprotect import attacks
 from torchprotect.attacks import ATTACKS, Attack, Need, Scheme
 
-PAGE = Path(__file__).parents[2] / "docs" / "attacks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explain" / "attacks.md"
 HEAD = (
     "| attack | what it does | finds | level | needs | works on | cost is counted in |",
     "|---|---|---|---|---|---|---|",

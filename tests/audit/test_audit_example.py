@@ -10,7 +10,7 @@ from support import content
 
 pytestmark = pytest.mark.slow
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "audit_an_export.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "tutorials" / "4_leaks.py"
 
 
 def test_audit_an_export(tmp_path):

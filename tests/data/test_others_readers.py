@@ -1,4 +1,4 @@
-"""Exports in other readers: what docs/readers.md shows runs as it stands, and gives the samples of data.read."""
+"""Exports in other readers: what docs/guides/readers.md shows runs as it stands, and gives the samples of data.read."""
 
 import http.server
 import io
@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from torchprotect import data
 from torchprotect.cli import app
 
-PAGE = (Path(__file__).parents[2] / "docs" / "readers.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "readers.md").read_text()
 
 
 class Unlabeled(Pictures):

@@ -1002,7 +1002,7 @@ def notices(call):
 
 @pytest.mark.parametrize("forgery", NOTICED)
 def test_which_proof_notices_which_forgery(forgery, seal, team, alice, tmp_path):
-    """The table in docs/envelope.md. Readers, who have an identity, notice what verification with it does."""
+    """The table in docs/guides/envelope.md. Readers, who have an identity, notice what verification with it does."""
     forger, out, signer = Forgery(team), tmp_path / "out", team[0] / "release.pub"
     digest = seal(out, signing_key=SigningKey.load(team[0] / "release")).digest
     getattr(forger, forgery)(out)

@@ -111,8 +111,8 @@ def _title_row(png: bytes) -> PIL.Image.Image:
 
 
 def test_picture_of_the_readme(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["draw_photographs.py", str(tmp_path / "drawn.png")])
-    runpy.run_path(str(ROOT / "docs" / "draw_photographs.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["draw/photographs.py", str(tmp_path / "drawn.png")])
+    runpy.run_path(str(ROOT / "docs" / "draw" / "photographs.py"), run_name="__main__")
     kept = ROOT / "docs" / "images" / "photographs.png"
     assert "(docs/images/photographs.png)" in (ROOT / "README.md").read_text()
     assert kept.stat().st_size < 200_000

@@ -9,7 +9,7 @@ from support import make_image, png, write_tar
 
 @pytest.mark.slow
 def test_train_on_disguised(tmp_path):
-    printed = run("train_on_disguised.py", cwd=tmp_path)
+    printed = run("tutorials/1_train.py", cwd=tmp_path)
     (accuracy,) = re.findall(r"right answers: ([\d.]+)%", printed)
     assert float(accuracy) > 25  # chance is 10
     assert list(tmp_path.iterdir()) == []
@@ -54,7 +54,7 @@ def test_seal_an_export(tmp_path):
 
 
 def test_photographs_and_back(tmp_path):
-    printed = run("photographs_and_back.py", tmp_path / "out", cwd=tmp_path)
+    printed = run("tutorials/2_export.py", tmp_path / "out", cwd=tmp_path)
     assert "together: 199 images" in printed
     assert "159 of 159 restored to the pixel" in printed
     assert "under a new key: 159 images" in printed
@@ -72,7 +72,7 @@ def test_export_the_owner_program(tmp_path):
 
 @pytest.mark.slow
 def test_use_a_cloud_without_showing_images(tmp_path):
-    printed = run("use_a_cloud_without_showing_images.py", cwd=tmp_path)
+    printed = run("tutorials/3_cloud.py", cwd=tmp_path)
     both, embedding, cloud = (
         float(re.search(rf"{name} +([\d.]+)%", printed).group(1))
         for name in ("embedding and cloud", "embedding only", "cloud only")

@@ -68,5 +68,5 @@ def test_tables_are_those_of_the_numbers(path, tmp_path):
 def test_pages_show_the_results(path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPRODUCE))
     made = importlib.import_module("page")
-    page = (REPRODUCE.parent.parent / "docs" / f"reproductions-{path.parent.name}.md").read_text()
+    page = (REPRODUCE.parent.parent / "docs" / "results" / f"reproductions-{path.parent.name}.md").read_text()
     assert made.written(page, made.rendered(path.parent / path.stem)) == page

@@ -1,7 +1,7 @@
 """Open a sealed export with nothing of torchprotect: `cryptography` and the standard library alone.
 
 Usage: python open_sealed_export.py EXPORT IDENTITY OUT [PUBLIC_KEY]; IDENTITY is a file of one age identity.
-Exit code 1 if anything is not as docs/envelope-format.md says.
+Exit code 1 if anything is not as docs/reference/envelope-format.md says.
 """
 
 import base64

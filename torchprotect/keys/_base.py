@@ -29,7 +29,7 @@ _SPELLING = {torch.uint8: "U8", torch.int64: "I64", torch.float32: "F32"}  # dty
 
 
 def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 that names a key, 64 hex digits; ``docs/key-format.md`` specifies every byte."""
+    """Return the SHA-256 that names a key, 64 hex digits; ``docs/reference/key-format.md`` specifies every byte."""
     digest = hashlib.sha256()
 
     def add(field: bytes) -> None:

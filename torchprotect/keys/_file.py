@@ -1,4 +1,4 @@
-"""Key files, format version 1: a safetensors file with a checked header; ``docs/key-format.md`` specifies it."""
+"""Key files, format version 1 of ``docs/reference/key-format.md``: a safetensors file with a checked header."""
 
 import json
 import os

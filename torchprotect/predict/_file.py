@@ -1,4 +1,4 @@
-"""Model files, format version 1: a safetensors file with a header; ``docs/model-format.md`` specifies it."""
+"""Model files, format version 1: a safetensors file with a header; ``docs/reference/model-format.md`` specifies it."""
 
 import copy
 import json
