@@ -46,6 +46,8 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "abort_on_example_error": True,
     "capture_repr": (),  # printed output only
+    "download_all_examples": False,
+    "show_signature": False,
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
     "remove_config_comments": True,

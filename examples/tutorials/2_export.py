@@ -139,10 +139,10 @@ figure.tight_layout()
 #
 # .. code-block:: console
 #
-# $ torchprotect keygen rmt -o photographs.key --image-size 64x64 --block-size 8x8 --permute
-# --labels 7 $ torchprotect export --splits train=photos/train test=photos/test protected/ --key
-# photographs.key \
-#           --exif --mode rgb --resize 72 --crop 64x64 --noise 25
+#     $ torchprotect keygen rmt -o photographs.key --image-size 64x64 --block-size 8x8 \
+#           --permute --labels 7
+#     $ torchprotect export --splits train=photos/train test=photos/test protected/ \
+#           --key photographs.key --exif --mode rgb --resize 72 --crop 64x64 --noise 25
 #     $ torchprotect verify protected/train protected/test --key photographs.key
 #     $ torchprotect restore protected/test back/ --key photographs.key
 #
