@@ -49,9 +49,14 @@ def rmt(size: dict[str, tuple[int, int]]) -> transforms.Disguise:
     return transforms.from_key(bundle, noise=100.0)
 
 
-def aes(size: dict[str, tuple[int, int]]) -> transforms.Disguise:
-    fine = {**size, "block_size": (4, 4)}  # a unit of 16 pixels is a block
-    return transforms.from_key(keys.AESKey.generate(**fine))
+def aes(size: dict[str, tuple[int, int]], unit_pixels: int = 16) -> transforms.Disguise:
+    key = keys.AESKey.generate(image_size=size["image_size"], block_size=(4, 4))
+    return transforms.AESECBDisguise(key, unit_pixels=unit_pixels)
+
+
+def aes_in_pairs(size: dict[str, tuple[int, int]]) -> transforms.Disguise:
+    """Disguise units of two pixels: few repeat in units of 16."""
+    return aes(size, unit_pixels=2)
 
 
 def permuted(size: dict[str, tuple[int, int]]) -> transforms.Disguise:
@@ -101,7 +106,7 @@ PICTURES: dict[str, tuple[Callable[..., transforms.Disguise], Callable[[View], T
     "chains": (rmt, from_chain),
     "regression": (rmt, from_regression),
     "inversion": (rmt, from_network),
-    "codebook": (aes, from_codebook),
+    "codebook": (aes_in_pairs, from_codebook),
     "rarity": (aes, from_rarity),
     "permutation": (permuted, from_permutation),
     "jigsaw": (permuted, from_jigsaw),
