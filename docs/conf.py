@@ -27,7 +27,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["static"]
-html_css_files = ["wide.css"]  # lines of code of up to 100 characters
+html_css_files = ["wide.css", "verbs.css"]  # lines of code of up to 100 characters; tables of options
 html_title = f"torchprotect {version}"
 
 myst_enable_extensions = ["colon_fence"]

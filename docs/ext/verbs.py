@@ -118,7 +118,8 @@ def parameters(verb: str) -> list[Parameter]:
 
 
 def markdown(text: str) -> str:
-    """Escape what Markdown would read as markup, except in code between backticks."""
+    """Escape what Markdown would read as markup, except in code between backticks; options become code."""
+    text = re.sub(r"(?<![`\w-])--[a-z][a-z-]*(?![`\w])", r"`\g<0>`", text)
     pieces = re.split(r"(`[^`]*`)", text)
     return "".join(each if each.startswith("`") else re.sub(r"([\\*_<\[])", r"\\\1", each) for each in pieces)
 
@@ -165,8 +166,13 @@ class Verb(_Generated):
 
     def run(self) -> list[nodes.Node]:
         [verb] = self.arguments
-        lines = ["```text", usage(verb), "```", "", *markdown(str(VERBS[verb].help)).splitlines(), ""]
-        return self.parse([*lines, *self.content, "", *tables(verb)])
+        paragraphs = [each for each in str(VERBS[verb].help).split("\n\n") if not each.startswith("Example: ")]
+        lines = ["```text", usage(verb), "```", ""]
+        lines += [line for each in paragraphs for line in (markdown(each), "")]
+        generated = self.parse(list(tables(verb)))
+        for each in generated:
+            each["classes"].append("verb-options")  # static/verbs.css
+        return [*self.parse([*lines, *self.content]), *generated]
 
 
 class Verbs(_Generated):
