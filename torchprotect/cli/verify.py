@@ -42,9 +42,9 @@ def verify(
 ) -> None:
     """Hash every shard and compare it with the manifest; exit with code 1 if anything differs.
 
-    Missing, changed and foreign files and unfinished exports are errors. Without `--key`, damage is found, but not
-    shards, plan and manifest that were replaced together. Of a sealed export, the sealed files are hashed; with an
-    identity or the key, they are decrypted and compared with the manifest inside instead.
+    Missing, changed and foreign files and unfinished exports are errors. Without `--key`, `--signer` or `--expect`,
+    damage is found, but not a replacement of shards, plan and manifest together. Of a sealed export, the sealed files
+    are hashed; with an identity or the key, they are decrypted and compared with the manifest inside instead.
     """
     with errors_as_exit_codes():
         from torchprotect import data
