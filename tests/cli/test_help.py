@@ -35,7 +35,8 @@ def verbs():
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_the_generated_reference_is_complete(verbs, verb):
     shown = "\n".join(verbs.tables(verb))
-    written = {name for row in re.findall(r"^\| `([^`]*)`", shown, re.M) for name in re.findall(r"(?<!\w)--?[\w-]+", row)}
+    spellings = re.findall(r"^\| `([^`]*)`", shown, re.M)
+    written = {name for each in spellings for name in re.findall(r"(?<!\w)--?[\w-]+", each)}
     known = {name for each in COMMANDS[verb].params for name in [*each.opts, *each.secondary_opts]}
     assert written == {name for name in known if name.startswith("-") and name != "--help"}
     for each in COMMANDS[verb].params:

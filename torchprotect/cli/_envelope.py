@@ -16,8 +16,8 @@ IdentityFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--identity",
-        help="Open a sealed export with this file: an age identity (`torchprotect keygen identity`) or an ssh private "
-        "key. May be repeated.",
+        help="Open a sealed export with this file: an age identity (`torchprotect keygen identity`) or an ssh "
+        "private key. May be repeated.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
