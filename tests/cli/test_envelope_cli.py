@@ -83,7 +83,7 @@ def test_passphrases(call, recipients):
 def test_verify(call, recipients, options, checked):
     call("keygen signing -o release")
     call(f"export photos sealed --key my.key --recipient {recipients['alice']} --sign release")
-    assert call(f"verify sealed {options}").stdout.endswith(f"all as the manifest says; {checked}\n")
+    assert call(f"verify sealed {options}").stdout.endswith(f"all match the manifest; {checked}\n")
 
 
 def test_verify_stops(call, sealed):

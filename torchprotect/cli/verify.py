@@ -57,7 +57,7 @@ def verify(
             expect=expect,
         )
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{', '.join(exports)}: {done}, all as the manifest says; {_vouched(result.proofs)}")
+        say(f"{', '.join(exports)}: {done}, all match the manifest; {_vouched(result.proofs)}")
 
 
 def _vouched(proofs: "Sequence[Proof]") -> str:
