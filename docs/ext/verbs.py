@@ -99,7 +99,8 @@ class Parameter:
         if self.required:
             return "**required**"
         if isinstance(self.info.show_default, str):
-            return markdown(self.info.show_default)
+            given = self.info.show_default
+            return f"`{given}`" if re.fullmatch(r"(?!off)[\w.]+", given) else markdown(given)
         if self.bare_kind is bool:
             return "on" if self.default else "off"
         shown = f"{self.default:g}" if isinstance(self.default, float) else self.default

@@ -264,8 +264,9 @@ def export(
     Run the same command again to finish an interrupted export: its bytes equal those of an undisturbed one. The last
     line has the digest of the export, the SHA-256 of its manifest, for `--expect`.
 
-    With an adversarial key, images are perturbed instead. They hide nothing: people see the same image. They are meant
-    to make naive training on them fail; adversarial training, augmentation or coarse rounding undo much of the effect.
+    With an adversarial key, images are perturbed instead. This hides nothing: people see the same image. It is meant to
+    make naive training on the images fail; adversarial training, augmentation or coarse rounding undo much of the
+    effect.
     """
     with errors_as_exit_codes():
         from torchprotect.envelope import SigningKey
