@@ -44,4 +44,7 @@ def open_export(
             result = data.open_export(export, out, identity=openers, signer=signer, expect=expect, progress=progress)
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
         say(f"{out}: {done}, {time.monotonic() - start:.1f} s; digest {result.digest}")
-        remark("note: anyone who can read the folder can read the copy; it has no signature and not the sealed export's digest")
+        remark(
+            "note: anyone who can read the folder can read the copy; it has no signature and not the sealed export's "
+            "digest"
+        )
