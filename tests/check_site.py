@@ -10,6 +10,7 @@ mixes up classes that are public in two modules. Only one of them is opened in t
 
 import re
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "audit"))
 from browser import find_browser, open_browser
 
 WIDTHS = (390, 1280)
-PLACEHOLDERS = ("sphx_glr_default_thumb", "no_image.png")
+PLACEHOLDERS = ("sphx_glr_default_thumb", "no_image.png", "broken_example.png")
 TABLE_AS_TEXT = re.compile(r"\|\s*:?-{3,}:?\s*\||^\s*\|.*\|.*\|\s*$", re.M)
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 CODE = {"pre", "code", "script", "style", "svg"}
@@ -88,6 +89,28 @@ def dead_links(path, pages, root):
             yield f"a link to a missing anchor: {link}"
 
 
+def placeholder_thumbnails(root):
+    """Yield thumbnails of the gallery that Sphinx-Gallery made for want of a picture: all of them are the same."""
+    thumbnails = {}
+    for path in sorted(root.rglob("sphx_glr_*_thumb.*")):
+        thumbnails.setdefault(path.read_bytes(), []).append(path)
+    try:
+        from sphinx_gallery.utils import scale_image
+    except ImportError:
+        known = ()
+    else:
+        pictures = Path(scale_image.__code__.co_filename).parent / "_static"
+        with tempfile.TemporaryDirectory() as folder:
+            scaled = Path(folder) / "scaled.png"
+            known = set()
+            for name in ("no_image.png", "broken_example.png"):
+                scale_image(pictures / name, scaled, 400, 280)  # the default size of a thumbnail
+                known.add(scaled.read_bytes())
+    for content, paths in thumbnails.items():
+        if content in known or len(paths) > 1:
+            yield from ((path, "a thumbnail that is no picture of its tutorial") for path in paths)
+
+
 def wide_pages(paths):
     """Yield each page that scrolls sideways, and how far."""
     with open_browser() as browser:
@@ -108,6 +131,7 @@ def check(build, with_browser=True):
     pages = {path: Page(path.read_text()) for path in sorted(root.rglob("*.html"))}
     found = [(path, problem) for path, page in pages.items() for problem in page.problems]
     found += [(path, problem) for path in pages for problem in dead_links(path, pages, root)]
+    found += placeholder_thumbnails(root)
     if with_browser:
         code = [path for path in pages if shows_code(path, root)]
         found += wide_pages([path for path in pages if path not in code[1:]])

@@ -128,6 +128,21 @@ def test_problems_of_pages_are_found(site, part, problem):
     assert check_site.check(site, with_browser=False)[0] == [f"index.html: {problem}"]
 
 
+def test_thumbnails_without_a_picture_are_found(site):
+    for name in "ab":
+        (site / f"sphx_glr_{name}_thumb.png").write_bytes(b"the same")
+    (site / "sphx_glr_c_thumb.png").write_bytes(b"its own")
+    problem = "a thumbnail that is no picture of its tutorial"
+    assert check_site.check(site, with_browser=False)[0] == [f"sphx_glr_{name}_thumb.png: {problem}" for name in "ab"]
+
+
+def test_the_placeholder_of_the_gallery_is_found(site):
+    utils = pytest.importorskip("sphinx_gallery.utils")
+    picture = Path(utils.__file__).parent / "_static" / "no_image.png"
+    utils.scale_image(picture, site / "sphx_glr_a_thumb.png", 400, 280)
+    assert len(check_site.check(site, with_browser=False)[0]) == 1
+
+
 @pytest.mark.skipif(find_browser() is None, reason="needs a browser")
 @pytest.mark.parametrize(("pixels", "screens"), [(380, []), (700, ["390"]), (1300, ["390", "1280"])])
 def test_pages_that_scroll_sideways_are_found(site, pixels, screens):
