@@ -208,7 +208,7 @@ def test_disguises_are_never_called_secure():
         (ROOT / "examples").glob("*.py"),
     )
     for path in itertools.chain(*folders):
-        text = " ".join(path.read_text().lower().split())
+        text = " ".join(path.read_text().lower().split()).replace('" "', "")  # strings go on in the next line
         for phrase in allowed:
             text = text.replace(phrase, "")
         found = [word for word in WORDS if f" {word}" in text]
