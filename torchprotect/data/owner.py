@@ -21,11 +21,11 @@ _TAG, _LENGTH = 16, 8  # bytes
 
 
 class Original(NamedTuple):
-    """A sample's place in the source.
+    """Where a sample came from in the source.
 
     Attributes:
-        place: its index there.
-        name: within the source, such as a path below its root.
+        place: its index in the source.
+        name: its name within the source, such as a path below its root.
     """
 
     place: int
@@ -34,14 +34,14 @@ class Original(NamedTuple):
 
 @dataclass(frozen=True)
 class Owner:
-    """What only the owner may know of an export.
+    """The content of an owner's file: facts about an export that only its owner may know.
 
     Attributes:
-        source: a description of the source.
-        class_names: of the plain class numbers, from 0 up; ``None`` where classes have no names.
-        originals: where each sample came from, by its id.
-        labels: digest of the plain labels of the source, where they were known in advance.
-        in_class_folders: whether the first part of each name is that of the sample's class, as in an image folder.
+        source: description of the source.
+        class_names: names of the plain class numbers, from 0 up; ``None`` if classes have no names.
+        originals: where each sample came from, by the sample's id.
+        labels: digest of the plain labels of the source, if they were known in advance.
+        in_class_folders: whether each name begins with the name of the sample's class, as in an image folder.
     """
 
     source: str

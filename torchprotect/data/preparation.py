@@ -21,7 +21,7 @@ _MOST_PIXELS = 89_478_485  # as Pillow, which takes larger pictures for decompre
 
 
 class Shape(NamedTuple):
-    """Shape of an image ``[C, H, W]``."""
+    """Shape of an image, ``[C, H, W]``."""
 
     channels: int
     height: int
@@ -33,23 +33,28 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Steps that every picture goes through before the disguise, in this order; those that are left out do nothing.
+    """Steps that bring every picture to one shape before the disguise, applied in the order of the attributes.
 
-    Pictures are decoded in full and resized by Pillow's antialiased bilinear filter in integer arithmetic. The pixels
-    depend on the versions of Pillow and its JPEG library, but not on the machine.
+    A step that is not set does nothing. Pictures are decoded in full, and resized with Pillow's antialiased bilinear
+    filter in integer arithmetic. The pixels depend on the versions of Pillow and its JPEG library, but not on the
+    machine.
 
     Attributes:
-        exif: turn the picture as its EXIF orientation says. Without this, pixels are taken as they are stored.
-        mode: ``"rgb"`` (3 channels) or ``"grey"`` (1 channel, ITU-R 601-2 luma). Palettes are looked up. An alpha
-            channel is dropped where it is opaque everywhere; other transparency is refused.
-        resize: ``(height, width)`` in pixels, whatever the shape was; or the length of the shorter side, as in
+        exif: turn the picture as its EXIF orientation says. Otherwise pixels are used as stored.
+        mode: ``"rgb"`` (3 channels) or ``"grey"`` (1 channel, ITU-R 601-2 luma). Palettes are resolved. An alpha
+            channel is dropped if it is opaque everywhere; other transparency is refused.
+        resize: ``(height, width)`` in pixels, regardless of the aspect ratio; or the length of the shorter side, as in
             ``torchvision.transforms.Resize``.
-        crop: ``(height, width)`` of the centre that is kept, as in ``torchvision.transforms.CenterCrop``. Pictures must
-            be at least that large.
+        crop: ``(height, width)`` of the centre to keep, as in ``torchvision.transforms.CenterCrop``. Pictures must be
+            at least that large.
         pad: ``(height, width)`` to pad to with black, evenly on both sides. Pictures must be at most that large.
 
     Raises:
-        InputTypeError, InputRangeError: a setting is no size or mode, or both ``crop`` and ``pad`` are given.
+        InputTypeError, InputRangeError: a setting is not a valid size or mode, or both ``crop`` and ``pad`` are given.
+
+    Example::
+
+        prepare = data.Preparation(mode="rgb", resize=256, crop=(224, 224))
     """
 
     exif: bool = False
@@ -76,7 +81,7 @@ class Preparation:
         return bool(self.describe())
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that do something, as they stand in a plan and a manifest."""
+        """Return the settings that have an effect, as they are written to a plan and a manifest."""
         settings = {"exif": self.exif or None, "mode": self.mode}
         sizes = {"resize": self.resize, "crop": self.crop, "pad": self.pad}
         listed = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
@@ -84,10 +89,10 @@ class Preparation:
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any]) -> "Preparation":
-        """Make a preparation from its :meth:`describe`.
+        """Make a preparation from the result of :meth:`describe`.
 
         Raises:
-            InputTypeError, InputRangeError: it is none, or one of a newer version.
+            InputTypeError, InputRangeError: the description is not one of a preparation, or comes from a newer version.
         """
         if unknown := sorted(described.keys() - cls.__dataclass_fields__.keys()):
             raise InputRangeError(f"this version does not know these steps of a preparation: {', '.join(unknown)}")
@@ -124,14 +129,14 @@ class Preparation:
         return picture if self.pad is None else _pad(picture, self.pad)
 
     def shape(self, shape: Shape, orientation: int = 1) -> Shape:
-        """Return the shape that a picture has afterwards.
+        """Return the shape that a picture has after the preparation.
 
         Args:
-            shape: of the picture before.
-            orientation: that its EXIF data states, 1 if there is none.
+            shape: shape of the picture before.
+            orientation: its EXIF orientation; 1 if there is none.
 
         Raises:
-            InputShapeError: it is too small to be cropped, or too large to be padded.
+            InputShapeError: the picture is too small to be cropped, or too large to be padded.
         """
         channels, height, width = shape
         if self.exif and orientation in (5, 6, 7, 8):

@@ -24,24 +24,24 @@ def export_splits(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, ExportResult]:
-    """Export several data sets with one key, each into a folder of its name, as splits.
+    """Export several data sets with one key as splits, each into its own folder.
 
-    All of them are checked before the first shard of any is written: labels, shapes, and that no image file is in two
-    of them. Classes are numbered over all of them, in sorted order of their names: a class may be missing in a split.
+    Before any shard is written, all data sets are checked: labels, shapes, and that no image file is in two of them.
+    Classes are numbered over all splits, in sorted order of their names, so that a class may be missing in a split.
     Order, ids and noise of a split are derived with its name.
 
     Args:
         sources: data sets or sources by the name of their split, such as ``{"train": .., "val": ..}``.
-        out: folder or URL that gets a folder for each split.
-        progress: called with images done and images in all, of all splits together.
-        **options: of :func:`torchprotect.data.export`, but for ``split`` and ``part``.
+        out: folder or URL that receives one folder for each split.
+        progress: called with the number of images done and the total, over all splits.
+        **options: options of :func:`torchprotect.data.export`, except ``split`` and ``part``.
 
     Returns:
         The result of each split.
 
     Raises:
-        InputRangeError: a split's name cannot be that of a folder.
-        SourceError: an image is in two splits, or class names that were given differ.
+        InputRangeError: the name of a split cannot be the name of a folder.
+        SourceError: an image is in two splits, or the class names of the splits differ.
         ExportError: as for :func:`torchprotect.data.export`.
     """
     opened = {_require_name(name): as_source(source) for name, source in sources.items()}

@@ -42,10 +42,10 @@ def write_model(network: nn.Module, header: ModelHeader, path: Path) -> None:
 
 
 def read_header(path: str | os.PathLike[str]) -> ModelHeader:
-    """Read what a model file says of its network; its weights are not read.
+    """Read the description of the network from a model file, without its weights.
 
     Raises:
-        ModelFileError: it is no model file, of a newer version, truncated or damaged.
+        ModelFileError: it is not a model file, has a newer version, or is truncated or damaged.
     """
     name = os.fspath(path)
     require_safetensors(Path(path), "a torchprotect model file", ModelFileError)
@@ -65,7 +65,7 @@ def read_header(path: str | os.PathLike[str]) -> ModelHeader:
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file calls itself a model file of this package."""
+    """Return whether a file declares itself a model file of this package."""
     try:
         require_safetensors(Path(path), "a safetensors file", ModelFileError)
         return _metadata(os.fspath(path)).get("format") == FORMAT
@@ -74,19 +74,19 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
 
 
 def load_network(path: str | os.PathLike[str], network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    """Load the weights of a model file, such as to go on training. No key is needed.
+    """Load the weights of a model file into a network, for example to continue training. No key is needed.
 
     Args:
-        path: of the model file.
-        network: of the architecture that was saved, or a function that returns one; of a matched network, the
-            architecture that was matched. It is not changed.
+        path: path of the model file.
+        network: a network of the architecture that was saved, or a function that returns one; for a matched network,
+            the architecture that was matched. It is not changed.
 
     Returns:
-        A network with the weights of the file, in the mode of the one that was given.
+        A network with the weights of the file, in the train/eval mode of the given one.
 
     Raises:
-        ModelFileError: it is no model file, of a newer version, truncated or damaged.
-        ModelError: the network has other weights.
+        ModelFileError: it is not a model file, has a newer version, or is truncated or damaged.
+        ModelError: the weights do not fit the network.
     """
     header, name = read_header(path), os.fspath(path)
     if not isinstance(network, nn.Module) and not callable(network):

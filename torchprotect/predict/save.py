@@ -35,21 +35,21 @@ def save(
     plain_labels: bool | None = None,
     identity: Identities = None,
 ) -> ModelHeader:
-    """Write the weights of a network, and what it needs to know of its data, to a model file. No key is needed.
+    """Write the weights of a network, and how its images were disguised, to a model file. No key is needed.
 
-    The network is tried on one image first.
+    The network is run on one image first.
 
     Args:
         network: takes disguised images, divided by the value of white (255 for 8-bit pictures) and normalised; returns
             scores ``[N, classes]``, before any softmax.
-        path: of the safetensors file; never overwritten.
-        like: folder or URL of the finished export that the network was trained on. For images that were disguised as
-            they were read: :meth:`torchprotect.data.Recipe.of_disguise`.
+        path: path of the safetensors file; never overwritten.
+        like: folder or URL of the finished export that the network was trained on. For images that were disguised on
+            the fly: :meth:`torchprotect.data.Recipe.of_disguise`.
         mean, std: normalisation that the network was trained with, on the scale of 0..1; 0 and 1 if there was none. A
             network that took images on the scale of 0..255 has ``std=1/255``.
-        plain_labels: whether the network answers with plain class numbers, although the key may rename classes: a
-            matched network that was not trained does, as its original did. It must be said of matched networks; any
-            other is taken to answer with the numbers that the key makes.
+        plain_labels: whether the network answers with plain class numbers although the key may rename classes. A
+            matched network that was not trained does, as its original did. Required for matched networks; any other
+            network is assumed to answer with the numbers that the key makes.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`.
 
     Returns:
@@ -57,11 +57,11 @@ def save(
 
     Raises:
         FileExistsError: ``path`` exists.
-        ModelError: the network does not take such images, normalises over the batch, or returns no finite scores or
-            fewer than there are classes.
-        KeyKindError: it was matched to another key than that of the images.
+        ModelError: the network does not take such images, normalises over the batch, or returns scores that are not
+            finite or fewer than there are classes.
+        KeyKindError: the network was matched to another key than that of the images.
         ExportError: the export is not finished.
-        NotInvertibleError: its disguise depends on a network, so that a key holder cannot make the input of this one.
+        NotInvertibleError: the disguise depends on a network, so that a key holder cannot make the input of this one.
     """
     _require_arguments(network, like)
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps

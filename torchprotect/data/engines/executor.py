@@ -18,10 +18,10 @@ _DEFAULT_LIMIT = 16
 
 
 class ExecutorEngine:
-    """Makes shards on the workers of an executor, which stays open.
+    """Make shards on the workers of a ``concurrent.futures`` executor, which stays open afterwards.
 
-    Workers need this package, of the same version, and the source under the same path. They are sent the key: whoever
-    can run code in them can read it.
+    Workers need the same version of this package, and the source under the same path. The key is sent to them: whoever
+    can run code in a worker can read it.
 
     Args:
         executor: such as ``ProcessPoolExecutor()``, Dask's ``client.get_executor()`` or ``MPIPoolExecutor()``.
@@ -31,7 +31,7 @@ class ExecutorEngine:
         self._executor = executor
 
     def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
-        """Yield a report for each shard, in order of completion."""
+        """Run a task for each shard, and yield one report per shard in order of completion."""
         if work:
             require_shared(task.shared)
             sealed, secret = seal(task)
