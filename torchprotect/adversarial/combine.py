@@ -91,7 +91,7 @@ NEEDS_POSITIONS = ("cutmix", "random-square")
 
 
 def combine(mix_mode: str, images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Mix the versions of each image into one.
+    """Combine the versions of each image into one.
 
     Args:
         mix_mode: ``"concat"``, ``"mixup"``, ``"mixup-and-concat"``, ``"cutmix"`` or ``"random-square"``.
@@ -103,7 +103,7 @@ def combine(mix_mode: str, images: Tensor, weights: Tensor, positions: Tensor | 
         ``[N, C, H, W]``.
 
     Raises:
-        InputRangeError: an unknown mode, weights that do not sum to 1, or a mode that mixes another number of versions.
+        InputRangeError: the mode is unknown, weights do not sum to 1, or the mode combines another number of versions.
         InputShapeError: shapes do not match, or positions are missing.
     """
     if mix_mode not in MIX_MODES:

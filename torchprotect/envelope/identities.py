@@ -19,10 +19,10 @@ _PREFIX = "AGE-SECRET-KEY-1"
 
 
 class Identity:
-    """Opens envelopes. ``repr`` shows where it is from, and nothing of it.
+    """A secret that opens envelopes: an age identity, an ssh key or a passphrase. ``repr`` shows only its source.
 
     Args:
-        source: in words.
+        source: where it is from, in words.
         openers: pyrage's identities.
         passphrase: in UTF-8.
     """
@@ -38,7 +38,7 @@ class Identity:
         """Read a file of ``AGE-SECRET-KEY-1...`` lines, or an ssh private key (ed25519 or RSA).
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
             EnvelopeError: it holds no identity, or is itself protected by a passphrase.
         """
         name = os.fspath(path)
@@ -62,18 +62,18 @@ class Identity:
 
     @classmethod
     def of_passphrase(cls, passphrase: str) -> "Identity":
-        """Return the identity that a passphrase is."""
+        """Make an identity from a passphrase."""
         secret = SecretBytes.of_passphrase(passphrase)
         del passphrase  # a traceback with local variables would show it
         return cls("a passphrase", [], secret)
 
     @property
     def is_passphrase(self) -> bool:
-        """Whether this is a passphrase, which opens one envelope alone."""
+        """Whether this is a passphrase, which opens only one envelope."""
         return self._passphrase is not None
 
     def unwrap(self, envelopes: Mapping[str, bytes]) -> Iterator[bytes]:
-        """Yield what is in each of the envelopes that this identity opens.
+        """Yield the content of each envelope that this identity opens.
 
         Args:
             envelopes: contents of age files, by name.
@@ -136,10 +136,10 @@ def _why_not(envelopes: Mapping[str, bytes], identities: Sequence[Identity]) -> 
 
 
 def generate_identity(path: str | os.PathLike[str]) -> str:
-    """Write a new age identity to a file, with mode 0600, and return its recipient ``age1...``.
+    """Write a new age identity to a file with mode 0600, and return its recipient ``age1...``.
 
     Raises:
-        FileExistsError: there is such a file; it is never overwritten.
+        FileExistsError: the file exists; it is never overwritten.
     """
     made = pyrage().x25519.Identity.generate()
     recipient = str(made.to_public())

@@ -162,7 +162,13 @@ def _vmap_rule(name: str) -> Callable[..., tuple[Tensor, int]]:
 
 
 def backend() -> dict[str, dict[str, str]]:
-    """Return which kernel serves each operator: ``"compiled"`` or ``"reference"``, by operator and device type."""
+    """Return which kernel serves each operator: ``"compiled"`` or ``"reference"``, by operator and device type.
+
+    Example::
+
+        >>> ops.backend()["block_permute"]["cpu"]
+        'compiled'
+    """
 
     def kernel(name: str, key: str) -> str:
         found = torch._C._dispatch_has_kernel_for_dispatch_key(f"torchprotect::{name}", key)

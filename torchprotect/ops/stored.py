@@ -14,10 +14,10 @@ _SCRATCH = 1 << 18  # bytes of files that are read before their pixels are copie
 
 
 class StoredError(Exception):
-    """An image is not stored as it should be.
+    """An image is not stored in the expected layout.
 
     Attributes:
-        image: its number among those that were asked for.
+        image: its index among the requested images.
         how: what is wrong with it.
     """
 
@@ -27,13 +27,14 @@ class StoredError(Exception):
 
 
 class StoredImages:
-    """How images lie in files, and a reader of them. It has memory of its own: take one for each thread.
+    """Reader of images that all have the same layout in their files. It has its own memory: use one per thread.
 
     Args:
-        parts: how many bytes of a file are no pixels, are pixels, are no pixels and so on, one after the other.
-        fixed: uint8, the bytes that are no pixels.
-        matters: bool, likewise: which of them are the same in all files.
-        row: bytes of a row of pixels, which stands behind a byte of 0, as in PNG; 0: pixels follow one another.
+        parts: lengths in bytes of the consecutive parts of a file, which alternate: not pixels, pixels, not pixels, and
+            so on.
+        fixed: uint8, the bytes that are not pixels.
+        matters: bool, one for each of these bytes: whether it is the same in all files.
+        row: bytes in a row of pixels, each of which follows a byte of 0, as in PNG. With 0, pixels follow one another.
     """
 
     def __init__(self, parts: Sequence[int], fixed: NDArray[np.uint8], matters: NDArray[np.bool_], row: int) -> None:
@@ -48,10 +49,10 @@ class StoredImages:
 
         Args:
             files: descriptor of the file of each image.
-            offsets: its first byte there.
+            offsets: offset of its first byte in that file.
 
         Raises:
-            StoredError: an image is not stored so.
+            StoredError: an image is not stored in this layout.
         """
         out = np.empty((len(files), self._size), np.uint8)
         if self._native is None:

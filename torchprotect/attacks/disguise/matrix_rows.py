@@ -29,11 +29,11 @@ class MatrixRowsResult(AttackResult):
     """Rows of secret matrices.
 
     Attributes:
-        rows: float32 ``[found, m]``, each up to its sign: pieces of the key.
-        groups: int64 ``[found, 2]``: position as released, and channel (0 where channels share a matrix).
-        found: how many rows; of matrices that positions share, how many different ones.
-        total: how many rows the matrices have.
-        complete: matrices of which all rows were found: their blocks open but for the order of the columns.
+        rows: float32 ``[found, m]``, each up to its sign: parts of the key.
+        groups: int64 ``[found, 2]``: position as released, and channel (0 if channels share a matrix).
+        found: number of rows found; if positions share a matrix, number of different rows.
+        total: number of rows of the matrices.
+        complete: number of matrices whose rows were all found: their blocks can be read up to the order of the columns.
     """
 
     rows: Tensor = field(metadata={"json": False})
@@ -44,23 +44,23 @@ class MatrixRowsResult(AttackResult):
 
 
 def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
-    """Read rows of orthogonal matrices off images of whole grey levels, disguised without noise (level L0).
+    """Read rows of orthogonal matrices from noiseless images of whole grey levels: disguised images only (level L0).
 
     A line x of whole grey levels becomes x R, of the same length. Length 1 means that one pixel of x is 1 and all
-    others are 0: the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines of a
-    block that differ by one grey level in one pixel. Where most squared lengths near 1 are not 1, pixels are no whole
-    grey levels, or these are no such images, and nothing is read. Neither are lines so bright that rounding, as to
-    float16, hides single grey levels in their differences.
+    others are 0, so the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines
+    of a block that differ by one grey level in one pixel. If most squared lengths near 1 are not exactly 1, pixels are
+    not whole grey levels or these are not such images, and nothing is read. Lines are also skipped if they are so
+    bright that rounding, as to float16, hides single grey levels in their differences.
 
-    Cost: ``lines`` (looked at, differences among them).
+    Cost: ``lines`` (examined, including differences).
 
     Args:
-        disguised: ``[N, C, H, W]``, exactly as released; floating-point images are taken for grey levels of 0..255
+        disguised: ``[N, C, H, W]``, exactly as released; floating-point images are assumed to be grey levels of 0..255
             unless ``scheme.white`` is 1.
         scheme: of ``RMTDisguise`` with orthogonal matrices and without noise.
 
     Raises:
-        InputRangeError: a scheme of another disguise, of other matrices or with noise.
+        InputRangeError: the scheme has another disguise, other matrices or noise.
         BlockSizeError: blocks do not divide the images.
     """
     require_preserved(scheme, "read_matrix_rows", "energies")

@@ -23,11 +23,11 @@ from torchprotect.errors import InputRangeError, InputShapeError
 def ridge_reidentification(
     embeddings: Tensor, scrambled: Tensor, target: Tensor, candidates: Tensor, *, k: int = 10
 ) -> LinkageResult:
-    """Find the plain image behind each scrambled one, from known pairs (level L2).
+    """Find the plain image behind each scrambled one, from known pairs: level L2.
 
-    A ridge regression learns embeddings from scrambled pixels; the predicted embedding is looked up among those of the
-    candidates by its cosine. The encoder is taken to be known, as pretrained ones are. How much to regularise is chosen
-    by leaving known pairs out in turn.
+    A ridge regression learns embeddings from scrambled pixels. The predicted embedding is looked up among those of the
+    candidates by cosine similarity. The encoder is assumed to be known, as pretrained ones are. The strength of
+    regularisation is chosen by leave-one-out validation on the known pairs.
 
     Cost: ``pairs``; one eigendecomposition of ``[pairs, pairs]``, and ``comparisons`` of a target with a candidate.
 
@@ -35,14 +35,14 @@ def ridge_reidentification(
         embeddings: floating point ``[m, E]`` of the known plain images, m at least 3.
         scrambled: uint8 ``[m, C, H, W]``, of the same images.
         target: uint8 ``[N, C, H, W]``, under the same key.
-        candidates: floating point ``[M, E]`` of the plain images among which to look.
+        candidates: floating point ``[M, E]`` of the plain images to search.
         k: guesses for each target; at most M.
 
     Returns:
         For each target the candidates, best first, and their cosine distances.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: the inputs do not go together, or there are too few pairs.
+        InputTypeError, InputShapeError, InputRangeError: the inputs do not fit together, or there are too few pairs.
 
     References:
         After the attacks on random encoders: Carlini et al., NeuraCrypt is not private (arXiv 2108.07256).

@@ -18,12 +18,12 @@ _SHUFFLES = 10
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExaminerScore(ShareScore):
-    """What an examiner still recognises.
+    """Accuracy of an examiner on disguised or rebuilt images.
 
     Attributes:
-        baseline: accuracy of the same examiner on original images; ``None`` if it was not given.
-        success_rate: ``accuracy / baseline``, the paper's attack success rate, as a share: 1 is as good as on original
-            images, and chance is not 0 but ``chance / baseline``. ``None`` without a baseline.
+        baseline: accuracy of the same examiner on plain images; ``None`` if it was not given.
+        success_rate: ``accuracy / baseline``, the paper's attack success rate, as a share. 1 means as good as on plain
+            images; chance is not 0 but ``chance / baseline``. ``None`` without a baseline.
     """
 
     baseline: float | None
@@ -45,11 +45,11 @@ class ClassScores(NamedTuple):
 
 
 def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
-    """Count the right classes; the chance level is the share of the most frequent class: what always guessing it gives.
+    """Compute the share of correctly guessed classes; chance is the share of the most frequent class.
 
     Args:
         result: of an attack that guesses the class of each image.
-        labels: int64 ``[N]``.
+        labels: int64 ``[N]``, the true classes.
 
     Raises:
         InputShapeError: there are not as many labels as guesses.
@@ -59,13 +59,14 @@ def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
 
 
 def score_balanced_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
-    """Return the mean over the classes of how many of each were told; the chance level is one by the classes present.
+    """Compute the balanced accuracy: the mean over the classes of the share guessed correctly.
 
-    The interval is that of a share counted over as many images as would vary as much, at the same share in each class.
+    Chance is one divided by the number of classes present. The interval is that of a share counted over so many images
+    that it would vary as much, with the same share in each class.
 
     Args:
         result: of an attack that guesses the class of each image.
-        labels: int64 ``[N]``.
+        labels: int64 ``[N]``, the true classes.
 
     Raises:
         InputShapeError: there are not as many labels as guesses.
@@ -86,18 +87,18 @@ def examiner_score(
     *,
     scale: int | None = None,
 ) -> ExaminerScore:
-    """Show disguised or rebuilt images to an examiner and count what it recognises.
+    """Compute the accuracy of an examiner on disguised or rebuilt images.
 
     Args:
-        examiner: trained on original images.
-        images: ``[N, C, H, W]``; or the result of an attack that rebuilds images, whose level and cost the score then
-            carries: the examiner stands for an eye and is not counted.
+        examiner: trained on plain images.
+        images: ``[N, C, H, W]``; or the result of an attack that rebuilds images. The score then carries that attack's
+            level and cost: the examiner stands for a human eye and is not counted.
         labels: int64 ``[N]``, the true classes.
-        baseline: accuracy of the examiner on original images of the same kind, that it was not trained on.
+        baseline: accuracy of the examiner on plain images of the same kind that it was not trained on.
         scale: of floating-point images, see :meth:`DNNExaminer.predict`.
 
     Raises:
-        InputRangeError: the baseline is no share above 0.
+        InputRangeError: the baseline is not a share above 0.
         InputShapeError: images or labels do not fit.
         ModelError: the examiner has not been trained.
 

@@ -20,12 +20,12 @@ _SIDE = 16  # plain images are compared at this size
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DistanceResult(AttackResult):
-    """How far distances survive.
+    """How well distances survive.
 
     Attributes:
         distance_correlation: of Székely, Rizzo and Bakirov, 0..1: 0 for independence, in the limit of many images.
         pearson: correlation of the distances themselves, -1..1.
-        neighbours: share of images whose nearest neighbour is the same one in both spaces; chance is 1 / (N - 1).
+        neighbours: share of images whose nearest neighbour is the same in both spaces; chance is 1 / (N - 1).
     """
 
     distance_correlation: float
@@ -34,10 +34,11 @@ class DistanceResult(AttackResult):
 
 
 def distance_correlation(embeddings: Tensor, scrambled: Tensor) -> DistanceResult:
-    """Compare distances between embeddings with distances between scrambled images: how well L0 attackers can cluster.
+    """Compare distances between embeddings with those between scrambled images: how well an L0 attacker can cluster.
 
-    A measure rather than an attack: it takes plain embeddings, which a cloud provider does not have, and tells what
-    distances alone give one that has only scrambled images (level L0). Random networks keep distances (Giryes et al.).
+    This is a measure rather than an attack. It takes plain embeddings, which a cloud provider does not have, and shows
+    how much the distances alone reveal to a provider that has only scrambled images (level L0). Random networks keep
+    distances (Giryes et al.).
 
     Cost: ``comparisons``, N x N distances in both spaces.
 

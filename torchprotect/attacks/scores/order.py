@@ -15,13 +15,13 @@ _BETTER_OF_TWO = 1.52  # right positions of the better of two random orders, whe
 
 
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
-    """Count the positions at which the right block was found; the chance level is that of a random order.
+    """Compute the share of positions at which the right block was found; chance is that of a random order.
 
-    The interval takes positions for independent, which they are not quite: each block lies at one position only.
+    The interval treats positions as independent, which is not quite true: each block lies at one position only.
 
     Args:
-        result: of an attack that recovers an order of blocks.
-        order: int64 ``[positions]``, the original block at each position, as a permutation key's ``order``.
+        result: of an attack that recovers a block order.
+        order: int64 ``[positions]``, the original block at each position, like the ``order`` of a permutation key.
 
     Raises:
         InputShapeError: the order has another length than the guesses.

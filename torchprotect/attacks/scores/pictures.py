@@ -28,18 +28,18 @@ _ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whol
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionScore(AttackResult):
-    """How near rebuilt images are to the true ones, with the level and cost of the attack.
+    """How close rebuilt images are to the true ones, with the level and cost of the attack.
 
-    The chance level is what somebody gets who guesses, for every image, the mean of all other true images (middle grey
-    for a single one). Intervals are those of the means at 95 %, by the normal approximation.
+    The chance level is reached by guessing, for every image, the mean of all other true images (middle grey for a
+    single image). Intervals are 95 % intervals of the means, by the normal approximation.
 
     Attributes:
-        rmse: float32 ``[N]``, root of the mean squared difference in grey levels of 0..255; 0 for an exact image.
+        rmse: float32 ``[N]``, root mean squared difference in grey levels of 0..255; 0 for an exact image.
         psnr: float32 ``[N]``, in dB; infinite for an exact image.
         ssim: float32 ``[N]``, structural similarity, -1..1; 1 for an exact image.
-        mean_rmse: over all images.
-        mean_psnr: likewise; infinite as soon as one image is exact, and then without an interval (NaN).
-        mean_ssim: likewise.
+        mean_rmse: mean over all images.
+        mean_psnr: mean over all images; infinite as soon as one image is exact, and then without an interval (NaN).
+        mean_ssim: mean over all images.
         rmse_interval: of ``mean_rmse``.
         psnr_interval: of ``mean_psnr``.
         ssim_interval: of ``mean_ssim``.
@@ -73,7 +73,7 @@ def score_reconstruction(result: AttackResult, truth: Tensor) -> ReconstructionS
 
     Raises:
         InputTypeError: the result has no images, or images or truth are neither uint8 nor floating point.
-        InputShapeError: truth and images do not go together.
+        InputShapeError: truth and images do not fit together.
         InputRangeError: floating-point images leave 0..1.
     """
     images = images_of(result)
@@ -178,9 +178,9 @@ def _mean_of_the_others(images: Tensor) -> Tensor:
 
 
 def up_to_mirror_image(result: Rebuilt, truth: Tensor) -> Rebuilt:
-    """Return a result with all images mirrored left to right, if that brings them nearer to the true ones.
+    """Mirror all images of a result left to right, if that brings them closer to the true ones.
 
-    For attacks that find pictures up to a mirror image of the whole set: one look at a picture decides.
+    For attacks that determine pictures only up to a mirror image of the whole set: one look at a picture settles it.
 
     Args:
         result: with ``images``.
@@ -188,7 +188,7 @@ def up_to_mirror_image(result: Rebuilt, truth: Tensor) -> Rebuilt:
 
     Raises:
         InputTypeError: images or truth are neither uint8 nor floating point.
-        InputShapeError: truth and images do not go together.
+        InputShapeError: truth and images do not fit together.
     """
     images = images_of(result)
     truth = truth.to(images.device)

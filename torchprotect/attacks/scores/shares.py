@@ -13,14 +13,14 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ShareScore(AttackResult):
-    """A share of right guesses, with the level and cost of the attack.
+    """Share of right guesses, with the level and cost of the attack.
 
     Attributes:
         accuracy: share of guesses that are right.
         low: lower end of its Wilson interval at 95 %.
         high: upper end.
-        chance: share that guessing without looking would give.
-        count: guesses it was counted over.
+        chance: share that guessing without looking would reach.
+        count: number of guesses.
     """
 
     accuracy: float

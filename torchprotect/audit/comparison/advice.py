@@ -20,12 +20,12 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer to one question.
+    """The answer to one question about the compared settings.
 
     Attributes:
-        question: in words.
-        setting: the one that answers it, by its number from 1 up; ``None`` where none does.
-        sentence: what it keeps and leaks, and what to know beside.
+        question: the question, in words.
+        setting: number of the setting that answers it, from 1 up; ``None`` if none does.
+        sentence: what that setting keeps and leaks, and any caveat.
     """
 
     question: str

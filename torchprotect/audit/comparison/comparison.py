@@ -27,13 +27,14 @@ _FACTS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out for each setting.
+    """Results of :func:`compare` for each setting.
 
     Attributes:
-        settings: each with what came out for it, in the order in which they were given.
+        settings: the results of each setting, in the given order.
         plain: accuracy of the small network on plain images.
-        plain_probe: of the linear classifier on a pretrained network's features; ``None`` where none is installed.
-        chance: accuracy of somebody who always guesses the most frequent class.
+        plain_probe: accuracy of the linear classifier on a pretrained network's features; ``None`` if none is
+            installed.
+        chance: accuracy of always guessing the most frequent class.
         facts: ``started``, ``seconds``, ``cpu_seconds``, ``environment``, ``effort``, ``data``, ``split``; ``trained``
             and ``probe``, of the networks; ``skipped`` and ``not_compared``, each with the reason.
     """
@@ -45,10 +46,10 @@ class Comparison:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def kept(self, compared: Compared) -> Share:
-        """Return the accuracy of the small network divided by that on plain images; may exceed 1.
+        """Return the accuracy of the small network divided by its accuracy on plain images; it may exceed 1.
 
-        Guessing is not subtracted: see :attr:`kept_by_guessing`.
-        0 where the network gets no plain image right: there is nothing to keep.
+        Guessing is not subtracted: see :attr:`kept_by_guessing`. The result is 0 if the network gets no plain image
+        right, because there is nothing to keep.
         """
         if not self.plain.value:
             return Share(0.0, 0.0, 0.0)
@@ -56,13 +57,14 @@ class Comparison:
 
     @property
     def kept_by_guessing(self) -> float:
-        """What :meth:`kept` is of somebody who always guesses the most frequent class."""
+        """The value of :meth:`kept` for always guessing the most frequent class."""
         return self.chance / self.plain.value if self.plain.value else 0.0
 
     def frontier(self, level: Level | str) -> tuple[int, ...]:
-        """Return the settings that no other beats at a level, by index: none keeps as much and leaks less.
+        """Return the indices of the settings that no other setting beats at a level.
 
-        Where two keep and leak the same, both are on it. Settings of which nothing was measured are not.
+        One setting beats another if it keeps at least as much and leaks less. If two settings keep and leak the same,
+        both are included. Settings without measurements are not.
         """
         found = {
             index: (each.accuracy.value, leakage)
@@ -93,11 +95,11 @@ class Comparison:
         }
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON for its owner only, to a temporary name that is renamed."""
+        """Write the JSON atomically, readable by its owner only."""
         _write(path, json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the page for its owner only, to a temporary name that is renamed.
+        """Write the page atomically, readable by its owner only.
 
         Raises:
             ExportError: the extra ``audit`` is missing.
@@ -110,7 +112,7 @@ class Comparison:
         """Read a comparison from its JSON.
 
         Raises:
-            VerificationError: it is none of this version.
+            VerificationError: it is not a comparison of this version.
         """
         try:
             document = parse(read_regular(Path(path), _LARGEST, VerificationError))

@@ -13,24 +13,24 @@ _UNIT = 16
 
 
 class Defaults(NamedTuple):
-    """Settings for images of one size, and what is left out because it does not fit them: what, and why."""
+    """Settings for images of one size, and the settings that do not fit it, each with the reason."""
 
     settings: tuple[Setting, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
 def default_settings(image_size: tuple[int, int], *, fast: bool = False) -> Defaults:
-    """Return the settings that suit images of one size.
+    """Return settings that suit images of one size.
 
-    A secret order, its absence, a shared secret and noise are each tried at one block size; the others are compared
-    under a secret order alone.
+    At one block size, a secret order, no secret order, a shared secret and noise are each tried. Other block sizes are
+    compared under a secret order only.
 
     Args:
         image_size: ``(H, W)`` in pixels.
-        fast: a shorter list, with one block size for each disguise.
+        fast: return a shorter list, with one block size for each disguise.
 
     Raises:
-        BlockSizeError: images of this size cannot be cut into blocks.
+        BlockSizeError: images of this size cannot be divided into blocks.
     """
     blocks = _sizes(image_size, None)
     if not blocks:

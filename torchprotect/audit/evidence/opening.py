@@ -37,18 +37,19 @@ def open_evidence(
 
     Args:
         export: folder or URL of a finished export; or those of several exports of one key.
-        plain: the source it was made from, by name or opened; of several exports a list of as many. It is prepared as
-            the export was. ``None`` leaves attacks out that need plain images.
-        key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
-            get it. ``None`` leaves attacks out that need pairs.
+        plain: the source it was made from, by name or opened; for several exports, a list with one source each. Its
+            pictures are prepared as for the export. ``None`` skips attacks that need plain images.
+        key: the key it was made with. It pairs plain and disguised images, and provides the truth for scores; attacks
+            never receive it. ``None`` skips attacks that need pairs.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
-        limit: images to read at most. An export is written in a keyed order, so the first ones are a fair sample.
+        limit: largest number of images to read. An export is written in a keyed order, so the first ones are a fair
+            sample.
 
     Raises:
-        ExportError: ``export`` is no finished export, or holds images of several sizes.
+        ExportError: ``export`` is not a finished export, or holds images of several sizes.
         EnvelopeError: it is sealed, and neither identity nor key opens it.
-        VerificationError: it is not what its manifest says.
+        VerificationError: it does not match its manifest.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
     require_int("limit", limit, at_least=1)

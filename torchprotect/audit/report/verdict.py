@@ -42,18 +42,18 @@ _LACKING = (
 
 @dataclass(frozen=True)
 class LevelVerdict:
-    """What is to be said of one level of knowledge.
+    """Conclusion for one attacker level.
 
     Attributes:
-        level: what the attacker knows.
-        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was;
-            ``key partly read`` if that is the worst.
+        level: attacker level.
+        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was
+            measured; ``key partly read`` if that is the worst.
         severity_from: the lower level whose finding is more severe than any of this level; ``None`` if there is none.
         sentence: the worst finding of this very level, and whether a lower level has a worse one.
-        brief: the same for one line of a terminal.
-        attack: whose finding it is, if any.
-        remarks: further findings of this level: other kinds, parts of a key, distances, what is equal, metadata.
-        not_run: attacks of this level that were not run, with the reason, those of one reason together.
+        brief: the same in one line for a terminal.
+        attack: the attack behind that finding, if any.
+        remarks: further findings of this level: of other kinds, parts of a key, distances, equality, metadata.
+        not_run: attacks of this level that were not run, grouped by reason.
     """
 
     level: Level
@@ -71,20 +71,20 @@ class LevelVerdict:
         return f"{self.level.value}  {self.severity + origin:<16}  {self.brief}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON, levels by name."""
+        """Return the fields for JSON, with levels by name."""
         origin = self.severity_from and self.severity_from.value
         return {**asdict(self), "level": self.level.value, "severity_from": origin}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a report comes to.
+    """Conclusion of a report.
 
     Attributes:
         levels: one entry for each level, ascending.
         kept: what a network still learns from the images.
-        advice: what to do, the most urgent first.
-        warning: what is to be said before everything else, if anything.
+        advice: what to do, most urgent first.
+        warning: a warning that precedes everything else, if there is one.
     """
 
     levels: tuple[LevelVerdict, ...]
@@ -93,7 +93,7 @@ class Verdict:
     warning: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict for JSON, the levels by name."""
+        """Return the verdict for JSON, with levels by name."""
         return {**asdict(self), "levels": {each.level.value: each.to_dict() for each in self.levels}}
 
 
