@@ -47,7 +47,7 @@ class Client:
 
     Example::
 
-        client = owsd.Client([encoder], [key], cloud, owsd.Ledger("use.sqlite"))
+        client = owsd.Client(encoder, key, cloud, ledger=owsd.Ledger("use.sqlite"))
         classes = client.fit(train_images, labels, classes=10).predict(images)[:, 0]
     """
 

@@ -56,7 +56,7 @@ class Compared:
         return self.outcome.leakage(level)
 
     def worst(self, level: Level) -> Finding | None:
-        """Return the finding with the largest leakage at a level or below; of equals, the one that needs least knowledge."""
+        """Return the finding that leaks most at a level and below; of equals, the one that needs least knowledge."""
         return min(self.outcome.at(level), key=lambda each: (-(each.leakage or 0.0), each.level.rank), default=None)
 
     def part_of_key(self, attack: str) -> Measure | None:

@@ -92,7 +92,7 @@ class Finding:
 
     @property
     def given(self) -> str:
-        """Pairs or images that the attacker knows, for the headline, such as ``5 known images``; empty if there are none."""
+        """Pairs or images that the attacker knows, for the headline: ``5 known images``; empty without any."""
         if self.pairs is None:
             return ""
         kind = "pair" if self.known == "pair" else "known image"
