@@ -60,12 +60,10 @@ def chain_from_known_images(
     The attacker has some plain images that lie anywhere among the disguised ones. The attack has three steps:
 
     1. Link the known images to disguised ones by what the disguise preserves of each block, as in
-    :func:`linkage_attack`.
-       A link is accepted as a pair only if nothing contradicts it: the first guess is clearly nearer than the second,
-       no farther than noise explains, and no other plain image is nearer to it.
+       :func:`linkage_attack`. A link is accepted as a pair only if nothing contradicts it: the first guess is clearly
+       nearer than the second, no farther than noise explains, and no other plain image is nearer to it.
     2. Recover the order of the blocks from the pairs (:func:`recover_permutation`). The order gives more links; repeat
-    as
-       long as their number does not fall.
+       as long as their number does not fall.
     3. Rebuild the target from the pairs. Under ``RMTDisguise``, orthogonal matrices are computed from the pairs
        (Procrustes), with public images as the prior for rows; without public images, and for other matrices, it is
        :func:`regression_attack`. Under ``AESECBDisguise`` it is :func:`codebook_attack`, with the mean of rare units in

@@ -53,9 +53,8 @@ def recover_permutation(
 
     Returns:
         The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms if
-            matrices
-        are not orthogonal), or shares of units. A negative margin means that another block fits better but was needed
-        elsewhere.
+        matrices are not orthogonal), or shares of units. A negative margin means that another block fits better but was
+        needed elsewhere.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point.

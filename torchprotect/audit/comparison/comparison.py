@@ -63,8 +63,8 @@ class Comparison:
     def frontier(self, level: Level | str) -> tuple[int, ...]:
         """Return the indices of the settings that no other setting beats at a level.
 
-        One setting beats another if it keeps at least as much and leaks less. If two settings keep and leak the same,
-        both are included. Settings without measurements are not.
+        One setting beats another if it keeps no less and leaks no more, and the two are not equal in both. Settings
+        that keep and leak the same are therefore all included. Settings without measurements are not.
         """
         found = {
             index: (each.accuracy.value, leakage)
