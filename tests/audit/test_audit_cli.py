@@ -69,7 +69,7 @@ def test_attacks_are_chosen_by_name_or_title(exported, tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "report.json").read_text())
     assert [each["attack"] for each in found["findings"]] == ["linkage_attack", "duplicate_statistics"]
-    assert done.stdout.startswith("Only what was asked for was run (1 attack and 1 scan): what ")
+    assert done.stdout.startswith("Only the requested attacks ran (1 attack and 1 scan): what ")
     assert found["verdict"]["warning"] == done.stdout.splitlines()[0]
     refused = audit(exported, tmp_path / "other.html", "--attack", "brute_force")
     assert refused.exit_code == 1

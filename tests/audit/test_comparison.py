@@ -127,7 +127,7 @@ def test_damaged_comparisons_are_refused(done, tmp_path, damage):
     document = json.loads((done[1] / "page.json").read_text())
     del document["settings"][0]["cost"]
     (tmp_path / "page.json").write_text(json.dumps(document) if damage is None else damage)
-    with pytest.raises(VerificationError, match="no comparison"):
+    with pytest.raises(VerificationError, match="not a comparison"):
         Comparison.read(tmp_path / "page.json")
 
 

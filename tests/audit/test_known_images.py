@@ -79,8 +79,8 @@ def test_a_permuted_set_is_opened_by_one_image(report):
 
 def test_the_page_has_a_chart_of_known_images(report):
     page = render(report, report.verdict)
-    assert "What more known images bring" in page
-    assert "What more known pairs bring" not in page
+    assert "What more known images reveal" in page
+    assert "What more known pairs reveal" not in page
     assert re.search(r"Chain from known images.*\d known image", page, re.DOTALL)
 
 
@@ -95,7 +95,7 @@ def test_it_is_read_back_and_findings_of_before_count_pairs(report, tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(document))
     old = Report.read(tmp_path / "old.json")
     assert {each.known for each in old.findings} == {"pair"}
-    assert "known pairs bring" in render(old, old.verdict)
+    assert "known pairs reveal" in render(old, old.verdict)
     assert (again.utility, old.utility.epochs) == (report.utility, None)
 
 

@@ -177,7 +177,7 @@ def test_an_attack_that_refuses_is_not_run(exported):
     report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, attacks=chosen)
     assert report.findings == ()
     assert reasons(report)["x"] == "refused these images: too few pairs: 7 are needed"
-    assert reasons(report)["regression_attack"] == "not among the attacks that were asked for"
+    assert reasons(report)["regression_attack"] == "not among the requested attacks"
     levels = [each.level.value for each in report.not_run]
     assert levels == sorted(levels)
 

@@ -102,7 +102,7 @@ def test_all_that_leaks_is_not_the_only_statement_where_plain_images_say_little(
 def test_a_network_trained_on_the_release():
     measure = Measure("accuracy", 0.43, 0.4, 0.46, 0.1, 0.48, count=1000)
     told = deed(Finding("train_and_watch", L1, "use", (measure,)))
-    assert told.startswith("trained a network that is right for 430 of 1,000 plain images (by chance: 100; ")
+    assert told.startswith("trained a network that classifies 430 of 1,000 plain images correctly (by chance: 100; ")
     assert told.endswith("; if trained on plain images: 480)")
 
 
@@ -196,14 +196,14 @@ def test_remarks_on_what_is_not_about_images():
     assert at(told, L0).remarks == (
         "Without any attack: 4 of 200 protected images equal another one; 58.0 % of the cipher units repeat at their "
         "position.",
-        "Beside the pixels, these tell something: names.",
+        "Metadata that reveal something: names.",
         "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
     )
     assert at(told, L0).severity == "key partly read"
     assert at(told, L0).brief == (
         "read a part of the key: blocks at their right place, 15 of 16 (by chance: 1); 2 scans ran "
         "(duplicate_statistics, metadata_scan); they have no percentage. 2 attacks measured parts of the key or "
-        "distances (jigsaw_attack, distance_correlation); what these open counts in the attacks that use it"
+        "distances (jigsaw_attack, distance_correlation); the attacks that use these results count"
     )
 
 
@@ -251,16 +251,16 @@ def test_remarks_begin_with_the_most_severe():
 
 
 def test_a_choice_of_attacks_is_told_first():
-    others = [NotRun(name, L1, "not among the attacks that were asked for", "not chosen") for name in "abc"]
+    others = [NotRun(name, L1, "not among the requested attacks", "not chosen") for name in "abc"]
     findings = identity(), Finding("metadata_scan", L0, "metadata", title="Metadata")
     told = verdict(*findings, not_run=others)
     assert told.warning == (
-        "Only what was asked for was run (1 attack and 1 scan): what 3 others that may apply would find is not known."
+        "Only the requested attacks ran (1 attack and 1 scan): it is unknown what 3 others that may apply would find."
     )
-    assert at(told, L0).sentence == "1 scan ran (Metadata); it has no percentage."
+    assert at(told, L0).sentence == "1 scan ran (Metadata); it has no leakage percentage."
     readable = verdict(not_run=others, facts={"disguise": {"readable": True}}).warning
     assert readable.startswith("These images are readable")
-    assert readable.endswith("was run (no attack): what 3 others that may apply would find is not known.")
+    assert readable.endswith("attacks ran (no attack): it is unknown what 3 others that may apply would find.")
     assert verdict(not_run=[NotRun("d", L1, "takes long", "not included")]).warning is None
 
 
@@ -275,15 +275,18 @@ def test_readable_images_are_told_first():
 def test_what_a_model_keeps():
     whole_utility = Utility((0.48,), (0.42, 0.44), (0.12,), 0.1, 500, 100)
     assert verdict(utility=whole_utility).kept == (
-        "A network trained on 500 of the protected images is right for 43 of 100, one trained on as many plain images "
-        "for 48 of 100 (by guessing: 10). Shown plain images, the first is right for 12 of 100."
+        "A network trained on 500 of the protected images classifies 43 of 100 correctly, one trained on as many plain "
+        "images 48 of 100 (by guessing: 10). Shown plain images, the first classifies 12 of 100 correctly."
     )
     untrained = replace(whole_utility, disguised=(0.11,), crossed=())
     guessing = " The first does no better than guessing: more images or epochs may still teach it."
     assert verdict(utility=untrained).kept.endswith(f"(by guessing: 10).{guessing}")
     assert guessing not in verdict(utility=whole_utility).kept
     alone = Utility((), (0.43,), (), None, 100, 100)
-    assert verdict(utility=alone).kept == "A network trained on 100 of the protected images is right for 43 of 100."
+    assert (
+        verdict(utility=alone).kept
+        == "A network trained on 100 of the protected images classifies 43 of 100 correctly."
+    )
     assert "was not measured" in verdict().kept
     assert "was not measured" in verdict(utility=Utility((0.48,), (), (), None, 100, 100)).kept
 

@@ -262,7 +262,7 @@ class TestStatus:
     def test_hostile_plans(self, tmp_path, images, size):
         plan = {"format": "torchprotect-plan", "version": 2, "images": images, "shard_size": size}
         (tmp_path / "plan.json").write_text(json.dumps(plan))
-        with pytest.raises(ExportError, match="malformed|no JSON"):
+        with pytest.raises(ExportError, match="malformed|not JSON"):
             data.status(tmp_path)
 
     def test_shards_that_were_deleted_later(self, tmp_path):

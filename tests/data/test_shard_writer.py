@@ -173,9 +173,9 @@ def test_json_is_written_as_webdataset_writes_it(tmp_path, value):
         ("._a", "has a dot"),
         ("a/.b", "has a dot"),
         (".", "has a dot"),
-        ("/a", "no plain relative path"),
-        ("../a", "no plain relative path"),
-        ("a//b", "no plain relative path"),
+        ("/a", "not a plain relative path"),
+        ("../a", "not a plain relative path"),
+        ("a//b", "not a plain relative path"),
         ("a\nb", "control characters"),
         ("a\x00", "control characters"),
         ("a" * 300, "cannot hold a member"),
@@ -257,7 +257,7 @@ def test_a_pickled_npy_is_refused(tmp_path):
     np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
     with (
         ShardWriter(str(tmp_path / "s-%d.tar"), verbose=0) as writer,
-        pytest.raises(InputTypeError, match="no plain array"),
+        pytest.raises(InputTypeError, match="not a plain array"),
     ):
         writer.write({"__key__": "a", "npy": buffer.getvalue()})
 

@@ -1,4 +1,4 @@
-"""Numbers that say how well an attack did, each with its unit, chance level and upper bound."""
+"""Measured numbers of attacks, each with its unit, chance level and upper bound."""
 
 import math
 from dataclasses import asdict, dataclass

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torchprotect.attacks.disguise.examiner import DNNExaminer
 
 Finds = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata", "use"]
-"""What an attack gives away: the class of an image, the picture, which image it is, a part of the key, which images are
-alike, what is equal, what stands beside the pixels, or a network as good as one trained on plain images."""
+"""What an attack reveals: the class of an image, the picture, which image it is, a part of the key, which images are
+alike, equal images and units, metadata, or a network that works on plain images."""
 
 Files = Mapping[str, Callable[[], BinaryIO]]
 """Files by name, each with a function that opens it for reading: those of an export that lies at a URL."""
@@ -121,7 +121,7 @@ class Seen:
     examiner: "DNNExaminer | None" = None
 
     def __post_init__(self) -> None:
-        """Check for tensors, so that attacks may take parts of them.
+        """Check for tensors, so that attacks may slice them.
 
         Raises:
             InputTypeError: one is something else.
@@ -182,7 +182,7 @@ _FIELDS = {
 
 
 def applies_to_all(scheme: Scheme) -> Reason:
-    """Give no reason."""
+    """Return no reason against any scheme."""
     return None
 
 
@@ -238,7 +238,7 @@ class Attack:
 
 
 def only_for(*names: str) -> Callable[[Scheme], Reason]:
-    """Return a reason against all schemes but those of some disguises, each alone."""
+    """Make a reason against all schemes except those of the named disguises, each used alone."""
 
     def reason(scheme: Scheme) -> Reason:
         if scheme.readable and "AdversarialEncrypt" not in names:
@@ -253,7 +253,7 @@ def only_for(*names: str) -> Callable[[Scheme], Reason]:
 
 
 def only_permuted(*names: str) -> Callable[[Scheme], Reason]:
-    """Return a reason against schemes that do not permute blocks, and all but those of some disguises."""
+    """Make a reason against all schemes except those of the named disguises with permuted blocks."""
     kind = only_for(*names)
 
     def reason(scheme: Scheme) -> Reason:
@@ -265,7 +265,7 @@ def only_permuted(*names: str) -> Callable[[Scheme], Reason]:
 
 
 def unless_readable(scheme: Scheme) -> Reason:
-    """Give a reason against images that people can read as they are."""
+    """Return a reason against images that people can read as they are."""
     return "the images are readable as they are" if scheme.readable else None
 
 
@@ -276,7 +276,7 @@ _NEEDS_LEVEL = {
 
 
 def _require_attack(attack: Attack) -> None:
-    """Check an attack when it is made: an audit would find the mistake after all other work."""
+    """Check an attack when it is made; otherwise an audit would find the mistake only after all other work."""
     for name in ("name", "title", "about"):
         value = getattr(attack, name)
         if not isinstance(value, str) or not value:
@@ -304,7 +304,7 @@ def _require_attack(attack: Attack) -> None:
 
 
 def _require_settings(name: str, settings: Any) -> None:
-    """Check for keyword arguments that a report can name."""
+    """Check for keyword arguments that a report can state."""
     if not isinstance(settings, Mapping):
         raise InputTypeError(f"{name} must be mappings of keyword arguments, got {type_name(settings)}")
     try:

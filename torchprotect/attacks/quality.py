@@ -1,4 +1,4 @@
-"""How near images are to others, image by image."""
+"""Similarity of images to reference images, image by image."""
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ def _mean_square(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def _batches(images: Tensor, reference: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Check two sets and cut them into pairs of batches, float32 in 0..1."""
+    """Check two sets and split them into pairs of batches, float32 in 0..1."""
     require_plain("images", images)
     require_plain("reference images", reference)
     require_same_size("images", images, "reference images", reference)

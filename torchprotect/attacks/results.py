@@ -76,7 +76,7 @@ def _short(value: Any) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON has it: tensors as nested lists, NaN and infinity as ``None``."""
+    """Return a value in JSON form: tensors as nested lists, NaN and infinity as ``None``."""
     if isinstance(value, Tensor):
         return as_json(value.tolist())
     if isinstance(value, enum.Enum):
@@ -231,6 +231,6 @@ def images_of(result: AttackResult) -> Tensor:
 
 
 def facts_of(result: AttackResult) -> dict[str, Any]:
-    """Return the fields of a result's JSON that are its own: all but level and cost."""
+    """Return the fields of a result's JSON that are specific to it: all except level and cost."""
     told: dict[str, Any] = json.loads(result.to_json())
     return {name: value for name, value in told.items() if name not in ("level", "cost")}

@@ -1,4 +1,4 @@
-"""The public parameters of a disguise: what every attacker is taken to know."""
+"""The public parameters of a disguise, which every attacker is assumed to know."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -163,7 +163,7 @@ def require_preserved(scheme: Scheme, attack: str, *wanted: Preserved) -> Preser
     """Return what a block keeps under a scheme, if an attack can use it.
 
     Raises:
-        InputTypeError: it is no scheme.
+        InputTypeError: it is not a scheme.
         InputRangeError: the attack cannot use it; the message names the disguises that it is for.
     """
     if not isinstance(scheme, Scheme):
@@ -186,7 +186,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _pair(value: Any) -> Any:
-    """Return a size as JSON has it, a list, as a tuple."""
+    """Return a size that JSON holds as a list, as a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 

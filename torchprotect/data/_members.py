@@ -65,7 +65,9 @@ def _checked_key(key: Any) -> str:
             "character"
         )
     if any(folder in ("", ".", "..") for folder in folders):
-        raise InputTypeError(f"'__key__' {key!r} is no plain relative path; unpacking would leave the folder")
+        raise InputTypeError(
+            f"'__key__' {key!r} is not a plain relative path; unpacking would write outside the folder"
+        )
     if not key.isprintable():
         raise InputTypeError(f"'__key__' {key!r} has control characters")
     return key
@@ -85,7 +87,7 @@ def _kind_of(name: Any) -> str | None:
             f"{name!r} is refused: protected shards hold {', '.join(sorted(_ENCODERS))}, nothing lossy and no pickles"
         )
     if "/" in name or not name.isprintable():
-        raise InputTypeError(f"{name!r} is no extension: it has a slash or control characters")
+        raise InputTypeError(f"{name!r} is not an extension: it has a slash or control characters")
     return kind
 
 
@@ -110,7 +112,7 @@ def _require_header(name: str, size: int, tar_format: Any) -> None:
 
 def _check_png(content: bytes) -> bytes:
     if not content.startswith(_PNG_SIGNATURE):
-        raise InputTypeError("bytes under 'png' are no PNG file")
+        raise InputTypeError("bytes under 'png' are not a PNG file")
     return content
 
 
@@ -129,7 +131,7 @@ def _check_npy(content: bytes) -> bytes:
         _require_npy_size(content)
         np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
-        raise InputTypeError(f"bytes under 'npy' are no plain array: {error}") from error
+        raise InputTypeError(f"bytes under 'npy' are not a plain array: {error}") from error
     return content
 
 

@@ -83,7 +83,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     blocks = -(-size // _STORED_LIMIT)
     start = len(_SIGNATURE) + 25
     if channels is None or len(content) != start + 12 + (2 + 5 * blocks + size + 4) + len(_END):
-        raise ValueError("the PNG is no stored one of grey or RGB, or it has another size than its header says")
+        raise ValueError("the PNG is not an uncompressed grey or RGB one, or its size differs from its header")
     body = content[start + 8 : -len(_END) - 4]
     if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")

@@ -62,7 +62,7 @@ class SampleIndex:
         """
         found = self.numbers[samples] if self.number_ends is None else self._numbers_of_all(samples)
         if (found == _NONE).any():
-            raise LabelError("some of these images have no label, so theirs are no tensor; read them one by one")
+            raise LabelError("some of these images have no label, so the labels are not a tensor; read them one by one")
         if self.classes is None:
             return torch.from_numpy(found)
         rows = torch.zeros(len(samples), self.classes, dtype=torch.int64)

@@ -91,7 +91,7 @@ def parse_document(content: bytes, path: str, form: str, *, readable: tuple[int,
     try:
         document = parse(content)
     except ValueError:
-        raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
+        raise ExportError(f"{path} is damaged: it is not JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
         raise _wrong_format(document, path, form)
     if document.get("version") not in readable or isinstance(document["version"], bool):

@@ -129,11 +129,11 @@ class Recipe:
         """
         given = described if isinstance(described, Mapping) else {}
         if wrong := [name for name, fits in _MEMBERS.items() if not fits(given.get(name))]:
-            raise InputTypeError(f"this is no recipe: missing or damaged: {', '.join(wrong)}")
+            raise InputTypeError(f"this is not a recipe: missing or damaged: {', '.join(wrong)}")
         try:
             preparation = Preparation.from_description(described["prepare"])
         except ProtectError as error:
-            raise InputTypeError(f"this is no recipe: {error}") from None
+            raise InputTypeError(f"this is not a recipe: {error}") from None
         return cls(
             key=described["key"],
             transform=tuple(described["transform"]),

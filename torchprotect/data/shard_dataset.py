@@ -75,8 +75,8 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         opened = open_finished(export, identity=identity, signer=signer, expect=expect)
         if not opened.store.local and cache is None:
             raise StoreError(
-                f"{opened.store.location} is no local folder: give cache=FOLDER for copies of its shards, or read them "
-                "one after the other with data.read"
+                f"{opened.store.location} is not a local folder: give cache=FOLDER for copies of its shards, or read "
+                "them one after the other with data.read"
             )
         if not opened.manifest["shards"]:
             raise ExportError(f"{opened.store.location} holds no shards")

@@ -60,7 +60,7 @@ def read_header(path: str | os.PathLike[str]) -> ModelHeader:
     except (KeyError, ValueError):
         described = None
     if not isinstance(described, dict):
-        raise ModelFileError(f"{name} is damaged: its header is no JSON")
+        raise ModelFileError(f"{name} is damaged: its header is not JSON")
     return ModelHeader.from_description(described, name)
 
 
@@ -129,7 +129,7 @@ def _weights_of(network: nn.Module) -> dict[str, Tensor]:
     weights, seen = dict[str, Tensor](), set[int]()
     for name, tensor in network.state_dict().items():
         if not isinstance(tensor, Tensor):
-            raise ModelError(f"{name} in the state of the network is no tensor, got {type_name(tensor)}")
+            raise ModelError(f"{name} in the state of the network is not a tensor, got {type_name(tensor)}")
         memory, own = tensor.untyped_storage().data_ptr(), tensor.detach().cpu().contiguous()
         weights[name] = own.clone() if memory in seen else own
         seen.add(memory)

@@ -138,7 +138,7 @@ def adapt_gta(
 
 
 class _Training:
-    """Networks with their optimizers."""
+    """The networks with their optimizers."""
 
     def __init__(
         self, networks: GTANetworks, rates: dict[str, object], kind_weight: float, real_weight: float, *, adapting: bool
@@ -208,7 +208,7 @@ def _real(scores: Tensor, real: bool) -> Tensor:
 def _batches(
     source: Tensor, labels: Tensor, target: Tensor, batch_size: int, generator: torch.Generator | None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield as many clean images as released ones, both shuffled; a last batch of one image is left out."""
+    """Yield equally many clean and released images, both shuffled; a final batch of one image is left out."""
 
     def shuffled(count: int) -> Tensor:
         device = None if generator is None else generator.device
@@ -224,7 +224,7 @@ def _batches(
 
 @torch.no_grad()
 def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
-    """Check that the networks take the images, and make such ones."""
+    """Check that the networks take images of this size, and generate such images."""
     device = device_of(networks, source.device)
     try:
         with eval_mode(networks):

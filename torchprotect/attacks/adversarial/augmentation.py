@@ -1,4 +1,4 @@
-"""Strong augmentation of a batch, each image in its own way."""
+"""Strong augmentation of a batch, drawn separately for each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

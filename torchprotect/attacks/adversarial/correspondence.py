@@ -1,4 +1,4 @@
-"""The secret map from classes to targets, found by trying."""
+"""Recover the secret map from classes to targets by trying candidates."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -132,7 +132,7 @@ def recover_correspondence(
 
 @dataclass(frozen=True, eq=False)
 class _Probe:
-    """What stays the same from class to class."""
+    """Everything that is the same for all classes."""
 
     victim: nn.Module
     surrogate: nn.Module
@@ -149,7 +149,7 @@ class _Probe:
         return self.classes**self.targets
 
     def count_right(self, images: Tensor, labels: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
-        """Return how many images of each class the victim recognises, by candidate: int64 ``[classes, candidates]``."""
+        """Count the images of each class that the victim classifies correctly: int64 ``[classes, candidates]``."""
         counts = torch.zeros(self.classes, self.candidates, dtype=torch.int64)
         for label in range(self.classes):
             plain, done = images[labels == label], 0
@@ -187,13 +187,13 @@ class _Probe:
 
 
 def rank(scores: Tensor) -> Tensor:
-    """Return the candidates of each row, best first, those with NaN (as many in each row) left out."""
+    """Return the candidates of each row, best first, without those that are NaN (equally many in each row)."""
     considered = int(scores[0].isfinite().sum())
     return scores.nan_to_num(-torch.inf).argsort(dim=1, descending=True, stable=True)[:, :considered]
 
 
 def margin(scores: Tensor, order: Tensor, taken: int = 1) -> Tensor:
-    """Return how far the last candidate that is taken is ahead of the next; NaN where all are taken."""
+    """Return how far the last accepted candidate is ahead of the next one; NaN if all are accepted."""
     if order.shape[1] <= taken:
         return scores.new_full((len(scores),), torch.nan)
     ahead, behind = scores.gather(1, order[:, taken - 1 : taken + 1]).unbind(1)

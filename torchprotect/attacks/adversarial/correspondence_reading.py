@@ -1,7 +1,7 @@
-"""The secret map from classes to targets, read off in one pass over some images.
+"""Read the secret map from classes to targets in one pass over some images.
 
-Both readings are hypotheses of this package, not of a paper: they rest on perturbations that mean the same to different
-networks. A class is never taken for its own target.
+Both readings are hypotheses of this package, not of a paper: they assume that perturbations mean the same to different
+networks. A class is never guessed as its own target.
 """
 
 import torch
@@ -146,7 +146,7 @@ def _run_on_victim(seen: Seen) -> ReadingResult:
 
 
 def run_on_data(seen: Seen) -> ReadingResult:
-    """Read a release with a classifier of the attacker's own plain images."""
+    """Read a release with a classifier trained on the attacker's own plain images."""
     classes, classifier = seen.classes, surrogate(seen)
     natural = read_correspondence_from_data(classifier, *own_for_tests(seen), classes=classes).confusion
     targets = targets_per_class(seen.scheme)
@@ -156,7 +156,7 @@ def run_on_data(seen: Seen) -> ReadingResult:
 READING_OF_VICTIM = Attack(
     name="read_correspondence_from_victim",
     title="Correspondence read from a trained network",
-    about="reads targets from what a network trained on the release mistakes plain images for",
+    about="reads targets from the mistakes that a network trained on the release makes on plain images",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run_on_victim,
@@ -169,7 +169,7 @@ READING_OF_VICTIM = Attack(
 READING_OF_DATA = Attack(
     name="read_correspondence_from_data",
     title="Correspondence read from the images",
-    about="reads targets from what a network trained on plain images mistakes released ones for",
+    about="reads targets from the mistakes that a network trained on plain images makes on released ones",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=run_on_data,

@@ -1,4 +1,4 @@
-"""How well a supposed plan of perturbation fits a victim."""
+"""Test how well an assumed perturbation plan fits a victim."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,7 +179,7 @@ def _run(seen: Seen) -> HypothesisResult:
 
 
 def _measures(result: HypothesisResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return both accuracies of the victim; they have no scale."""
+    """Return both accuracies of the victim; they have no leakage scale."""
     named = {"accuracy by the guessed plan": result.accuracy, "accuracy on plain images": result.clean_accuracy}
     count = result.cost["queries"] // len(named)
     return tuple(
@@ -198,5 +198,5 @@ HYPOTHESIS = Attack(
     needs=NEEDS,
     reason=FOR_PERTURBED,
     long=TRAINING,
-    note="A plan that is right makes the network right more often than it is on plain images.",
+    note="Under the right plan, the network is right more often than on plain images.",
 )

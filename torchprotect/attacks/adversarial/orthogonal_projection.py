@@ -1,4 +1,4 @@
-"""Take out of images what a linear classifier reads in them."""
+"""Remove from images what a linear classifier reads in them."""
 
 from dataclasses import dataclass, field
 
@@ -131,6 +131,6 @@ def _run(seen: Seen) -> NetworkResult:
 ORTHOGONAL_PROJECTION = training_attack(
     "orthogonal_projection",
     "Training after orthogonal projection",
-    "takes out of the released images what a linear classifier reads in them, then trains",
+    "removes from the released images what a linear classifier reads, then trains",
     _run,
 )

@@ -1,4 +1,4 @@
-"""A linear classifier on the features of a pretrained network."""
+"""Train a linear classifier on the features of a pretrained network."""
 
 from collections.abc import Callable
 
@@ -136,7 +136,7 @@ def _run(seen: Seen) -> NetworkResult:
 PRETRAINED_PROBE = training_attack(
     "pretrained_probe",
     "Linear probe of pretrained features",
-    "trains a linear classifier on what a network pretrained on other images reads in the released ones",
+    "trains a linear classifier on the features that a pretrained network finds in the released images",
     _run,
     needs=NEEDS | {Need.PRETRAINED},
 )

@@ -1,4 +1,4 @@
-"""A purifier of released images, learned from known pairs."""
+"""Learn a purifier of released images from known pairs."""
 
 from collections.abc import Callable
 
@@ -85,7 +85,7 @@ def _run(seen: Seen) -> NetworkResult:
 PURIFIER = training_attack(
     "purify_by_pairs",
     "Training after a learned purifier",
-    "learns from known pairs to take the perturbation out of the released images, then trains",
+    "learns from known pairs to remove the perturbation from the released images, then trains",
     _run,
     level=Level.KNOWN_PAIRS,
     needs=NEEDS | {Need.PAIRS},

@@ -1,7 +1,7 @@
-"""Image squeezing: ways to make images a little worse, which take small perturbations away.
+"""Image squeezing: degrade images slightly, which removes small perturbations.
 
-To be applied to released images before training. Liu et al., Image Shortcut Squeezing (arXiv 2301.13838), found that
-such means undo most published perturbations.
+Apply these functions to released images before training. Liu et al., Image Shortcut Squeezing (arXiv 2301.13838), found
+that such compression undoes most published perturbations.
 """
 
 import io
@@ -136,7 +136,7 @@ SQUEEZE_JPEG = training_attack(
     _run_jpeg,
 )
 SQUEEZE_GREY = training_attack(
-    "squeeze_grey", "Training without colours", "takes the colours out of the released images, then trains", _run_grey
+    "squeeze_grey", "Training without colours", "converts the released images to grey, then trains", _run_grey
 )
 SQUEEZE_BITS = training_attack(
     "squeeze_bits", "Training on few grey levels", "rounds the released images to four levels, then trains", _run_bits

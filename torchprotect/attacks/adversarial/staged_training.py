@@ -1,4 +1,4 @@
-"""Training in stages, in which shallow layers stop first."""
+"""Train in stages, freezing shallow layers first."""
 
 import contextlib
 import itertools
@@ -117,7 +117,7 @@ def _groups(model: nn.Module, stages: int) -> list[list[nn.Parameter]]:
 
 @contextlib.contextmanager
 def _frozen(groups: list[list[nn.Parameter]]) -> Iterator[None]:
-    """Leave parameters out of the training; restore which of them need gradients on exit."""
+    """Exclude parameters from the training; on exit, restore which of them need gradients."""
     trained = [parameter for group in groups for parameter in group if parameter.requires_grad]
     try:
         for parameter in trained:

@@ -1,4 +1,4 @@
-"""Training on released data, with countermeasures, watched epoch by epoch."""
+"""Train on released data, with or without countermeasures, and record the accuracy after each epoch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ def train_and_watch(
 
 
 class _Prepare:
-    """Checks the first batch, changes each batch, counts images."""
+    """Check the first batch, transform each batch, count images."""
 
     def __init__(
         self,
@@ -168,22 +168,22 @@ class _Prepare:
 
 @torch.no_grad()
 def classes_of(model: nn.Module, images: Tensor) -> int:
-    """Return how many classes a model has, by its scores for one of the images."""
+    """Return the number of classes of a model, from its scores for one image."""
     with eval_mode(model):
         return scores_of(model, images[:1].to(device_of(model, images.device))).shape[1]
 
 
 def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:
-    """Return the highest accuracy, the first epoch that has it, counted from 1, and the last accuracy."""
+    """Return the highest accuracy, the first epoch that reaches it (counted from 1), and the last accuracy."""
     peak = max(accuracies)
     return peak, accuracies.index(peak) + 1, accuracies[-1]
 
 
 def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> NetworkResult:
-    """Train a small network on released images, as they are or after a countermeasure, and watch it.
+    """Train a small network on released images, directly or after a countermeasure, and record its accuracy.
 
     Args:
-        seen: by the attacker, whose own plain images say when to stop.
+        seen: what the attacker sees; their own plain images determine the best epoch.
         images: float ``[N, C, H, W]``, one for each of the released labels.
         augment: as for :func:`train_and_watch`.
     """
@@ -202,7 +202,7 @@ def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | N
 
 
 def learned(level: Level, cost: dict[str, int], peak: float, last: float, labels: Tensor) -> NetworkResult:
-    """Return what a training came to on plain images of these labels."""
+    """Return the result of a training, measured on plain images with these labels."""
     return NetworkResult(level, cost, peak, last, float(labels.bincount().max()) / len(labels), len(labels))
 
 
@@ -216,7 +216,7 @@ def training_attack(
     needs: frozenset[Need] = NEEDS,
     least_pairs: int = 1,
 ) -> Attack:
-    """Return an attack on perturbed images that comes to a network."""
+    """Make an attack on perturbed images whose result is a trained network."""
     return Attack(
         name=name,
         title=title,
@@ -240,6 +240,6 @@ def _run(seen: Seen) -> NetworkResult:
 TRAIN_AND_WATCH = training_attack(
     "train_and_watch",
     "Training on the release",
-    "trains on the released images all the same, and stops in time",
+    "trains on the released images, and stops at the best epoch",
     _run,
 )

@@ -1,4 +1,4 @@
-"""A chain of attacks: known images are linked, links are taken for pairs, and pairs open all other images."""
+"""A chain of attacks: link known images, accept links as pairs, and rebuild all other images from the pairs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -138,7 +138,7 @@ def chain_from_known_images(
 def _start(
     linker: Linker, plain: Tensor, disguised: Tensor, scheme: Scheme, prior: Tensor | None
 ) -> tuple[Links, Tensor | None, Tensor | None]:
-    """Return first links, the order that they were made with, and the prior order if it is of use."""
+    """Return the first links, the order they were made with, and the prior order if it is useful."""
     if not scheme.permuted:
         order = torch.arange(len(cut(disguised[:1], scheme.blocks)), device=disguised.device)
         return linker.link(order), order, None
@@ -156,15 +156,15 @@ def _start(
 def _open(
     plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, order: Tensor | None, alike: Tensor | None
 ) -> tuple[Tensor, float | None]:
-    """Open images by pairs; return them, and the share of units in the codebook, if there is one.
+    """Rebuild images from pairs; return them, and the share of units in the codebook, if there is one.
 
     Args:
-        plain: of pairs.
-        disguised: likewise.
-        target: to be opened.
+        plain: plain images of pairs.
+        disguised: their disguised versions.
+        target: images to rebuild.
         scheme: of the disguise.
-        order: of the blocks; ``None`` where they are not permuted.
-        alike: plain images that tell what images of this kind look like, if there are enough.
+        order: of the blocks; ``None`` if they are not permuted.
+        alike: plain images that show what images of this kind look like, if there are enough.
     """
     if order is not None:
         disguised, target = (undo_order(each, order, scheme.blocks) for each in (disguised, target))
@@ -180,7 +180,7 @@ def _open(
 
 
 def _read(plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, alike: Tensor) -> tuple[Tensor, float]:
-    """Read units by a codebook; others are the mean of those units of images alike that are in no pair."""
+    """Decode units with a codebook; other units become the mean of those units of similar images in no pair."""
     read = codebook_attack(plain, disguised, target, scheme=scheme)
     bytes_of_pairs, bytes_of_alike = (_as_bytes(each) for each in (plain, alike))
     rare = ~codebook_attack(bytes_of_pairs, bytes_of_pairs, bytes_of_alike, scheme=scheme).known
@@ -194,7 +194,7 @@ def _as_bytes(images: Tensor) -> Tensor:
 
 
 def _mean(plain: Tensor, target: Tensor) -> Tensor:
-    """Guess the mean of plain images for every image of the target."""
+    """Guess the mean of plain images for every target image."""
     return like(plain.float().mean(0), plain).expand(target.shape).clone()
 
 
@@ -242,7 +242,7 @@ def _facts(result: ChainResult) -> dict[str, Any]:
 CHAIN_FROM_KNOWN_IMAGES = Attack(
     name="chain_from_known_images",
     title="Chain from known images",
-    about="links known images, takes the links for pairs, and opens all other images with these",
+    about="links known images to disguised ones, and rebuilds all other images from these pairs",
     finds="picture",
     level=Level.PUBLIC_DATA,
     run=_run,

@@ -198,7 +198,7 @@ def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
 CODEBOOK = Attack(
     name="codebook_attack",
     title="Codebook",
-    about="looks cipher units up in a dictionary made of known pairs",
+    about="decodes cipher units with a codebook made of known pairs",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,
@@ -207,5 +207,5 @@ CODEBOOK = Attack(
     reason=only_for("AESECBDisguise"),
     variants=tuple({"fallback": each} for each in get_args(Fallback)),
     facts=lambda result: {"hit_rate": result.hit_rate, "hit_rate_non_constant": result.hit_rate_non_constant},
-    note="Of three ways to fill in units that are not in the book, the one that leaks most.",
+    note="Of three fallbacks for units that are not in the codebook, the one that leaks most.",
 )

@@ -1,4 +1,4 @@
-"""Direct re-identification: a network that knows plain images looks at disguised ones as they are."""
+"""Direct re-identification: classifies disguised images with a network trained on plain ones."""
 
 import torch
 from torch import Tensor
@@ -68,7 +68,7 @@ def _run(seen: Seen) -> ClassGuesses:
 DIRECT = Attack(
     name="direct_reidentification",
     title="Direct re-identification",
-    about="a network that knows plain images looks at disguised ones as they are",
+    about="classifies disguised images with a network trained on plain ones",
     finds="class",
     level=Level.PUBLIC_DATA,
     run=_run,

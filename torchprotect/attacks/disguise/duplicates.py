@@ -1,4 +1,4 @@
-"""Images and units that repeat."""
+"""Count images and units that repeat."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The DNN examiner: a network that stands for somebody who looks at disguised or rebuilt images."""
+"""The DNN examiner: a network that stands in for a person who looks at disguised or rebuilt images."""
 
 from collections.abc import Callable, Mapping
 
@@ -220,7 +220,7 @@ class DNNExaminer:
 
 
 class _Standardised(nn.Module):
-    """A network behind the standardisation of its training images."""
+    """A network preceded by the standardisation of its training images."""
 
     mean: Tensor
     deviation: Tensor

@@ -1,4 +1,4 @@
-"""The way back from disguised images, learned."""
+"""Learn to invert a disguise from known pairs."""
 
 from collections.abc import Callable
 
@@ -111,7 +111,7 @@ def _run(seen: Seen) -> Reconstruction:
 INVERSION = Attack(
     name="reconstruction_attack",
     title="Learned inversion",
-    about="fits all pixels to known pairs, then a U-Net that corrects what comes out",
+    about="fits a linear map of all pixels on known pairs, then a U-Net that corrects its result",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

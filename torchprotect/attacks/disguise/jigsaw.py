@@ -1,4 +1,4 @@
-"""Permuted blocks put back in order by how their edges fit."""
+"""Reassemble permuted blocks by matching their edges."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,7 +113,7 @@ def _run(seen: Seen) -> LayoutResult:
 JIGSAW = Attack(
     name="jigsaw_attack",
     title="Jigsaw",
-    about="puts blocks together by what fits at their edges",
+    about="reassembles blocks by matching their edges",
     finds="picture",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

@@ -1,4 +1,4 @@
-"""Reading a key off the weights of a network that was matched to it."""
+"""Recover a key from the weights of a network that was matched to it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -97,11 +97,11 @@ def read_key_from_weights(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Weights:
-    """Weights of both first layers, laid out as images: float64 ``[out, C, H, W]``.
+    """Weights of both first layers, arranged as images: float64 ``[out, C, H, W]``.
 
     Attributes:
-        plain: of the original, repeated at each patch.
-        disguised: of the matched network.
+        plain: weights of the original, repeated for each patch.
+        disguised: weights of the matched network.
         patch: size of a patch.
     """
 
@@ -162,7 +162,7 @@ def _by_block(table: Tensor, grid: tuple[int, int], per_block: tuple[int, int]) 
 
 
 def _misfit_of_blocks(weights: _Weights, scheme: Scheme) -> Tensor:
-    """Return how badly the block at each position comes from each original one, ``[positions, blocks]``."""
+    """Return how badly the block at each position matches each original one, ``[positions, blocks]``."""
     blocks = [cut(each, scheme.blocks) for each in (weights.plain, weights.disguised)]  # [positions, out, C, h, w]
     if scheme.name == "BlockPermute":
         plain, disguised = (each.flatten(1) for each in blocks)
@@ -175,7 +175,7 @@ def _misfit_of_blocks(weights: _Weights, scheme: Scheme) -> Tensor:
 
 
 def _read_matrices(weights: _Weights, scheme: Scheme, order: Tensor) -> Tensor:
-    """Return what leads back from disguised rows to plain ones, float64 ``[groups, m, m]``.
+    """Return the maps from disguised rows to plain ones, float64 ``[groups, m, m]``.
 
     Weights for disguised rows are those for plain ones times the transpose of the inverse matrix.
     """
@@ -211,7 +211,7 @@ def _positions(weights: _Weights, scheme: Scheme) -> int:
 
 
 def _require_blocks(scheme: Scheme, patch: tuple[int, int], size: tuple[int, int]) -> None:
-    """Check that blocks and patches go together as in a matched network."""
+    """Check that blocks and patches fit together as in a matched network."""
     h, w = scheme.blocks
     crossed = scheme.permuted and (h % patch[0] or w % patch[1])
     cut = scheme.name == "RMTDisguise" and (patch[0] % h or patch[1] % w)

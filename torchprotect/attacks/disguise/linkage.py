@@ -1,4 +1,4 @@
-"""Known images found again among disguised ones."""
+"""Find known images among disguised ones."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,7 +97,7 @@ def linkage_attack(
 
 
 def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what is compared of plain and of disguised images, ``[positions, N, features]``."""
+    """Return the features to compare of plain and of disguised images, ``[positions, N, features]``."""
     if reading.scheme.preserved == "values":
         return reading.values(known, disguised)
     if reading.scheme.preserved == "equality":
@@ -119,14 +119,14 @@ def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Ten
 
 
 def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
-    """Bring lines to other coordinates, position by position: in float64, as matrices may hardly be invertible."""
+    """Transform lines to other coordinates by position; in float64, because matrices may be nearly singular."""
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
 def comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return features side by side, ``[N, positions * features]``.
 
-    Blocks are brought into one order; where the order is not known, each feature is sorted over the positions.
+    Blocks are put into one order. If the order is unknown, each feature is sorted over the positions.
     """
     if order is None:
         mine, theirs = mine.sort(dim=0).values, theirs.sort(dim=0).values

@@ -1,4 +1,4 @@
-"""Rows of the secret matrices that stand in images disguised without noise."""
+"""Read rows of the secret matrices that occur in images disguised without noise."""
 
 import math
 from dataclasses import dataclass, field
@@ -107,14 +107,14 @@ def _lines(images: Tensor, scheme: Scheme) -> Tensor:
 
 
 def _channel_differences(lines: Tensor, channels: int, scheme: Scheme) -> list[Tensor]:
-    """Return differences of the same line in two channels that share a matrix: nearly grey pixels differ little."""
+    """Return differences of the same line in two channels that share a matrix; nearly grey pixels differ little."""
     if scheme.channels is not None or channels == 1:
         return []
     return [lines.unflatten(2, (channels, -1)).diff(dim=2).flatten(2, 3)]
 
 
 def _distinct(rows: Tensor, group: Tensor) -> Tensor:
-    """Return indices of rows that are different within their group, also up to their sign.
+    """Return indices of rows that differ from the others of their group, also up to their sign.
 
     Each pass takes the first row of each group that is unlike all taken before: as many passes as a matrix has rows.
     """
@@ -129,7 +129,7 @@ def _distinct(rows: Tensor, group: Tensor) -> Tensor:
 
 
 def reason_against_rows(scheme: Scheme) -> Reason:
-    """Say why no rows of matrices stand in images under a scheme; ``None`` where they may."""
+    """Return why no rows of matrices can occur in images under a scheme; ``None`` if they may."""
     if (found := only_for("RMTDisguise")(scheme)) is not None:
         return found
     if scheme.matrix != "orthogonal":
@@ -140,7 +140,10 @@ def reason_against_rows(scheme: Scheme) -> Reason:
 
 
 def _measures(result: MatrixRowsResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return the share of the key's rows that were read: of whole grey levels, a line of length 1 is nothing else."""
+    """Return the share of the key's rows that were read.
+
+    In images of whole grey levels, a line of length 1 can be nothing else.
+    """
     share = result.found / result.total
     interval = wilson(share, result.total)
     return (Measure("rows of the matrices", share, *interval, 0.0, 1.0, count=result.total, about="key"),)
@@ -153,7 +156,7 @@ def _run(seen: Seen) -> MatrixRowsResult:
 MATRIX_ROWS = Attack(
     name="read_matrix_rows",
     title="Rows of matrices",
-    about="reads rows of the secret matrices off lines with a single grey level of 1",
+    about="reads rows of the secret matrices from lines of pixels that hold a single 1",
     finds="key",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

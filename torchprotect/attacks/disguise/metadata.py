@@ -1,4 +1,4 @@
-"""What an export gives away beside its pixels."""
+"""Find what an export reveals apart from its pixels."""
 
 import dataclasses
 import json
@@ -74,7 +74,7 @@ def _run(seen: Seen) -> MetadataResult:
 METADATA = Attack(
     name="metadata_scan",
     title="Metadata",
-    about="reads names, order, sizes, times and whatever else stands beside the pixels",
+    about="inspects names, order, sizes, times and all other metadata of an export",
     finds="metadata",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

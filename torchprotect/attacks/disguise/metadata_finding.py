@@ -1,4 +1,4 @@
-"""What a metadata scan says of one topic."""
+"""The result of a metadata scan for one topic."""
 
 from dataclasses import dataclass
 from typing import Literal

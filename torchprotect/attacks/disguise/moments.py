@@ -1,4 +1,4 @@
-"""Pictures rebuilt from public images alone: moments of disguised lines matched with those of plain ones."""
+"""Rebuild pictures from public images alone, by matching moments of disguised lines with those of plain ones."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -143,7 +143,7 @@ def match_moments(
 
 @dataclass(frozen=True, eq=False)
 class _Fitting:
-    """What a fit of matrices needs to know beside lines ``[groups, N, lines, length]``."""
+    """The settings for a fit of matrices to lines ``[groups, N, lines, length]``."""
 
     variance: float
     orthogonal: bool
@@ -151,15 +151,16 @@ class _Fitting:
     known: KnownRows | None
 
     def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Matrices]:
-        """Return the moments of plain lines, noise counted in, and matrices."""
+        """Return the moments of plain lines, including noise, and the matrices."""
         moments = moments_of(plain, variance=self.variance)
         matrices = fit_matrices(moments, moments_of(seen), orthogonal=self.orthogonal, tied=self.tied, known=self.known)
         return moments, matrices
 
     def error(self, plain: Tensor, seen: Tensor, forward: Tensor) -> Tensor:
-        """Return the error of rebuilt pixels for lack of images, float64 ``[groups]``.
+        """Return the error of rebuilt pixels that is due to the number of images, float64 ``[groups]``.
 
-        Fits to two halves differ by twice the error of a fit to all images: their variances are twice as large each.
+        Fits to two halves differ by twice the error of a fit to all images, because their variances are twice as large
+        each.
         """
         one, other = (self(plain[:, half::2], seen[:, half::2])[1].back for half in (0, 1))
         lines = plain[:, :_IMAGES_AT_ONCE].flatten(1, 2).double()
@@ -167,11 +168,11 @@ class _Fitting:
 
 
 def _rows_read(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
-    """Return the rows of matrices that stand in the images, by groups in the original order; ``None`` where none may.
+    """Return the rows of matrices that occur in the images, by groups in the original order; ``None`` if none can.
 
     Args:
         disguised: ``[N, C, H, W]``, as released.
-        order: int64 ``[positions]``, the original block that lies at each position.
+        order: int64 ``[positions]``, the original block at each position.
         scheme: of matrices.
     """
     if reason_against_rows(scheme) is not None:
@@ -200,14 +201,14 @@ class _Layout:
         return lines.unflatten(2, (self._channels, -1)).movedim(2, 1).flatten(0, 1).flatten(2, 3)
 
     def images(self, lines: Tensor) -> Tensor:
-        """Put grouped lines together to images in grey levels, without the mean of the noise."""
+        """Join grouped lines to images in grey levels, without the mean of the noise."""
         blocks = lines.unflatten(0, (-1, self._channels)).movedim(1, 2)  # [positions, N, channels, lines, length]
         blocks = blocks.unflatten(3, (self._shape[0] // self._channels, -1)).flatten(2, 3)
         blocks = blocks.mT if self._scheme.side == "left" else blocks
         return assemble(blocks, (self._shape[1], self._shape[2])) - self._scheme.noise / 2
 
     def open(self, seen: Tensor, back: Tensor, moments: Moments, variance: float) -> Tensor:
-        """Multiply disguised lines with the matrices back, and take out the noise."""
+        """Multiply disguised lines by the inverse matrices, and remove the noise."""
         shrink = Shrinkage(moments, variance) if variance else None
         parts = []
         for part in seen.split(_IMAGES_AT_ONCE, 1):
@@ -286,5 +287,5 @@ MOMENTS = Attack(
     needs=frozenset({Need.PUBLIC}),
     reason=only_for("RMTDisguise"),
     facts=_facts,
-    note="Statistics hardly tell left from right in photographs: pictures count if they are right or all mirrored.",
+    note="Statistics hardly distinguish left from right in photographs: pictures also count if all are mirrored.",
 )

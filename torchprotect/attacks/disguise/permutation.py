@@ -1,4 +1,4 @@
-"""The secret order of blocks, recovered."""
+"""Recover the secret order of blocks."""
 
 from functools import partial
 
@@ -87,16 +87,16 @@ def recover_permutation(
 
 
 def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
-    """Fit the matrix that all positions share to an order, give blocks the order it suits best, and repeat.
+    """Alternate between fitting the shared matrix to an order and the order to the matrix, until nothing changes.
 
     Args:
         mine: lines of plain blocks, ``[positions, N, C, lines, length]``.
         theirs: lines of disguised ones.
-        order: to begin with.
+        order: initial order.
         scheme: of shared matrices.
 
     Returns:
-        The order, the costs ``[positions, blocks]`` it was taken from, and how many assignments were solved.
+        The order, the costs ``[positions, blocks]`` it was taken from, and the number of assignments solved.
     """
     seen, assignments = theirs.flatten(1), 1
     for _ in range(_MOST_ROUNDS):
@@ -109,12 +109,12 @@ def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) 
 
 
 def _favour(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
-    """Return costs ``[positions, blocks]`` that favour the blocks of a prior order as much as its odds are worth.
+    """Return costs ``[positions, blocks]`` that favour the blocks of a prior order according to its odds.
 
     Args:
         prior: int64 ``[positions]``.
         costs: mean squares of differences.
-        order: with the least sum of costs, which tells the variance of differences of right blocks.
+        order: the order with the least sum of costs, from which the variance of right blocks is estimated.
         numbers: how many numbers of a block are compared.
     """
     if prior.shape != order.shape or not torch.equal(prior.sort().values, order.sort().values):
@@ -179,14 +179,14 @@ def recover_permutation_from_statistics(
 
 
 def order_or_pairs(plain: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor | None:
-    """Return the order given, else that which known pairs tell; ``None`` where blocks are not permuted."""
+    """Return the given order, or otherwise the one recovered from known pairs; ``None`` if blocks are not permuted."""
     if order is not None or not scheme.permuted:
         return order
     return recover_permutation(plain, disguised, scheme=scheme).guesses
 
 
 def order_or_statistics(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor:
-    """Return the order given, else that which public images tell; where blocks are not permuted, they lie in order."""
+    """Return the given order, or else the one recovered from public images; the identity if nothing is permuted."""
     if order is not None:
         return order
     if scheme.permuted:
@@ -212,7 +212,7 @@ def _run_statistics(seen: Seen) -> PermutationResult:
 
 
 def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
-    """Lay the blocks of the images back where that opens them: where their content is as it was."""
+    """Put the blocks of the images back, if that restores the images: if the content of blocks is unchanged."""
     if seen.scheme.preserved != "values":
         return found
     images = undo_order(seen.target, found.guesses, seen.scheme.blocks)
@@ -222,7 +222,7 @@ def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
 PERMUTATION = Attack(
     name="recover_permutation",
     title="Order from pairs",
-    about="matches blocks with positions by known pairs",
+    about="matches blocks to positions with known pairs",
     finds="key",
     level=Level.KNOWN_PAIRS,
     run=_run_pairs,
@@ -234,7 +234,7 @@ PERMUTATION = Attack(
 PERMUTATION_FROM_STATISTICS = Attack(
     name="recover_permutation_from_statistics",
     title="Order from statistics",
-    about="matches blocks with positions by public images",
+    about="matches blocks to positions with statistics of public images",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run_statistics,

@@ -1,4 +1,4 @@
-"""Pictures and classes guessed from how rare cipher units are."""
+"""Guess pictures and classes from the rarity of cipher units."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -116,7 +116,7 @@ def _require(public: Tensor, disguised: Tensor, scheme: Scheme) -> None:
 
 
 def _rarities(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Read both sets in the original order of the blocks, float32 ``[N, features]`` and ``[M, features]``."""
+    """Compute the rarities of both sets in the original order, float32 ``[N, features]`` and ``[M, features]``."""
     order = order_or_statistics(public, disguised, scheme, order)
     reading = Reading(scheme)
     read = reading.repeats if scheme.shared else reading.rarities
@@ -125,7 +125,7 @@ def _rarities(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor |
 
 
 def _rebuild(ridge: RandomFeatureRidge, public: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return what is likely of the disguised images, in the dtype and on the scale of the public ones."""
+    """Return estimates of the disguised images, in the dtype and on the scale of the public ones."""
     parts = public.flatten(1).split(_PIXELS_AT_ONCE, 1)
     draws = generator_on(public.device, generator)
     mixed = torch.zeros(len(public), _MIXTURES, dtype=torch.float64, device=public.device)
@@ -170,7 +170,7 @@ def _run_classes(seen: Seen) -> ClassGuesses:
 RARITY = Attack(
     name="rarity_regression",
     title="Rarities",
-    about="fits pixels to how rare cipher units are",
+    about="predicts pixels from the rarity of cipher units",
     finds="picture",
     level=Level.PUBLIC_DATA,
     run=_run,
@@ -183,7 +183,7 @@ RARITY = Attack(
 RARITY_OF_CLASSES = Attack(
     name="rarity_regression (classes)",
     title="Rarities, with classes",
-    about="fits classes to how rare cipher units are",
+    about="predicts classes from the rarity of cipher units",
     finds="class",
     level=Level.PUBLIC_DATA,
     run=_run_classes,

@@ -1,4 +1,4 @@
-"""Least squares for the inverse of a secret matrix."""
+"""Estimate the inverse of a secret matrix by least squares."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -122,13 +122,13 @@ def _fit(plain: Tensor, disguised: Tensor, intercept: bool, solve_for: str) -> t
 
 
 def _fit_by_position(plain: Tensor, disguised: Tensor, intercept: bool, channels: int) -> tuple[Tensor, Tensor]:
-    """Return a map and a constant for each position, of its own rows and, with little weight, those of all positions.
+    """Return a map and a constant for each position, from its own rows and, with little weight, those of all positions.
 
     Args:
         plain: ``[positions * channels, rows, length]``.
-        disguised: likewise.
+        disguised: of the same shape.
         intercept: fit a constant.
-        channels: with matrices of their own.
+        channels: number of channels with separate matrices.
     """
     count, length = plain.shape[1:]
     weight = _ROWS_OF_ALL * length
@@ -148,12 +148,12 @@ def _fit_by_position(plain: Tensor, disguised: Tensor, intercept: bool, channels
 
 
 def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the shortest maps from given to wanted rows, and the ranks of the given ones."""
+    """Return the minimum-norm maps from given to wanted rows, and the ranks of the given ones."""
     return _solve(given.mT @ given, given.mT @ wanted)
 
 
 def _solve(squares: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve normal equations; they square the condition of the rows, which float64 has room for."""
+    """Solve normal equations; these square the condition number of the rows, which float64 can hold."""
     values, directions = torch.linalg.eigh(squares)
     kept = values > _TOLERANCE**2 * values[:, -1:]
     inverse = torch.where(kept, values, 1).reciprocal() * kept
@@ -168,7 +168,7 @@ def _run(seen: Seen) -> RegressionResult:
 REGRESSION = Attack(
     name="regression_attack",
     title="Regression",
-    about="fits a linear way back to known pairs",
+    about="fits a linear map back to plain pixels on known pairs",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

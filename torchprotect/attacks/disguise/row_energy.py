@@ -1,4 +1,4 @@
-"""Classes guessed from the energies of block rows."""
+"""Guess classes from the energies of block rows."""
 
 import torch
 from torch import Tensor
@@ -77,7 +77,7 @@ def _norms(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor,
 
 
 def _rows(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows themselves, as far as their one matrix is found, and their norms."""
+    """Return the rows themselves, as far as their shared matrix is found, and their norms."""
     mine, theirs = reading.lines(public, disguised)
     theirs = aligned(mine, theirs, reading.scheme)
     spread = reading.scheme.noise**2 / 12 * mine.shape[-1]

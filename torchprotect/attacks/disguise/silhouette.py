@@ -1,4 +1,4 @@
-"""Classes guessed from where cipher units differ from the most frequent one."""
+"""Guess classes from where cipher units differ from the most frequent one."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Rebuilding plain images from scrambled ones with an autoencoder, the attack of the paper."""
+"""Rebuild plain images from scrambled ones with an autoencoder, the attack of the paper."""
 
 from collections.abc import Callable
 
@@ -105,7 +105,7 @@ def _run(seen: Seen) -> Reconstruction:
 AUTOENCODER = Attack(
     name="autoencoder_attack",
     title="Autoencoder",
-    about="trains a network on known pairs to draw the plain image",
+    about="trains a network on known pairs to rebuild the plain image",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

@@ -1,4 +1,4 @@
-"""Rebuilding plain images from scrambled ones by way of the embedding."""
+"""Rebuild plain images from scrambled ones by way of the embedding."""
 
 from dataclasses import dataclass, field
 
@@ -122,7 +122,7 @@ def _run(seen: Seen) -> FeatureInversionResult:
 FEATURE_INVERSION = Attack(
     name="feature_inversion",
     title="Feature inversion",
-    about="recovers embeddings by known pairs, and draws pixels from them as public images and the encoder tell",
+    about="recovers embeddings with known pairs, then pixels with public images and the encoder",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,
@@ -136,5 +136,5 @@ FEATURE_INVERSION = Attack(
         "embeddings_explained": result.embeddings_explained,
         "pixels_explained": result.pixels_explained,
     },
-    note="an attacker who can load the same encoder, such as a public one",
+    note="assumes an attacker who can load the same encoder, such as a public one",
 )

@@ -1,4 +1,4 @@
-"""What the cloud learns of labels from its own answers."""
+"""Guess labels from the cloud's own answers."""
 
 import torch
 from torch import Tensor, nn

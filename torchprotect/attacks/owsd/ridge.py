@@ -1,4 +1,4 @@
-"""Linking scrambled images to plain ones by a linear map that is learned from known pairs."""
+"""Link scrambled images to plain ones by a linear map learned from known pairs."""
 
 from collections.abc import Callable
 
@@ -93,7 +93,7 @@ def _run_embeddings(seen: Seen) -> LinkageResult:
 RIDGE = Attack(
     name="ridge_reidentification",
     title="Ridge re-identification",
-    about="fits plain to scrambled images by known pairs, and looks known ones up",
+    about="predicts plain images from scrambled ones, and looks them up among known images",
     finds="identity",
     level=Level.KNOWN_PAIRS,
     run=_run_pixels,
@@ -102,13 +102,13 @@ RIDGE = Attack(
     reason=only_for("OWSDScramble"),
     any_size=True,
     least_pairs=3,
-    note="without the encoder, which an attacker may well have: with it, embeddings take the place of pixels",
+    note="assumes an attacker without the encoder, although one may well have it",
 )
 
 RIDGE_OF_EMBEDDINGS = Attack(
     name="ridge_reidentification (embeddings)",
     title="Ridge re-identification, with the encoder",
-    about="the same with embeddings of plain images, for whoever can load the encoder",
+    about="the same with embeddings instead of pixels, for whoever can load the encoder",
     finds="identity",
     level=Level.KNOWN_PAIRS,
     run=_run_embeddings,
@@ -118,5 +118,5 @@ RIDGE_OF_EMBEDDINGS = Attack(
     reason=only_for("OWSDScramble"),
     any_size=True,
     least_pairs=3,
-    note="an attacker who can load the same encoder, such as a public one",
+    note="assumes an attacker who can load the same encoder, such as a public one",
 )

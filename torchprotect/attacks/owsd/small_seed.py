@@ -1,4 +1,4 @@
-"""Trying every seed of a generator whose weights came from one."""
+"""Try every seed of a generator whose weights were drawn from a seed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

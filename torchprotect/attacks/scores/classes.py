@@ -1,4 +1,4 @@
-"""Guessed classes: how many are right, by chance, and on plain images."""
+"""Score guessed classes, with chance and the result on plain images."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -38,7 +38,7 @@ class Examiner(Protocol):
 
 
 class ClassScores(NamedTuple):
-    """Guesses scored in two ways: rare classes count little in the first, as much as others in the second."""
+    """Guesses scored per image, where rare classes count little, and per class, where all classes count alike."""
 
     accuracy: ShareScore
     balanced: ShareScore
@@ -125,12 +125,12 @@ def examiner_score(
 
 
 def class_measures(result: ClassGuesses, truth: Truth, whose: str = "") -> tuple[Measure, ...]:
-    """Return the share of images whose class was guessed, and the mean of the classes' shares.
+    """Return the accuracy and the balanced accuracy of guessed classes.
 
     Args:
         result: guesses for the first images that the truth is about.
         truth: with labels.
-        whose: guesses they are, as a possessive, if not the attacker's.
+        whose: a possessive that says whose guesses they are, if not the attacker's.
     """
     count = len(result.guesses)
     scores = _scores(result, truth)
@@ -145,7 +145,7 @@ def class_measures(result: ClassGuesses, truth: Truth, whose: str = "") -> tuple
 
 
 def score_both_ways(result: ClassGuesses, labels: Tensor) -> ClassScores:
-    """Score guesses by all images, and by classes."""
+    """Score guesses per image and per class."""
     return ClassScores(score_classes(result, labels), score_balanced_classes(result, labels))
 
 
@@ -165,9 +165,9 @@ def best_renaming(guesses: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _scores(result: ClassGuesses, truth: Truth) -> ClassScores:
-    """Count right classes; where their plain names are not known, after the best renaming."""
+    """Score guessed classes; if their plain names are unknown, under the best renaming."""
     if truth.labels is None:
-        raise InputShapeError("guessed classes are scored with labels, of which there are none")
+        raise InputShapeError("guessed classes cannot be scored: there are no labels")
     labels = truth.labels[: len(result.guesses)].to(result.guesses.device)
     if not truth.renamed:
         return score_both_ways(result, labels)
@@ -180,7 +180,7 @@ def _score_renamed(result: ClassGuesses, labels: Tensor, classes: int) -> ClassS
 
 
 def _chances(result: ClassGuesses, labels: Tensor, truth: Truth) -> list[float]:
-    """Return what the guesses give in a drawn order: the best renaming finds some agreement in anything."""
+    """Return the score of the guesses in random order, because the best renaming finds some agreement in anything."""
     generator = truth.generator("shuffled guesses")
     drawn = [torch.randperm(len(labels), generator=generator).to(labels.device) for _ in range(_SHUFFLES)]
     shuffled = [replace(result, guesses=result.guesses[order]) for order in drawn]

@@ -1,4 +1,4 @@
-"""Distances between released images beside those between plain ones."""
+"""Compare distances between released images with those between plain ones."""
 
 import math
 from collections.abc import Callable
@@ -84,9 +84,9 @@ def _nearest(distances: Tensor) -> Tensor:
 
 
 def _measures(result: ReleasedImages, truth: Truth, features: Callable[[Tensor], Tensor]) -> tuple[Measure, ...]:
-    """Compare distances; chance is what images put beside the wrong ones give, of which a few correlate too."""
+    """Compare distances; chance is the result for randomly paired images, some of which correlate too."""
     if truth.images is None:
-        raise InputShapeError("distances are compared with those between plain images, of which there are none")
+        raise InputShapeError("distances cannot be compared: there are no plain images")
     plain = features(truth.images[: len(result.released)])
     found = distance_correlation(plain, result.released)
     drawn = torch.randperm(len(plain), generator=truth.generator("distances")).to(plain.device)

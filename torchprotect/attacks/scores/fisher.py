@@ -1,4 +1,4 @@
-"""Diagonal Fisher information leakage: what the scrambling function itself bounds."""
+"""Diagonal Fisher information leakage: a bound from the scrambling function itself."""
 
 import math
 from collections.abc import Callable, Iterator

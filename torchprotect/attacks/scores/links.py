@@ -104,7 +104,7 @@ def _originals_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]
 
 def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
     if truth.known is None or truth.identities is None:
-        raise InputShapeError("links are scored with the true ones, of which there are none")
+        raise InputShapeError("links cannot be scored: the true ones are not known")
     return truth.known, truth.identities
 
 
@@ -119,7 +119,7 @@ def _measures(result: LinkageResult, right: Tensor, identities: Tensor, about: A
 
 
 def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
-    """Return the numbers of guesses to look at."""
+    """Return the numbers of guesses to evaluate."""
     if k is None:
         return tuple(each for each in _SHOWN if each <= guesses)
     wanted = (k,) if isinstance(k, int) else tuple(k)

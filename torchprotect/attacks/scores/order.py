@@ -30,7 +30,7 @@ def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
 
 
 def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return what opened images say, if there are any; then the share of blocks at their right positions."""
+    """Return the measures of restored images, if there are any; then the share of blocks at their right positions."""
     pictures: tuple[Measure, ...] = ()
     if isinstance(getattr(result, "images", None), Tensor):
         pictures = picture_measures(result, truth)
@@ -51,7 +51,7 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
 
 
 def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
-    """Score an order; one that statistics found, up to a mirror image."""
+    """Score an order; one from statistics, up to a mirror image."""
     found, metric = score_permutation(result, order), "blocks at their right position"
     if not isinstance(result, StatisticsResult) or torch.equal(result.mirrored, result.guesses):
         return metric, found

@@ -1,4 +1,4 @@
-"""Rebuilt images: how like the true ones they are, and what can be recognised in them."""
+"""Score rebuilt images: similarity to the true ones, and what can be recognised in them."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -100,15 +100,15 @@ def score_reconstruction(result: AttackResult, truth: Tensor) -> ReconstructionS
 
 
 def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return what rebuilt images still say: their class, which image they are, PSNR and SSIM.
+    """Return what rebuilt images reveal: their class, which image they are, PSNR and SSIM.
 
     Args:
         result: with ``images``, of the first ones that the truth is about.
-        truth: with plain images and identities; with an examiner and labels the class is told too.
+        truth: with plain images and identities; with an examiner and labels, the class is scored too.
     """
     images = images_of(result)
     if truth.images is None or truth.identities is None:
-        raise InputShapeError("rebuilt images are scored with the plain ones, of which there are none")
+        raise InputShapeError("rebuilt images cannot be scored: there are no plain images")
     plain = truth.images
     require_images("rebuilt images", images)
     if images.shape != plain.shape:
@@ -138,12 +138,12 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
 def _identity_measure(images: Tensor, plain: Tensor, identities: Tensor) -> Measure:
     """Return the share of rebuilt images to which no other plain image is nearer than their own.
 
-    Equal plain images are one; where several others are as near, their number shares the credit.
+    Equal plain images count as one. If several others are as near, they share the credit.
 
     Args:
         images: rebuilt, ``[N, C, H, W]``.
-        plain: likewise.
-        identities: which of these are equal, int64 ``[N]``.
+        plain: plain images, of the same shape.
+        identities: equal numbers for equal plain images, int64 ``[N]``.
     """
     numbers, own = identities.unique(return_inverse=True)
     first = torch.full((len(numbers),), len(own)).scatter_reduce_(0, own, torch.arange(len(own)), "amin")
@@ -169,7 +169,7 @@ def _squares(images: Tensor, others: Tensor) -> Tensor:
 
 
 def _mean_of_the_others(images: Tensor) -> Tensor:
-    """Return for each image the mean of all others, float32 in 0..1; of a single one, the image in middle grey."""
+    """Return for each image the mean of all others, float32 in 0..1; for a single image, middle grey."""
     white = 255 if images.dtype == torch.uint8 else 1
     if len(images) == 1:
         return torch.full_like(images, 0.5, dtype=torch.float32)

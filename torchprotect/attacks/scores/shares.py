@@ -46,9 +46,9 @@ def require_guesses(guesses: Tensor, shape: tuple[int, ...], values: int, name: 
 
     Args:
         guesses: of an attack.
-        shape: that they must have; -1 for any length.
-        values: they must be int64 from 0 up to, not including, this number.
-        name: of what is guessed, for the message.
+        shape: required shape; -1 for any length.
+        values: they must be int64, from 0 up to (not including) this number.
+        name: what is guessed, for the error message.
 
     Raises:
         InputTypeError: they are not int64.
@@ -75,5 +75,5 @@ def share_score(result: AttackResult, right: Tensor, chance: float) -> ShareScor
 
 
 def mean(values: Tensor) -> float:
-    """Return the mean of numbers or truth values, in float64."""
+    """Return the mean of numbers or booleans, in float64."""
     return float(values.double().mean())

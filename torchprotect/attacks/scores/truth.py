@@ -1,4 +1,4 @@
-"""What scores know and no attack is given."""
+"""Knowledge that scores have and attacks never get."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -265,5 +265,5 @@ def _unshared(seen: Seen) -> Seen:
 
 def _given(name: str, value: Tensor | None) -> Tensor:
     if value is None:
-        raise InputShapeError(f"{name} are needed, of which there are none")
+        raise InputShapeError(f"this attack needs {name}, but there are none")
     return value

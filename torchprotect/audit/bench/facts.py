@@ -14,8 +14,8 @@ from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.evidence.evidence import Evidence
 
 _RENAMED = (
-    "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
-    "chance is what the same guesses in a drawn order give after theirs."
+    "No key was given: guessed classes are scored under the renaming of classes that suits the guesses best, and "
+    "chance is the score of the same guesses in random order, under the renaming that suits those best."
 )
 _OVERLAP = (
     "No key was given: it was not checked that the plain images are those that were exported, and public images may "

@@ -1,4 +1,4 @@
-"""Which setting to take, in one sentence for each question."""
+"""Advice on which setting to choose: one sentence for each question."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -42,7 +42,7 @@ def advise(comparison: "Comparison") -> tuple[Advice, ...]:
     everything = range(len(comparison.settings))
     of_use = [each for each in everything if comparison.kept(comparison.settings[each]).value >= KEEPS]
     if not comparison.plain.low > comparison.chance:
-        return (Advice("Which setting to take", None, _NO_YARDSTICK),)
+        return (Advice("Which setting to choose", None, _NO_YARDSTICK),)
     told = [
         _least(comparison, f"{_USEFUL}, least leakage at {level.value}", of_use, level, f" that keep {_SHARE}")
         for level in (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)

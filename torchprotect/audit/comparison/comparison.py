@@ -117,7 +117,7 @@ class Comparison:
         try:
             document = parse(read_regular(Path(path), _LARGEST, VerificationError))
             if document["format"] != FORMAT or document["version"] != VERSION:
-                raise VerificationError(f"{path} is no comparison of version {VERSION}; compare again")
+                raise VerificationError(f"{path} is not a comparison of version {VERSION}; run the comparison again")
             return cls(
                 tuple(map(Compared.from_dict, document["settings"])),
                 Share(*document["plain"]),
@@ -126,7 +126,7 @@ class Comparison:
                 {name: document[name] for name in _FACTS},
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise VerificationError(f"{path} is no comparison, or it is damaged") from error
+            raise VerificationError(f"{path} is not a comparison, or it is damaged") from error
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -164,7 +164,7 @@ def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | No
     """Return the pretrained network, or why it is not asked."""
     channels = images.plain.shape[1]
     if not wanted:
-        return None, [(_PRETRAINED, "not asked for")]
+        return None, [(_PRETRAINED, "not requested")]
     if not pretrained.is_installed():
         return None, [(_PRETRAINED, f"{pretrained.NAME} is not installed: {pretrained.how_to_install()}")]
     if channels not in (1, 3):

@@ -63,7 +63,7 @@ class Evidence:
         _require_length("labels", self.labels, count)
         _require_length("pairing", self.pairing, count)
         if self.plain is None and (self.plain_labels is not None or self.pairing is not None):
-            raise InputShapeError("plain_labels and pairing belong to plain images, of which there are none")
+            raise InputShapeError("plain_labels and pairing were given without plain images")
         if self.plain is not None:
             _require_length("plain_labels", self.plain_labels, len(self.plain))
             if self.pairing is not None and not 0 <= int(self.pairing.min()) <= int(self.pairing.max()) < len(

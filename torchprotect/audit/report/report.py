@@ -80,7 +80,7 @@ class Report(Outcome):
         try:
             document = parse(read_regular(Path(path), LARGEST, VerificationError))
             if document["format"] != FORMAT or document["version"] != VERSION:
-                raise VerificationError(f"{path} is no audit report of version {VERSION}; run the audit again")
+                raise VerificationError(f"{path} is not an audit report of version {VERSION}; run the audit again")
             names = ("data", "disguise", "environment", "settings", "split", "started", "seconds")
             return cls(
                 tuple(map(Finding.from_dict, document["findings"])),
@@ -89,7 +89,7 @@ class Report(Outcome):
                 {name: document[name] for name in names},
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise VerificationError(f"{path} is no audit report, or it is damaged") from error
+            raise VerificationError(f"{path} is not an audit report, or it is damaged") from error
 
 
 def _write(path: Path, text: str) -> None:

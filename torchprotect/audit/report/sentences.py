@@ -127,7 +127,7 @@ def _use(finding: Finding) -> str | None:
     if top is None or top.count is None:
         return None
     on_plain = "" if top.upper is None else f"; if trained on plain images: {whole(top.upper, top.count)}"
-    return f"trained a network that is right for {_right(top, 'plain image')} ({_chance(top)}{on_plain})"
+    return f"trained a network that classifies {_right(top, 'plain image')} correctly ({_chance(top)}{on_plain})"
 
 
 def _named(measure: Measure, noun: str = "") -> str:
@@ -186,7 +186,7 @@ def _equality(finding: Finding, images: int) -> str | None:
 
 def _metadata(finding: Finding, images: int) -> str | None:
     topics = [each["topic"] for each in finding.facts.get("findings", ()) if each["severity"] in ("medium", "high")]
-    return f"Beside the pixels, these tell something: {', '.join(topics)}." if topics else None
+    return f"Metadata that reveal something: {', '.join(topics)}." if topics else None
 
 
 _DEEDS: dict[str, Callable[[Finding], str | None]] = {

@@ -21,12 +21,12 @@ _ADVICE = {
     "pairs": "Give these images only to people who may see the originals, unless nobody can ever get hold of an "
     "original and its protected image together.",
     "partial": "Give these images only to people who may see the originals, or disguise them more strongly and audit "
-    "them again: some are given away.",
+    "them again: some of them leak.",
     "key partly read": "Give these images only to people who may see the originals, or change the settings of the "
     "disguise and audit again: a part of the key was read, and attacks with public images or pairs can use it.",
-    "none found": "These attacks found nothing beyond chance; others, or the same with more data, may. Give the images "
-    "only to people with whom a later find would do no harm.",
-    "not measured": "Nothing is known about these images yet: nothing that was run measures what they give away.",
+    "none found": "These attacks found nothing beyond chance; others, or these with more data, may. Give the images "
+    "only to people in whose hands a later success would do no harm.",
+    "not measured": "Nothing is known about these images yet: no attack that ran measures what they reveal.",
 }
 _READ: tuple[Severity, ...] = ("key partly read", "severe")
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
@@ -35,8 +35,8 @@ _KINDS: tuple[tuple[Finds, Known], ...] = (
     *((finds, "pair") for finds in ("identity", "picture", "class", "use")),
 )
 _LACKING = (
-    "Some attacks lacked what they need, such as the plain images (--plain) or the key (--key): see beside each "
-    "level what to give, and audit again."
+    "Some attacks lacked an input, such as the plain images (--plain) or the key (--key): see beside each "
+    "level what is missing, and audit again with it."
 )
 
 
@@ -132,8 +132,8 @@ def _choice(report: Outcome) -> str:
     if not others:
         return ""
     return (
-        f"Only what was asked for was run ({attacks_and_scans(report.findings)}): what {counted(others, 'other')} that "
-        "may apply would find is not known."
+        f"Only the requested attacks ran ({attacks_and_scans(report.findings)}): it is unknown what "
+        f"{counted(others, 'other')} that may apply would find."
     )
 
 
@@ -217,10 +217,10 @@ def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, st
     told = []
     if scans:
         have = "it has" if len(scans) == 1 else "they have"
-        told.append(f"{counted(len(scans), 'scan')} ran ({', '.join(scans)}); {have} no percentage")
+        told.append(f"{counted(len(scans), 'scan')} ran ({', '.join(scans)}); {have} no leakage percentage")
     if parts:
         measured = f"{counted(len(parts), 'attack')} measured parts of the key or distances ({', '.join(parts)})"
-        told.append(f"{measured}; what these open counts in the attacks that use it")
+        told.append(f"{measured}; the attacks that use these results count")
     brief = ". ".join(told) or "no attack of this level was measured"
     below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
     return f"{brief[0].upper()}{brief[1:]}.{below}", brief
@@ -274,16 +274,19 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
         trainings = (each.reason for each in not_run if each.attack.startswith(DISGUISED_TRAINING))
-        reason = next(trainings, "that needs labels of several classes")
+        reason = next(trainings, "it needs labels of several classes")
         return f"What a network learns from the protected images was not measured: {reason}."
-    told = f"A network trained on {utility.trained:,} of the protected images is right for {hundred(disguised['mean'])}"
+    trained = f"A network trained on {utility.trained:,} of the protected images"
+    told = f"{trained} classifies {hundred(disguised['mean'])} correctly"
     if plain is not None:
-        told += f", one trained on as many plain images for {hundred(plain['mean'])}"
+        told += f", one trained on as many plain images {hundred(plain['mean'])}"
     if utility.chance is not None:
         told += f" (by guessing: {whole(utility.chance, 100)})"
     if utility.chance is not None and wilson(disguised["mean"], utility.tested)[0] <= utility.chance:
         told += ". The first does no better than guessing: more images or epochs may still teach it"
-    shown = "" if crossed is None else f" Shown plain images, the first is right for {hundred(crossed['mean'])}."
+    shown = (
+        "" if crossed is None else f" Shown plain images, the first classifies {hundred(crossed['mean'])} correctly."
+    )
     return f"{told}.{shown}"
 
 

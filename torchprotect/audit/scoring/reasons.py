@@ -26,7 +26,7 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
         reason = "the disguise changes the size of images: no plain image has that of a disguised one"
         return NotRun.of(attack, reason, "not applicable")
     if Need.FOLDER in attack.needs and bench.evidence.folder is None:
-        return NotRun.of(attack, "these are tensors: there is no folder to look at", "not applicable")
+        return NotRun.of(attack, "these are tensors: there is no folder to inspect", "not applicable")
     if Need.NETWORKS in attack.needs and bench.networks is None:
         return NotRun.of(attack, _NO_NETWORKS, "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)

@@ -148,7 +148,7 @@ def _open(
     if os.path.isdir(spec):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return ImageFolderSource(Path(spec), layout=layout)
     raise SourceError(
-        f"{spec} is no image folder, no .tar pattern and none of {', '.join(f'{name}:ROOT' for name in _SETS)}"
+        f"{spec} is neither an image folder nor a .tar pattern nor one of {', '.join(f'{name}:ROOT' for name in _SETS)}"
     )
 
 
@@ -168,7 +168,7 @@ def _open_url(
     if cache is not None or index is not None:
         raise SourceError(f"a cache and an index are for tars, and {url} is none; leave them out")
     if scheme in ("http", "https"):
-        raise SourceError(f"{url} is no .tar pattern, and a web server does not list folders")
+        raise SourceError(f"{url} is not a .tar pattern, and a web server does not list folders")
     return BucketFolderSource(url, layout=layout)
 
 
@@ -183,5 +183,5 @@ def as_source(dataset: Any) -> Source:
     if not hasattr(dataset, "listing"):
         return DatasetSource(dataset)
     if missing := [name for name in ("folders", "left_out", "name", "locate", "content") if not hasattr(dataset, name)]:
-        raise ExportError(f"{type(dataset).__name__} is no data.Source: it lacks {', '.join(missing)}")
+        raise ExportError(f"{type(dataset).__name__} is not a data.Source: it lacks {', '.join(missing)}")
     return dataset

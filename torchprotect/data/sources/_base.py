@@ -150,5 +150,5 @@ def class_names_of(source: Source) -> tuple[str, ...] | None:
 def require_image(image: Tensor, name: str) -> Tensor:
     """Check that a sample's image is a tensor ``[C, H, W]``."""
     if type(image) is not Tensor or image.ndim != 3 or image.device != torch.device("cpu"):
-        raise SourceError(f"sample {name} is no image [C, H, W] on the CPU")
+        raise SourceError(f"sample {name} is not an image [C, H, W] on the CPU")
     return image

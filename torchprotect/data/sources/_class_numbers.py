@@ -40,7 +40,7 @@ def _check_one(value: Any) -> int | str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{_told(value)} has half of a surrogate pair, which is no character") from None
+            raise ValueError(f"{_told(value)} has half of a surrogate pair, which is not a character") from None
         return value
     if type(value) is int and 0 <= value < _CLASSES:
         return value

@@ -82,7 +82,7 @@ def _load(content: bytes, location: str, archives: Archives) -> TarSamples:
         raise
     except Exception as error:  # zipfile and numpy fail in many ways on a hostile file
         raise SourceError(
-            f"{location} is no index of torchprotect, or it is damaged ({error}); name another file, or delete this "
+            f"{location} is not a torchprotect index, or it is damaged ({error}); name another file, or delete this "
             "one if it was an index, and the next run makes it"
         ) from error
     return TarSamples(Names(keys.tobytes(), key_ends), rows, left_out)

@@ -41,7 +41,7 @@ class ClassMembers:
         """Return the class number."""
         text = content.strip()
         if not text.isdigit() or len(text) > _DIGITS or len(content) > self.largest:
-            raise SourceError(f"{where} is no class number; a .cls holds one, in decimal digits")
+            raise SourceError(f"{where} is not a class number; a .cls file holds one, in decimal digits")
         return int(text)
 
 
