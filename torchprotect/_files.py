@@ -218,7 +218,7 @@ def read_regular(path: Path, limit: int, error: type[ProtectError]) -> bytes:
     """Return the content of a regular file from an untrusted source.
 
     Args:
-        path: of the file.
+        path: path of the file.
         limit: bytes that a file of its kind has at most.
         error: raised if it is not a regular file of at most that size.
 
@@ -245,7 +245,7 @@ def require_safetensors(path: Path, what: str, error: type[ProtectError]) -> Non
     """Check that a file has the size that its safetensors header claims, before reading all of it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         what: it should be, with its article.
         error: raised if it does not.
 

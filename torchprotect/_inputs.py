@@ -95,7 +95,7 @@ def per_channel(name: str, values: PerChannel, channels: int) -> Tensor:
     """Return one number for each channel, float64 ``[C, 1, 1]``; a ``std`` must be positive.
 
     Raises:
-        InputRangeError: they are no numbers, or not as many.
+        InputRangeError: they are not numbers, or not as many.
     """
     if isinstance(values, Tensor | np.ndarray):
         values = values.reshape(-1).tolist()

@@ -218,7 +218,7 @@ def test_a_key_is_in_a_shard_once(tmp_path):
         ({"__url__": "x"}, "nothing to write"),
         ({"_left.png": b"x"}, "take it for metadata"),
         ({"cls": 1, "CLS": 2}, "one extension twice"),
-        ({"a/b.cls": 1}, "no extension"),
+        ({"a/b.cls": 1}, "not an extension"),
         ({3: 1}, "names in a sample must be text"),
     ],
 )

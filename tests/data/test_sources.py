@@ -131,7 +131,7 @@ class TestTar:
         [
             ({"a.cls": b"1"}, "holds no image beside a.cls"),
             ({"a.png": b"x", "a.jpg": b"x"}, "two images"),
-            ({"a.png": b"x", "a.cls": b"cat"}, "no class number"),
+            ({"a.png": b"x", "a.cls": b"cat"}, "not a class number"),
             ({}, "no images"),
         ],
     )

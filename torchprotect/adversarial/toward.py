@@ -29,7 +29,7 @@ def perturb_toward(
         images: floating point ``[N, C, H, W]`` within the settings' bounds.
         targets: int64 ``[N, K]``.
         weights: ``[N, K]``, the weight of each target in the result; rows sum to 1. Targets of weight 0 cost no time.
-        settings: of the search.
+        settings: settings of the search.
         mix_mode: see :func:`combine`; has no effect on images with one target.
         positions: where to paste, for ``cutmix`` and ``random-square``, see :func:`combine`.
         reproject: keep the result within ``eps`` after combining and after rounding; ``concat`` and pasting can exceed

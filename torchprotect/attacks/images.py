@@ -37,7 +37,7 @@ def white_of(scheme: Scheme, plain: Tensor, disguised: Tensor) -> int:
     fit.
 
     Args:
-        scheme: of the disguise.
+        scheme: scheme of the disguise.
         plain: images of the same kind, uint8 or floating point in 0..1.
         disguised: images of any number type.
     """

@@ -1,4 +1,4 @@
-"""The audit: evidence in, report out."""
+"""Run an audit."""
 
 import datetime
 import hashlib
@@ -139,11 +139,11 @@ def _folders_of(export: Exports | Evidence) -> list[Path | None]:
 
 
 def _require_attacks(attacks: Iterable[Attack]) -> tuple[Attack, ...]:
-    """Return attacks, if they are some of different names.
+    """Return attacks with distinct names.
 
     Raises:
         InputTypeError: one is something else.
-        InputRangeError: there are none, or two have one name.
+        InputRangeError: there are none, or two have the same name.
     """
     if isinstance(attacks, Attack) or not isinstance(attacks, Iterable):
         raise InputTypeError(f"attacks must be a list of attacks.Attack objects, got {type_name(attacks)}")
@@ -175,4 +175,4 @@ def _digest(bench: Bench) -> str:
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Do nothing."""

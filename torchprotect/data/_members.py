@@ -1,4 +1,4 @@
-"""Encoding of a sample as members of a tar file, which any WebDataset reader decodes to the same sample."""
+"""Encode a sample as members of a tar file, which any WebDataset reader decodes to the same sample."""
 
 import io
 import json
@@ -171,7 +171,7 @@ def _encode_cls(value: Any) -> bytes:
 
 
 def _is_whole(value: Any) -> bool:
-    """Return whether a value is one whole number: of Python, NumPy or torch, but no truth value."""
+    """Return whether a value is one whole number of Python, NumPy or torch, but not a boolean."""
     if isinstance(value, Tensor):
         kind = value.dtype
         return value.ndim == 0 and not (kind == torch.bool or kind.is_floating_point or kind.is_complex)
@@ -181,7 +181,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _what_came(value: Any) -> str:
-    """Return the type of a value, of tensors and arrays also dtype and shape."""
+    """Return the type of a value; for tensors and arrays also dtype and shape."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"
     return type(value).__name__

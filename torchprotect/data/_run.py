@@ -1,4 +1,4 @@
-"""One run of an export: what is finished stays, the rest is made, the manifest comes last."""
+"""One run of an export: finished shards are kept, the others are made, and the manifest comes last."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -146,7 +146,7 @@ def _make(
     workers: int,
     progress: Progress,
 ) -> int:
-    """Make the shards that have no report, and those again that somebody else has changed meanwhile; count them."""
+    """Make the shards that have no report, and those that another process has changed meanwhile; count them."""
     new = set[int]()
     for _ in range(_ROUNDS):
         missing = [(index, indices) for index, indices in shards.items() if index not in reports]
@@ -170,9 +170,9 @@ def count_images(progress: Progress | None, total: int, *, left: int | None = No
     """Report the progress so far, and return the function that adds a number of images to it.
 
     Args:
-        progress: called with images done and images in all, if anything.
+        progress: called with the number of images done and the total, if anything.
         total: number of images.
-        left: of them that are not done yet; all if not given.
+        left: number of images still to do; all if not given.
     """
     done = 0 if left is None else total - left
 
@@ -187,7 +187,7 @@ def count_images(progress: Progress | None, total: int, *, left: int | None = No
 
 
 def _require_unchanged_source(task: ShardTask, shards: Shards, reports: dict[int, ShardReport]) -> None:
-    """Check that no image was replaced while the export ran: its shards would be of two states."""
+    """Check that no image was replaced while the export ran: its shards would mix two states of the source."""
     changed = [
         report.name
         for index, report in sorted(reports.items())

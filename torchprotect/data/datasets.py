@@ -1,8 +1,8 @@
 """Wrappers that disguise the pictures of a data set and rename its labels.
 
-Attributes of the wrapped data set are not passed on, since ``data``, ``samples`` or ``targets`` hold plain pictures and
-labels, and code that uses them would get past the protection. The exceptions are names of classes, which the wrappers
-keep in agreement with renamed labels.
+Attributes of the wrapped data set are not passed on, because ``data``, ``samples`` or ``targets`` hold plain pictures
+and labels, and code that uses them would bypass the protection. The exceptions are names of classes, which the wrappers
+keep consistent with renamed labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ Labels = TypeVar("Labels", int, Tensor)
 
 
 class _ProtectedSamples(Protection):
-    """What both wrappers share."""
+    """Base class of both wrappers."""
 
     dataset: Any
 

@@ -1,4 +1,4 @@
-"""Disguising further pictures like those of an export: the input for a model trained on it."""
+"""Disguise further pictures like those of an export, as input for a model trained on it."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From plain images to protected shards: settings are checked, the plan is made, and its run is started."""
+"""Export plain images to protected shards: check the settings, make the plan, and start its run."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -148,16 +148,16 @@ def export(
 
 @dataclass(frozen=True)
 class PlannedExport:
-    """An export whose settings and labels were checked, and of which nothing was written yet.
+    """An export whose settings and labels were checked; nothing is written yet.
 
     Attributes:
         task: makes and writes a shard.
         shards: source indices of the samples of each shard.
         owner: makes the owner's file, if there is to be one.
-        envelope: what the finished export gets besides.
-        notes: on the source, and whoever is told them.
+        envelope: what sealing and signing add to the finished export.
+        notes: notes on the source, with the function that receives them.
         is_part: whether the manifest is left to another run.
-        note_at_end: said when the export is finished, if anything.
+        note_at_end: a note for the end of the export, if there is one.
     """
 
     task: ShardTask
@@ -203,7 +203,7 @@ class PlannedExport:
         return replace(result, notes=tuple(self.notes.all))
 
     def _note_classes(self) -> str | None:
-        """Note on the classes of a source that did not know its labels in advance."""
+        """Note the classes of a source that did not know its labels in advance."""
         job, destination = self.task.job, self.task.destination
         if hasattr(job.source, "known_labels"):
             return None
@@ -251,11 +251,11 @@ def plan_export(
     signing_key: SigningKey | str | os.PathLike[str] | None = None,
     shares_devices: bool = True,
 ) -> PlannedExport:
-    """Check everything that can be checked before the first shard but shapes; see :func:`export`.
+    """Check everything except shapes that can be checked before the first shard; see :func:`export`.
 
     Args:
-        dataset, out, transform, key, part, on_error, notify, recipients, signing_key: as there.
-        settings: of the plan.
+        dataset, out, transform, key, part, on_error, notify, recipients, signing_key: as for :func:`export`.
+        settings: settings of the plan.
         shares_devices: whether shards are made where the models of the transform are.
     """
     if on_error not in ("stop", "skip"):
@@ -293,7 +293,7 @@ def _owner_file(job: DisguiseJob, key: Key, plan: dict[str, Any], shards: Shards
 
 
 class _Notes:
-    """Notes so far; each is told as soon as it is added."""
+    """Notes so far; each is passed on as soon as it is added."""
 
     def __init__(self, notify: Callable[[str], None] | None) -> None:
         self.all = list[str]()
@@ -356,7 +356,7 @@ def _open(dataset: Any, out: str | os.PathLike[str]) -> tuple[Source, Store]:
 
 
 def _require_key(pipeline: Pipeline, key: Key | None) -> Key:
-    """Return the key whose root signs the export; check that it goes with the transform."""
+    """Return the key whose root signs the export; check that it belongs to the transform."""
     if not pipeline.keyed:
         raise ExportError("the transform holds no keyed disguise, so images would be exported unprotected; add one")
     if any(disguise.inverse for disguise in pipeline.keyed):

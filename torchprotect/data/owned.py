@@ -1,4 +1,4 @@
-"""Reading what only the owner may know of an export."""
+"""Read the owner's file of an export."""
 
 import os
 

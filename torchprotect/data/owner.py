@@ -1,4 +1,4 @@
-"""What only the owner may know of an export: names, encrypted beside it under a sub-key of the key."""
+"""The owner's file of an export: names, encrypted under a sub-key of the key."""
 
 import json
 import struct
@@ -57,10 +57,10 @@ class Owner:
 def encode_owner(owner: Owner, originals: Iterable[tuple[str, Original]]) -> bytearray:
     """Return the text of an owner's file: JSON in ASCII.
 
-    Escapes keep names that are no text, whose bytes Python tells as unpaired surrogates.
+    Escapes preserve names that are not text, whose bytes Python represents as unpaired surrogates.
 
     Args:
-        owner: all but the samples.
+        owner: everything except the samples.
         originals: the samples, in the order in which they are written; there may be millions.
     """
     compact = partial(json.dumps, separators=(",", ":"))
@@ -78,7 +78,7 @@ def seal_owner(text: bytearray, key: Key, plan: str) -> bytes:
 
     Args:
         text: from :func:`encode_owner`.
-        key: of the export.
+        key: key of the export.
         plan: digest of the plan of the open export, 64 hex digits: the file opens beside no other plan.
     """
     size = max(_SMALLEST, 1 << (_LENGTH + len(text) - 1).bit_length())
@@ -91,10 +91,10 @@ def open_owner(content: bytes, key: Key, plan: str, path: str) -> Owner:
     """Decrypt the file.
 
     Args:
-        content: of the file.
-        key: of the export.
+        content: content of the file.
+        key: key of the export.
         plan: digest of the plan of the open export.
-        path: of the file, for errors.
+        path: path of the file, for error messages.
 
     Raises:
         VerificationError: it was changed, or belongs to another key or plan.

@@ -1,4 +1,4 @@
-"""What is done to pictures before a disguise: orientation, mode, size. The same pixels on every machine."""
+"""Prepare pictures before a disguise: orientation, mode and size. The pixels are the same on every machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Preparation:
         """Prepare a picture.
 
         Args:
-            picture: of any mode that holds 8 bits a channel.
+            picture: picture of any mode that holds 8 bits a channel.
 
         Returns:
             A picture of mode ``L`` or ``RGB``; without any step, what was given.
@@ -174,9 +174,9 @@ def converted(picture: PIL.Image.Image, mode: Mode) -> PIL.Image.Image:
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:
-    """Return the orientation that a picture's EXIF data states, 1 (upright) where there is none; nothing is decoded.
+    """Return the EXIF orientation of a picture, 1 (upright) if there is none; nothing is decoded.
 
-    Pillow turns a TIFF as it decodes it, and tells the size it will have.
+    Pillow rotates a TIFF while decoding it, and reports the size it will then have.
     """
     if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
         return 1
@@ -185,7 +185,7 @@ def orientation_of(picture: PIL.Image.Image) -> int:
 
 
 def decoder_versions() -> dict[str, str | None]:
-    """Return the versions of what decodes and resizes pictures; others may give other pixels."""
+    """Return the versions of the libraries that decode and resize pictures; other versions may give other pixels."""
     jpeg, turbo = features.version("jpg"), features.version("libjpeg_turbo")
     return {
         "pillow": PIL.__version__,
@@ -195,7 +195,7 @@ def decoder_versions() -> dict[str, str | None]:
 
 
 def other_decoders(plan: Mapping[str, Any]) -> str | None:
-    """Say which versions of decoders differ between an export, by its plan, and this machine; ``None`` if none do."""
+    """Describe the decoder versions that differ between an export's plan and this machine; ``None`` if none does."""
     made_with, here = plan.get("decoders", {}), decoder_versions()
     differing = [f"{name} was {was}, is {here.get(name)}" for name, was in made_with.items() if here.get(name) != was]
     return f"other versions may decode other pixels: {', '.join(differing)}" if differing else None
@@ -211,7 +211,7 @@ def _require_size(name: str, size: Any) -> None:
 
 
 def _require_opaque(picture: PIL.Image.Image) -> None:
-    """Check that nothing is lost with a picture's transparency."""
+    """Check that dropping a picture's transparency loses nothing."""
     picture.load()  # a PNG may declare transparency after its pixels
     if not picture.has_transparency_data:
         return

@@ -1,4 +1,4 @@
-"""Reading a finished export."""
+"""Read a finished export."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ def read(
         signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
         expect: SHA-256 in hex that the manifest must have, as the export printed it; for a single export.
         shardshuffle: number of shards in the shuffle buffer; ``False`` keeps their order.
-        seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
+        seed: seed of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
         resampled: draw shards with replacement, without end.
 
     Returns:
@@ -108,7 +108,7 @@ class _Readers:
     """The stage of the pipeline that turns shards into samples; can be pickled.
 
     Args:
-        readers: of the exports.
+        readers: readers of the exports.
     """
 
     def __init__(self, readers: "list[_Reader]") -> None:

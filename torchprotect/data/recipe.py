@@ -1,4 +1,4 @@
-"""How the images of an export were made from pictures: with the key, enough to make more."""
+"""How the images of an export were made from pictures; with the key, enough to make more."""
 
 import os
 from collections.abc import Callable, Mapping

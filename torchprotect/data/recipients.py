@@ -1,4 +1,4 @@
-"""Who may open a sealed export: showing, adding and replacing its recipients. Shards stay as they are."""
+"""Count, add and replace the recipients of a sealed export, without touching its shards."""
 
 import os
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _data_key(opened: FinishedExport) -> DataKey:
 
 
 def _create_next(store: Store, content: bytes) -> None:
-    """Write an envelope under the first name that is free; others may be adding one too."""
+    """Write an envelope under the first free name; other processes may be adding one too."""
     for number in range(1, MOST_ENVELOPES):
         try:
             store.create(numbered(number), content)

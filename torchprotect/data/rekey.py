@@ -1,4 +1,4 @@
-"""An export under another key, without its source."""
+"""Write an export again under another key, without its source."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""From an export back to plain pictures, for whoever has its key."""
+"""Restore plain pictures from an export, with its key."""
 
 import contextlib
 import json
@@ -118,13 +118,13 @@ def restore(
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored of a shard.
+    """Result of restoring one shard.
 
     Attributes:
-        images: pictures.
-        made: those of them that were written in this run.
-        exact: those of them that equal their originals.
-        labels: plain label of each, by its path, where pictures have several labels.
+        images: number of pictures.
+        made: number of pictures written in this run.
+        exact: number of pictures that equal their originals.
+        labels: plain label of each, by its path, if pictures have several labels.
     """
 
     images: int
@@ -138,11 +138,11 @@ class RestoreTask:
     """Restores the pictures of one shard. Can be sent to other processes.
 
     Attributes:
-        store: of the export.
-        manifest: of the export.
-        undo: makes plain images of disguised ones.
+        store: store of the export.
+        manifest: manifest of the export.
+        undo: makes plain images from disguised ones.
         owner: names, if they are known.
-        folder: to write to.
+        folder: folder to write to.
         wanted: samples to restore; ``None`` for all.
     """
 
@@ -212,9 +212,9 @@ def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
 
 
 def _write(folder: Path, name: PurePosixPath, content: bytes) -> bool:
-    """Write a picture unless it is there as it should be; return whether it was not.
+    """Write a picture unless the file already has the right content; return whether it was written.
 
-    It is not flushed: all are at the end, and a run that resumes looks at what is in the files.
+    It is not flushed here: all files are at the end, and a resumed run compares their contents.
     """
     path = folder / name
     if _holds(path, content):

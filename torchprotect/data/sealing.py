@@ -1,4 +1,4 @@
-"""Sealed copies of finished exports, and open copies of sealed ones."""
+"""Make sealed copies of finished exports, and open copies of sealed ones."""
 
 import contextlib
 import hashlib
@@ -168,7 +168,7 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
 
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:
-    """Seal all shards that are not there yet, and return the reports of all."""
+    """Seal all shards that do not exist yet, and return the reports of all."""
     known = [ShardReport.from_entry(index, entry) for index, entry in enumerate(opened.manifest["shards"])]
     state = destination.require_same_plan()
     destination = replace(destination, repairs=state is State.FINISHED)
@@ -231,9 +231,9 @@ def _require_empty(out: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that takes its name when the block has succeeded, and is deleted if not.
+    """Make a folder that gets its name when the block has succeeded, and is deleted otherwise.
 
-    It can be read by nobody else before. An empty folder in its place keeps its mode.
+    Nobody else can read it before. An empty folder in its place keeps its mode.
     """
     hidden = folder.with_name(temporary_name_of(folder.name))
     try:
@@ -262,14 +262,14 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _require_own(hidden: Path) -> None:
-    """Check that nobody else has put a folder of theirs there, or a link, to read or delete what is in it."""
+    """Check that nobody else has put their own folder or a link there, to read or delete its content."""
     state = os.lstat(hidden)
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
         raise StoreError(f"{hidden} is in the way, and not a folder that only you can read; delete it")
 
 
 def _mode_for(folder: Path, hidden: Path) -> int:
-    """Return the mode that a folder has, or would have if it was made now."""
+    """Return the mode that a folder has, or would have if it were created now."""
     if folder.exists():
         return folder.stat().st_mode & 0o7777
     probe = hidden / "mode"

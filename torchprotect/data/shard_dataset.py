@@ -1,4 +1,4 @@
-"""A finished export as a map-style dataset: any image at any time, whole batches at once."""
+"""A finished export as a map-style dataset with random access and whole batches."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Writing shards by hand: a writer that leaves no partial shard."""
+"""Write shards by hand, without leaving partial ones."""
 
 import contextlib
 import os
@@ -167,7 +167,7 @@ class _OpenShard:
         return size
 
     def finish(self) -> None:
-        """Give the file its name, or hand its content to the opener."""
+        """Give the file its name, or pass its content to the opener."""
         with self._stack:  # an error discards the file
             self._tar.close()
             if self._opener is not None:

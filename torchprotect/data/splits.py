@@ -1,4 +1,4 @@
-"""Train, validation and test sets exported together: one key, shared checks, nothing else in common."""
+"""Export train, validation and test sets together: with one key and shared checks, otherwise independent."""
 
 import hashlib
 import itertools
@@ -68,7 +68,7 @@ def export_splits(
 
 
 def _require_alike(planned: Mapping[str, PlannedExport]) -> None:
-    """Check that images and labels of all splits are of one kind: a loader reads them together."""
+    """Check that images and labels of all splits are of one kind, because a loader reads them together."""
     kinds = {name: _kind(each) for name, each in planned.items()}
     (first, kind), *others = kinds.items()
     for name, other in others:
@@ -123,7 +123,7 @@ def _below(out: str | os.PathLike[str], name: str) -> str | Path:
 
 
 def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
-    """Number the classes over all splits, by their names; nothing is changed where all have the same."""
+    """Number the classes over all splits, by their names; nothing changes if all splits have the same classes."""
     known = {name: classes for name, source in sources.items() if (classes := class_names_of(source)) is not None}
     if len(set(known.values())) <= 1:
         return dict(sources)
@@ -138,7 +138,7 @@ def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
 
 
 def _require_disjoint(sources: Mapping[str, Source]) -> None:
-    """Check that no file is in two splits, byte by byte; where not all sources tell files, no image by its pixels."""
+    """Check that no file is in two splits, byte by byte; without file digests, that no image is, by its pixels."""
     by_file = all(hasattr(source, "digests") for source in sources.values())
     found = {name: _digests(source, by_file=by_file) for name, source in sources.items()}
     for first, second in itertools.combinations(found, 2):

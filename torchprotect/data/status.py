@@ -1,4 +1,4 @@
-"""How far an export has come, from the files at its destination alone."""
+"""Compute the progress of an export from the files at its destination alone."""
 
 import os
 import re
@@ -142,7 +142,10 @@ def _opened(store: Store, plan: dict[str, Any], shards: int, key: Key | None) ->
 
 
 def _parts(store: Store | None, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
-    """Group the shards that have reports by part. Some reports tell how many parts there are; part i has every n-th."""
+    """Group the shards that have reports by part.
+
+    Some reports state how many parts there are; part i has every n-th shard.
+    """
     if store is None:
         return ()
     written = {i: entries[name] for i in range(shards) if (name := documents.report_name(i)) in entries}

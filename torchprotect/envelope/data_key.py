@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
     Attributes:
         export: digest of the export's plan.
-        name: of the file before it is sealed.
+        name: name of the file before it is sealed.
         shards: number of shards of the export.
     """
 
@@ -47,7 +47,7 @@ class DataKey:
         """Derive the data key from the key that signs the export.
 
         Args:
-            key: of the disguise, or the bundle that signs the plan.
+            key: key of the disguise, or the bundle that signs the plan.
             plan: digest of the plan, in hex.
             generation: rises when an export is sealed anew.
         """
@@ -71,7 +71,7 @@ class DataKey:
         Args:
             content: whole. Salt and nonces come from its hash, so that two contents never share them.
             sink: to write to.
-            place: of the file.
+            place: place of the file.
         """
         drawn = hmac.digest(self._salt_key, bytes.fromhex(content.sha256) + place.data, "sha512")
         salt, prefix = drawn[: streaming.SALT], drawn[streaming.SALT : streaming.SALT + streaming.PREFIX]

@@ -78,7 +78,7 @@ def open_sealed(file: BinaryIO, *, key: bytes, data: bytes, name: str) -> Binary
         file: open for reading, seekable; closed with the result.
         key: main key, 32 bytes.
         data: associated data.
-        name: of the file, for errors.
+        name: name of the file, for error messages.
 
     Raises:
         VerificationError: the file was changed or cut, or was sealed with another key or other data; now or on reading.

@@ -18,7 +18,7 @@ def find_first_layer(network: nn.Module, image: Tensor) -> tuple[str, PatchLayer
 
     Args:
         network: is called once, in the mode it is in.
-        image: of the shape that the network takes, ``[1, C, H, W]``.
+        image: image of the shape that the network takes, ``[1, C, H, W]``.
 
     Raises:
         ModelError: there is no such layer, or the network does not take such an image.

@@ -17,7 +17,7 @@ def function(name: str, result: Any) -> Any:
     """Return a compiled function that is no operator, or ``None`` if there is none.
 
     Args:
-        name: of the function.
+        name: name of the function.
         result: its ctypes type.
     """
     for library in _loaded:

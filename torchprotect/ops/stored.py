@@ -107,8 +107,8 @@ class _Scratch:
     """Memory for a few files, which the system writes to: pixels apart from the bytes between them.
 
     Attributes:
-        memory: uint8, of each file what is no pixels, and what is.
-        buffers: of each file, in the order of its bytes.
+        memory: uint8, of each file what is not pixels, and what is.
+        buffers: buffers of each file, in the order of its bytes.
     """
 
     def __init__(self, parts: NDArray[np.int64], files: int) -> None:

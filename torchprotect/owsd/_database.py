@@ -19,10 +19,10 @@ class Database:
     """One file. Every use is a transaction that waits for others to end, and is on disk when it ends itself.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         what: name of this kind of file, for messages.
         application: number in the file's header that identifies this kind of file.
-        version: of its tables; others are refused.
+        version: version of its tables; others are refused.
         schema: statements that make the tables.
         error: class of all errors raised about the file.
         wait: seconds to wait for other users of the file.

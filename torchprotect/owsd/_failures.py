@@ -39,9 +39,9 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
     Args:
         host: the one that answered.
-        status: of the answer.
+        status: status of the answer.
         retry_after: the header of that name.
-        body: of the answer.
+        body: body of the answer.
         secrets: texts to hide even if the cloud echoes them.
     """
     if 300 <= status < 400:

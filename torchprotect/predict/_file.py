@@ -28,7 +28,7 @@ def write_model(network: nn.Module, header: ModelHeader, path: Path) -> None:
 
     Raises:
         FileExistsError: ``path`` exists.
-        ModelError: the network has state that is no tensor.
+        ModelError: the network has state that is not a tensor.
     """
     metadata = {
         "format": FORMAT,

@@ -29,7 +29,7 @@ class Matcher:
     Args:
         disguise: as a linear map.
         mean, std: of plain images, ``[C, 1, 1]``.
-        scale: of disguised images.
+        scale: scale of disguised images.
         described: the disguise, as a manifest describes it.
     """
 

@@ -20,10 +20,10 @@ class Checkpoint:
     """What a training needs to go on after an epoch: weights, states of the optimizer and of the random generators.
 
     Args:
-        path: of the file, in a folder that exists; ``None`` keeps nothing.
+        path: path of the file, in a folder that exists; ``None`` keeps nothing.
         model: its weights are read and written.
-        optimizer: of the model, without steps so far.
-        generator: of the training; torch's global ones are always included.
+        optimizer: optimizer of the model, without steps so far.
+        generator: generator of the training; torch's global ones are always included.
         settings: what else decides the training; a checkpoint under other settings is refused.
 
     Raises:

@@ -130,8 +130,8 @@ def one_for_each(labels: Tensor, leading: tuple[int, ...]) -> Tensor:
     """Return one label for each image of a picture, int64 ``[N]``.
 
     Args:
-        labels: of the shape ``leading``, or of its first dimensions. In the latter case one label serves all images
-            below it, such as all frames of a video.
+        labels: labels of the shape ``leading``, or of its first dimensions. In the latter case one label serves all
+            images below it, such as all frames of a video.
         leading: dimensions of the picture before C, H, W; their product is N.
 
     Raises:

@@ -36,7 +36,7 @@ class Protection:
 
         Args:
             name: name of the caller, for the warning.
-            stacklevel: of the warning, counted from the caller of this method.
+            stacklevel: stacklevel of the warning, counted from the caller of this method.
         """
         if isinstance(self.transform, Key):
             raise KeyKindError(

@@ -77,7 +77,7 @@ def recover_correspondence(
         images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
         labels: int64 ``[N]``, at least one image of each class.
         classes: number of classes.
-        settings: of the perturbation; an export's manifest states those of the release.
+        settings: settings of the perturbation; an export's manifest states those of the release.
         targets: assumed number of targets of a class, 1 or 2; two are set side by side.
         weights: for two targets, the fraction of the width that each is assumed to have.
         to_8bit: round perturbed images to 256 levels of 0..1, like released ones.

@@ -88,7 +88,7 @@ def hypothesis_accuracy(
         targets: int64 ``[classes, K]``, the assumed targets of each class.
         weights: ``[classes, K]``, the assumed weight of each target; rows sum to 1. A target with weight 0 costs
             nothing.
-        settings: of the perturbation.
+        settings: settings of the perturbation.
         mix_mode: how versions are assumed to be combined, see :func:`torchprotect.adversarial.combine`.
         positions: ``[N, 2]`` uniform numbers for the mix modes that paste at a position; drawn if ``None``.
         to_8bit: round perturbed images to 256 levels of 0..1, like released ones.

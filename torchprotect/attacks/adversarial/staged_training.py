@@ -56,7 +56,7 @@ def staged_training(
         epochs: total passes over the data, at least one per stage; the first stages take the remainder.
         stages: number of stages.
         batch_size: for tensors.
-        recipe: of each stage, as for :func:`train_and_watch`.
+        recipe: recipe of each stage, as for :func:`train_and_watch`.
         precision: as for :func:`torchprotect.training.fit`.
         channels_last: as for :func:`torchprotect.training.fit`.
         generator: shuffles tensors.

@@ -19,7 +19,7 @@ def aligned(plain: Tensor, disguised: Tensor, scheme: Scheme) -> Tensor:
     Args:
         plain: lines of public images, ``[positions, N, C, lines, length]``.
         disguised: lines of disguised ones, blocks in the same order, ``[positions, M, C, lines, length]``.
-        scheme: of matrices that all positions share.
+        scheme: scheme of matrices that all positions share.
 
     Returns:
         Lines like ``disguised``, in the coordinates of plain ones.
@@ -38,7 +38,7 @@ def forward(plain: Tensor, disguised: Tensor, order: Tensor, scheme: Scheme) -> 
         plain: ``[positions, N, C, lines, length]``.
         disguised: of the same shape; the block at position i is that of ``plain`` at ``order[i]``.
         order: int64 ``[positions]``.
-        scheme: of matrices that all positions share.
+        scheme: scheme of matrices that all positions share.
     """
     given, wanted = (each.movedim(2, 0).flatten(1, -2).double() for each in (plain[order], disguised))  # [C, n, length]
     products, squares = given.mT @ wanted, given.mT @ given

@@ -18,7 +18,7 @@ class Moments:
     A group holds the lines that one matrix multiplies at one position.
 
     Attributes:
-        means: of each line, ``[groups, lines, length]``.
+        means: means of each line, ``[groups, lines, length]``.
         factors: ``[factors, groups, lines, length]``: principal components of whole images, scaled by their standard
             deviations.
         own: ``[groups, lines, length, length]``: covariance of each line with itself, minus that of the factors.

@@ -24,7 +24,7 @@ def rotate_back(plain: Tensor, disguised: Tensor, target: Tensor, public: Tensor
         disguised: their disguised versions, blocks in the original order.
         target: disguised images, blocks in the original order, ``[M, C, H, W]``.
         public: plain images of the same kind, ``[N, C, H, W]``.
-        scheme: of orthogonal matrices, a separate one for each position.
+        scheme: scheme of orthogonal matrices, a separate one for each position.
     """
     rows, own = Rows(scheme), 1 if plain.dtype == torch.uint8 else 255
     theirs = 255 // white_of(scheme, public, disguised)

@@ -82,7 +82,7 @@ def chain_from_known_images(
         disguised: ``[N, C, H, W]``, at least two different ones, exactly as released; ``scheme.white`` is the value of
             white.
         target: disguised images to rebuild, ``[M, C, H, W]``; they may be among ``disguised``.
-        scheme: of a disguise by blocks.
+        scheme: scheme of a disguise by blocks.
         public: other plain images of the same kind, ``[P, C, H, W]``. Needed if statistics of the set are compared: for
             a cipher that replaces units, and for matrices that are not orthogonal. Some thousand are best, 20 is the
             minimum. Otherwise they help to order blocks that are alike in all known images, and to model rows.
@@ -162,8 +162,8 @@ def _open(
         plain: plain images of pairs.
         disguised: their disguised versions.
         target: images to rebuild.
-        scheme: of the disguise.
-        order: of the blocks; ``None`` if they are not permuted.
+        scheme: scheme of the disguise.
+        order: order of the blocks; ``None`` if they are not permuted.
         alike: plain images that show what images of this kind look like, if there are enough.
     """
     if order is not None:

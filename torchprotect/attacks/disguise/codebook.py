@@ -65,7 +65,7 @@ def codebook_attack(
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: the same images disguised, uint8, in the same order.
         target: disguised images to rebuild, uint8 ``[M, C, H, W]``.
-        scheme: of ``AESECBDisguise``.
+        scheme: scheme of ``AESECBDisguise``.
         fallback: replacement for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
             plain value of each pixel; ``random-patch``, a random known plain unit of that position.
         order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it

@@ -48,7 +48,7 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        scheme: of the disguise; only ``AESECBDisguise`` has units, and ``None`` has none.
+        scheme: scheme of the disguise; only ``AESECBDisguise`` has units, and ``None`` has none.
 
     Raises:
         InputShapeError: there are no images.

@@ -43,7 +43,7 @@ def jigsaw_attack(
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        scheme: of ``BlockPermute``.
+        scheme: scheme of ``BlockPermute``.
         progress: called with starts done and the total.
 
     Raises:

@@ -60,7 +60,7 @@ def read_key_from_weights(
         matched: network for disguised images.
         original: the network that it was made from.
         target: disguised images to restore, ``[N, C, H, W]``.
-        scheme: of ``BlockPermute`` or ``RMTDisguise``.
+        scheme: scheme of ``BlockPermute`` or ``RMTDisguise``.
         std: standard deviation of the original network's normalisation, on the scale of 0..1: one number, or one for
             each channel. It is public, like that network.
         scale: value of white in the images that ``matched`` takes, 1 or 255.

@@ -48,8 +48,8 @@ def linkage_attack(
     Args:
         known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
-        scheme: of a disguise by blocks. For a cipher that replaces units one by one, the known images must be many,
-            because they represent the statistics of the set. For matrices that are not orthogonal, products are
+        scheme: scheme of a disguise by blocks. For a cipher that replaces units one by one, the known images must be
+            many, because they represent the statistics of the set. For matrices that are not orthogonal, products are
             compared in coordinates that are learned from all known and all disguised images, position by position.
         rounds: how often the block order is learned from links; with 0 the links are made without it.
         k: guesses for each known image, at most M.

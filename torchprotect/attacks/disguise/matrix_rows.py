@@ -57,7 +57,7 @@ def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
     Args:
         disguised: ``[N, C, H, W]``, exactly as released; floating-point images are assumed to be grey levels of 0..255
             unless ``scheme.white`` is 1.
-        scheme: of ``RMTDisguise`` with orthogonal matrices and without noise.
+        scheme: scheme of ``RMTDisguise`` with orthogonal matrices and without noise.
 
     Raises:
         InputRangeError: the scheme has another disguise, other matrices or noise.

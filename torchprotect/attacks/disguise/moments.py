@@ -87,7 +87,7 @@ def match_moments(
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least 20, some
             1,000 for good pictures.
         disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
-        scheme: of ``RMTDisguise``.
+        scheme: scheme of ``RMTDisguise``.
         public_labels: int64 ``[N]``; together with ``labels``, the renaming of classes is recovered.
         labels: int64 ``[M]``, as released; together with ``public_labels``.
         order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
@@ -173,7 +173,7 @@ def _rows_read(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | 
     Args:
         disguised: ``[N, C, H, W]``, as released.
         order: int64 ``[positions]``, the original block at each position.
-        scheme: of matrices.
+        scheme: scheme of matrices.
     """
     if reason_against_rows(scheme) is not None:
         return None
@@ -187,8 +187,8 @@ class _Layout:
     """Lines of images by groups: those that one matrix multiplies at one position, ``[groups, N, lines, length]``.
 
     Args:
-        scheme: of matrices.
-        shape: of an image, ``[C, H, W]``.
+        scheme: scheme of matrices.
+        shape: shape of an image, ``[C, H, W]``.
     """
 
     def __init__(self, scheme: Scheme, shape: torch.Size) -> None:

@@ -47,7 +47,7 @@ def recover_permutation(
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: the same images disguised, in the same order, exactly as released; ``scheme.white`` is the value of
             white.
-        scheme: of a disguise by blocks.
+        scheme: scheme of a disguise by blocks.
         prior: a likely order, int64 ``[positions]``, such as one from statistics. It decides if pairs leave several
             blocks open.
 
@@ -93,7 +93,7 @@ def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) 
         mine: lines of plain blocks, ``[positions, N, C, lines, length]``.
         theirs: lines of disguised ones.
         order: initial order.
-        scheme: of shared matrices.
+        scheme: scheme of shared matrices.
 
     Returns:
         The order, the costs ``[positions, blocks]`` it was taken from, and the number of assignments solved.
@@ -146,7 +146,7 @@ def recover_permutation_from_statistics(
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
-        scheme: of a disguise by blocks.
+        scheme: scheme of a disguise by blocks.
 
     Returns:
         The order, its mirror image, and margins of the sum of both costs, each divided by its mean. A negative margin

@@ -62,7 +62,7 @@ def rarity_regression(
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least 20.
         disguised: uint8 ``[M, C, H, W]``; shares are counted among them, so pass all available images.
-        scheme: of ``AESECBDisguise``.
+        scheme: scheme of ``AESECBDisguise``.
         labels: labels of the public images, int64 ``[N]``; without them no class is guessed. A class that no public
             image has is never guessed.
         classes: number of classes; with labels only.

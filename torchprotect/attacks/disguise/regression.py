@@ -60,7 +60,7 @@ def regression_attack(
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least one.
         disguised: the same images disguised, in the same order, any number type.
         target: disguised images to rebuild, ``[M, C, H, W]``.
-        scheme: of ``RMTDisguise``.
+        scheme: scheme of ``RMTDisguise``.
         intercept: also fit a constant. It removes the mean of the noise: ``u / 2`` for noise drawn from 0 to ``u``.
         solve_for: ``plain`` fits plain rows to disguised ones, which weighs noise against signal; ``matrix`` estimates
             the secret matrix, as the paper does, and inverts it.

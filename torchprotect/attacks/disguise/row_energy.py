@@ -39,7 +39,7 @@ def row_energy_attack(
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
         classes: number of classes.
-        scheme: of ``RMTDisguise``.
+        scheme: scheme of ``RMTDisguise``.
         order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
             by :func:`recover_permutation_from_statistics`.
         voters: number of nearest public images that vote; nearer ones have more weight.

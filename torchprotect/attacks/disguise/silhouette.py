@@ -57,7 +57,7 @@ def silhouette_attack(
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``; the more there are, the more certain the background.
         classes: number of classes.
-        scheme: of ``AESECBDisguise``.
+        scheme: scheme of ``AESECBDisguise``.
         order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
             by :func:`recover_permutation_from_statistics`.
         voters: number of nearest public images that vote; nearer ones have more weight.

@@ -48,7 +48,7 @@ def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
     """Compute the share of correctly guessed classes; chance is the share of the most frequent class.
 
     Args:
-        result: of an attack that guesses the class of each image.
+        result: result of an attack that guesses the class of each image.
         labels: int64 ``[N]``, the true classes.
 
     Raises:
@@ -65,7 +65,7 @@ def score_balanced_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
     that it would vary as much, with the same share in each class.
 
     Args:
-        result: of an attack that guesses the class of each image.
+        result: result of an attack that guesses the class of each image.
         labels: int64 ``[N]``, the true classes.
 
     Raises:
@@ -95,7 +95,7 @@ def examiner_score(
             level and cost: the examiner stands for a human eye and is not counted.
         labels: int64 ``[N]``, the true classes.
         baseline: accuracy of the examiner on plain images of the same kind that it was not trained on.
-        scale: of floating-point images, see :meth:`DNNExaminer.predict`.
+        scale: scale of floating-point images, see :meth:`DNNExaminer.predict`.
 
     Raises:
         InputRangeError: the baseline is not a share above 0.

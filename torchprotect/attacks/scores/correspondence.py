@@ -37,7 +37,7 @@ def score_correspondence(result: CorrespondenceResult, truth: Tensor) -> Corresp
     """Compare a recovered correspondence with the true one.
 
     Args:
-        result: of an attack.
+        result: result of an attack.
         truth: int64 ``[classes, targets]``.
 
     Raises:

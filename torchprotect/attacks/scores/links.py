@@ -54,7 +54,7 @@ def score_linkage(
     The chance level is the best that naming the same ``k`` candidates for every known image reaches.
 
     Args:
-        result: of an attack that links known images to disguised ones.
+        result: result of an attack that links known images to disguised ones.
         truth: int64 ``[N]``: for each known image, the index of its disguised one.
         k: number of guesses to evaluate, one number or several. ``None`` takes 1, 5 and 10, as far as there are
             guesses.

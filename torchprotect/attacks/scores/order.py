@@ -20,7 +20,7 @@ def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
     The interval treats positions as independent, which is not quite true: each block lies at one position only.
 
     Args:
-        result: of an attack that recovers a block order.
+        result: result of an attack that recovers a block order.
         order: int64 ``[positions]``, the original block at each position, like the ``order`` of a permutation key.
 
     Raises:

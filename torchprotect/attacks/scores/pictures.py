@@ -68,7 +68,7 @@ def score_reconstruction(result: AttackResult, truth: Tensor) -> ReconstructionS
     """Compare rebuilt images with the true ones.
 
     Args:
-        result: of an attack that rebuilds images, with a field ``images``.
+        result: result of an attack that rebuilds images, with a field ``images``.
         truth: ``[N, C, H, W]``, uint8 or floating point in 0..1.
 
     Raises:

@@ -45,7 +45,7 @@ def require_guesses(guesses: Tensor, shape: tuple[int, ...], values: int, name: 
     """Check the guesses of an attack before they are scored.
 
     Args:
-        guesses: of an attack.
+        guesses: guesses of an attack.
         shape: required shape; -1 for any length.
         values: they must be int64, from 0 up to (not including) this number.
         name: what is guessed, for the error message.

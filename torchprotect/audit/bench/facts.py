@@ -1,4 +1,4 @@
-"""What was audited, with what, and where."""
+"""Facts about an audit: its data, its settings and its environment."""
 
 import os
 import platform
@@ -97,7 +97,7 @@ def split_facts(bench: Bench) -> dict[str, int]:
 
 
 def _caveats(evidence: Evidence) -> list[str]:
-    """Return what to know where there was no key."""
+    """Return the caveats of an audit without a key."""
     unpaired = evidence.plain is not None and evidence.pairing is None
     told = (
         (unpaired and evidence.labels is not None, _RENAMED),

@@ -1,4 +1,4 @@
-"""How much an audit does."""
+"""Settings for the amount of work in an audit."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What came out for one setting: what a network keeps, what attacks find, what the disguise costs."""
+"""Results for one setting: what a network keeps, what attacks find, what the disguise costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -130,7 +130,7 @@ class Comparison:
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Say whether accuracy and leakage of one are nowhere worse than those of another, and somewhere better."""
+    """Return whether accuracy and leakage of one are nowhere worse than those of another, and somewhere better."""
     return one[0] >= other[0] and one[1] <= other[1] and one != other
 
 

@@ -48,7 +48,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         labels_from: where labels of a source given by name come from.
         prepare: what is done to pictures before the disguise.
         limit: images to read at most.
-        seed: of the sample.
+        seed: seed of the sample.
 
     Raises:
         SourceError: an image cannot be read, or images have several shapes or are not of 8 bits.

@@ -1,4 +1,4 @@
-"""The comparison: images and settings in, side by side out."""
+"""Run a comparison of settings."""
 
 import datetime
 import hashlib
@@ -161,7 +161,7 @@ def _require_fits(setting: Setting, number: int, images: Images) -> None:
 
 
 def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | None, list[tuple[str, str]]]:
-    """Return the pretrained network, or why it is not asked."""
+    """Return the pretrained network, or why it is not used."""
     channels = images.plain.shape[1]
     if not wanted:
         return None, [(_PRETRAINED, "not requested")]
@@ -179,4 +179,4 @@ def _digest(images: Images, effort: Settings, probe: probes.Probe | None) -> str
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Do nothing."""

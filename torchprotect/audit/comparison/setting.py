@@ -124,7 +124,7 @@ class Setting:
 
 
 def by(size: tuple[int, int]) -> str:
-    """Return a size for people."""
+    """Return a size as text."""
     return f"{size[0]} x {size[1]}"
 
 

@@ -1,4 +1,4 @@
-"""What an audit works on: disguised images, and what the owner adds to them."""
+"""The evidence of an audit: disguised images, and what the owner knows about them."""
 
 import functools
 import hashlib

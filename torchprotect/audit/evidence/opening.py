@@ -1,4 +1,4 @@
-"""From an export and the owner's images to evidence."""
+"""Make evidence from an export and the owner's images."""
 
 import os
 from collections.abc import Callable
@@ -103,7 +103,7 @@ def _require_same_labels(written: Tensor | None, plain: Tensor | None, label_map
 
 
 class _Part(NamedTuple):
-    """What is read of one export: its samples, and its plain images and their labels."""
+    """The content of one export: its samples, and their plain images and labels."""
 
     written: ExportedImages
     plain: Tensor | None
@@ -120,7 +120,7 @@ def _open_part(export: FinishedExport, source: Source | None, key: Key | None, l
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    """Return tensors one after the other; ``None`` unless all are known."""
+    """Concatenate tensors; ``None`` unless all are known."""
     known = [part for part in parts if part is not None]
     return torch.cat(known) if len(known) == len(parts) else None
 
@@ -168,7 +168,7 @@ def _class_names(opened: list[FinishedExport], key: Key | None) -> tuple[str, ..
 
 
 def _files(exports: list[FinishedExport]) -> Path | dict[str, Callable[[], BinaryIO]]:
-    """Return the files of exports, opened: of a single open one in a folder, the folder."""
+    """Return the decrypted files of exports; for a single open export in a folder, the folder."""
     first = exports[0]
     if len(exports) == 1 and first.store.local and first.public is None:
         return Path(first.store.location)
@@ -197,7 +197,7 @@ def _order(key: Key | None) -> Tensor | None:
 
 
 def _correspondence(key: Key | None) -> Tensor | None:
-    """Return the targets of each class; nothing where released labels name other classes than the targets do."""
+    """Return the targets of each class; ``None`` if released labels number classes differently than the targets."""
     if isinstance(key, KeyBundle):
         key = key.transform if key.labels is None else None
     return key.targets if isinstance(key, CorrespondenceKey) else None

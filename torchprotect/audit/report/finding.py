@@ -1,4 +1,4 @@
-"""What one attack found: numbers with their chance level and upper bound, and what to show of it."""
+"""The finding of one attack: numbers with their chance level and upper bound, and examples."""
 
 import base64
 from collections.abc import Mapping
@@ -198,9 +198,9 @@ class NotRun:
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
-    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks.
+    """Return the measure that leaks most; of equals, one that reveals more than the class; the first if none leaks.
 
-    A part of the key is passed over beside measures of images: what it opens is what they measure.
+    A part of the key is ignored if there are measures of images, which measure what that part reveals.
     """
     told = [each for each in measures if each.about != "key"] or measures
     scaled = [each for each in told if each.leakage is not None]
@@ -210,7 +210,7 @@ def headline(measures: tuple[Measure, ...]) -> Measure | None:
 
 
 def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
-    """Return with how many known pairs or images most leaks, the least of equals; the last one without leakage."""
+    """Return the number of known pairs or images with most leakage; of equals, the least; without leakage, the last."""
     leakages = {pairs: top.leakage for pairs, measures in curve.items() if (top := headline(measures)) is not None}
     scaled = {pairs: leakage for pairs, leakage in leakages.items() if leakage is not None}
     return max(scaled, key=scaled.__getitem__) if scaled else max(curve)

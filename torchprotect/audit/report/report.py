@@ -1,4 +1,4 @@
-"""The report: findings with everything that is needed to read them, as JSON."""
+"""The report of an audit, as JSON and as a page."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the images are still good for: accuracies of networks trained on disguised images, beside plain ones."""
+"""Utility: accuracies of networks trained on disguised images, compared with plain ones."""
 
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
@@ -45,7 +45,7 @@ class Utility:
 
 
 def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
-    """Return mean and standard deviation; ``None`` of nothing."""
+    """Return mean and standard deviation; ``None`` for no values."""
     if not values:
         return None
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}

@@ -1,4 +1,4 @@
-"""The verdict: what the findings of a report come to, in sentences for whoever has to decide."""
+"""The verdict: the conclusion of a report, in sentences for decision makers."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -46,8 +46,8 @@ class LevelVerdict:
 
     Attributes:
         level: attacker level.
-        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was
-            measured; ``key partly read`` if that is the worst.
+        severity: severity of the worst finding at this level and below; ``not measured`` if no attack of this very
+            level was measured; ``key partly read`` if that is the worst.
         severity_from: the lower level whose finding is more severe than any of this level; ``None`` if there is none.
         sentence: the worst finding of this very level, and whether a lower level has a worse one.
         brief: the same in one line for a terminal.
@@ -98,7 +98,7 @@ class Verdict:
 
 
 def judge(report: Outcome) -> Verdict:
-    """Return what a report comes to."""
+    """Return the verdict on a report."""
     readable = bool(report.facts.get("disguise", {}).get("readable"))
     levels = tuple(_look_at(report, level) for level in Level)
     if readable:
@@ -109,7 +109,7 @@ def judge(report: Outcome) -> Verdict:
 
 
 def _not_compared(report: Outcome) -> str:
-    """Say that the plain images have another shape than the disguised ones, if they do."""
+    """Warn if the plain images have another shape than the disguised ones."""
     data = report.facts.get("data", {})
     if data.get("comparable", True):
         return ""
@@ -127,7 +127,7 @@ def _shape(data: dict[str, Any]) -> list[int]:
 
 
 def _choice(report: Outcome) -> str:
-    """Say that attacks were left out because others were asked for, if any were."""
+    """Warn if attacks were left out because only others were requested."""
     others = sum(each.cause == "not chosen" for each in report.not_run)
     if not others:
         return ""
@@ -164,7 +164,7 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
 
 
 def _key_read(report: Outcome, level: Level) -> Finding | None:
-    """Return what read most of a key at a level and below, if anything did."""
+    """Return the finding that read most of a key at a level and below, if there is one."""
     found = (
         (measure.value, each)
         for each in report.findings
@@ -176,7 +176,7 @@ def _key_read(report: Outcome, level: Level) -> Finding | None:
 
 
 def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
-    """Put a part of the key that was read before what else there is to say of a level."""
+    """Put the part of the key that was read before everything else about a level."""
     if key.level is not level:
         name = key.level.value
         return (
@@ -188,7 +188,7 @@ def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, s
 
 
 def _exceeds(worst: Finding | None, own: Finding) -> bool:
-    """Say whether the worst finding of a level and below is worth telling beside its own worst one."""
+    """Return whether the worst finding of a level and below is worth mentioning beside the level's own worst one."""
     return worst is not None and severity_of(worst) != "none found" and rank(worst)[:2] > rank(own)[:2]
 
 
@@ -196,8 +196,8 @@ def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
     """Return the sentence and its brief form.
 
     Args:
-        own: the worst finding of the very level.
-        worse: that of a lower level, if it is worse than the own one.
+        own: the worst finding of this very level.
+        worse: the worst finding of a lower level, if it is worse.
     """
     if worse is None:
         return sentence(own), deed(own)
@@ -206,11 +206,11 @@ def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
 
 
 def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
-    """Return the sentence and its brief form for a level where nothing counts: what ran all the same.
+    """Return the sentence and its brief form for a level where no finding counts: what ran nevertheless.
 
     Args:
-        here: findings of the very level.
-        worst: that of lower levels.
+        here: findings of this very level.
+        worst: the worst finding of lower levels.
     """
     scans = [each.called for each in here if not each.measures]
     parts = [each.called for each in here if each.measures and not each.without_scale]
@@ -227,9 +227,9 @@ def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, st
 
 
 def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str, ...]:
-    """Return the worst finding of each other kind that exceeds chance, then what is not about images.
+    """Return the worst finding of each other kind that exceeds chance, then remarks that are not about images.
 
-    What a few known images open is a kind of its own, as it says how little an attacker needs.
+    Rebuilding images from a few known ones is a kind of its own, because it shows how little an attacker needs.
     """
     found = [each for each in here if severity_of(each) in ("partial", "severe")]
     best = (
@@ -243,12 +243,12 @@ def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str
 
 
 def _is_gap(not_run: NotRun) -> bool:
-    """Say whether an attack could have told something: those for other disguises could not."""
+    """Return whether an attack might have found something; those for other disguises could not."""
     return not_run.cause != "not applicable"
 
 
 def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
-    """Put attacks of one reason together."""
+    """Group attacks by reason."""
     grouped: dict[str, list[str]] = {}
     for each in not_run:
         grouped.setdefault(each.reason, []).append(each.called)
@@ -256,13 +256,13 @@ def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
 
 
 def _readable(lowest: LevelVerdict) -> LevelVerdict:
-    """Return the lowest level of images that need no attack."""
+    """Return the verdict for the lowest level of images that need no attack."""
     found = "Someone who has nothing but the protected images sees what they show."
     return replace(lowest, severity="severe", sentence=found, brief="the images are readable as they are")
 
 
 def _readable_too(level: LevelVerdict) -> LevelVerdict:
-    """Return a higher level of such images: what the lowest one sees holds here too."""
+    """Return the verdict for a higher level of such images, to which the lowest level's finding applies too."""
     if level.severity == "severe":
         return level
     told = f"{level.sentence} What was found at {Level.CIPHERTEXT_ONLY.value} holds here too."

@@ -1,4 +1,4 @@
-"""What levels, attacks and numbers are called on the page and in the terminal."""
+"""Names of levels, attacks and numbers for the page and the terminal."""
 
 import math
 from typing import Any
@@ -64,12 +64,12 @@ _LONG = 12
 
 
 def percent(value: float | None) -> str:
-    """Return a share for people."""
+    """Return a share as text."""
     return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
 def number(value: float | None, unit: Unit) -> str:
-    """Return a number with its unit for people."""
+    """Return a number with its unit as text."""
     if value is None or math.isnan(value):
         return _NOTHING
     if unit == "share":
@@ -78,28 +78,28 @@ def number(value: float | None, unit: Unit) -> str:
 
 
 def interval(measure: Measure) -> str:
-    """Return the 95 % interval of a measure for people."""
+    """Return the 95 % interval of a measure as text."""
     if math.isnan(measure.low) and math.isnan(measure.high):
         return _NOTHING
     return f"{number(measure.low, measure.unit)} to {number(measure.high, measure.unit)}"
 
 
 def bound(measure: Measure) -> str:
-    """Return what is reached on plain images, for people."""
+    """Return the result on plain images as text."""
     if measure.unit == "dB":
         return "\u221e dB"  # of an image compared with itself
     return number(measure.upper, measure.unit)
 
 
 def leakage_interval(measure: Measure) -> str:
-    """Return where the ends of the 95 % interval lie between chance and plain images, for people."""
+    """Return the position of the 95 % interval's ends between chance and plain images, as text."""
     if measure.leakage_low is None or measure.leakage_high is None:
         return ""
     return f"{percent(measure.leakage_low)} to {percent(measure.leakage_high)}"
 
 
 def details(finding: Finding) -> list[tuple[str, Any]]:
-    """Return names and values of a finding's cost, settings and facts, without those that have no value."""
+    """Return names and values of a finding's cost, settings and facts, without missing values."""
     told = (*finding.cost.items(), *finding.settings.items(), *finding.facts.items())
     return [(name, value) for name, value in told if value is not None]
 
@@ -110,7 +110,7 @@ def spaced(name: str) -> str:
 
 
 def shown(name: str, value: object) -> str:
-    """Return a fact for people, by its name and kind."""
+    """Return a fact as text, according to its name and type."""
     if value is None:
         return _NOTHING
     if isinstance(value, bool):

@@ -109,7 +109,7 @@ _NOT_BUILT = (
 
 
 def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
-    """Return what could be tried on a disguise, beside the attacks that were chosen."""
+    """Return attacks that could be tried on a disguise, apart from the chosen ones."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
     found = [_unasked(attack) for attack in others]
@@ -124,7 +124,7 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
 
 
 def _unasked(attack: Attack) -> NotRun:
-    """Return an attack that applies: no audit runs a long one unasked, any other was left out by a choice."""
+    """Return an attack that applies but was not run: because it is long, or because others were chosen."""
     if attack.long:
         return NotRun.of(attack, attack.long, "not included")
     return NotRun.of(attack, _NOT_CHOSEN, "not chosen")

@@ -1,4 +1,4 @@
-"""Why an attack is not run on an evidence."""
+"""Reasons why an attack is not run on an evidence."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
 
 
 def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
-    """Ask for plain images, of the size of the disguised ones unless the attack takes any."""
+    """Return a reason if plain images are missing or, unless the attack takes any size, have another size."""
     evidence = bench.evidence
     if not _uses_plain(attack):
         return None
@@ -50,7 +50,7 @@ def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
 
 
 def _wants_size(bench: Bench, attack: Attack) -> bool:
-    """Say whether an attack lacks plain images of the size of the disguised ones."""
+    """Return whether an attack lacks plain images of the size of the disguised ones."""
     evidence = bench.evidence
     sizes_differ = evidence.plain is not None and evidence.plain.shape[1:] != evidence.disguised.shape[1:]
     return _uses_plain(attack) and sizes_differ and not attack.any_size

@@ -1,4 +1,4 @@
-"""Shards on any executor of the kind in ``concurrent.futures``: process pools, Dask, MPI, Parsl, loky."""
+"""Run shards on any executor with the interface of ``concurrent.futures``: process pools, Dask, MPI, Parsl, loky."""
 
 import concurrent.futures
 from collections.abc import Collection, Iterator
@@ -74,7 +74,7 @@ class _Workers:
 
 
 def _size(executor: Executor) -> int:
-    """Return the number of workers, or 0 where the executor does not tell."""
+    """Return the number of workers, or 0 if the executor does not say."""
     size = getattr(executor, "_max_workers", 0) or getattr(executor, "num_workers", 0)
     return size if isinstance(size, int) else 0
 

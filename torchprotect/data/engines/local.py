@@ -1,4 +1,4 @@
-"""Runs the shards of a plan in this process, or in worker processes on this machine."""
+"""Run the shards of a plan in this process, or in worker processes on this machine."""
 
 import multiprocessing
 import multiprocessing.connection

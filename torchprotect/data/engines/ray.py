@@ -1,4 +1,4 @@
-"""Shards on a Ray cluster."""
+"""Run shards on a Ray cluster."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -87,7 +87,7 @@ class _Nodes:
         )
 
     def _slots(self, cpus: float, gpus: float) -> int:
-        """Return how many tasks fit onto the nodes at once; Ray would wait for ever if there were none."""
+        """Return how many tasks fit onto the nodes at the same time; with none, Ray would wait for ever."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         slots = sum(int(min(_fit(node, "CPU", cpus), _fit(node, "GPU", gpus))) for node in nodes)
         if not slots:
@@ -111,7 +111,7 @@ class _Nodes:
             return self._ray.get(handle)
 
     def cancel(self, handles: Collection[Any]) -> None:
-        """Let them end: Ray would interrupt those that have started."""
+        """Do nothing: Ray would interrupt calls that have started."""
 
     @contextlib.contextmanager
     def _as_export_error(self) -> Iterator[None]:

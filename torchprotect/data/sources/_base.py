@@ -132,7 +132,7 @@ def prepare_source(source: Source, preparation: Preparation) -> Source:
 
 
 def unprepared(source: Source) -> Source | None:
-    """Return the same source, whose pictures are as they are stored; ``None`` of a source that is not one of ours."""
+    """Return the same source with pictures as stored; ``None`` for a source of another package."""
     return source.prepared(Preparation()) if isinstance(source, Preparable) else None
 
 

@@ -1,4 +1,4 @@
-"""One file with the labels of all samples: CSV, or JSON lines."""
+"""Read one file with the labels of all samples: CSV, or JSON lines."""
 
 import csv
 import io
