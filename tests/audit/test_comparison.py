@@ -469,7 +469,7 @@ class Odd(Pictures):
         ("sizes", SourceError, r"2 shapes \(80 of 1 x 16 x 16, 40 of 1 x 8 x 16\): prepare them .*--resize"),
         ("one class", LabelError, "all images are of one class"),
         ("unlabelled", LabelError, "no labels: .*--labels-from"),
-        ("floats", InputTypeError, "must be of 8 bits"),
+        ("floats", InputTypeError, "must be 8-bit"),
     ],
 )
 def test_images_that_cannot_be_compared(how, error, told):

@@ -202,8 +202,8 @@ def test_remarks_on_what_is_not_about_images():
     assert at(told, L0).severity == "key partly read"
     assert at(told, L0).brief == (
         "read a part of the key: blocks at their right place, 15 of 16 (by chance: 1); 2 scans ran "
-        "(duplicate_statistics, metadata_scan); they have no leakage percentage. 2 attacks measured parts of the key or "
-        "distances (jigsaw_attack, distance_correlation); the attacks that use these results count"
+        "(duplicate_statistics, metadata_scan); they have no leakage percentage. 2 attacks measured parts of the key "
+        "or distances (jigsaw_attack, distance_correlation); the attacks that use these results count"
     )
 
 

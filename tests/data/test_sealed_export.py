@@ -563,7 +563,7 @@ class TestBadInput:
             ("manifest.json", lambda d: d["shards"].reverse(), "malformed: missing or damaged: shards"),
             ("plan.json", lambda d: d.update(shard_size=8), "plan and manifest do not belong together"),
             ("plan.json", lambda d: d["envelope"].update(generation=2), "plan and manifest do not belong together"),
-            ("plan.json", lambda d: d["envelope"].update(generation=0), "no sensible generation"),
+            ("plan.json", lambda d: d["envelope"].update(generation=0), "no valid generation"),
             ("plan.json", lambda d: d.pop("envelope"), "the plan of an open one"),
         ],
     )

@@ -45,7 +45,9 @@ def assert_leakage_below(
         report = run(audited, **options)
     if not report.measured(wanted):
         reasons = [f"  {each.attack}: {each.reason}" for each in report.not_run if each.level is wanted]
-        raise AssertionError("\n".join([f"no attack was measured at {level}, so nothing can be said of it:", *reasons]))
+        raise AssertionError(
+            "\n".join([f"no attack was measured at {level}, so nothing can be said about it:", *reasons])
+        )
     leakage = report.leakage(wanted) or 0.0
     if leakage > value:
         rows = [
@@ -64,5 +66,7 @@ def require_share(value: float) -> float:
         InputRangeError: it lies outside 0..1.
     """
     if not 0 <= value <= 1:
-        raise InputRangeError(f"the most that may leak must be a share of 0 to 1, such as 0.5, not {value!r}")
+        raise InputRangeError(
+            f"value, the largest allowed leakage, must be a share of 0 to 1, such as 0.5, not {value!r}"
+        )
     return value

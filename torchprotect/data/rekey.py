@@ -69,7 +69,7 @@ def rekey(
         )
     if "owner" not in manifest and may_be_inexact(manifest):
         raise SourceError(
-            "salt and pepper, or float16, have changed images, and without an owner's file nothing tells which: export "
+            "salt and pepper, or float16, have changed images, and without an owner's file it is unknown which: export "
             "the original source under the new key"
         )
     source = RestoredSource(opened, key)

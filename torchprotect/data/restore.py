@@ -111,7 +111,9 @@ def restore(
         )
     notes = [_NO_NAMES] if owner is None else class_told(wanted, only, owner)
     if owner is None and may_be_inexact(opened.manifest):
-        notes.append("by its settings the export holds pictures that cannot be restored exactly; nothing tells which")
+        notes.append(
+            "because of its settings, the export holds pictures that cannot be restored exactly; which ones is unknown"
+        )
     exact = None if owner is None else done.exact
     return RestoreResult(str(target), done.images, done.made, exact, tuple(notes))
 

@@ -48,7 +48,7 @@ def generation_of(plan: Mapping[str, Any], path: str) -> int | None:
         raise EnvelopeError(f"{path} has another envelope than version {VERSION}; use the torchprotect that wrote it")
     generation = member.get("generation")
     if type(generation) is not int or not 1 <= generation <= LARGEST_GENERATION:
-        raise VerificationError(f"{path} is malformed: its envelope has no sensible generation")
+        raise VerificationError(f"{path} is malformed: its envelope has no valid generation")
     return generation
 
 

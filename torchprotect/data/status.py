@@ -116,7 +116,7 @@ def _extent(plan: dict[str, Any], store: Store) -> tuple[int, int]:
     images, size = plan.get("images"), plan.get("shard_size")
     if type(images) is int and type(size) is int and min(images, size) > 0 and images // size <= _MOST_SHARDS:
         return images, -(-images // size)
-    raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: it has no sensible images and shard_size")
+    raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: it has no valid images and shard_size")
 
 
 def _rate(reports: Iterable[Entry]) -> float | None:

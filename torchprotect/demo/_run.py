@@ -1,4 +1,4 @@
-"""The demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
+"""Run the demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Identities: what opens an envelope. age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
+"""Identities open envelopes: age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
 
 import contextlib
 import datetime
@@ -43,7 +43,7 @@ class Identity:
         """
         name = os.fspath(path)
         if _PREFIX in name.upper():
-            raise EnvelopeError("an identity is given by the path of its file, but the secret itself came")
+            raise EnvelopeError("give an identity by the path of its file, not by the secret itself")
         with Path(path).open("rb") as file:
             content = SecretBytes(file.read(_LARGEST + 1))
         if len(content) > _LARGEST:
@@ -96,15 +96,15 @@ Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
 
 
 def open_envelopes(envelopes: Mapping[str, bytes], identities: Sequence[Identity], commitment: str) -> DataKey:
-    """Return the data key of an export. Envelopes with anything else are ignored: anybody may have put them there.
+    """Return the data key of an export. Envelopes with other content are ignored, because anybody may have added them.
 
     Args:
         envelopes: contents of the export's age files, by name.
-        identities: tried in this order.
-        commitment: to the data key, from the export's manifest.
+        identities: identities to try, in this order.
+        commitment: commitment to the data key, from the export's manifest.
 
     Raises:
-        EnvelopeError: none of them opens any of the envelopes, or what is in there is no data key of this export.
+        EnvelopeError: no identity opens any of the envelopes, or none of them contains the data key of this export.
     """
     usable = {name: content for name, content in envelopes.items() if is_reasonable(content)}
     opened = 0

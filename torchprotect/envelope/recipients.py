@@ -1,4 +1,4 @@
-"""Recipients: whoever may open an export. Their public keys, or a passphrase, wrap its data key as age files.
+"""Recipients may open an export: age files wrap its data key for their public keys, or for a passphrase.
 
 Reference: https://age-encryption.org/v1. ``age --decrypt`` opens the files and prints the 32 bytes of the data key.
 """
@@ -33,23 +33,23 @@ def is_envelope(name: str) -> bool:
 
 
 def numbered(number: int) -> str:
-    """Return the name of an envelope: 0 is the first one, and others follow where there are many recipients."""
+    """Return the name of an envelope: 0 is the first one; more follow if there are many recipients."""
     return f"envelope-{number}.age" if number else ENVELOPE
 
 
 def _stanzas(content: bytes) -> list[tuple[str, str]]:
-    """Return kind and scrypt's work factor of each stanza of an envelope, which is a recipient or means nothing."""
+    """Return kind and scrypt work factor of each stanza of an envelope, which is a recipient or has no meaning."""
     found = _STANZA.findall(content.partition(b"\n---")[0])
     return [(kind.decode(errors="replace"), factor.decode()) for kind, factor in found]
 
 
 def kinds_of(content: bytes) -> list[str]:
-    """Return the kind of each recipient of an envelope, such as ``X25519``; age names no more of them."""
+    """Return the kind of each recipient of an envelope, such as ``X25519``; age reveals no more about them."""
     return [kind for kind, _ in _stanzas(content) if kind in _KINDS]
 
 
 def is_reasonable(content: bytes) -> bool:
-    """Return whether an envelope can be opened in reasonable time and memory; anybody may have put it there."""
+    """Return whether an envelope can be opened in reasonable time and memory, because anybody may have added it."""
     if not content.startswith(_FIRST_LINE):  # armoured ones are not read either: their stanzas cannot be counted
         return False
     stanzas = _stanzas(content)

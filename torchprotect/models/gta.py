@@ -68,7 +68,7 @@ class GTANetworks(nn.Module):
 
 
 class GTADiscriminator(nn.Module):
-    """Tell real from generated images, and classify them.
+    """Distinguish real from generated images, and classify them.
 
     Args:
         channels: channels of the images.

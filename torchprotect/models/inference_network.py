@@ -1,4 +1,4 @@
-"""The internal inference network of one way scrambling."""
+"""The local inference network of one way scrambling."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Find and load the compiled kernels, if there are any."""
+"""Find and load the compiled kernels, if they exist."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ _loaded: list[ctypes.CDLL] = []
 
 
 def function(name: str, result: Any) -> Any:
-    """Return a compiled function that is no operator, or ``None`` if there is none.
+    """Return a compiled function that is not an operator, or ``None`` if there is none.
 
     Args:
         name: name of the function.

@@ -1,4 +1,4 @@
-"""Plain PyTorch in place of the operators."""
+"""Plain PyTorch replacements for the operators."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reading images that are stored alike, at any place in any file: one call for a batch."""
+"""Read images with a common layout from any offset in any file: one call for a batch."""
 
 import ctypes
 import os
@@ -71,7 +71,7 @@ class StoredImages:
         return out
 
     def _read(self, files: list[int], offsets: list[int], out: NDArray[np.uint8]) -> None:
-        """Do in Python what the compiled function does."""
+        """Do the work of the compiled function in Python."""
         assert self._scratch is not None  # noqa: S101 - for the type checker
         rows = len(self._scratch.buffers)
         for start in range(0, len(files), rows):
@@ -86,7 +86,7 @@ class StoredImages:
             self._unpack(out[start : start + len(places)], start)
 
     def _unpack(self, out: NDArray[np.uint8], start: int) -> None:
-        """Copy the pixels of the files that were read, of which the first has the number ``start``."""
+        """Copy the pixels of the files that were read; ``start`` is the index of the first."""
         assert self._scratch is not None  # noqa: S101 - for the type checker
         fixed, pixels = (memory[: len(out)] for memory in self._scratch.memory)
         wrong = (fixed != self._fixed)[:, self._matters].any(1)
@@ -104,10 +104,10 @@ _CUT, _OTHER = "cannot be read in full", "is not stored as the others are"
 
 
 class _Scratch:
-    """Memory for a few files, which the system writes to: pixels apart from the bytes between them.
+    """Memory for a few files, into which the system reads: pixels are separate from the bytes between them.
 
     Attributes:
-        memory: uint8, of each file what is not pixels, and what is.
+        memory: uint8, for each file the bytes that are not pixels, and the pixels.
         buffers: buffers of each file, in the order of its bytes.
     """
 

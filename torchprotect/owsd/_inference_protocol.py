@@ -114,9 +114,8 @@ class InferenceProtocolCloud:
 
         Raises:
             InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
-            CloudError: the server does not answer, refuses, or answers with something else than finite vectors of the
-                length it has answered with before; ``again`` for time-outs, cut connections and HTTP 429, 500, 502, 503
-                and 504.
+            CloudError: the server does not answer, refuses, or does not answer with finite vectors of the same length
+                as before. ``again`` is set for time-outs, cut connections and HTTP 429, 500, 502, 503 and 504.
         """
         require_images(images)
         with self._endpoint.session() as session:

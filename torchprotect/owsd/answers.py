@@ -1,4 +1,4 @@
-"""The cloud's answers, kept on disk, so that none is paid for twice."""
+"""The cloud's answers, cached on disk so that none is paid for twice."""
 
 import hashlib
 import json
@@ -153,7 +153,7 @@ class AnswerCache:
 
 
 def _checksum(fingerprint: str, cloud: str, image: str, blob: bytes) -> int:
-    """Return the checksum of an answer and of what it is the answer to."""
+    """Return a checksum of an answer with its key, cloud and image."""
     return zlib.crc32(blob, zlib.crc32(json.dumps([fingerprint, cloud, image]).encode()))
 
 

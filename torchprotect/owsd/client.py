@@ -1,4 +1,4 @@
-"""The client of a cloud: everything that stays inside the organisation."""
+"""The client of a cloud: the part that stays inside the organisation."""
 
 from collections.abc import Callable, Sequence
 

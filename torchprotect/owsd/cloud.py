@@ -66,7 +66,7 @@ class ModelCloud:
 
         Raises:
             InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
-            ModelError: the model returns something else than finite scores ``[N, V]``, V the same for all batches.
+            ModelError: the model does not return finite scores ``[N, V]``, with the same V for all batches.
         """
         require_images(images)
         with eval_mode(self.model):

@@ -1,4 +1,4 @@
-"""The internal inference network, which predicts labels from embeddings and the cloud's answers."""
+"""The local inference network, which predicts labels from embeddings and the cloud's answers."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Model files, format version 1: a safetensors file with a header; ``docs/reference/model-format.md`` specifies it."""
+"""Model files, format version 1: a safetensors file with a header, specified in ``docs/reference/model-format.md``."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What a matched network has in place of the layers of the original."""
+"""The layers that replace the original ones in a matched network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -112,10 +112,10 @@ class MatchedStructure:
 
 
 def matched_structure(network: nn.Module) -> MatchedStructure | None:
-    """Return what was replaced in a network that was matched, or has layers of one; ``None`` if there is none.
+    """Return what was replaced in a network that was matched, or contains a matched one; ``None`` if nothing was.
 
     Raises:
-        ModelError: weights are marked as matched, but how is not known any more.
+        ModelError: weights are marked as matched, but the structure is no longer known.
     """
     modules = dict(network.named_modules())
     rotary = next((name for name, module in modules.items() if isinstance(module, PermutedRotary)), None)
@@ -134,9 +134,9 @@ def matched_structure(network: nn.Module) -> MatchedStructure | None:
 
 
 def _new_first_layer(first: nn.Conv2d | nn.Linear, grid_size: tuple[int, int] | None) -> nn.Module:
-    """Return a layer of the same sizes that has a bias, and a kernel for each position where there is a grid.
+    """Return a layer of the same sizes with a bias and, if there is a grid, a kernel for each position.
 
-    Its weights are not drawn, which would touch the random state.
+    Its weights are not drawn, because that would change the random state.
     """
     kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
     if isinstance(first, nn.Linear):

@@ -1,4 +1,4 @@
-"""What a model file says of its network: how pictures become its input, and what its answers mean."""
+"""The description of a network in its model file: how pictures become its input, and what its answers mean."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ class ModelHeader:
 
 
 def _require_shape(described: Mapping[str, Any], recipe: Recipe) -> None:
-    """Check that images have the size of the disguise, and the normalisation as many numbers as they have channels."""
+    """Check that images have the size of the disguise, and that the normalisation fits their channels."""
     channels, *size = described["shape"]
     stated = recipe.transform[-1].get("image_size")
     if stated != size:

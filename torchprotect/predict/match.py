@@ -1,4 +1,4 @@
-"""Networks that read disguised pictures as they read plain ones. Their weights give the key away."""
+"""Adapt networks to disguised pictures without training. Their weights then give the key away."""
 
 import warnings
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What a predictor answers."""
+"""The answers of a predictor."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

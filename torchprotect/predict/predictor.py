@@ -1,4 +1,4 @@
-"""Predictions with a network that was trained on disguised images."""
+"""Predict plain classes with a network that was trained on disguised images."""
 
 import itertools
 import os
@@ -168,7 +168,7 @@ class Predictor:
         return image
 
     def _answer(self, disguised: Tensor) -> Tensor:
-        """Return scores 0..1 of disguised images, in the order of the classes that the network knows."""
+        """Return scores in 0..1 of disguised images, in the order of the network's classes."""
         inputs = normalise(disguised, self.header.recipe.scale, *self._normalisation, like=self.network)
         scores = answers_of(self.network, inputs, self.header.classes)
         if not bool(scores.isfinite().all()):
@@ -177,7 +177,7 @@ class Predictor:
 
 
 def _require_several(pictures: Any) -> None:
-    """Refuse an array or tensor that is one picture: its rows would be taken for pictures."""
+    """Refuse an array or tensor that is one picture, because its rows would be taken for pictures."""
     if isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4:
         expected = "[N, H, W, C]" if isinstance(pictures, np.ndarray) else "[N, C, H, W]"
         raise InputTypeError(
@@ -194,15 +194,15 @@ def _moved(network: nn.Module, device: torch.device | str) -> nn.Module:
 
 
 def _mean_noise(shape: tuple[int, ...]) -> Tensor:
-    """Return what uniform noise is on average."""
+    """Return the mean of uniform noise."""
     return torch.full(shape, 0.5)
 
 
 def _require_same_classes(header: ModelHeader, labels: LabelKey | None, names: Sequence[str] | None) -> None:
-    """Check that scores, label map and names go together.
+    """Check that scores, label map and names fit together.
 
     Raises:
-        ModelError: the network has another number of scores than the key renames classes.
+        ModelError: the number of scores differs from the number of classes that the key renames.
         InputRangeError: there are more names than classes.
     """
     if labels is not None and labels.classes != header.classes:

@@ -1,4 +1,4 @@
-"""Writing a trained network to a file that says how pictures become its input."""
+"""Write a trained network to a file that records how pictures become its input."""
 
 import os
 from pathlib import Path
@@ -134,7 +134,7 @@ def _require_same_disguise(matched: MatchedStructure, recipe: Recipe, mean: Tens
 
 
 class _Labels(NamedTuple):
-    """How many classes there are at least, and whether an image may have several."""
+    """The minimum number of classes, and whether an image may have several labels."""
 
     least: int = 0
     several: bool = False
@@ -150,7 +150,7 @@ def _first_image(export: str | os.PathLike[str], identity: Identities) -> tuple[
 
 
 def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, _Labels]:
-    """Return a black image of the shape that the disguise makes."""
+    """Return a black image of the shape that the disguise produces."""
     step = recipe.transform[-1]
     height, width = (int(side) for side in step["image_size"])
     prepared = CHANNELS.get(recipe.preparation.mode) if recipe.preparation.mode else None
@@ -159,7 +159,7 @@ def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, _Labels]:
 
 
 def _require_outputs(labels: _Labels, scores: Tensor) -> None:
-    """Check for finite scores, of as many classes as there are labels; the key holder's names tell the rest."""
+    """Check for finite scores, at least as many as there are labels; the key holder's names determine the rest."""
     if not bool(scores.isfinite().all()):
         raise ModelError("the network's scores of the first image are NaN or infinite; check its weights")
     if labels.least > scores.shape[1]:

@@ -164,7 +164,7 @@ def _loss(
 
 
 def _require_finite(loss: float, epoch: int) -> None:
-    """Check the loss of the last batch of an epoch: a network that has once become NaN stays so."""
+    """Check the loss of the last batch of an epoch: once a network becomes NaN, it stays NaN."""
     if not math.isfinite(loss):
         raise ModelError(
             f"the loss is {loss} after epoch {epoch}: train with a lower learning rate, or look for NaN in the images"
@@ -172,7 +172,7 @@ def _require_finite(loss: float, epoch: int) -> None:
 
 
 def _autocast(device: torch.device, precision: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
-    """Compute in a precision; with ``None``, whatever the caller has set stays."""
+    """Compute in a precision; ``None`` leaves the caller's setting unchanged."""
     return contextlib.nullcontext() if precision is None else torch.autocast(device.type, precision)
 
 

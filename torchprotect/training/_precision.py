@@ -1,4 +1,4 @@
-"""Half precision: what a device computes fast in, and a check of what callers ask for."""
+"""Half precision: the fast dtype of a device, and a check of requested dtypes."""
 
 import torch
 

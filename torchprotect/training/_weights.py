@@ -1,4 +1,4 @@
-"""Weights on their way into a network."""
+"""Load weights into a network, after checking names and shapes."""
 
 from collections.abc import Mapping
 

@@ -73,8 +73,8 @@ class _DisguiseBatch(Protection):
             raise InputTypeError("the samples have no picture [C, H, W]; grey ones need a channel too: image[None]")
         if self.labels is not None and any(value[0].numel() > 1 for value in others.values()):
             raise InputTypeError(
-                "beside their pictures the samples have tensors with more than one number, which are no class numbers "
-                "to be renamed; of a one-hot row give label.argmax()"
+                "beside their pictures the samples have tensors with more than one number, which are not class numbers "
+                "to be renamed; for a one-hot row give label.argmax()"
             )
 
         def marked(value: Any) -> Any:
