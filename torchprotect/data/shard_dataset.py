@@ -167,7 +167,7 @@ def _as_array(index: Any, count: int) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     if array.ndim > 1 or array.dtype.kind not in "iu":
         raise InputTypeError(
-            f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}; of a mask give "
+            f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}; for a mask give "
             "mask.nonzero().flatten()"
         )
     if array.dtype == np.uint64:

@@ -74,7 +74,7 @@ def _rename(sample: Any, labels: LabelKey) -> Any:
         pictures = sample.values() if isinstance(sample, Mapping) else sample[:1]
         if isinstance(label, Tensor) and label.numel() > 1 and any(map(_is_single, pictures)):
             raise InputTypeError(
-                f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
+                f"one picture has a label of shape {list(label.shape)}; give its class number; for a one-hot row, "
                 "label.argmax()"
             )
         return labels.map(label)

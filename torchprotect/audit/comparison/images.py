@@ -70,9 +70,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         if not isinstance(sample.label, int):
             raise LabelError(_NO_LABEL if sample.label is None else _SEVERAL_LABELS)
         if sample.image.dtype != torch.uint8:
-            raise InputTypeError(
-                f"images must be 8-bit (uint8), got {sample.image.dtype}, because they are disguised in that form"
-            )
+            raise InputTypeError(f"images must be 8-bit (uint8), got {sample.image.dtype}: only such are compared")
         images.append(sample.image)
         labels.append(sample.label)
     _require_one_shape(images)

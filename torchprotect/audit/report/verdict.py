@@ -276,8 +276,10 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
         trainings = (each.reason for each in not_run if each.attack.startswith(DISGUISED_TRAINING))
         reason = next(trainings, "it needs labels of several classes")
         return f"What a network learns from the protected images was not measured: {reason}."
-    trained = f"A network trained on {utility.trained:,} of the protected images"
-    told = f"{trained} classifies {hundred(disguised['mean'])} correctly"
+    told = (
+        f"A network trained on {utility.trained:,} of the protected images "
+        f"classifies {hundred(disguised['mean'])} correctly"
+    )
     if plain is not None:
         told += f", one trained on as many plain images {hundred(plain['mean'])}"
     if utility.chance is not None:
