@@ -138,7 +138,7 @@ def test_a_report_inside_the_export(exported, name):
     assert call("verify", exported / "out").exit_code == 0
 
 
-def test_a_missing_folder_is_told_before_anything_is_read(tmp_path):
+def test_a_missing_folder_is_reported_before_anything_is_read(tmp_path):
     done = call("audit", tmp_path / "no", "--report", tmp_path / "none" / "x.html", "--key", tmp_path / "no.key")
     assert done.exit_code == 1
     assert done.stderr.endswith("none/x.html into does not exist\n")

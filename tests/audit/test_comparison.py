@@ -306,7 +306,7 @@ def test_little_leakage_without_the_order_comes_with_a_warning():
         assert "order" not in comparison(with_findings(*findings)).advice[0].sentence
 
 
-def test_rows_of_the_key_stand_in_the_table_where_nothing_counts():
+def test_key_rows_are_listed_where_no_finding_counts():
     found = comparison(
         with_findings(
             part_of_key("read_matrix_rows", Level.CIPHERTEXT_ONLY, 111, 112),
@@ -420,7 +420,7 @@ def test_hostile_settings_files(tmp_path, text):
         audit.read_settings(tmp_path / "mine.json")
 
 
-def test_files_that_are_no_files(tmp_path):
+def test_invalid_settings_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         audit.read_settings(tmp_path / "none.json")
     os.mkfifo(tmp_path / "pipe.json")

@@ -49,7 +49,7 @@ def test_other_attacks_get_none():
         assert bench.seen(attack, 5).members is None
 
 
-def test_without_the_key_it_is_said_what_is_missing():
+def test_a_report_without_the_key_says_what_is_missing():
     bench = Bench(replace(control("RMTDisguise", "identity", 60), pairing=None), QUICK)
     found = why_not(bench, CHAIN)
     assert found.cause == "missing input"
@@ -115,7 +115,7 @@ def test_the_sentence(pairs, images):
     assert opened(pairs, known="pair").given == f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}"
 
 
-def test_it_is_told_beside_a_worse_finding_of_its_level():
+def test_it_is_reported_beside_a_worse_finding_of_its_level():
     moments = opened(None, holder="", known="pair")
     found = Report((moments, opened(5, right=499)), (), None, {}).verdict.levels[1]
     assert "5 images" not in found.sentence

@@ -203,7 +203,7 @@ def test_attacks_that_cannot_be_chosen(exported, chosen, error, message):
         audit.run(exported[0], settings=QUICK, attacks=chosen)
 
 
-def test_images_with_nan_end_only_what_they_are_given_to():
+def test_images_with_nan_end_only_attacks_that_use_them():
     evidence = control("RMTDisguise", "identity", 60)
     disguised, plain = evidence.disguised.clone(), evidence.plain / 255
     disguised[:, 0, 0, 0] = plain[:, 0, 0, 0] = math.nan

@@ -286,7 +286,7 @@ class TestChanges:
         assert lines[0] == before[0]
         assert lines[1] != before[1]
 
-    def test_a_tar_that_is_gone_is_no_broken_image(self, tars, bucket):
+    def test_a_missing_tar_is_not_reported_as_a_broken_image(self, tars, bucket):
         source = data.open_source(f"{upload(tars, bucket)}/{PATTERN}")
         system, path = fsspec.url_to_fs(bucket)
         system.rm_file(f"{path}/t-1.tar")
@@ -350,7 +350,7 @@ def tar_of(shard: int, seed: int) -> bytes:
 
 class TestUnreachable:
     @pytest.mark.parametrize("spec", [PATTERN, "images/"])
-    def test_a_store_that_fails_is_no_broken_image(self, tars, images, memory, monkeypatch, tmp_path, spec):
+    def test_a_failing_store_is_not_reported_as_a_broken_image(self, tars, images, memory, monkeypatch, tmp_path, spec):
         upload(tars, memory)
         upload(images, f"{memory}/images")
         source = data.open_source(f"{memory}/{spec}")

@@ -405,7 +405,7 @@ class TestForgottenClose:
         assert done.stdout.count("finished") == 2
 
     @pytest.mark.slow
-    def test_a_warning_says_so_where_python_shows_it(self, tmp_path):
+    def test_an_unclosed_writer_warns(self, tmp_path):
         assert "was never closed" in self.run(tmp_path, "", "-W", "default").stderr
 
     @pytest.mark.slow

@@ -135,7 +135,7 @@ class TestSharedChecks:
         with pytest.raises(SourceError, match=message):
             data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
 
-    def test_of_which_one_has_no_labels(self, tmp_path, parts):
+    def test_splits_of_which_one_has_no_labels(self, tmp_path, parts):
         key = SHARED_AES.transform
         sources = {**opened(parts), "val": data.open_source(parts["val"], labels_from="none")}
         with pytest.raises(SourceError, match="labels: train has one an image, val none"):
