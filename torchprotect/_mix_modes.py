@@ -1,4 +1,4 @@
-"""How the versions of an image, one for each of its target classes, are mixed into one image."""
+"""The modes by which the versions of an image, one for each of its target classes, are combined into one image."""
 
 from typing import Literal, get_args
 

@@ -22,22 +22,24 @@ def perturb_toward(
     to_8bit: bool = True,
     generator: torch.Generator | None = None,
 ) -> Perturbed:
-    """Perturb each image once for each of its targets and combine the results.
+    """Perturb each image once for each of its targets, and combine the results.
 
     Args:
         model: as for :func:`pgd_l2`.
         images: floating point ``[N, C, H, W]`` within the settings' bounds.
         targets: int64 ``[N, K]``.
         weights: ``[N, K]``, the weight of each target in the result; rows sum to 1. Targets of weight 0 cost no time.
-        settings: of the search.
+        settings: settings of the search.
         mix_mode: see :func:`combine`; has no effect on images with one target.
         positions: where to paste, for ``cutmix`` and ``random-square``, see :func:`combine`.
-        reproject: keep the result within ``eps``, which ``concat`` and pasting can exceed, also after rounding.
-        to_8bit: round to 256 levels of 0..1, as stored images are; needs bounds within 0..1.
+        reproject: keep the result within ``eps`` after combining and after rounding; ``concat`` and pasting can exceed
+            it.
+        to_8bit: round to 256 levels of 0..1, like stored images; needs bounds within 0..1.
         generator: draws random starts.
 
     Returns:
-        The images, their final distances, and the loss toward each target before mixing, ``[N, K]`` (NaN for weight 0).
+        The images, their final distances, and the loss toward each target before combining, ``[N, K]`` (NaN for weight
+        0).
 
     References:
         Hu et al., Adversarial Data Encryption, section 4.1.

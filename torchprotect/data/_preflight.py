@@ -24,10 +24,10 @@ _MOST_BYTES = 1 << 27  # of all of them in memory
 
 
 def check_labels(job: DisguiseJob) -> None:
-    """Check the labels that the source knows in advance, one sample for each label there is.
+    """Check the labels that the source knows in advance, with one sample for each distinct label.
 
     Raises:
-        LabelError: some cannot be written; the message says how many, and where one of the samples is.
+        LabelError: some cannot be written; the message says how many, and the location of one sample.
     """
     known: list[Label] = job.source.known_labels() if hasattr(job.source, "known_labels") else []
     first, counts, total = dict[Label, int](), Counter(known), len(known)
@@ -49,7 +49,7 @@ def check_labels(job: DisguiseJob) -> None:
 
 
 def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
-    """Check the shapes of the images that are left to do, from their headers. Return a note on them.
+    """Check the shapes of the remaining images from their headers, and return a note on them.
 
     Raises:
         KeySizeError: an image does not fit the key.
@@ -70,7 +70,7 @@ class Survey:
 
     Args:
         source: that has ``header``.
-        indices: of the images.
+        indices: indices of the images.
 
     Attributes:
         counts: number of images of each shape.
@@ -98,7 +98,7 @@ class Survey:
         return f"{most:,} {'image is' if most == 1 else 'images are'} {shape}, {', '.join(told)}"
 
     def note_on_orientation(self) -> str | None:
-        """Note that pictures will lie on their sides."""
+        """Return a note that pictures will appear sideways."""
         if not self.turned:
             return None
         return (
@@ -135,14 +135,14 @@ def common_shape_first(source: Any) -> list[int]:
 
 
 def explain_unfit(job: DisguiseJob, error: ProtectError) -> None:
-    """Raise the error of an image that does not fit the key again, with what is known of all others."""
+    """Raise the error of an image that does not fit the key again, with facts about all other images."""
     if isinstance(error, KeySizeError) and hasattr(job.source, "header") and job.pipeline.size_keys:
         survey = Survey(job.source, range(len(job.source)))
         raise KeySizeError(f"{error}. {_how_to_prepare(job, survey, job.pipeline.size_keys)}") from error
 
 
 def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> str:
-    """Return the shapes there are, and the options that would make one of them."""
+    """Return the existing shapes, and the options that would give all images one shape."""
     channels = {shape.channels for shape in survey.counts}
     sizes = {(shape.height, shape.width) for shape in survey.counts}
     wanted = {count for key in keys if (count := getattr(key, "channels", None)) is not None} or {max(channels)}
@@ -157,7 +157,7 @@ def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> s
 
 
 def _in_place_of(job: DisguiseJob) -> str:
-    """Return the options that decide the size now, if any were given."""
+    """Return the options that currently determine the size, if any were given."""
     given = getattr(job.source, "preparation", Preparation()).describe()
     sizes = [f"--{name}" for name in ("resize", "crop", "pad") if name in given]
     return f" in place of {' and '.join(sizes)}" if sizes else ""
@@ -186,7 +186,7 @@ def _disguised_shape(job: DisguiseJob, index: int) -> Shape:
 
 
 def make_notes(job: DisguiseJob, *, key_given: bool, is_part: bool) -> tuple[str, ...]:
-    """Return notes for the owner of the images, in whole sentences; those of a part take no reading of images."""
+    """Return notes for the owner of the images, in whole sentences; notes on a part require no reading of images."""
     found = (
         _note_left_out(job),
         None if key_given else _note_plain_labels(job),
@@ -205,7 +205,7 @@ def _note_left_out(job: DisguiseJob) -> str | None:
 
 
 def _note_plain_labels(job: DisguiseJob) -> str | None:
-    """Note that labels stay plain: a transform does not know the label map of the bundle that it was made from."""
+    """Note that labels stay plain: a transform does not know the label map of its bundle."""
     if not job.labelled:
         return None
     return "no key was given, so class numbers are written as they are; to rename them give the bundle as key="
@@ -230,7 +230,7 @@ def _note_labels(job: DisguiseJob) -> str | None:
 
 
 def note_classes(job: DisguiseJob, used: int) -> str | None:
-    """Note that the key renames another number of classes than there are, and how those were numbered."""
+    """Note that the key renames another number of classes than there are, and how these are numbered."""
     if job.labels is None or used == job.labels.classes:
         return None
     names = class_names_of(job.source)
@@ -259,7 +259,7 @@ def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
 
 
 def _how_many(source: Any) -> int:
-    """Return how many images to look at: fewer where those that are stored are large and take long to decode."""
+    """Return how many images to examine: fewer if stored images are large and slow to decode."""
     stored: Any = unprepared(source)
     if not hasattr(stored, "header"):
         return _MOST_IMAGES

@@ -71,7 +71,7 @@ def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: it is missing.
-        ExportError: it is no JSON, of another format or of a newer version.
+        ExportError: it is not JSON, of another format or of a newer version.
     """
     return parse_document(read_bytes(store, name), store.path_of(name), form)
 
@@ -80,18 +80,18 @@ def parse_document(content: bytes, path: str, form: str, *, readable: tuple[int,
     """Parse a plan or a manifest and check its format and version.
 
     Args:
-        content: of the file.
-        path: of the file, for errors.
+        content: content of the file.
+        path: path of the file, for error messages.
         form: the format it must have.
         readable: versions of that format.
 
     Raises:
-        ExportError: it is no JSON, of another format or of a newer version.
+        ExportError: it is not JSON, of another format or of a newer version.
     """
     try:
         document = parse(content)
     except ValueError:
-        raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
+        raise ExportError(f"{path} is damaged: it is not JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
         raise _wrong_format(document, path, form)
     if document.get("version") not in readable or isinstance(document["version"], bool):
@@ -155,8 +155,8 @@ def parse_manifest(content: bytes, path: str) -> dict[str, Any]:
     """Parse the manifest of an open export; all its members but the HMAC are of the type they should be.
 
     Args:
-        content: of the file.
-        path: of the file, for errors.
+        content: content of the file.
+        path: path of the file, for error messages.
 
     Raises:
         ExportError: it is of another program or version, or of a sealed export.

@@ -1,4 +1,4 @@
-"""The demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
+"""Run the demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,17 +41,17 @@ class DemoResult:
 
 
 def run(out: Path, source: str | None = None, *, say: Say = print, progress: data.Progress | None = None) -> DemoResult:
-    """Run the demo into a new folder.
+    """Run the demo and write its results to a new folder.
 
     Args:
-        out: folder to make; must not exist, or be empty.
-        source: a source as for ``torchprotect export``; the bundled sample when ``None``, and six of the bundled
-            photographs in a second grid. Of more than 2,000 images, 2,000 evenly spaced ones are taken.
+        out: folder to create; must not exist, or be empty.
+        source: a source as for ``torchprotect export``. ``None`` takes the bundled sample, and six of the bundled
+            photographs for a second grid. If there are more than 2,000 images, 2,000 evenly spaced ones are used.
         say: called with a line about each step.
-        progress: called with images done and in all, during exports.
+        progress: called with the number of images done and the total, during exports.
 
     Raises:
-        ExportError: the folder is not empty, or the images have no labels or not all one shape.
+        ExportError: the folder is not empty, or the images have no labels or not all the same shape.
     """
     if is_url(out):
         raise ExportError(f"the demo is written to a local folder, not to {out}")

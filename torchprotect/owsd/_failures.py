@@ -29,7 +29,7 @@ class CloudBusyError(CloudError):
 
 
 def excerpt(text: Any) -> str:
-    """Return at most 100 printable ASCII characters of what a cloud said."""
+    """Return at most 100 printable ASCII characters of a cloud's message."""
     shown = "".join(char if " " <= char <= "~" else "?" for char in str(text)[: _MOST_SHOWN + 1])
     return shown if len(shown) <= _MOST_SHOWN else shown[: _MOST_SHOWN - 3] + "..."
 
@@ -39,9 +39,9 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
     Args:
         host: the one that answered.
-        status: of the answer.
+        status: status of the answer.
         retry_after: the header of that name.
-        body: of the answer.
+        body: body of the answer.
         secrets: texts to hide even if the cloud echoes them.
     """
     if 300 <= status < 400:
@@ -57,7 +57,7 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
 
 def failure(host: str, error: BaseException) -> CloudError:
-    """Return the error for a request without an answer, without the cause's text, which may contain the request."""
+    """Return the error for a request without an answer; not its cause's text, which may contain the request."""
     import requests
     import urllib3.exceptions
 
@@ -79,7 +79,7 @@ def failure(host: str, error: BaseException) -> CloudError:
 
 
 def _cause(error: BaseException, kind: type[BaseException]) -> bool:
-    """Find an error of a kind that another one wraps as its reason, its cause or an argument."""
+    """Find an error of a given kind that another error wraps as its reason, its cause or an argument."""
     seen = [error]
     for each in seen:
         if isinstance(each, kind):

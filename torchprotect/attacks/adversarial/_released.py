@@ -1,4 +1,4 @@
-"""Classifiers that an attacker trains on released images and on own plain ones, and what a release tells."""
+"""Classifiers that an attacker trains on released or on their own plain images, and the settings of a release."""
 
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ def released(seen: Seen) -> Labelled:
 
 
 def own_for_training(seen: Seen) -> Labelled:
-    """Return a drawn half of the attacker's own plain images."""
+    """Return a random half of the attacker's own plain images."""
     return _half(seen, 0)
 
 
@@ -50,15 +50,15 @@ def victim(seen: Seen) -> nn.Module:
 
 
 def surrogate(seen: Seen) -> nn.Module:
-    """Train a classifier on plain images of the attacker's own."""
+    """Train a classifier on the attacker's own plain images."""
     return _trained(seen, own_for_training(seen))
 
 
 def search_settings(scheme: Scheme) -> PGDSettings:
-    """Return the settings of the search by which a release was perturbed.
+    """Return the settings of the search that perturbed a release.
 
     Raises:
-        InputTypeError: the scheme does not tell them.
+        InputTypeError: the scheme does not contain them.
     """
     step = _described(scheme)
     return PGDSettings(
@@ -67,13 +67,13 @@ def search_settings(scheme: Scheme) -> PGDSettings:
 
 
 def targets_per_class(scheme: Scheme) -> int:
-    """Return to how many classes the images of each class were led."""
+    """Return the number of target classes of each class."""
     count: int = _described(scheme)["targets"]
     return count
 
 
 def mix_mode_of(scheme: Scheme) -> str:
-    """Return how versions for several targets were mixed into one image."""
+    """Return how versions for several targets were combined into one image."""
     mode: str = _described(scheme)["way"]
     return mode
 

@@ -1,4 +1,4 @@
-"""Data that image files carry beside their pixels, found without decoding them."""
+"""Find metadata inside image files without decoding them."""
 
 import io
 import warnings
@@ -18,7 +18,7 @@ _LAYOUT |= {338, 339, 530, 531, 532}  # TIFF tags that say how pixels are stored
 
 
 def has_extras(entry: Entry) -> bool | None:
-    """Say whether a picture has EXIF, text, a time, a profile or bytes after its end; ``None`` if it is unreadable."""
+    """Return whether a picture has EXIF, text, a time, a profile or bytes after its end; ``None`` if unreadable."""
     if entry.read(len(_PNG)) == _PNG:
         return _png_has_extras(entry)
     if entry.size > _WHOLE:

@@ -48,7 +48,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         labels_from: where labels of a source given by name come from.
         prepare: what is done to pictures before the disguise.
         limit: images to read at most.
-        seed: of the sample.
+        seed: seed of the sample.
 
     Raises:
         SourceError: an image cannot be read, or images have several shapes or are not of 8 bits.
@@ -70,7 +70,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         if not isinstance(sample.label, int):
             raise LabelError(_NO_LABEL if sample.label is None else _SEVERAL_LABELS)
         if sample.image.dtype != torch.uint8:
-            raise InputTypeError(f"images must be of 8 bits (uint8), got {sample.image.dtype}: they are disguised so")
+            raise InputTypeError(f"images must be 8-bit (uint8), got {sample.image.dtype}: only such are compared")
         images.append(sample.image)
         labels.append(sample.label)
     _require_one_shape(images)

@@ -1,4 +1,4 @@
-"""The work of a comparison: networks on plain images once, then each setting."""
+"""The work of a comparison: train networks on plain images once, then measure each setting."""
 
 import datetime
 import hashlib
@@ -46,7 +46,7 @@ class Measuring:
         settings: to be compared.
         effort: how much is done for each setting.
         attacks: to be run on each setting, in this order.
-        store: of finished parts.
+        store: store of finished parts.
         probe: the pretrained network; ``None`` to leave it out.
         progress: called before each step and at the end.
     """
@@ -83,7 +83,7 @@ class Measuring:
         return Share.of(accuracy, len(self.bench.split.clean)), self._share_of_probe(probe)
 
     def measure_all(self) -> tuple[Compared, ...]:
-        """Return what came out for each setting, after :meth:`measure_plain`."""
+        """Return the results for each setting, after :meth:`measure_plain`."""
         found = tuple(self._measure(number, each) for number, each in enumerate(self._settings))
         self._progress("done", self._total, self._total)
         return found
@@ -95,7 +95,7 @@ class Measuring:
         return float(labels.bincount().max()) / len(labels)
 
     def facts(self) -> dict[str, Any]:
-        """Return what was compared on, with what, and where, for JSON."""
+        """Return the data, settings and environment of the comparison, for JSON."""
         split, images, evidence = self.bench.split, self._images, self.bench.evidence
         probed = [min(PROBED_IMAGES, len(each)) for each in (split.others, split.attacked)]
         trained = min(self._effort.train_images, len(split.others), len(split.public))
@@ -153,7 +153,7 @@ class Measuring:
         return None if accuracy is None else Share.of(accuracy, tested)
 
     def _kept(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Take a part from the store, or do it and keep it there."""
+        """Take a part from the store, or compute it and keep it there."""
         found = self._store.load(name)
         if found is None:
             found = work()
@@ -162,7 +162,7 @@ class Measuring:
 
 
 def _undisguised(images: Images) -> Evidence:
-    """Return images whose disguise does nothing: what networks reach on them is reached on plain images."""
+    """Return images with a disguise that does nothing; networks reach the plain accuracy on them."""
     return Evidence(
         images.plain,
         Scheme("plain"),

@@ -1,4 +1,4 @@
-"""Findings in sentences that need no knowledge of the field, with whole numbers."""
+"""Describe findings in sentences for readers outside the field, with whole numbers."""
 
 from collections.abc import Callable, Sequence
 from math import floor
@@ -33,17 +33,17 @@ def sentence(finding: Finding) -> str:
 
 
 def deed(finding: Finding) -> str:
-    """Return what was found, a clause that begins with its verb."""
+    """Return what the attack achieved, as a clause that begins with its verb."""
     done = _DEEDS.get(finding.leaks, _other)(finding) or _other(finding)
     return f"did no better than chance: {done}" if severity_of(finding) == "none found" else done
 
 
 def remark(finding: Finding, images: int) -> str | None:
-    """Return what is to be said of a finding that is not about images, if anything.
+    """Return a remark on a finding that is not about images, if there is anything to say.
 
     Args:
         finding: a part of a key, distances, equality or metadata.
-        images: how many protected images there are.
+        images: number of protected images.
     """
     return _REMARKS[finding.leaks](finding, images) if finding.leaks in _REMARKS else None
 
@@ -66,7 +66,7 @@ def attacks_and_scans(findings: Sequence[Finding]) -> str:
 
 
 def whole(share: float, of: int) -> str:
-    """Return a share as a whole number of so many; neither none nor all where that is not the truth."""
+    """Return a share as a whole number out of ``of``; never none or all unless that is exact."""
     exact = share * of
     if _TOLERANCE < exact < 0.5:
         return _BELOW_ONE
@@ -87,7 +87,7 @@ def _identity(finding: Finding) -> str | None:
 
 
 def _picture(finding: Finding) -> str | None:
-    """Tell of rebuilt pictures what leaks more severely first: which image each one is, or its class."""
+    """Describe rebuilt pictures, the more severe leak first: which image each one is, or its class."""
     measure, classes = _worst(finding, "identity"), _worst(finding, "class")
     if measure is None:
         return None
@@ -127,11 +127,11 @@ def _use(finding: Finding) -> str | None:
     if top is None or top.count is None:
         return None
     on_plain = "" if top.upper is None else f"; if trained on plain images: {whole(top.upper, top.count)}"
-    return f"trained a network that is right for {_right(top, 'plain image')} ({_chance(top)}{on_plain})"
+    return f"trained a network that classifies {_right(top, 'plain image')} correctly ({_chance(top)}{on_plain})"
 
 
 def _named(measure: Measure, noun: str = "") -> str:
-    """Return how many classes were right, beside chance and plain images."""
+    """Describe how many classes were right, compared with chance and plain images."""
     alike = "" if measure.count is not None else ", each class counting alike,"
     told = f"the right class{alike} for {_right(measure, noun)}"
     if measure.upper is None or not weak_yardstick(measure):
@@ -144,7 +144,7 @@ def _named(measure: Measure, noun: str = "") -> str:
 
 
 def _other(finding: Finding) -> str:
-    """Tell of a measure that no sentence is made for, by its metric."""
+    """Describe a measure that has no sentence of its own, by its metric."""
     top = finding.headline
     if top is None:
         return f"ran {finding.called}"
@@ -186,7 +186,7 @@ def _equality(finding: Finding, images: int) -> str | None:
 
 def _metadata(finding: Finding, images: int) -> str | None:
     topics = [each["topic"] for each in finding.facts.get("findings", ()) if each["severity"] in ("medium", "high")]
-    return f"Beside the pixels, these tell something: {', '.join(topics)}." if topics else None
+    return f"Metadata that reveal something: {', '.join(topics)}." if topics else None
 
 
 _DEEDS: dict[str, Callable[[Finding], str | None]] = {
@@ -210,7 +210,7 @@ def _worst(finding: Finding, *about: About) -> Measure | None:
 
 
 def _telling(measure: Measure) -> tuple[int, bool, float]:
-    """Sort by severity; of equals one that counts images comes last."""
+    """Return a sorting key by severity; of equals, a measure that counts images comes last."""
     return SEVERITIES.index(severity(measure)), measure.count is not None, measure.leakage or 0.0
 
 

@@ -1,4 +1,4 @@
-"""Decoding image files. Nothing is lost without an error."""
+"""Decode image files without silent loss."""
 
 import contextlib
 import io
@@ -76,7 +76,7 @@ def _bits(picture: PIL.Image.Image) -> int:
 
 
 def _readings(picture: PIL.Image.Image) -> list[Any]:
-    """Return the raw modes that Pillow will decode the file with, such as ``RGB;16B``."""
+    """Return the raw modes in which Pillow will decode the file, such as ``RGB;16B``."""
     return [tile[3] for tile in getattr(picture, "tile", ())]
 
 

@@ -33,7 +33,7 @@ class BucketFolderSource(Preparable):
     Names, classes and what is left out are those of :class:`ImageFolderSource`.
 
     Args:
-        url: of the class folders.
+        url: url of the class folders.
         layout: what the folders below the URL mean.
     """
 

@@ -29,7 +29,7 @@ class ImageFolderSource(Preparable):
     within a class is refused, since its images would be duplicated.
 
     Args:
-        root: of the class folders.
+        root: root of the class folders.
         layout: what the folders below the root mean.
     """
 
@@ -143,7 +143,7 @@ class ImageFolderSource(Preparable):
         Args:
             top: folder to begin with.
             seen: identities of folders that must not be reached.
-            kind: of other files, for the count of what is left out.
+            kind: kind of other files, for the count of what is left out.
         """
         waiting = [top]
         while waiting:
@@ -173,7 +173,7 @@ def is_hidden(name: str) -> bool:
 
 
 def not_a_picture(path: PurePath, kind: str = IN_CLASSES) -> str:
-    """Return the kind of a file that is left out."""
+    """Return the kind of a file that is not used."""
     return f"{path.suffix.lower() or 'extensionless'} {kind}"
 
 

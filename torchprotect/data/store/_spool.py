@@ -1,4 +1,4 @@
-"""A file that waits until it is complete: in memory, and if it is large in an unnamed file of the system's."""
+"""A file that is held back until it is complete: in memory or, if it is large, in an unnamed temporary file."""
 
 import contextlib
 import tempfile
