@@ -1,0 +1,109 @@
+"""The manual runs: Sybil reads the snippets of a page, and runs them in one namespace and one temporary folder.
+
+``python`` blocks run as they stand; one whose first line is a comment with a file name, as ``# train.py``, is also
+written to that file. ``bash`` blocks, and blocks without a language, run in this process where each of their lines calls
+``torchprotect``, else in bash. Lines that install packages are for readers. Other languages, such as ``text``, are not run.
+
+Comments on pages, which readers do not see, skip what cannot run here, with the reason, and prepare what a page expects:
+``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and ``-->``.
+Folders and names that many pages expect are in ``samples.py``.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+import pytest
+import torch
+from samples import SAMPLES, write_photos
+from sybil import Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+from typer.testing import CliRunner
+
+from torchprotect import cli
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("guides", "explain", "reference")
+PROGRAMS = """
+python() { "$PYTHON" "$@"; }
+torchprotect() { python -m torchprotect "$@"; }
+torchrun() { python -m torch.distributed.run "$@"; }
+"""
+_python = PythonEvaluator()
+
+
+def run_python(example):
+    __tracebackhide__ = True
+    file = re.match(r"# (\w+\.py)\n", example.parsed)
+    if file:
+        Path(file[1]).write_text(example.parsed)
+    _python(example)
+
+
+def run_command(line):
+    """Run one ``torchprotect`` command in this process; its output may go to a file, as in ``.. > alice.pub``."""
+    _, *words = shlex.split(os.path.expandvars(line), comments=True)
+    *words, out = [*words[:-2], words[-1]] if words[-2:-1] == [">"] else [*words, None]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 0, f"{line}\n{result.output}"
+    if out is not None:
+        Path(out).write_text(result.stdout)
+
+
+def run_shell(example):
+    lines = example.parsed.replace("\\\n", " ").splitlines()
+    lines = [line for line in lines if line and not line.startswith(("#", "pip install"))]
+    if all(re.match(r"torchprotect [^;&|]*$", line) for line in lines):
+        for line in lines:
+            run_command(line)
+        return
+    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", "-euc", "\n".join([PROGRAMS, *lines])], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, f"{example.parsed}\n{done.stdout}{done.stderr}"
+
+
+def blocks_without_language(document):
+    for region in FencedCodeBlockLexer(language="")(document):
+        region.parsed, region.evaluator = region.lexemes["source"], run_shell
+        yield region
+
+
+SYBIL = Sybil(
+    [CodeBlockParser("python", run_python), CodeBlockParser("bash", run_shell), blocks_without_language, SkipParser()]
+)
+
+
+def pages_with_snippets():
+    """Return the pages of the manual, as paths from the root, that have anything to run."""
+    pages = [ROOT / "README.md", ROOT / "docs/index.md"]
+    for folder in FOLDERS:
+        pages += sorted((ROOT / "docs" / folder).rglob("*.md"))
+    return [str(page.relative_to(ROOT)) for page in pages if list(SYBIL.parse(page).examples())]
+
+
+def run_page(page, photos_every=1):
+    """Run the snippets of a page in the current folder, and return the names that they leave."""
+    document = SYBIL.parse(ROOT / page)
+    torch.manual_seed(0)
+    if "photos" in document.text:
+        write_photos(Path("photos"), Path("later"), every=photos_every)
+    document.namespace.update(SAMPLES.get(page, dict)(), __name__="page")
+    ran, reasons = 0, []
+    for example in document.examples():
+        try:
+            example.evaluate()
+        except unittest.SkipTest as reason:  # of a comment on the page
+            reasons.append(str(reason))
+        else:
+            ran += example.region.evaluator in (run_python, run_shell)
+    if not ran:
+        pytest.skip("; ".join(reasons))
+    return document.namespace
