@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import PIL.Image
+from support import Pictures, run_export
 
 from torchprotect.demo import PHOTOGRAPHS
 
@@ -32,4 +33,10 @@ def write_photos(root, later=None, every=1):
     return root
 
 
-SAMPLES = {}
+def readers():
+    """Write an export of 20 colour images in three shards."""
+    run_export("out", dataset=Pictures(channels=3))
+    return {}
+
+
+SAMPLES = {"docs/guides/readers.md": readers}

@@ -6,6 +6,7 @@ written to that file. ``bash`` blocks, and blocks without a language, run in thi
 
 Comments on pages, which readers do not see, skip what cannot run here, with the reason, and prepare what a page expects:
 ``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and ``-->``.
+A condition is ``% skip: next if(not installed("timm", "1.0"), reason="timm is not installed")``.
 Folders and names that many pages expect are in ``samples.py``.
 """
 
@@ -15,10 +16,12 @@ import shlex
 import subprocess
 import sys
 import unittest
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 from samples import SAMPLES, write_photos
 from sybil import Sybil
 from sybil.evaluators.python import PythonEvaluator
@@ -89,13 +92,21 @@ def pages_with_snippets():
     return [str(page.relative_to(ROOT)) for page in pages if list(SYBIL.parse(page).examples())]
 
 
+def installed(*packages):
+    """Return whether packages are there, each named with its lowest version; for conditions in comments on pages."""
+    try:
+        return all(Version(version(name)) >= Version(lowest) for name, lowest in zip(packages[::2], packages[1::2]))
+    except PackageNotFoundError:
+        return False
+
+
 def run_page(page, photos_every=1):
     """Run the snippets of a page in the current folder, and return the names that they leave."""
     document = SYBIL.parse(ROOT / page)
     torch.manual_seed(0)
     if "photos" in document.text:
         write_photos(Path("photos"), Path("later"), every=photos_every)
-    document.namespace.update(SAMPLES.get(page, dict)(), __name__="page")
+    document.namespace.update(SAMPLES.get(page, dict)(), __name__="page", installed=installed)
     ran, reasons = 0, []
     for example in document.examples():
         try:
