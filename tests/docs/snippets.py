@@ -1,13 +1,14 @@
 """The manual runs: Sybil reads the snippets of a page, and runs them in one namespace and one temporary folder.
 
 ``python`` blocks run as they stand; one whose first line is a comment with a file name, as ``# train.py``, is also
-written to that file. ``bash`` blocks, and blocks without a language, run in this process where each of their lines calls
-``torchprotect``, else in bash. Lines that install packages are for readers. Other languages, such as ``text``, are not run.
+written to that file. ``bash`` blocks, and blocks without a language, run in this process where each of their lines
+calls ``torchprotect``, else in bash. Lines that install packages are for readers. Blocks in other languages, such as
+``text``, are not run.
 
-Comments on pages, which readers do not see, skip what cannot run here, with the reason, and prepare what a page expects:
-``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and ``-->``.
-A condition is ``% skip: next if(not installed("timm", "1.0"), reason="timm is not installed")``.
-Folders and names that many pages expect are in ``samples.py``.
+Comments on pages, which readers do not see, skip a snippet that cannot run here and say why, or prepare for it:
+``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and
+``-->``. A condition is ``% skip: next if(not installed("timm", "1.0"), reason="timm is not installed")``. Folders and
+names that many pages expect are in ``samples.py``.
 """
 
 import os
