@@ -2,6 +2,8 @@ import sys
 
 import pytest
 
+from torchprotect.demo import SAMPLE
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -9,6 +11,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "argv", ["page"])
+    monkeypatch.setenv("SOURCE", SAMPLE)  # the shell variable of docs/reference/command-line.md
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:

@@ -1,9 +1,9 @@
 """The manual runs: Sybil reads the snippets of a page, and runs them in one namespace and one temporary folder.
 
 ``python`` blocks run as they stand; one whose first line is a comment with a file name, as ``# train.py``, is also
-written to that file. ``bash`` blocks, and blocks without a language, run in this process where each of their lines
-calls ``torchprotect``, else in bash. Lines that install packages are for readers. Blocks in other languages, such as
-``text``, are not run.
+written to that file. ``bash`` blocks, and blocks without a language that begin with ``torchprotect``, run in this
+process where each of their lines calls ``torchprotect``, else in bash. Lines that install packages are for readers.
+Other blocks, such as ``text``, are not run.
 
 Comments on pages, which readers do not see, skip a snippet that cannot run here and say why, or prepare for it:
 ``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and
@@ -74,14 +74,15 @@ def run_shell(example):
     assert done.returncode == 0, f"{example.parsed}\n{done.stdout}{done.stderr}"
 
 
-def blocks_without_language(document):
+def commands_without_language(document):
     for region in FencedCodeBlockLexer(language="")(document):
-        region.parsed, region.evaluator = region.lexemes["source"], run_shell
-        yield region
+        if region.lexemes["source"].startswith("torchprotect "):
+            region.parsed, region.evaluator = region.lexemes["source"], run_shell
+            yield region
 
 
 SYBIL = Sybil(
-    [CodeBlockParser("python", run_python), CodeBlockParser("bash", run_shell), blocks_without_language, SkipParser()]
+    [CodeBlockParser("python", run_python), CodeBlockParser("bash", run_shell), commands_without_language, SkipParser()]
 )
 
 
