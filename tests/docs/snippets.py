@@ -2,13 +2,13 @@
 
 ``python`` blocks run as they stand; one whose first line is a comment with a file name, as ``# train.py``, is also
 written to that file. ``bash`` blocks, and blocks without a language that begin with ``torchprotect``, run in this
-process where each of their lines calls ``torchprotect``, else in bash. Lines that install packages are for readers.
-Other blocks, such as ``text``, are not run.
+process where each of their lines calls ``torchprotect``, else in bash. Other blocks, such as ``text``, are not run, and
+neither are lines that install packages or fetch photographs: ``photos/`` is there, with fewer of them for audits.
 
 Comments on pages, which readers do not see, skip a snippet that cannot run here and say why, or prepare for it:
 ``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and
-``-->``. A condition is ``% skip: next if(not installed("timm", "1.0"), reason="timm is not installed")``. Folders and
-names that many pages expect are in ``samples.py``.
+``-->``. A condition is ``% skip: next if(not installed("timm", "1.0"), reason="timm is not installed")``. Files that
+pages expect are made in ``samples.py``.
 """
 
 import os
@@ -34,6 +34,7 @@ from torchprotect import cli
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("guides", "explain", "reference")
+FOR_READERS = ("#", "pip install", "cp -r \"$(python -c 'from torchprotect.demo import PHOTOGRAPHS")
 PROGRAMS = """
 python() { "$PYTHON" "$@"; }
 torchprotect() { python -m torchprotect "$@"; }
@@ -62,7 +63,7 @@ def run_command(line):
 
 def run_shell(example):
     lines = example.parsed.replace("\\\n", " ").splitlines()
-    lines = [line for line in lines if line and not line.startswith(("#", "pip install"))]
+    lines = [line for line in lines if line and not line.startswith(FOR_READERS)]
     if all(re.match(r"torchprotect [^;&|]*$", line) for line in lines):
         for line in lines:
             run_command(line)
@@ -102,13 +103,16 @@ def installed(*packages):
         return False
 
 
-def run_page(page, photos_every=1):
+def run_page(page):
     """Run the snippets of a page in the current folder, and return the names that they leave."""
     document = SYBIL.parse(ROOT / page)
     torch.manual_seed(0)
     if "photos" in document.text:
-        write_photos(Path("photos"), Path("later"), every=photos_every)
-    document.namespace.update(SAMPLES.get(page, dict)(), __name__="page", installed=installed)
+        long = re.search("torchprotect (audit|compare)", document.text)
+        write_photos(Path("photos"), Path("later"), every=3 if long else 1)
+    if page in SAMPLES:
+        SAMPLES[page]()
+    document.namespace.update(__name__="page", installed=installed)
     ran, reasons = 0, []
     for example in document.examples():
         try:

@@ -7,7 +7,7 @@ import pytest
 from snippets import pages_with_snippets, run_command, run_page
 from support import content
 
-CHECKED = ("README", "index", "photographs", "restore", "replacing-keys", "predict")  # by tests below
+CHECKED = ("README", "index", "photographs", "restore", "replacing-keys", "predict", "buckets")  # by tests below
 CHECKED += ("training", "torchrun", "kornia", "lightning", "timm", "hugging-face")  # in test_training_pages.py
 
 
@@ -18,7 +18,7 @@ def test_snippets_run(page, folder):
 
 @pytest.mark.slow
 def test_readme(folder):
-    run_page("README.md", photos_every=3)  # fewer photographs make the audit shorter
+    run_page("README.md")
     assert {"my.key", "protected", "report.html", "report.json"} <= {path.name for path in folder.iterdir()}
 
 
@@ -58,3 +58,8 @@ def test_replacing_keys(folder):
 def test_predictions(folder):
     run_page("docs/guides/predict.md")
     assert {"my.key", "protected", "photos.model", "live.model"} <= {path.name for path in folder.iterdir()}
+
+
+def test_buckets(folder, s3_server):
+    run_page("docs/guides/buckets.md")
+    assert any(each.startswith("PUT /bucket/protected/manifest.json") for each in s3_server.requests)
