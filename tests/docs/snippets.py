@@ -109,7 +109,7 @@ def run_page(page):
     torch.manual_seed(0)
     if "photos" in document.text:
         long = re.search("torchprotect (audit|compare)", document.text)
-        write_photos(Path("photos"), Path("later"), every=3 if long else 1)
+        write_photos(Path("photos"), Path("later"), every=5 if long else 1)
     if page in SAMPLES:
         SAMPLES[page]()
     document.namespace.update(__name__="page", installed=installed)

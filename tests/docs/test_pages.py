@@ -11,7 +11,14 @@ CHECKED = ("README", "index", "photographs", "restore", "replacing-keys", "predi
 CHECKED += ("training", "torchrun", "kornia", "lightning", "timm", "hugging-face")  # in test_training_pages.py
 
 
-@pytest.mark.parametrize("page", [page for page in pages_with_snippets() if Path(page).stem not in CHECKED])
+SLOW = ("audit", "ci-gate", "command-line", "attacks-adversarial", "envelope", "choose")
+
+
+def marked(page):
+    return pytest.param(page, marks=pytest.mark.slow) if Path(page).stem in SLOW else page
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in pages_with_snippets() if Path(page).stem not in CHECKED])
 def test_snippets_run(page, folder):
     run_page(page)
 
@@ -60,6 +67,7 @@ def test_predictions(folder):
     assert {"my.key", "protected", "photos.model", "live.model"} <= {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_buckets(folder, s3_server):
     run_page("docs/guides/buckets.md")
     assert any(each.startswith("PUT /bucket/protected/manifest.json") for each in s3_server.requests)
