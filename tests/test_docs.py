@@ -1,4 +1,4 @@
-"""What the pages show runs: README and quickstart are run; elsewhere names, signatures and options are looked up.
+"""Names, signatures and options on pages exist; ``tests/docs`` runs the pages.
 
 Tables have as many cells in each row as in their heading, or they are shown with cells missing, or as text.
 """
@@ -10,22 +10,16 @@ import inspect
 import json
 import re
 import shlex
-import shutil
-import sys
 import textwrap
 import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-import PIL.Image
 import pytest
-import torch
 import typer
-from typer.testing import CliRunner
 
 from torchprotect import cli, errors
-from torchprotect.demo import PHOTOGRAPHS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -240,14 +234,6 @@ def exists(path):
     return True
 
 
-@pytest.mark.slow
-def test_the_network_of_the_landing_page_learns(capsys):
-    torch.manual_seed(0)
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
-    exec(code, {})  # noqa: S102 - a page of ours
-    assert float(capsys.readouterr().out) > 0.31  # of the most frequent class
-
-
 def read_reference():
     """Return the pages of the reference, one after the other."""
     return "".join(page.read_text() for page in sorted((ROOT / "docs" / "reference" / "api").glob("*.md")))
@@ -342,121 +328,3 @@ HEADING = "| a | b |\n|---|:-:|\n"
 def test_table_problems_are_found(text, problem):
     found = list(table_problems(text))
     assert found == [] if problem is None else len(found) == 1 and found[0].startswith(problem)
-
-
-def write_photos(root, later=None, every=1):
-    """Write what pages call photos/: photographs of mixed sizes, modes and orientations in seven folders.
-
-    ``later`` gets others, in the same classes. Both together have each photograph that there is, or every third, say.
-    """
-    turned = PIL.Image.Exif()
-    turned[0x0112] = 6
-    for number, path in enumerate(sorted(Path(PHOTOGRAPHS).rglob("*.jpg"))[::every]):
-        folder = (later if later is not None and number % 5 == 4 else root) / path.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with PIL.Image.open(path) as picture:
-            if number % 9 == 0:
-                picture.convert("L").save(folder / path.name)
-            elif number % 9 == 1:
-                picture.convert("P").save(folder / f"{path.stem}.png")
-            elif number % 9 == 2:
-                picture.convert("RGBA").save(folder / f"{path.stem}.png")
-            elif number % 9 == 3:
-                picture.save(folder / path.name, exif=turned, quality=90)
-            else:
-                shutil.copy(path, folder / path.name)
-    return root
-
-
-def run_command(line):
-    """Run one ``torchprotect`` command in this process; lines that install are for people, and CI."""
-    program, *words = shlex.split(line, comments=True)
-    if program == "torchprotect":
-        *words, out = [*words[:-2], words[-1]] if words[-2:-1] == [">"] else [*words, None]
-        result = CliRunner().invoke(cli.app, words)
-        assert result.exit_code == 0, f"{line}\n{result.output}"
-        if out is not None:
-            Path(out).write_text(result.stdout)
-    else:
-        assert program == "pip", line
-
-
-def run_page(page, commands=True, before=None):
-    """Run the blocks of a page in one session, all or those before a heading, and return the names that it leaves."""
-    names = {"__name__": page}
-    text = (ROOT / page).read_text()
-    for line, language, code in blocks_of(text if before is None else text[: text.index(f"\n## {before}\n")]):
-        if language == "python":
-            exec(compile("\n" * (line - 1) + code, page, "exec"), names)  # noqa: S102 - our own pages
-        elif commands and not language:
-            for each in code.replace("\\\n", " ").splitlines():
-                run_command(each)
-    return names
-
-
-@pytest.mark.slow
-def test_readme_runs(tmp_path, monkeypatch):
-    """Each block in turn, in one folder that holds nothing but photos/; fewer of them make the audit shorter."""
-    write_photos(tmp_path / "photos", every=3)
-    monkeypatch.chdir(tmp_path)
-    run_page("README.md")
-    assert {"my.key", "protected", "report.html", "report.json"} <= {path.name for path in tmp_path.iterdir()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["rmt", "aes-ecb", "block-permute"])
-def test_the_data_teams_day_runs(tmp_path, monkeypatch, scheme):
-    """The page as it stands, and up to the way back under the other disguises; it compares the pictures itself."""
-    write_photos(tmp_path / "photos", tmp_path / "later")
-    monkeypatch.chdir(tmp_path)
-    if scheme == "rmt":
-        run_page("docs/guides/photographs.md")
-        report = json.loads(Path("report.json").read_text())
-        assert {
-            level: each["severity"] for level, each in report["verdict"]["levels"].items() if level in ("L1", "L2")
-        } == {
-            "L1": "severe",
-            "L2": "severe",
-        }
-        assert len(list(Path("back").rglob("*.png"))) == len(list(Path("photos").rglob("*.*g")))
-        return
-    options = "--exif --mode rgb --resize 64x64"
-    permuted = "" if scheme == "block-permute" else "--permute"
-    run_command(f"torchprotect keygen {scheme} -o my.key --image-size 64x64 --block-size 8x8 {permuted} --labels 7")
-    run_command(f"torchprotect export photos/ protected/ --key my.key {options} --workers 2")
-    run_command("torchprotect restore protected/ back/ --key my.key")
-    code = [
-        code
-        for _, language, code in blocks_of((ROOT / "docs/guides/photographs.md").read_text())
-        if language == "python"
-    ]
-    exec(compile("import torch\n" + code[1], "docs/guides/photographs.md", "exec"), {})  # noqa: S102 - our own page
-
-
-def test_replacing_keys_runs(tmp_path, monkeypatch):
-    write_photos(tmp_path / "photos")
-    monkeypatch.chdir(tmp_path)
-    run_command("torchprotect keygen rmt -o my.key --image-size 64x64 --block-size 8x8 --permute --labels 7")
-    run_command("torchprotect export photos/ protected/ --key my.key --exif --mode rgb --resize 64x64 --noise 25")
-    run_page("docs/guides/replacing-keys.md")
-    run_command("torchprotect verify protected-new/ --key new.key")
-
-
-def test_predictions_run(tmp_path, monkeypatch):
-    """The page from a key to answers; its commands find the network in a module of the folder."""
-    for number in (1, 2):
-        shutil.copy(f"{PHOTOGRAPHS}/fish/0{number}.jpg", tmp_path / f"photo{number}.jpg")
-    (code,) = re.findall(r"\ndef make\(\):\n.*?\n\n", (ROOT / "docs/guides/predict.md").read_text(), re.DOTALL)
-    (tmp_path / "my_nets.py").write_text(f"from torch import nn\n{code}")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
-    run_page("docs/guides/predict.md")
-    assert {"my.key", "protected", "photos.model", "live.model"} <= {path.name for path in tmp_path.iterdir()}
-
-
-def test_python_of_the_quickstart_runs(tmp_path, monkeypatch):
-    """Its commands have tests of their own; the demo takes a minute."""
-    pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
-    monkeypatch.chdir(tmp_path)
-    run_page("docs/guides/quickstart.md", commands=False)

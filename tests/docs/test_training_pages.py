@@ -1,17 +1,13 @@
-"""The pages on training run as they stand: no checkpoint holds the key, and predictions are the network's."""
+"""After pages on training have run, no checkpoint holds the key, and predictions are those of the network."""
 
 import os
-import re
-import shlex
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
 import PIL.Image
 import pytest
 import torch
-from test_docs import ROOT, blocks_of, run_page
+from snippets import run_page
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from torchprotect import data, keys, transforms
@@ -35,13 +31,6 @@ def offline(tmp_path_factory):
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
         yield home
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    return tmp_path
 
 
 def assert_answers(predictor, network, bundle, mean=0.5, std=0.25):
@@ -89,46 +78,43 @@ def test_a_key_in_a_checkpoint_is_found(folder):
     assert files_with_the_key(folder, bundle) == {"my.key", "pickled.ckpt", "tensor.ckpt"}
 
 
-def test_pytorch_and_torchrun(folder):
-    names = run_page("docs/guides/training.md", commands=False, before="kornia")
+def test_pytorch(folder):
+    names = run_page("docs/guides/training.md")
     make, bundle = names["make"], names["bundle"]
     assert_answers(names["predictor"], names["network"], bundle)
 
     live = Predictor.load("live.model", key=bundle, network=make, class_names=names["plain"].classes)
     assert_answers(live, live.network, bundle)
     assert share_right(live) > 0.3  # chance is 1/7; renamed labels that stay renamed, less
-    owner = {"key": bundle, "export": "protected/val"}
-    assert share_right(Predictor.load("export.model", network=make, **owner)) > 0.3
+    exported = Predictor.load("export.model", key=bundle, network=make, export="protected/val")
+    assert share_right(exported) > 0.3
+    assert files_with_the_key(folder, bundle) == {"my.key"}
 
-    run_torchrun()
-    together = Predictor.load("torchrun.model", network=make, **owner)
+
+def test_torchrun(folder):
+    names = run_page("docs/guides/torchrun.md")
+    bundle = names["bundle"]
+    together = Predictor.load("torchrun.model", network=network_of_the_pages(), key=bundle, export="protected")
     assert_answers(together, together.network, bundle)
     assert share_right(together) > 0.3
     assert files_with_the_key(folder, bundle) == {"my.key"}
 
 
+def network_of_the_pages():
+    flat = [torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32 * 64, 7)]
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 32, 8, stride=8), *flat)
+
+
 def test_kornia(folder):
-    pytest.importorskip("kornia", "0.9", reason="kornia 0.9 needs Python 3.11")
-    names = run_page("docs/guides/training.md", commands=False)
+    names = run_page("docs/guides/kornia.md")
     assert names["predictor"].header == read_header("kornia.model")
     assert_answers(names["predictor"], names["network"], names["bundle"])
     assert files_with_the_key(folder, names["bundle"]) == {"my.key"}
 
 
-def run_torchrun():
-    """Run train.py of the page by the command that it shows."""
-    page = (ROOT / "docs/guides/training.md").read_text()
-    (code,) = (code for _, language, code in blocks_of(page) if language == "python" and "def main" in code)
-    Path("train.py").write_text(code)
-    (command,) = re.findall(r"^torchrun (.*)$", page, re.M)
-    run = [sys.executable, "-m", "torch.distributed.run", *shlex.split(command)]
-    subprocess.run(run, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
 @pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*is deprecated:FutureWarning")  # of torch, by lightning
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")  # depends on how many cores there are
 def test_lightning(folder):
-    pytest.importorskip("lightning", "2.4", reason="the extra `integration-test` is not installed")
     names = run_page("docs/guides/lightning.md")
     bundle = names["bundle"]
     assert_answers(names["predictor"], names["trained"], bundle)
@@ -141,16 +127,12 @@ def test_lightning(folder):
 
 
 def test_timm(folder):
-    pytest.importorskip("timm", "1.0", reason="the extra `integration-test` is not installed")
     names = run_page("docs/guides/timm.md")
     assert_answers(names["predictor"], names["network"], names["bundle"], names["mean"], names["std"])
     assert files_with_the_key(folder, names["bundle"]) == {"my.key"}
 
 
 def test_hugging_face(folder, offline):
-    pytest.importorskip("datasets", "3.0", reason="the extra `integration-test` is not installed")
-    pytest.importorskip("transformers", "4.50", reason="the extra `integration-test` is not installed")
-    pytest.importorskip("accelerate", "1.0", reason="the extra `integration-test` is not installed")
     names = run_page("docs/guides/hugging-face.md")
     bundle, plain = names["bundle"], names["plain"]
     trained = Predictor.load(
