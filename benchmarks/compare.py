@@ -64,7 +64,8 @@ def main() -> None:
     for name in arguments.sets:
         found = compare(name, SETS[name].format(arguments.root), arguments.work, arguments.images)
         done[name] = summary(found)
-        (IMAGES / f"compare-{name}.svg").write_text(draw_picture(found, CHARTED))
+        for level in CHARTED:
+            (IMAGES / f"compare-{name}-{level.value}.svg").write_text(draw_picture(found, level))
         show(name, found)
         out.write_text(json.dumps({"machine": machine(), "sets": done}, indent=1) + "\n")
 

@@ -20,7 +20,6 @@ _NEAR = 15.0  # from a point to its number, where nothing is in the way
 _ANGLES = tuple(
     math.radians(each) for each in (270, 0, 90, 180, 315, 45, 225, 135, 292, 337, 22, 67, 112, 157, 202, 247)
 )
-_GAP = 18  # between panels that stand side by side
 
 STYLE = """
 .chart text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--soft); }
@@ -60,7 +59,7 @@ class _Point(NamedTuple):
     told: str
 
 
-def draw_panel(comparison: "Comparison", level: Level, *, left: float = 0) -> str:
+def draw_panel(comparison: "Comparison", level: Level) -> str:
     """Return one chart as an SVG element: the accuracy kept from left to right, the leakage at a level upwards.
 
     Numbers are those of the settings; filled points are on the frontier, which a line marks.
@@ -68,29 +67,26 @@ def draw_panel(comparison: "Comparison", level: Level, *, left: float = 0) -> st
     Args:
         comparison: to be drawn.
         level: level of the leakage.
-        left: where the panel begins, in a picture of several.
     """
     points, most = _points(comparison, level)
     told = "; ".join(each.told for each in points)
     title = f"Leakage at {level.value}"
     return (
-        f'<svg class="chart" x="{left:g}" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
         f'role="img" aria-label="{escape(f"{title} against the accuracy that a network keeps. {told}")}">'
         f'<text class="title" x="2" y="14">{title}</text>{_axes(comparison, most)}'
         f"{_frontier(points)}{_reaches(points)}{_labels(points)}{''.join(map(_mark, points))}</svg>"
     )
 
 
-def draw_picture(comparison: "Comparison", levels: Sequence[Level]) -> str:
-    """Return the charts of several levels side by side as one SVG file, with colours for light and dark."""
-    width = len(levels) * _WIDTH + (len(levels) - 1) * _GAP
-    panels = (draw_panel(comparison, level, left=number * (_WIDTH + _GAP)) for number, level in enumerate(levels))
+def draw_picture(comparison: "Comparison", level: Level) -> str:
+    """Return the chart of one level as an SVG file, with colours for light and dark."""
     light, dark = (f"{ground} {own}" for ground, own in zip(_GROUND, (LIGHT, DARK), strict=True))
     style = f":root {{ {light} }} @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }} {STYLE}"
-    size = f'width="{width}" height="{_HEIGHT}"'
+    size = f'width="{_WIDTH}" height="{_HEIGHT}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT}" {size}><style>{style}</style>'
-        f'<rect {size} fill="var(--ground)"/>{"".join(panels)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" {size}><style>{style}</style>'
+        f'<rect {size} fill="var(--ground)"/>{draw_panel(comparison, level)}</svg>\n'
     )
 
 
