@@ -2,11 +2,13 @@
 Audit with an attack of your own
 ================================
 
-An audit runs any attack that is one ``attacks.Attack``: what it is called, what it finds and needs, and a function of
-what the attacker sees. This one guesses the class of a disguised image from its brightness alone, which a permutation
-of blocks leaves as it is; it runs beside two of ours.
+An audit runs every ``attacks.Attack`` that it is given: a name, what the attack finds, what it needs, and a function of
+what the attacker sees. The attack of this program guesses the class of a disguised image from its brightness alone,
+which a block permutation does not change. It runs beside two attacks of the package, on the Fashion-MNIST sample that
+comes with it.
 
-Run it with ``python examples/audit_with_your_own_attack.py OUT``; it writes the report into OUT and prints its verdict.
+Run ``python examples/audit_with_your_own_attack.py OUT``. It needs the extra ``audit``, takes about ten seconds of
+processor time, writes a report into the new folder OUT, and prints the verdict.
 """
 
 import argparse
@@ -22,8 +24,8 @@ from torchprotect.demo import SAMPLE
 # The attack
 # ----------
 #
-# ``Seen`` holds what the attacker has at the level of the attack, and nothing else. The result says at which level and
-# cost it was found; ``score`` compares it with the truth, which the attack never sees.
+# ``Seen`` holds what an attacker of this level has, and nothing else. The result carries the level and the cost of the
+# attack. ``score`` compares the result with the truth, which the attack never sees.
 
 
 def guess_by_brightness(seen: Seen) -> ClassGuesses:
@@ -48,12 +50,14 @@ BRIGHTNESS = Attack(
 # %%
 # The audit
 # ---------
+#
+# Export the sample under a block permutation, audit it with three attacks, and print findings and verdict.
 
 
 def main():
     parser = argparse.ArgumentParser(description="Audit a permutation of blocks with an attack of your own.")
     parser.add_argument("out", type=Path, help="new folder")
-    parser.add_argument("--images", type=int, default=2000, help="images to look at")
+    parser.add_argument("--images", type=int, default=2000, help="images to read at most")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True)
     shards, key = arguments.out / "shards", keys.PermutationKey.generate(image_size=(28, 28), block_size=(7, 7))

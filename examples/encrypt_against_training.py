@@ -2,11 +2,13 @@
 Perturb images against training
 ===============================
 
-Fashion-MNIST images that people still read, but from which an ordinary network learns little about plain images. Each
-is moved a little toward a secret class, so that a network takes the perturbation for the class. The last line of the
-output shows what that is worth: whoever compresses the images as JPEG gets much of it back.
+Perturbs the Fashion-MNIST sample that comes with the package. People still recognise the images, but an ordinary
+network learns little from them about plain images: each image is moved a little toward a secret class, and the network
+learns the perturbation in place of the class. The last line of the output shows how little that may be worth: after
+JPEG compression a network learns much more again.
 
-Run it with ``python examples/encrypt_against_training.py``; it takes half a minute and leaves nothing behind.
+Run ``python examples/encrypt_against_training.py``. It takes about ten seconds of processor time and leaves nothing
+behind.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from torchprotect.demo import SAMPLE
 # A base network
 # --------------
 #
-# The perturbation is computed with a network that the owner of the images has trained. It takes pixels in 0..1, so the
+# The owner of the images trains a network, with which the perturbation is computed. It takes pixels in 0..1, so
 # normalisation belongs inside it.
 
 
@@ -62,8 +64,8 @@ def train(images, labels, epochs):
 # Perturb, train, test
 # --------------------
 #
-# An export is the way to perturb a data set: in batches, resumable, with a manifest. The smaller ``eps``, the less
-# people see of it, and the less models are misled: with 0.5 they learn nearly as well as from plain images.
+# Perturb a data set in an export: it runs in batches, can be resumed and has a manifest. A smaller ``eps`` is less
+# visible but misleads models less: with 0.5 they learn nearly as well as from plain images.
 
 
 def main():
@@ -79,7 +81,7 @@ def main():
     plain_test = (images[test] / 255, labels[test])
     base = train(images[~test], labels[~test], arguments.epochs)
 
-    key = keys.CorrespondenceKey.generate(classes=10)  # which class is led to which: this is the secret
+    key = keys.CorrespondenceKey.generate(classes=10)  # the secret: toward which class each class is led
     perturb = transforms.AdversarialEncrypt(
         base, key, eps=arguments.eps, step_size=arguments.eps / 5, steps=arguments.steps
     )

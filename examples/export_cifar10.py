@@ -2,14 +2,17 @@
 Export CIFAR-10 with an RMT disguise
 ====================================
 
-Makes a key, writes disguised WebDataset shards, verifies them and reads one batch back::
+Makes a key, writes disguised WebDataset shards, verifies them and reads one batch back. Run one of::
 
     python examples/export_cifar10.py cifar10:data cifar10-disguised --workers 2
     python examples/export_cifar10.py "train-{000000..000020}.tar" cifar10-disguised
 
-The first form reads the files torchvision keeps in ``data``, the second one WebDataset shards with ``.png`` and
-``.cls`` members. The key lies beside the output folder, as ``OUT.key``. Run the same line again after an interruption:
-the key is found, and the export goes on where it stopped.
+The first line reads the files that torchvision keeps in ``data``. The second one reads WebDataset shards with ``.png``
+and ``.cls`` members. CIFAR-10 does not come with the package. The 50,000 training images take about twenty seconds of
+processor time and give 717 MB of shards.
+
+The key is written beside the output folder, as ``OUT.key``. After an interruption run the same line again: the program
+finds the key, and the export continues where it stopped.
 """
 
 import argparse
@@ -24,8 +27,8 @@ from torchprotect import data, errors, keys, transforms
 # A key for 32 x 32 images
 # ------------------------
 #
-# One matrix for each block of 8 x 8 pixels, an order of the blocks, and new names for ten classes. A network can learn
-# from photographs under this disguise; under ``AESECBDisguise`` it hardly beats guessing.
+# The key has one matrix for each block of 8 x 8 pixels, a secret order of the blocks, and new numbers for ten classes.
+# A network can learn from photographs under this disguise. Under ``AESECBDisguise`` it hardly beats guessing.
 
 
 def make_or_load_key(path):
@@ -47,7 +50,7 @@ def make_or_load_key(path):
 # Progress
 # --------
 #
-# The callback gets the number of images done and the number in all; what it draws is its own affair.
+# ``data.export`` calls this function with the number of images done and the number of all images.
 
 
 def show_progress(done, total):
@@ -59,7 +62,7 @@ def show_progress(done, total):
 # Export, verify, read
 # --------------------
 #
-# RMT makes real numbers of 8-bit images, on the scale of 0..255: divide them by 255 before you normalise them.
+# RMT turns 8-bit images into real numbers on the scale of 0..255. Divide them by 255 before you normalise them.
 
 
 def main():
@@ -75,7 +78,7 @@ def main():
         source,
         arguments.out,
         transform=transforms.from_key(bundle),
-        key=bundle,  # the bundle, not only its matrices: it also renames the labels
+        key=bundle,  # the whole bundle: its label key renames the classes
         workers=arguments.workers,
         progress=show_progress,
     )

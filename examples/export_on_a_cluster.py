@@ -2,12 +2,13 @@
 Export on many machines
 =======================
 
-Disguises the Fashion-MNIST sample that comes with the package on a process pool, then again in two parts, as a
-scheduler such as Slurm would run them. Both exports have the same bytes.
+Exports the Fashion-MNIST sample that comes with the package twice: on a process pool, and in two parts, as a scheduler
+such as Slurm would run them. Both exports have the same bytes.
 
-Run it with ``python examples/export_on_a_cluster.py OUT``. It needs ``pip install cloudpickle``. On a cluster only the
-engine is another one: ``engine=client.get_executor()`` with Dask, ``engine=MPIPoolExecutor()`` with MPI,
-``engine=RayEngine()`` with Ray; OUT is then a folder or a URL that all machines see.
+Run ``python examples/export_on_a_cluster.py OUT``. It needs ``pip install cloudpickle`` and takes about four seconds of
+processor time. On a cluster only the engine differs: ``engine=client.get_executor()`` with Dask,
+``engine=MPIPoolExecutor()`` with MPI, ``engine=RayEngine()`` with Ray. OUT is then a folder or a URL that all machines
+see.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from torchprotect.demo import SAMPLE
 # A key
 # -----
 #
-# One matrix for each block of 7 x 7 pixels, and an order of the blocks.
+# The key has one matrix for each block of 7 x 7 pixels, and a secret order of the blocks.
 
 
 def make_key():
@@ -33,7 +34,7 @@ def make_key():
 # An engine
 # ---------
 #
-# The pool is sent the key, encrypted for this run. It stays open, so that it can be used for other work too.
+# The pool receives the key, encrypted for this run. The export leaves the pool open, so that it can do other work too.
 
 
 def export_on_a_pool(out, key, **options):
@@ -46,8 +47,8 @@ def export_on_a_pool(out, key, **options):
 # Parts
 # -----
 #
-# Each part would be a job of its own on some machine, which reads the key from its file. The call without ``part``
-# makes what is missing, which is nothing here, and writes the manifest.
+# On a cluster each part is a job of its own, which reads the key from its file. The last call, without ``part``, makes
+# missing shards, of which there are none here, and writes the manifest.
 
 
 def export_in_parts(out, key, **options):

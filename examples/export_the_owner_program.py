@@ -2,11 +2,12 @@
 Export disguise and network as one program
 ==========================================
 
-The owner of a key deploys a model that was trained on disguised images: one file, made by ``torch.export``, takes plain
-images, disguises them and classifies them. **The file contains the key.** Whoever has it can disguise images and undo
-the disguise, so it stays with those who may have the key.
+The owner of a key deploys a model that was trained on disguised images. ``torch.export`` writes one file that takes
+plain images, disguises them and classifies them. **The file contains the key.** Whoever has it can disguise images and
+undo the disguise, so give it only to people who may have the key.
 
-Run it with ``python examples/export_the_owner_program.py OUT``; it writes two files into the folder OUT.
+Run ``python examples/export_the_owner_program.py OUT``. It takes about ten seconds of processor time and writes two
+files into the new folder OUT.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from torchprotect.models import SmallAlexNet
 # A network for disguised images
 # ------------------------------
 #
-# 1,600 disguised images of Fashion-MNIST train it; nothing in it is secret.
+# It is trained on 1,600 disguised images of Fashion-MNIST. The key is not part of this network.
 
 
 def load_plain():
@@ -44,9 +45,9 @@ def train(disguise, images, labels, epochs):
 # The owner's program
 # -------------------
 #
-# A disguise is a module, so a ``Sequential`` joins both. The size of the batch stays open, the size of the images is
-# that of the key. The example image that ``torch.export`` asks for is written into the file too: give it zeros, no
-# picture. As a key file does, the file lets nobody but its owner read it.
+# A disguise is a module, so a ``Sequential`` joins disguise and network. The program takes batches of any size; the key
+# fixes the size of the images. ``torch.export`` asks for an example image and writes it into the file: give it zeros,
+# not a picture. Like a key file, the file can be read by its owner only.
 
 
 def export_program(disguise, network, path):
@@ -68,8 +69,8 @@ def save(program, path):
 # A program without this package
 # ------------------------------
 #
-# To load the file, import ``torchprotect.ops``, which registers the operators of the disguise. A program in which plain
-# PyTorch takes their place runs without torchprotect. It contains the key just as well.
+# To load the first file, import ``torchprotect.ops``, which registers the operators of the disguise. A program in which
+# plain PyTorch replaces these operators runs without torchprotect. It contains the key as well.
 
 
 def export_plain_pytorch(program, path):

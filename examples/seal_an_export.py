@@ -3,10 +3,11 @@ Seal an export for the people who train on it
 =============================================
 
 Disguises the Fashion-MNIST sample that comes with the package, encrypts the shards for one recipient, and signs them.
-Then the recipient trains a small network on them, and somebody else who can write to the folder puts another export in
-its place: it opens, since public keys are public, but the signature tells it apart.
+The recipient trains a small network on them. Then somebody else who can write to the folder replaces the export by
+another one. The recipient can open it, since anybody can seal for a public key, but it lacks the owner's signature.
 
-Run it with ``python examples/seal_an_export.py OUT``. It needs the extra ``envelope``.
+Run ``python examples/seal_an_export.py OUT``. It needs the extra ``envelope`` and takes about four seconds of processor
+time.
 """
 
 import argparse
@@ -25,8 +26,8 @@ from torchprotect.errors import VerificationError
 # Who has what
 # ------------
 #
-# The recipient makes an identity and hands out its public key. The owner has the key of the disguise, which is no
-# identity, and a key to sign with, whose public half the recipient gets by another way than the shards.
+# The recipient makes an identity and hands out its public key. The owner has the key of the disguise and a signing key.
+# The recipient gets the public half of the signing key through another channel than the shards.
 
 
 def make_secrets(out):
@@ -44,7 +45,7 @@ def make_key():
 # The owner
 # ---------
 #
-# With ``recipients`` every shard is sealed before it is written. All else is as for any export.
+# With ``recipients`` every shard is sealed before it is written. Everything else is as for any export.
 
 
 def export(out, recipient, signing_key=None):
@@ -64,7 +65,7 @@ def export(out, recipient, signing_key=None):
 # The recipient
 # -------------
 #
-# Reads the disguised images in place. ``signer`` is checked before anything is read.
+# The recipient reads the disguised images in place. The signature is checked before any image is read.
 
 
 def train(out, identity, signer):
