@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE / "ext")]
 
 import torchprotect  # noqa: E402 - the checkout is preferred to an installed version
 
@@ -21,12 +21,13 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "verbs",  # docs/ext: the reference of the command line
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["static"]
-html_css_files = ["wide.css"]  # lines of code of up to 100 characters
+html_css_files = ["wide.css", "verbs.css"]  # lines of code of up to 100 characters; tables of options
 html_title = f"torchprotect {version}"
 
 myst_enable_extensions = ["colon_fence"]

@@ -103,14 +103,14 @@ class TestKeygen:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["adversarial"], "adversarial needs --classes, or a --preset"),
+            (["adversarial"], "adversarial needs --classes N or --preset NAME"),
             (["adversarial", "--classes", "1"], "--classes"),
             (["adversarial", "--classes", "3", "--image-size", "16x16"], "takes no --image-size"),
             (["adversarial", "--classes", "3", "--permute"], "takes no --permute"),
             (["adversarial", "--classes", "3", "--bits", "128"], "takes no --bits"),
-            (["adversarial", "--preset", "basic", "--classes", "10"], "give --preset alone"),
+            (["adversarial", "--preset", "basic", "--classes", "10"], "give --preset without them"),
             (["adversarial", "--preset", "mine"], "mine"),
-            (["adversarial", "--classes", "3", "--mix-mode", "cutmix"], "say how many with --targets"),
+            (["adversarial", "--classes", "3", "--mix-mode", "cutmix"], "give their number with --targets"),
             (["rmt"], "rmt needs --image-size and --block-size"),
             (["aes-ecb", "--image-size", "16x16"], "aes-ecb needs --block-size"),
             (["block-permute", "--image-size", "16x16", "--block-size", "4x4", "--classes", "3"], "no --classes"),
@@ -228,7 +228,7 @@ class TestWrongModels:
             failed = call("export", source, tmp_path / "out", "--key", key, *model[:3], tmp_path / name, code=1)
             assert re.search(message, failed.stderr.strip())
         torch.save(whole, tmp_path / "pickled")
-        for name, message in (("pickled", "pickled weights are not read"), ("nowhere", "there are no weights at")):
+        for name, message in (("pickled", "pickled weights are refused"), ("nowhere", "there are no weights at")):
             failed = call("export", source, tmp_path / "out", "--key", key, *model[:3], tmp_path / name, code=1)
             assert message in failed.stderr
         assert not (tmp_path / "out").exists()
@@ -241,8 +241,8 @@ class TestWrongModels:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--noise", 3], "an adversarial key does not go with --noise"),
-            (["--unit-pixels", 4, "--salt-pepper", 0.1], "does not go with --salt-pepper, --unit-pixels"),
+            (["--noise", 3], "an adversarial key cannot be combined with --noise"),
+            (["--unit-pixels", 4, "--salt-pepper", 0.1], "cannot be combined with --salt-pepper, --unit-pixels"),
         ],
     )
     def test_options_of_blocks(self, tmp_path, source, key, model, options, message):
@@ -257,7 +257,7 @@ class TestWrongModels:
     def test_model_options_with_a_key_of_blocks(self, tmp_path, source, options):
         call("keygen", "rmt", "-o", tmp_path / "rmt", "--image-size", "16x16", "--block-size", "4x4", "--labels", 3)
         failed = call("export", source, tmp_path / "out", "--key", tmp_path / "rmt", *options, code=1)
-        assert f"a key of kind rmt does not go with {options[0]}" in failed.stderr
+        assert f"a key of kind rmt cannot be combined with {options[0]}" in failed.stderr
 
     def test_more_classes_than_the_key_has(self, tmp_path, model):
         many = write_folder(tmp_path / "many", classes=4, each=1)

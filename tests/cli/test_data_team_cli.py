@@ -40,7 +40,7 @@ def test_a_folder_of_mixed_pictures(call, photos):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--resize 16by16", "is not a size; write it as HxW"),
+        ("--resize 16by16", "is not a size; write height x width"),
         ("--resize 0", "resize must be an integer from 1"),
         ("--crop 16", "is not a size"),
         ("--crop 16x16 --pad 16x16", "crop and pad exclude each other"),
@@ -67,7 +67,7 @@ def test_inspect_for_the_owner(call, exported):
     names = call("inspect out --key my.key --names").stdout.splitlines()
     assert len(names) == 25
     assert all(re.fullmatch(r"[0-9a-f]{32}  class[012]/\w+\.png", line) for line in names)
-    assert "go with an export" in call("inspect my.key --key my.key", 2).output
+    assert "--names apply to exports" in call("inspect my.key --key my.key", 2).output
     call(KEYGEN.format("other.key"))
     assert "was made with key" in call("inspect out --key other.key", 1).stderr
 
@@ -140,15 +140,15 @@ class TestSplits:
     def test_classes_of_an_export_that_has_none(self, call, photos, later):
         call(f"export photos out --key my.key {PREPARED} --no-owner-file")
         told = call(f"export later more --key my.key {PREPARED} --classes-of out", 1).stderr
-        assert "out does not have the names of its classes" in told
+        assert "out has no class names in an owner's file" in told
 
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            ("train=photos train=later both", "split 'train' is given twice"),
-            ("photos both", "with --splits every SOURCE is NAME=SOURCE, not 'photos'"),
-            ("train=photos both --split x", "--splits does not go with --split"),
-            ("train=photos both --part 0/2", "--splits does not go with --part"),
+            ("train=photos train=later both", "split 'train' is given twice; every split needs its own name"),
+            ("photos both", "with --splits, give every SOURCE as NAME=SOURCE, not 'photos'"),
+            ("train=photos both --split x", "--splits cannot be combined with --split"),
+            ("train=photos both --part 0/2", "--splits cannot be combined with --part"),
         ],
     )
     def test_usage(self, call, photos, later, words, message):
@@ -157,7 +157,9 @@ class TestSplits:
 
     def test_several_sources_without_splits(self, call, photos, later):
         told = call(f"export photos later both --key my.key {PREPARED}", 2).output
-        assert "several splits are given with --splits NAME=SOURCE" in " ".join(told.replace("│", " ").split())
+        assert "to export several splits, give --splits and NAME=SOURCE for each" in " ".join(
+            told.replace("│", " ").split()
+        )
 
 
 class TestAudits:

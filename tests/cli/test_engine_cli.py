@@ -33,7 +33,7 @@ def test_ray(arguments, monkeypatch, options, gpus):
 def test_gpus_go_with_ray(arguments):
     done = CliRunner().invoke(app, [*arguments, "--gpus-per-task", "1"])
     assert done.exit_code == 1
-    assert "--gpus-per-task goes with --engine ray" in done.output
+    assert "--gpus-per-task applies to Ray only" in done.output
 
 
 def test_an_unknown_engine(arguments):

@@ -32,7 +32,7 @@ def test_keygen(call, tmp_path):
     assert "wrote alice: an identity" in done.stderr
     assert "AGE-SECRET" not in done.output
     done = call("keygen signing -o release")
-    assert done.stdout == "wrote release: signing key, and release.pub: its public key, for --signer\n"
+    assert done.stdout == "wrote release: a signing key, and release.pub: its public key, for --signer\n"
     for kind in ("identity", "signing"):
         assert "takes no --block-size, --labels" in call(f"keygen {kind} -o x --labels 3 --block-size 4x4", 2).output
         assert "takes no --passphrase" in call(f"keygen {kind} -o x --passphrase", 2).output
@@ -44,7 +44,7 @@ def test_from_owner_to_recipient(call, sealed, tmp_path):
     call("export photos open --key my.key --shard-size 5")
     done = call(f"open sealed opened --identity alice --expect {digest}")
     assert re.fullmatch(r"opened: 12 images in 3 shards, 0\.1 MB, [0-9.]+ s; digest [0-9a-f]{64}\n", done.stdout)
-    assert "has no signature, and a digest of its own" in done.stderr
+    assert "it has no signature and not the sealed export's digest" in done.stderr
     assert content(tmp_path / "opened") == content(tmp_path / "open")
     call("open sealed by-owner --key my.key")
     assert content(tmp_path / "by-owner") == content(tmp_path / "open")
@@ -83,7 +83,7 @@ def test_passphrases(call, recipients):
 def test_verify(call, recipients, options, checked):
     call("keygen signing -o release")
     call(f"export photos sealed --key my.key --recipient {recipients['alice']} --sign release")
-    assert call(f"verify sealed {options}").stdout.endswith(f"all as the manifest says; {checked}\n")
+    assert call(f"verify sealed {options}").stdout.endswith(f"all match the manifest; {checked}\n")
 
 
 def test_verify_stops(call, sealed):
@@ -134,7 +134,7 @@ def test_other_commands(call, sealed):
 
 
 def test_options_that_do_not_fit(call, recipients, tmp_path):
-    assert "--generation goes with recipients" in call("export photos x --key my.key --generation 2", 1).stderr
+    assert "--generation applies to sealed exports" in call("export photos x --key my.key --generation 2", 1).stderr
     assert "is not a public key" in call("export photos x --key my.key --recipient age1abc", 1).stderr
     assert "a secret one was given" in call("export photos x --key my.key --recipients-file alice", 1).stderr
     call("export photos x --key my.key --recipients-file nowhere", 1)

@@ -33,8 +33,8 @@ def test_only_a_line_feed_ends_the_passphrase(tmp_path, passphrase):
         (b"sesame\r\n", "Windows line endings"),
         (b"sesame\r", "Windows line endings"),
         (b"\xef\xbb\xbfsesame\n", "byte order mark"),
-        ("sesame\n".encode("utf-16"), "not text in UTF-8"),
-        (b"sesame \xff\n", "not text in UTF-8"),
+        ("sesame\n".encode("utf-16"), "not UTF-8 text"),
+        (b"sesame \xff\n", "not UTF-8 text"),
         (b"a" * 65_537, "longer than 65,536 bytes"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_picture_that_cannot_be_used(call, trained, on_error):
     told = [json.loads(each)["picture"] for each in result.stdout.splitlines()]
     assert told == ["photos/class0/0.png", "photos/class3/1.png"][: 1 if on_error == "stop" else 2]
     assert "bad.png" in result.stderr
-    assert ("1 picture of 3 could not be used" in result.stderr) == (on_error == "skip")
+    assert ("1 of 3 pictures could not be used" in result.stderr) == (on_error == "skip")
 
 
 def test_what_a_factory_prints_stands_apart(call, trained):
@@ -118,7 +118,7 @@ def test_another_key(call, trained):
         ("predicted_nets:make", "predicted_nets:none", "has no function none"),
         ("class3/1.png", "../my.key", "my.key"),
         ("--key", "--classes-of photos --key", "is not a finished export"),
-        ("--key", "--class-names my.key --key", "my.key is not text in UTF-8"),
+        ("--key", "--class-names my.key --key", "my.key is not UTF-8 text"),
         ("--key", "--class-names predicted_nets.py --key", "a class name is empty"),
     ],
 )
@@ -159,7 +159,7 @@ def test_an_audit_of_a_matched_network(call, trained):
         ("--matched model --original predicted_nets:original", "was not matched to a key"),
         ("--matched matched --original predicted_nets:original --original-std x", "--original-std takes numbers"),
         ("--matched matched --original predicted_nets:original --original-std 1,2", "--original-std takes 1 or 3"),
-        ("--matched matched --original predicted_nets:original --limit 20", "was not run on the networks"),
+        ("--matched matched --original predicted_nets:original --limit 20", "was not run on the matched network"),
     ):
         asked = line if "--limit" not in arguments else line.replace("--key my.key ", "")
         assert message in call(f"{asked} {arguments}".replace("report.html", "other.html"), code=1).stderr
@@ -167,7 +167,7 @@ def test_an_audit_of_a_matched_network(call, trained):
     call("export more others --key other.key --noise 10 --mode rgb --resize 16x16")
     other = line.replace("many", "others").replace("my.key", "other.key").replace("report.html", "third.html")
     told = call(f"{other} --matched matched --original predicted_nets:original", code=1).stderr
-    assert "was matched to another key or other settings" in told
+    assert "was matched to a key or settings other than" in told
     call(line.replace("report.html", "none.html"), code=1)
     (told,) = [
         each

@@ -1,6 +1,8 @@
-"""The command ``torchprotect``: a thin layer over the library, with one file per verb."""
+"""The command ``torchprotect``: a thin layer over the library, one file per verb."""
 
 import os
+from collections.abc import Callable
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -42,28 +44,33 @@ def options(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Disguise images for machine learning. Obfuscation, not cryptographic confidentiality."""
+    """Disguise images for machine learning. Disguises are obfuscation, not cryptographic confidentiality."""
 
 
-for command in (
-    keygen,
-    inspect,
-    export,
-    status,
-    verify,
-    restore,
-    disguise,
-    predict,
-    rekey,
-    seal,
-    recipients,
-    index,
-    audit,
-    compare,
-    demo,
-):
-    app.command()(command)
-app.command("open")(open_export)
+def _help_of(command: Callable[..., None]) -> str:
+    """Return the description of a command with one line per paragraph, so that it wraps at any terminal width."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in paragraphs)
+
+
+_VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "Keys": {"keygen": keygen},
+    "Exports": {
+        "export": export,
+        "status": status,
+        "verify": verify,
+        "inspect": inspect,
+        "restore": restore,
+        "rekey": rekey,
+        "index": index,
+    },
+    "Sealed exports": {"seal": seal, "open": open_export, "recipients": recipients},
+    "Models": {"disguise": disguise, "predict": predict},
+    "What a disguise leaks and keeps": {"audit": audit, "compare": compare, "demo": demo},
+}
+for _panel, _commands in _VERBS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, help=_help_of(_command), rich_help_panel=_panel)(_command)
 
 
 def main() -> None:

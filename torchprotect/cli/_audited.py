@@ -1,4 +1,4 @@
-"""Networks that an audit is given."""
+"""Load the networks that an audit attacks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,19 +31,21 @@ def load_encoder(model: str | None, weights: Path | None, device: str) -> "nn.Mo
 def load_matched(
     path: Path | None, original: str | None, std: str | None, export: str, identity: "list[Identity]"
 ) -> "MatchedNetworks | None":
-    """Load a network that was matched to the key of an export, and its original, if they are named."""
+    """Load a network that was matched to the key of an export, and its public original, if they are named."""
     from torchprotect import attacks, data, predict
     from torchprotect.errors import InputTypeError, KeyKindError
 
     if path is None and original is None:
         return None
     if path is None or original is None:
-        raise InputTypeError("--matched and --original go together: a matched network and what it was made from")
+        raise InputTypeError("--matched and --original go together: give the matched network and its public original")
     header = predict.read_header(path)
     if header.matched is None:
-        raise InputTypeError(f"{path} holds a network that was not matched to a key: there is no key in it")
+        raise InputTypeError(
+            f"{path} holds a network that was not matched to a key, so its weights contain no key to read"
+        )
     if header.matched.disguise not in data.Recipe.of_export(export, identity=identity).transform:
-        raise KeyKindError(f"{path} was matched to another key or other settings than those of {export}")
+        raise KeyKindError(f"{path} was matched to a key or settings other than those of {export}")
     made = load_model(original, None, "cpu").eval()
     matched = predict.load_network(path, made).eval()
     return attacks.MatchedNetworks(matched, made, _std_of(std, header), header.matched.scale)
@@ -54,21 +56,25 @@ def _std_of(text: str | None, header: "ModelHeader") -> tuple[float, ...]:
 
     matched = header.matched
     if text is None and matched is not None and matched.disguise.get("matrix", "orthogonal") != "orthogonal":
-        raise InputTypeError("--original-std is needed for matrices that are not orthogonal, such as 0.229,0.224,0.225")
+        raise InputTypeError(
+            "--original-std is required for matrices that are not orthogonal: give it as 0.229,0.224,0.225, for example"
+        )
     try:
         numbers = tuple(float(each) for each in (text or "1").split(","))
     except ValueError:
-        raise InputTypeError(f"--original-std takes numbers such as 0.229,0.224,0.225, not {text!r}") from None
+        raise InputTypeError(
+            f"--original-std takes numbers separated by commas, such as 0.229,0.224,0.225, got {text!r}"
+        ) from None
     if len(numbers) not in (1, header.shape.channels) or not all(0 < each < 1e9 for each in numbers):
-        raise InputTypeError(f"--original-std takes 1 or {header.shape.channels} numbers above 0, got {text}")
+        raise InputTypeError(f"--original-std takes 1 or {header.shape.channels} positive numbers, got {text}")
     return numbers
 
 
 def require_attacked(report: "Report") -> None:
-    """Say why the networks were not attacked, if they were not; then exit with 1."""
+    """If the matched network was not attacked, print the reason and exit with code 1."""
     name = "read_key_from_weights"
     if any(found.attack == name for found in report.findings):
         return
-    reason = next((each.reason for each in report.not_run if each.attack == name), "it was not asked for (--attack)")
-    complain(f"error: {name} was not run on the networks: {reason}")
+    reason = next((each.reason for each in report.not_run if each.attack == name), "--attack did not ask for it")
+    complain(f"error: {name} was not run on the matched network: {reason}")
     raise typer.Exit(1)

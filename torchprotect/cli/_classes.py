@@ -1,4 +1,4 @@
-"""How many images each class has, in one line."""
+"""Summarise the number of images in each class in one line."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ _TOLD = 12  # classes
 
 
 def classes_line(counts: Mapping[str, int]) -> str:
-    """Return the number of classes and the images of the first of them; of all others the fewest and the most."""
+    """Return the number of classes, the image counts of the first 12, and the range of the others."""
     told = [f"{name} {count:,}" for name, count in list(counts.items())[:_TOLD]]
     if rest := list(counts.values())[_TOLD:]:
         fewest, most = min(rest), max(rest)

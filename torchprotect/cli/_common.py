@@ -1,4 +1,4 @@
-"""Shared by the commands: loading keys, progress bars and exit codes."""
+"""Helpers shared by the commands: exit codes, keys and passphrases, progress bars, formatting."""
 
 import codecs
 import os
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from torchprotect.keys import Key
 
 PassphraseFile = Annotated[
-    Path | None, typer.Option(help="Read the key's passphrase from the first line of this file.", dir_okay=False)
+    Path | None,
+    typer.Option(
+        help="File whose first line is the key's passphrase.",
+        dir_okay=False,
+        show_default="asked for on the terminal, if the key needs one",
+    ),
 ]
 
 _LONGEST_PASSPHRASE = 1 << 16  # bytes; the file may be an endless device
@@ -46,10 +51,10 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 
 def require_folder(page: Path) -> None:
-    """Check, before anything is loaded, that there is a folder to write a page into.
+    """Check that the folder of a page exists, before anything heavy is loaded.
 
     Raises:
-        ExportError: there is none.
+        ExportError: it does not exist.
     """
     from torchprotect.errors import ExportError
 
@@ -68,19 +73,21 @@ def read_passphrase(file: Path) -> str:
     with file.open("rb") as stream:
         line = stream.readline(_LONGEST_PASSPHRASE + 1).removesuffix(b"\n")
     if len(line) > _LONGEST_PASSPHRASE:
-        raise PassphraseError(f"the first line of {file} is longer than {_LONGEST_PASSPHRASE:,} bytes")
+        raise PassphraseError(
+            f"the first line of {file} is longer than {_LONGEST_PASSPHRASE:,} bytes; is it a passphrase file?"
+        )
     if line.startswith(codecs.BOM_UTF8):
         raise PassphraseError(f"{file} begins with a byte order mark; save it as UTF-8 without one")
     if line.endswith(b"\r"):
         raise PassphraseError(
-            f"the first line of {file} ends with a carriage return, as Windows line endings do; save it with Unix ones"
+            f"the first line of {file} ends with a carriage return, as with Windows line endings; use Unix line endings"
         )
     try:
         passphrase = line.decode()
     except UnicodeDecodeError:
-        raise PassphraseError(f"{file} is not text in UTF-8") from None
+        raise PassphraseError(f"{file} is not UTF-8 text; save it as UTF-8") from None
     if not passphrase.strip():
-        raise PassphraseError(f"the first line of {file} is empty or blank, but must hold the passphrase")
+        raise PassphraseError(f"the first line of {file} is empty or blank; write the passphrase there")
     return passphrase
 
 
@@ -102,15 +109,15 @@ def load_optional_key(path: Path | None, passphrase_file: Path | None) -> "Key |
         return load_key(path, passphrase_file)
     if passphrase_file is not None:
         raise typer.BadParameter(
-            "--passphrase-file holds the passphrase of the file that --key names; a sealed export is opened by "
-            "--open-passphrase-file"
+            "--passphrase-file holds the passphrase of the key, so it needs --key; to open a sealed export with a "
+            "passphrase, use --open-passphrase-file"
         )
     return None
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator["Progress | None"]:
-    """Show images done, rate and time left on standard error, if that is a terminal."""
+    """Show images done, rate and time left on standard error, if it is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -138,15 +145,15 @@ def progress_bar(title: str) -> Iterator["Progress | None"]:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return a size in pixels, written as HxW."""
+    """Parse a size in pixels, written as HxW."""
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not a size; write it as HxW, for example 28x28")
+        raise typer.BadParameter(f"{text!r} is not a size; write height x width in pixels, for example 28x28")
     return int(height), int(width)
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Return the options that were given, without those that are ``None``."""
+    """Return the options that are not ``None``."""
     return {name: value for name, value in options.items() if value is not None}
 
 

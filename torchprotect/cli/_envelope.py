@@ -1,4 +1,4 @@
-"""Options about sealed and signed exports, shared by the commands."""
+"""Options for sealed and signed exports, shared by the commands."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ IdentityFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--identity",
-        help="Open a sealed export with this file: an age identity, as from `torchprotect keygen identity`, or an ssh "
+        help="Open a sealed export with this file: an age identity (`torchprotect keygen identity`) or an ssh "
         "private key. May be repeated.",
         metavar="FILE",
         dir_okay=False,
@@ -36,8 +36,8 @@ SignerFile = Annotated[
     Path | None,
     typer.Option(
         "--signer",
-        help="Stop unless the export was signed with the key that this public key belongs to (NAME.pub of "
-        "`torchprotect keygen signing`).",
+        help="Stop unless the signature of the manifest matches this public key, the .pub file that "
+        "`torchprotect keygen signing` writes.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -47,7 +47,7 @@ ExpectedDigest = Annotated[
     str | None,
     typer.Option(
         "--expect",
-        help="Stop unless the manifest has this SHA-256, which an export prints at its end.",
+        help="Stop unless the SHA-256 of the manifest is this digest, which an export prints at the end.",
         metavar="DIGEST",
         rich_help_panel=PANEL,
     ),
@@ -56,7 +56,7 @@ RecipientKeys = Annotated[
     list[str] | None,
     typer.Option(
         "--recipient",
-        help="Seal the export for this public key (age1.. or a line of an ssh public key file). May be repeated.",
+        help="Seal the export for this public key: `age1...` or a line of an ssh public key file. May be repeated.",
         metavar="KEY",
         rich_help_panel=PANEL,
     ),
@@ -64,7 +64,7 @@ RecipientKeys = Annotated[
 RecipientsFile = Annotated[
     Path | None,
     typer.Option(
-        help="Take recipients from this file, a public key in each line.",
+        help="Seal the export for the public keys in this file, one on each line.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -73,7 +73,7 @@ RecipientsFile = Annotated[
 SealPassphraseFile = Annotated[
     Path | None,
     typer.Option(
-        help="Make whoever knows the passphrase in the first line of this file a recipient too.",
+        help="Seal the export for everyone who knows the passphrase in the first line of this file.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -82,8 +82,9 @@ SealPassphraseFile = Annotated[
 Generation = Annotated[
     int | None,
     typer.Option(
-        help="Number of the data key that seals: 1 by default, and the next one where a sealed export is sealed anew. "
-        "Exports with the same key, settings and generation have the same data key, wherever they are.",
+        help="Generation of the data key that seals the export. Exports with the same key, plan and generation have "
+        "the same data key, wherever they are.",
+        show_default="1; one more than before when a sealed export is sealed again",
         min=1,
         rich_help_panel=PANEL,
     ),
@@ -92,7 +93,7 @@ SigningKeyFile = Annotated[
     Path | None,
     typer.Option(
         "--sign",
-        help="Sign the manifest with this key from `torchprotect keygen signing`.",
+        help="Sign the manifest with this private key from `torchprotect keygen signing`.",
         metavar="FILE",
         dir_okay=False,
         rich_help_panel=PANEL,
@@ -101,7 +102,7 @@ SigningKeyFile = Annotated[
 
 
 def load_identities(files: list[Path] | None, passphrase_file: Path | None) -> "list[Identity]":
-    """Return what opens a sealed export; empty if nothing was given."""
+    """Load the identities that open a sealed export; the list is empty if none was given."""
     from torchprotect.envelope import Identity
 
     found = [Identity.load(file) for file in files or []]
@@ -113,16 +114,18 @@ def load_identities(files: list[Path] | None, passphrase_file: Path | None) -> "
 def load_openers(
     files: list[Path] | None, open_passphrase_file: Path | None, key: Path | None, passphrase_file: Path | None
 ) -> "list[Opener]":
-    """Return what opens a sealed export: identities, a passphrase, the key it was made with; at least one of them."""
+    """Load what opens a sealed export: identities, a passphrase or its key. At least one must be given."""
     secret = load_optional_key(key, passphrase_file)
     openers: list[Opener] = [*load_identities(files, open_passphrase_file), *([] if secret is None else [secret])]
     if not openers:
-        raise typer.BadParameter("give --identity FILE, --open-passphrase-file FILE or --key FILE")
+        raise typer.BadParameter(
+            "nothing to open the sealed export with; give --identity FILE, --open-passphrase-file FILE or --key FILE"
+        )
     return openers
 
 
 def load_recipients(keys: list[str] | None, file: Path | None, passphrase_file: Path | None) -> "Recipients | None":
-    """Return those whom an export is to be sealed for; ``None`` if nobody was given."""
+    """Load the recipients that an export is sealed for; ``None`` if none was given."""
     from torchprotect.envelope import Recipients, read_recipients
 
     if not keys and file is None and passphrase_file is None:

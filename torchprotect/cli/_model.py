@@ -1,4 +1,4 @@
-"""Load a network by the name of its factory, with weights from a safetensors file."""
+"""Load a network from a factory function named on the command line, with weights from a safetensors file."""
 
 import contextlib
 import importlib
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
-    """Import ``package.module``, call its ``factory()``, and load the weights, which must match exactly.
+    """Import ``package.module``, call ``factory()``, and load the weights, which must match exactly.
 
-    Modules are also searched in the current folder, last. Nothing is unpickled.
+    The current folder is the last one searched for modules. Nothing is unpickled.
 
     Args:
         spec: ``"package.module:factory"``.
         weights: safetensors file; the factory's weights are kept when ``None``.
-        device: to put the model on.
+        device: where the model is placed.
 
     Raises:
         ModelError: one of these steps fails; the message says which.
@@ -34,7 +34,7 @@ def load_model(spec: str, weights: Path | None, device: str) -> "nn.Module":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product, to repeat to the bit
     factory = _import_factory(spec)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand among results
+        with contextlib.redirect_stdout(sys.stderr):  # keep what it prints out of the results
             model = factory()
     except Exception as error:  # user code may raise anything
         raise ModelError(f"{spec} failed: {type(error).__name__}: {error}") from error
@@ -53,9 +53,9 @@ def _import_factory(spec: str) -> Callable[[], Any]:
 
     name, _, attribute = spec.partition(":")
     if not name or not attribute:
-        raise ModelError(f"a model must be given as package.module:factory, got {spec!r}")
+        raise ModelError(f"a network is named as package.module:factory, got {spec!r}")
     if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # it stays there: worker processes import the model's class from it
+        sys.path.append(here)  # kept: worker processes import the model class from there
     try:
         module = importlib.import_module(name)
     except Exception as error:  # user code may raise anything
@@ -78,7 +78,7 @@ def _load_weights(model: "nn.Module", path: Path) -> None:
     except FileNotFoundError:
         raise ModelError(f"there are no weights at {path}") from None
     except SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file: {error}; pickled weights are not read") from error
+        raise ModelError(f"{path} is not a safetensors file: {error}; pickled weights are refused") from error
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error}") from error
     load_weights(model, tensors, str(path))

@@ -1,10 +1,10 @@
-"""Print text safely. Names come from untrusted files, and may contain escape sequences of terminals."""
+"""Print text safely: names from untrusted files may contain terminal escape sequences."""
 
 import typer
 
 
 def clean(text: object) -> str:
-    """Return text as one line in which question marks replace unprintable characters."""
+    """Return text as one line, with a question mark in place of each unprintable character."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
@@ -14,7 +14,7 @@ def say(text: object) -> None:
 
 
 def complain(text: object) -> None:
-    """Print one line on standard error, in red where that is a terminal."""
+    """Print one line on standard error, in red if it is a terminal."""
     typer.secho(clean(text), fg="red", err=True)
 
 

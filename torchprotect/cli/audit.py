@@ -18,21 +18,37 @@ if TYPE_CHECKING:
     from torchprotect.audit import Progress, Report
 
 _EXCEEDED = 3
-_SCRAMBLING, _PERTURBED, _MATCHED = "One way scrambling", "Perturbed images", "A network matched to the key"
+_SCRAMBLING, _PERTURBED, _MATCHED = (
+    "Options for OWSDScramble",
+    "Options for AdversarialEncrypt",
+    "Options for matched networks",
+)
 
 
 def audit(
     exports: Annotated[
         list[str],
-        typer.Argument(help="Folder or URL of a finished export; or several of one key.", metavar="EXPORT"),
+        typer.Argument(
+            help="Folder or URL of a finished export, which is verified first. Several under one key are audited as "
+            "one.",
+            metavar="EXPORT",
+        ),
     ],
-    report: Annotated[Path, typer.Option(help="Page to write; the same in JSON is written beside it.", dir_okay=False)],
+    report: Annotated[
+        Path,
+        typer.Option(
+            help="HTML page to write, outside the export; `report.json` is written beside `report.html`. Only an "
+            "earlier report is overwritten.",
+            dir_okay=False,
+        ),
+    ],
     plain: Annotated[
         list[str] | None,
         typer.Option(
-            help="The source it was made from, as for `torchprotect export`; repeated for several exports. It is "
-            "prepared as the export was.",
+            help="Source that the export was made from, given as for `torchprotect export`; it is prepared as the "
+            "export was. For several exports, repeat it in their order.",
             metavar="SOURCE",
+            show_default="attacks that need plain images are not run",
         ),
     ] = None,
     labels_from: Annotated[
@@ -40,11 +56,16 @@ def audit(
         typer.Option(
             help="Where the labels of SOURCE come from, as for `torchprotect export`.",
             metavar="none|txt|json:FIELD|FILE",
+            show_default="class folders, or .cls members",
         ),
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option(help="Key file: tells which plain image is which; attacks never see it.", dir_okay=False),
+        typer.Option(
+            help="Key file. It is used to pair plain with disguised images; attacks never see it.",
+            dir_okay=False,
+            show_default="attacks that need pairs are not run",
+        ),
     ] = None,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
@@ -52,60 +73,76 @@ def audit(
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run this attack and no others, by its name or title; an unknown name lists them all. May be "
-            "repeated. Attacks that take long run only so.",
+            help="Run this attack, given by name or title, and no others; an unknown name lists all attacks. May be "
+            "repeated. Slow attacks run only if they are named here.",
             metavar="NAME",
+            show_default="all that apply and are not slow",
         ),
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="A fifth of the work.")] = False,
-    limit: Annotated[int, typer.Option(help="Images to read at most.", min=20)] = 10_000,
+    fast: Annotated[bool, typer.Option("--fast", help="Do a fifth of the work.")] = False,
+    limit: Annotated[
+        int,
+        typer.Option(
+            help="Largest number of images to read; 10,000 large images take more than 4 GB of memory.", min=20
+        ),
+    ] = 10_000,
     max_leakage: Annotated[
         list[str] | None,
         typer.Option(
-            help="Exit code 3 if more leaks at a level, such as L1=0.5; may be repeated.", metavar="LEVEL=VALUE"
+            help="Exit with code 3 if the leakage at a level, 0 to 1, exceeds this value, such as L1=0.5. May be "
+            "repeated.",
+            metavar="LEVEL=VALUE",
+            show_default="no limit",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where attacks and networks run: cpu, cuda, ..")] = "cpu",
-    pictures: Annotated[bool, typer.Option(help="Show some plain, disguised and rebuilt images on the page.")] = True,
+    device: Annotated[
+        str, typer.Option(help="Device that runs attacks and networks, such as `cpu` or `cuda`.", metavar="DEVICE")
+    ] = "cpu",
+    pictures: Annotated[
+        bool, typer.Option(help="Show some plain, disguised and reconstructed images on the page.")
+    ] = True,
     model: Annotated[
         str | None,
         typer.Option(
             help="The encoder, for an attacker who can load it too: a function without arguments that returns it. It "
-            "takes images in 0..1.",
+            "takes images in 0..1. The module is imported, so its code runs.",
             metavar="PACKAGE.MODULE:FACTORY",
+            show_default="only attacks on pixels are run",
             rich_help_panel=_SCRAMBLING,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Its weights, a safetensors file; by default those with which the function returns it.",
+            help="Weights of the encoder, a safetensors file.",
             dir_okay=False,
+            show_default="those that the function returns",
             rich_help_panel=_SCRAMBLING,
         ),
     ] = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
-            help="A network trained on other images, for an attacker on perturbed ones: a function without arguments "
-            "that returns it. It takes images in 0..1 and returns features; EfficientNet-Lite0 by default, if "
-            "it is installed.",
+            help="A network trained on other images, for linear probes of perturbed ones: a function without arguments "
+            "that returns it. It takes images in 0..1 and returns features.",
             metavar="PACKAGE.MODULE:FACTORY",
+            show_default="EfficientNet-Lite0, if it is installed (extra reproduce)",
             rich_help_panel=_PERTURBED,
         ),
     ] = None,
     matched: Annotated[
         Path | None,
         typer.Option(
-            help="Model file of a network that was matched to the key, for an attacker who got it.",
+            help="Model file of a network matched to the key, for an attacker who obtained it. Needs `--original`.",
             dir_okay=False,
+            show_default="the attack is not run",
             rich_help_panel=_MATCHED,
         ),
     ] = None,
     original: Annotated[
         str | None,
         typer.Option(
-            help="Its public original: a function without arguments that returns it with its weights.",
+            help="Public original of that network: a function without arguments that returns it with its weights.",
             metavar="PACKAGE.MODULE:FACTORY",
             rich_help_panel=_MATCHED,
         ),
@@ -113,15 +150,17 @@ def audit(
     original_std: Annotated[
         str | None,
         typer.Option(
-            help="Standard deviation that the original's pictures are normalised with, on the scale of 0..1: one "
-            "number, or one for each channel, such as 0.229,0.224,0.225.",
+            help="Standard deviation by which the original normalises its input, on the scale of 0..1: one number, or "
+            "one per channel, such as 0.229,0.224,0.225.",
+            metavar="VALUES",
+            show_default="1; required for matrices that are not orthogonal",
             rich_help_panel=_MATCHED,
         ),
     ] = None,
 ) -> None:
-    """Run every attack that applies to an export, and write one page that says what leaks.
+    """Run every attack that applies to an export, and write a page that says what leaks.
 
-    Run the same command again to go on with an interrupted audit.
+    Needs the extra `audit`. Run the same command again to continue an interrupted audit.
     """
     with errors_as_exit_codes():
         require_folder(report)
@@ -169,13 +208,13 @@ def _bound(text: str) -> tuple[str, float]:
         bound = require_share(float(value))
     except ValueError:  # of float, or of the range
         raise InputRangeError(
-            f"--max-leakage takes LEVEL=VALUE with a value of 0 to 1, such as L1=0.5, not {text!r}"
+            f"--max-leakage takes LEVEL=VALUE with a value from 0 to 1, such as L1=0.5, got {text!r}"
         ) from None
     return level_of(level).value, bound
 
 
 def _choose(names: list[str] | None) -> "Sequence[Attack] | None":
-    """Return attacks by their names or titles; ``None`` without any, for all that are usually run."""
+    """Return attacks by name or title; ``None`` if none is named, which runs the standard ones."""
     from torchprotect.attacks import ATTACKS
     from torchprotect.errors import InputRangeError
 
@@ -191,7 +230,7 @@ def _choose(names: list[str] | None) -> "Sequence[Attack] | None":
 
 
 def _print_verdict(found: "Report", page: Path) -> None:
-    """Print what comes first, one line for each level, and one that counts the attacks."""
+    """Print the warning, if any, one line per level, and one line that counts the attacks."""
     from collections import Counter
 
     from torchprotect.audit.report.sentences import attacks_and_scans
@@ -209,9 +248,9 @@ def _print_verdict(found: "Report", page: Path) -> None:
 
 
 def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> None:
-    """End with code 3 if more leaks than is allowed, with 1 if nothing was measured, at all or at a bounded level.
+    """Exit with code 3 if a limit is exceeded, with 1 if nothing was measured at all or at a limited level.
 
-    Of attacks that were asked for it is enough that one ran: some have no scale.
+    If attacks were named, it is enough that one of them ran: some attacks have no scale.
     """
     from torchprotect.attacks import Level
 
@@ -234,7 +273,7 @@ def _compare(found: "Report", bounds: list[tuple[str, float]], chosen: bool) -> 
 
 @contextmanager
 def _progress() -> Iterator["Progress | None"]:
-    """Draw what is being run, parts done and time on standard error; nothing where that is no terminal."""
+    """Show the running attack, progress and time on standard error, if it is a terminal."""
     import sys
 
     if not sys.stderr.isatty():

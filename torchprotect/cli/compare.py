@@ -18,25 +18,40 @@ if TYPE_CHECKING:
 
 def compare(
     source: Annotated[
-        str, typer.Argument(help="Plain images with labels, named as for `torchprotect export`.", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="Plain images with labels, given as for `torchprotect export`: at least 100, of two classes or more.",
+            metavar="SOURCE",
+        ),
     ],
     report: Annotated[
         Path | None,
-        typer.Option(help="Page to write; the same in JSON is written beside it. Required.", dir_okay=False),
+        typer.Option(
+            help="HTML page to write; `page.json` is written beside `page.html`. Only an earlier comparison is "
+            "overwritten. Required, except with `--print-settings`.",
+            dir_okay=False,
+        ),
     ] = None,
     settings: Annotated[
         Path | None,
         typer.Option(
-            help="Settings to compare, JSON or TOML; those that suit the size of the images by default.", dir_okay=False
+            help="Settings to compare: a JSON file, or a TOML file if its name ends in `.toml` (Python 3.11 or later).",
+            dir_okay=False,
+            show_default="settings that suit the size of the images",
         ),
     ] = None,
     print_settings: Annotated[
-        bool, typer.Option("--print-settings", help="Print the default settings for these images, as JSON, and exit.")
+        bool,
+        typer.Option(
+            "--print-settings", help="Print the default settings for these images as a JSON settings file, and exit."
+        ),
     ] = False,
     labels_from: Annotated[
         str | None,
         typer.Option(
-            help="Where the labels of SOURCE come from, as for `torchprotect export`.", metavar="txt|json:FIELD|FILE"
+            help="Where the labels of SOURCE come from, as for `torchprotect export`.",
+            metavar="txt|json:FIELD|FILE",
+            show_default="class folders, or .cls members",
         ),
     ] = None,
     exif: Exif = False,
@@ -44,20 +59,23 @@ def compare(
     resize: Resize = None,
     crop: Crop = None,
     pad: Pad = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Fewer settings, and less work for each.")] = False,
-    limit: Annotated[int, typer.Option(help="Images to read at most, drawn from SOURCE.", min=100)] = 2_000,
+    fast: Annotated[bool, typer.Option("--fast", help="Compare fewer settings, with less work for each.")] = False,
+    limit: Annotated[int, typer.Option(help="Largest number of images to read, drawn from SOURCE.", min=100)] = 2_000,
     probe: Annotated[
-        bool, typer.Option(help="Ask a pretrained network too, if EfficientNet-Lite0 is installed.")
+        bool, typer.Option(help="Also measure a probe of a pretrained network, if EfficientNet-Lite0 is installed.")
     ] = True,
-    device: Annotated[str, typer.Option(help="Where attacks and networks run: cpu, cuda, ..")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Device that runs attacks and networks, such as `cpu` or `cuda`.", metavar="DEVICE")
+    ] = "cpu",
 ) -> None:
-    """Compare settings of disguises on your own images: what a network keeps against what attacks find.
+    """Compare settings of disguises on your own images: what a network learns against what attacks find.
 
-    Images are disguised in memory, under keys that are thrown away. Run the same command again to go on with an
-    interrupted comparison.
+    Images are disguised in memory under fresh keys that are thrown away; nothing is exported. The page shows what a
+    network keeps and what the attacks of the audit find, at each level of knowledge. Needs the extra `audit`. Run the
+    same command again to continue an interrupted comparison.
     """
     if report is None and not print_settings:
-        raise typer.BadParameter("--report is required: the page to write")
+        raise typer.BadParameter("give --report FILE, the page to write, or --print-settings")
     with errors_as_exit_codes():
         if report is not None:
             require_folder(report)
@@ -90,7 +108,7 @@ def compare(
 
 @contextmanager
 def _progress() -> Iterator["Progress | None"]:
-    """Draw what is being done, steps done, their rate and the time left on standard error, if that is a terminal."""
+    """Show the current step, progress, rate and time left on standard error, if it is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -11,12 +11,18 @@ from torchprotect.cli._say import say
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")] = Path("torchprotect-demo"),
-    source: Annotated[str | None, typer.Option(help="Your own images, named as for `torchprotect export`.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")] = Path("torchprotect-demo"),
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own images, given as for `torchprotect export`.",
+            show_default="the bundled Fashion-MNIST sample",
+        ),
+    ] = None,
 ) -> None:
-    """Disguise 2,000 real images in three ways, export and verify them, train on them, and make a page of it.
+    """Disguise 2,000 images in three ways, export, verify and read them, train on them, and write a page of results.
 
-    Needs nothing but this package; takes one to two minutes on two cores.
+    Writes `index.html`, `grid.png`, `keys/` and `shards/`. Needs no other data; takes one to two minutes on two cores.
     """
     with errors_as_exit_codes():
         from torchprotect import demo as house

@@ -18,16 +18,20 @@ def disguise(
     pictures: Annotated[
         list[Path], typer.Argument(help="Picture files to disguise.", metavar="PICTURE", dir_okay=False, exists=True)
     ],
-    like: Annotated[str, typer.Option(help="Folder or URL of the export whose settings are used.", metavar="EXPORT")],
-    key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR", file_okay=False)],
+    like: Annotated[str, typer.Option(help="Folder or URL of the export whose settings to use.", metavar="EXPORT")],
+    key: Annotated[Path, typer.Option(help="Key file of the export.", dir_okay=False)],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder to write to. Existing files are never overwritten.", metavar="DIR", file_okay=False),
+    ],
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
-    """Prepare and disguise further pictures as an export did: the input for a model trained on it.
+    """Prepare and disguise pictures with the settings of an export, as input for a model trained on it.
 
-    PICTURE becomes DIR/PICTURE.png, or .npy under RMT; pictures of one name keep their folders. Noise is drawn anew.
+    `a.jpg` becomes `DIR/a.png`, or `DIR/a.npy` under RMT. Pictures with the same name keep the folders or extensions
+    that tell them apart. Noise is drawn anew from the operating system's entropy.
     """
     with errors_as_exit_codes():
         from torchprotect import data
@@ -41,8 +45,8 @@ def disguise(
         if disguiser.note:
             remark(f"note: {disguiser.note}")
         if lies_in(out, like):
-            raise InputRangeError(f"{out} lies inside {like}; an export holds no other files")
-        # Every picture is disguised once before any is written, so that one which cannot be stops the command early.
+            raise InputRangeError(f"{out} lies inside {like}, where no other files belong; choose another folder")
+        # Disguise every picture once before writing any, so that one that cannot be disguised stops the command early.
         kinds = {picture: encode_image(disguiser(picture))[0] for picture in pictures}
         files = {each: target.with_name(f"{target.name}.{kinds[each]}") for each, target in targets.items()}
         _require_free(files)
@@ -54,7 +58,7 @@ def disguise(
 def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
     """Return the path of each result, without its extension.
 
-    Pictures of one name keep the folders or the extensions that tell them apart.
+    Pictures with the same name keep the folders or extensions that tell them apart.
     """
     stems = [picture.stem for picture in pictures]
     if len(set(stems)) == len(stems):
@@ -70,13 +74,13 @@ def _targets(pictures: list[Path], out: Path) -> dict[Path, Path]:
 
 
 def _require_free(files: dict[Path, Path]) -> None:
-    """Check that every result gets a file of its own, which is not there yet."""
+    """Check that every result has its own file, which does not exist yet."""
     from torchprotect.errors import InputRangeError
 
     if len({str(file) for file in files.values()}) < len(files):
-        raise InputRangeError("two of the pictures would be written to one file; disguise them one by one")
+        raise InputRangeError("two pictures would be written to the same file; disguise them into separate folders")
     if there := [file for file in files.values() if os.path.lexists(file)]:
-        raise InputRangeError(f"{there[0]} exists, and files are never overwritten; choose another folder")
+        raise InputRangeError(f"{there[0]} exists and is never overwritten; choose another folder")
 
 
 def _write(image: "Tensor", path: Path) -> None:

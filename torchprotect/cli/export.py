@@ -41,7 +41,7 @@ EngineName = Literal["local", "ray"]
 TargetSource = Literal["label", "predicted", "random"]
 Precision = Literal["bfloat16", "float16"]
 
-_ADVERSARIAL = "Adversarial"
+_ADVERSARIAL = "Perturbation, with an adversarial key"
 _PAPER = {"eps": 0.5, "step_size": 0.1, "steps": 100}  # for 32 x 32 pixels
 
 
@@ -50,20 +50,28 @@ def export(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Image folder (root/class/*.png) or WebDataset pattern (train-{000000..000020}.tar), local or behind "
-            "a URL such as s3://bucket/..; or mnist:ROOT, fashion-mnist:ROOT, cifar10:ROOT with torchvision's root; "
-            "add :test for the test split. With --splits, several as NAME=SOURCE.",
+            help="Image folder (`ROOT/CLASS/*.png`) or WebDataset pattern (`train-{000000..000020}.tar`), local or at "
+            "a URL such as `s3://bucket/images/`; or `mnist:ROOT`, `fashion-mnist:ROOT` or `cifar10:ROOT` with "
+            "torchvision's root folder, plus `:test` for the test split. With `--splits`, one or more NAME=SOURCE.",
         ),
     ],
     out: Annotated[
         str,
         typer.Argument(
-            help="Folder or URL (s3://bucket/prefix, gs://, az://, ..) to write; an unfinished export is resumed.",
+            help="Folder or URL to write, such as `s3://bucket/prefix`: new, empty, or with an unfinished export by "
+            "the same plan, which is resumed.",
             metavar="OUT",
         ),
     ],
-    key: Annotated[Path, typer.Option(help="Key file from `torchprotect keygen`.", dir_okay=False)],
-    noise: Annotated[float | None, typer.Option(help="RMT: largest noise, in grey levels (0..255 scale).")] = None,
+    key: Annotated[
+        Path, typer.Option(help="Key file from `torchprotect keygen`; a bundle of keys too.", dir_okay=False)
+    ],
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="RMT: add uniform noise from 0 to this many grey levels of the 0..255 scale.", show_default="0"
+        ),
+    ] = None,
     exif: Exif = False,
     mode: Mode = None,
     resize: Resize = None,
@@ -72,49 +80,72 @@ def export(
     split: Annotated[
         str | None,
         typer.Option(
-            help="Name of this split of the data, such as train. Order, ids and noise are derived with it, the "
-            "disguise is the same: use each name only once with a key.",
+            help="Name of this split of the data, such as train. Order, ids and noise are derived from it; the "
+            "disguise is the same for all splits. Use each name only once with a key.",
             metavar="NAME",
+            show_default="no name",
         ),
     ] = None,
     splits: Annotated[
         bool,
         typer.Option(
-            "--splits", help="Export several splits, each given as NAME=SOURCE, to OUT/NAME, checked together."
+            "--splits",
+            help="Export several splits, each given as NAME=SOURCE, to OUT/NAME, and check them together: shapes, "
+            "labels, classes, and that no picture file is in two of them. Not with `--split`, `--part` or `--index`.",
         ),
     ] = False,
     owner_file: Annotated[
         bool,
         typer.Option(
             "--owner-file/--no-owner-file",
-            help="Keep names of classes and pictures in owner.sealed, encrypted for the key holder.",
+            help="Write `owner.sealed`: the names of classes and pictures, encrypted for the key holder.",
         ),
     ] = True,
     store: Annotated[
-        Literal["float16"] | None, typer.Option(help="RMT: round results to float16, for half the size.")
+        Literal["float16"] | None,
+        typer.Option(help="RMT: round results to float16, which halves the size.", show_default="float32"),
     ] = None,
-    salt_pepper: Annotated[float, typer.Option(help="Fraction of plain pixels turned black or white.")] = 0.0,
-    unit_pixels: Annotated[int | None, typer.Option(help="AES: pixels per unit: 16, 8, 4 or 2.")] = None,
-    shard_size: Annotated[int, typer.Option(help="Images per shard.", min=1)] = 1000,
+    salt_pepper: Annotated[
+        float, typer.Option(help="Fraction of plain pixels, 0 to 1, turned black or white before the disguise.")
+    ] = 0.0,
+    unit_pixels: Annotated[
+        int | None, typer.Option(help="AES: pixels in one cipher unit: 16, 8, 4 or 2.", show_default="16")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(help="Number of images in a shard.", min=1)] = 1000,
     workers: Annotated[
-        int, typer.Option(help="Worker processes; 0 works in this one. Ray: most shards at once.", min=0)
+        int,
+        typer.Option(
+            help="Number of worker processes; 0 uses the main process. With `--engine ray`, the largest number of "
+            "shards in flight; 0 is twice as many as the cluster's CPUs can make at once.",
+            min=0,
+        ),
     ] = 0,
     engine: Annotated[
-        EngineName, typer.Option(help="Make shards on this machine, or on the Ray cluster at $RAY_ADDRESS.")
+        EngineName, typer.Option(help="Make shards on this machine, or on the Ray cluster at `$RAY_ADDRESS`.")
     ] = "local",
     gpus_per_task: Annotated[
-        float | None, typer.Option(help="Ray: GPUs for each shard; a fraction lets several share one.", min=0)
+        float | None,
+        typer.Option(
+            help="Ray: GPUs for each shard. A fraction lets several shards share one GPU. A network on a GPU needs it.",
+            min=0,
+            show_default="0",
+        ),
     ] = None,
     part: Annotated[
         str | None,
         typer.Option(
-            help="Make shards I, I+N, I+2N, .. alone; I counts from 0. The same command without --part "
-            "makes what is missing and finishes the export.",
+            help="Make only shards I, I+N, I+2N, ..., with I from 0 to N-1. The same command without `--part` "
+            "makes missing shards and finishes the export.",
             metavar="I/N",
+            show_default="all shards",
         ),
     ] = None,
     on_error: Annotated[
-        OnError, typer.Option(help="At an image that cannot be read or does not fit: stop, or skip and list it.")
+        OnError,
+        typer.Option(
+            help="What to do at an image that cannot be read or does not fit (size, channels, label): stop, or leave "
+            "it out and name it on standard error."
+        ),
     ] = "stop",
     passphrase_file: PassphraseFile = None,
     recipient: RecipientKeys = None,
@@ -124,83 +155,118 @@ def export(
     sign: SigningKeyFile = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep copies of the source's tars, if they are behind a URL, in this folder.", metavar="DIR"),
+        typer.Option(
+            help="Of tars at URLs: keep copies of whole tars in this folder and read those.",
+            metavar="DIR",
+            show_default="byte ranges are read",
+        ),
     ] = None,
     index: Annotated[
         str | None,
         typer.Option(
-            help="Keep the places of all samples in the source's tars in this file, a path or URL. It holds their "
-            "names: leave it beside the source, never in the export.",
+            help="Of tars: read the positions of all samples from this file, a path or URL, or create it. It contains "
+            "sample names, so keep it beside the source, never in the export.",
             metavar="FILE",
+            show_default="all tars are scanned",
         ),
     ] = None,
     labels_from: Annotated[
         str | None,
         typer.Option(
-            help="Labels from elsewhere than class folders or .cls: none; txt or json:FIELD, a file for each image; or "
-            "a .csv or .jsonl with file_name and label (or labels).",
+            help="Where labels come from: `none`; `txt` or `json:FIELD`, in a file beside each image; or a `.csv` or "
+            "`.jsonl` file, a path or URL, with `file_name` and `label` (or `labels`).",
             metavar="none|txt|json:FIELD|FILE",
+            show_default="class folders, or .cls members",
         ),
     ] = None,
     classes_of: Annotated[
         str | None,
         typer.Option(
-            help="Number the classes as in this earlier export by the same key, whose owner's file has their names.",
+            help="Number the classes as in this earlier export under the same key, whose owner's file has their names.",
             metavar="EXPORT",
+            show_default="sorted order of the names",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Network to perturb against: a function without arguments that returns it. It takes images in 0..1.",
+            help="Required. Network to perturb against: a function without arguments that returns it. The network "
+            "takes images in 0..1 and returns scores, so it must normalise its input itself. The module is imported, "
+            "so its code runs: name only modules that you trust. The current folder is searched too.",
             metavar="PACKAGE.MODULE:FACTORY",
             rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Its weights, a safetensors file.", dir_okay=False, rich_help_panel=_ADVERSARIAL),
+        typer.Option(
+            help="Required. Weights of the network, a safetensors file with exactly the tensors that it has.",
+            dir_okay=False,
+            rich_help_panel=_ADVERSARIAL,
+        ),
     ] = None,
     eps: Annotated[
         float | None,
         typer.Option(
-            help="Largest distance of an image: L2, in pixel units (0..1); 0.5 by default.",
+            help="Largest L2 distance of a perturbed image from the plain one, in pixel units (0..1).",
+            show_default="0.5",
             rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     step_size: Annotated[
-        float | None, typer.Option(help="Length of a step; 0.1 by default.", rich_help_panel=_ADVERSARIAL)
+        float | None,
+        typer.Option(help="L2 length of a step.", show_default="0.1", rich_help_panel=_ADVERSARIAL),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Number of steps; 100 by default.", min=1, rich_help_panel=_ADVERSARIAL)
+        int | None,
+        typer.Option(help="Number of steps.", min=1, show_default="100", rich_help_panel=_ADVERSARIAL),
     ] = None,
     target_source: Annotated[
         TargetSource | None,
         typer.Option(
-            help="Targets of the image's label, of the class predicted for it, or random ones; label by default.",
+            help="Perturb an image toward the targets of its label, toward those of the class that the network "
+            "predicts for it, or toward one random class other than its own.",
+            show_default="label",
             rich_help_panel=_ADVERSARIAL,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images per forward pass; 100 by default.", min=1, rich_help_panel=_ADVERSARIAL),
+        typer.Option(help="Images in a forward pass.", min=1, show_default="100", rich_help_panel=_ADVERSARIAL),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where the network runs: cpu, cuda, ..; cpu by default.", rich_help_panel=_ADVERSARIAL),
+        typer.Option(
+            help="Device that runs the network, such as `cpu`, `cuda` or `cuda:1`. Other devices than `cpu` need "
+            "`--workers 0`.",
+            metavar="DEVICE",
+            show_default="cpu",
+            rich_help_panel=_ADVERSARIAL,
+        ),
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option(help="Precision of the network, if lower than float32.", rich_help_panel=_ADVERSARIAL),
+        typer.Option(
+            help="Run the network in this precision (autocast).", show_default="its own", rich_help_panel=_ADVERSARIAL
+        ),
     ] = None,
     reproject: Annotated[
-        bool, typer.Option("--reproject", help="Keep every stored image within eps.", rich_help_panel=_ADVERSARIAL)
+        bool,
+        typer.Option(
+            "--reproject",
+            help="Keep every stored image within `--eps`, which mixing and rounding can exceed otherwise.",
+            rich_help_panel=_ADVERSARIAL,
+        ),
     ] = False,
 ) -> None:
     """Disguise every image of SOURCE and write WebDataset shards with a manifest to OUT.
 
-    With an adversarial key, images are perturbed instead: they stay readable, and are meant to make naive training on
-    them fail. Run the same command again to finish an interrupted export; the bytes are those of an undisturbed one.
+    Run the same command again to finish an interrupted export: its bytes equal those of an undisturbed one. The last
+    line has the digest of the export, the SHA-256 of its manifest, for `--expect`.
+
+    With an adversarial key, images are perturbed instead. This hides nothing: people see the same image. It is meant to
+    make naive training on the images fail; adversarial training, augmentation or coarse rounding undo much of the
+    effect.
     """
     with errors_as_exit_codes():
         from torchprotect.envelope import SigningKey
@@ -225,7 +291,9 @@ def export(
         secret = load_key(key, passphrase_file)
         to = load_recipients(recipient, recipients_file, seal_passphrase_file)
         if to is None and generation is not None:
-            raise InputTypeError("--generation goes with recipients: give --recipient, for example")
+            raise InputTypeError(
+                "--generation applies to sealed exports: give a recipient too, for example --recipient KEY"
+            )
         options = {
             "transform": _make_transform(secret, for_blocks, for_model),
             "key": secret,
@@ -258,31 +326,33 @@ def _class_names(export: str, key: "Key") -> tuple[str, ...]:
 
     owner = data.read_owner(export, key=key)
     if owner is None or owner.class_names is None:
-        raise ExportError(f"{export} does not have the names of its classes: --classes-of cannot number others by it")
+        raise ExportError(
+            f"{export} has no class names in an owner's file, so --classes-of cannot number classes by it"
+        )
     return owner.class_names
 
 
 def _parse_sources(sources: list[str], splits: bool) -> dict[str, str] | None:
-    """Return the source of each split by its name; ``None`` where there is one source without a name."""
+    """Return the source of each split by name; ``None`` if there is one source without a name."""
     if not splits:
         if len(sources) > 1:
             raise typer.BadParameter(
-                "one SOURCE and OUT are expected; several splits are given with --splits NAME=SOURCE"
+                "expected one SOURCE and OUT; to export several splits, give --splits and NAME=SOURCE for each"
             )
         return None
     pairs = [source.partition("=") for source in sources]
     if wrong := next((name + mark + value for name, mark, value in pairs if not (name and mark and value)), None):
-        raise typer.BadParameter(f"with --splits every SOURCE is NAME=SOURCE, not {wrong!r}")
+        raise typer.BadParameter(f"with --splits, give every SOURCE as NAME=SOURCE, not {wrong!r}")
     names = [name for name, _, _ in pairs]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise typer.BadParameter(f"split {twice!r} is given twice")
+        raise typer.BadParameter(f"split {twice!r} is given twice; every split needs its own name")
     return {name: value for name, _, value in pairs}
 
 
 def _require_alone(**options: Any) -> None:
-    """Refuse options that belong to a single export."""
+    """Refuse options that apply to a single export only."""
     if used := [flag(name) for name, value in options.items() if value is not None]:
-        raise typer.BadParameter(f"--splits does not go with {', '.join(used)}")
+        raise typer.BadParameter(f"--splits cannot be combined with {', '.join(used)}")
 
 
 def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], options: dict[str, Any]) -> None:
@@ -296,7 +366,7 @@ def _export_one(source: str, out: str, part: str | None, how: dict[str, Any], op
     if result.class_counts:
         remark(classes_line(result.class_counts))
     if part is not None and result.finished:
-        say(f"{out}: the export is finished already; part {part} made nothing")
+        say(f"{out}: the export is already finished; part {part} made nothing")
         return
     of_part = "" if part is None else f"part {part}: "
     sealed = options["recipients"] is not None
@@ -327,35 +397,35 @@ def _export_splits(sources: dict[str, str], out: str, how: dict[str, Any], optio
 
 
 def _require_outside(index: str, out: str) -> None:
-    """Refuse an index in the export: it holds names of the source, and an export holds no other files."""
+    """Refuse an index inside the export: it contains names of the source, and an export holds no other files."""
     from torchprotect.data.store import lies_in
     from torchprotect.errors import InputRangeError
 
     if lies_in(index, out):
-        raise InputRangeError(f"--index {index} lies inside {out}; keep it beside the source")
+        raise InputRangeError(f"--index {index} lies inside {out}; put it elsewhere, for example beside the source")
 
 
 def _parse_part(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None or int(found[1]) >= int(found[2]):
-        raise typer.BadParameter(f"--part takes I/N, such as 0/16 up to 15/16, not {text!r}")
+        raise typer.BadParameter(f"--part takes I/N with I from 0 to N-1, such as 0/16 or 15/16, got {text!r}")
     return int(found[1]), int(found[2])
 
 
 def _make_engine(name: EngineName, gpus_per_task: float | None) -> "Engine | None":
-    """Return the engine of that name, ``None`` for this machine."""
+    """Return the engine of that name; ``None`` is this machine."""
     from torchprotect.data.engines import RayEngine
     from torchprotect.errors import InputTypeError
 
     if name == "ray":
         return RayEngine(gpus_per_task=gpus_per_task or 0.0)
     if gpus_per_task is not None:
-        raise InputTypeError("--gpus-per-task goes with --engine ray")
+        raise InputTypeError("--gpus-per-task applies to Ray only: add --engine ray, or leave it out")
     return None
 
 
 def _make_transform(secret: "Key", for_blocks: dict[str, Any], for_model: dict[str, Any]) -> Any:
-    """Return the transform for a key; options for keys of other kinds raise."""
+    """Return the transform for a key; options of other kinds of keys raise."""
     from torchvision.transforms import v2
 
     from torchprotect import transforms
@@ -389,7 +459,7 @@ def _refuse(kind: str, options: dict[str, Any]) -> None:
     from torchprotect.errors import InputTypeError
 
     if options:
-        raise InputTypeError(f"{kind} does not go with {', '.join(map(flag, options))}")
+        raise InputTypeError(f"{kind} cannot be combined with {', '.join(map(flag, options))}")
 
 
 def _summary(result: "ExportResult", left_out: int, *, sealed: bool) -> str:

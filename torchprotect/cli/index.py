@@ -10,11 +10,34 @@ from torchprotect.cli._say import say
 
 
 def index(
-    export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
-    wids: Annotated[Path | None, typer.Option(help="Write the index of wids, for random access.")] = None,
-    croissant: Annotated[Path | None, typer.Option(help="Write Croissant metadata (JSON-LD).")] = None,
+    export: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or URL of a finished export. Shards are listed by absolute path or by URL, so give the place "
+            "where readers will find them.",
+            metavar="EXPORT",
+        ),
+    ],
+    wids: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the index that `wids.ShardListDataset` opens for random access.",
+            metavar="FILE",
+        ),
+    ] = None,
+    croissant: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a description in Croissant 1.0 (JSON-LD).",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
-    """Describe an export to other readers, in files outside it. Nothing is verified; see `torchprotect verify`."""
+    """Describe a finished export to other readers, in files outside it.
+
+    Reads only the manifest and the beginning of the first shard. Verifies nothing; see `torchprotect verify`. Give
+    `--wids`, `--croissant` or both. FILE is a local path outside the export; an existing file is never overwritten.
+    """
     if wids is None and croissant is None:
         raise typer.BadParameter("give --wids FILE, --croissant FILE or both")
     with errors_as_exit_codes():

@@ -21,32 +21,35 @@ if TYPE_CHECKING:
 def inspect(
     file_or_export: Annotated[
         str,
-        typer.Argument(help="A key file, a model file, or the folder or URL of an export.", metavar="FILE_OR_EXPORT"),
+        typer.Argument(help="Key file, model file, or folder or URL of an export.", metavar="FILE_OR_EXPORT"),
     ],
     key: Annotated[
         Path | None,
         typer.Option(
-            help="Key file of the export: also show what only its owner may know: source, classes, names.",
+            help="Key file of the export. Also show what only its owner may know: the source, and the classes with the "
+            "numbers that stand for them in the export.",
             dir_okay=False,
         ),
     ] = None,
     names: Annotated[
-        bool, typer.Option("--names", help="With --key: print id and original name of each sample, and nothing else.")
+        bool, typer.Option("--names", help="With `--key`: print only the id and the original name of each sample.")
     ] = False,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
-    """Describe a key file, a model file or an export, without secrets. Shards are not read; see `torchprotect verify`.
+    """Describe a key file, a model file or an export, without secrets.
 
-    Of a sealed export, what everybody may read is shown; with an identity, what is inside.
+    A key is loaded and checked against its fingerprint; a key behind a passphrase shows only its wrapping unless
+    `--passphrase-file` is given. The shards of an export are neither read nor verified; see `torchprotect verify`. A
+    sealed export shows what everybody may read; with an identity, also what is inside.
     """
     with errors_as_exit_codes():
         from torchprotect.data.store import is_url
 
         is_export = is_url(file_or_export) or Path(file_or_export).is_dir()
         if (key is not None and not is_export) or (names and key is None):
-            raise typer.BadParameter("--key and --names go with an export, and --names with --key")
+            raise typer.BadParameter("--key and --names apply to exports, and --names also needs --key")
         if not is_export:
             facts = _of_file(Path(file_or_export), passphrase_file)
         else:
@@ -61,7 +64,7 @@ def inspect(
 
 
 class _Owned(NamedTuple):
-    """What the owner's file holds, and the label map of the key."""
+    """The contents of the owner's file, and the label map of the key."""
 
     owner: "Owner | None"
     labels: "LabelKey | None"
@@ -79,7 +82,7 @@ def _of_owner(owned: _Owned) -> dict[str, Any]:
     owner, labels = owned
     if owner is None:
         return {"owner's file": "none: neither names nor classes were kept (--no-owner-file)"}
-    facts: dict[str, Any] = {"source": owner.source, "names": f"{len(owner.originals):,}, printed by --names"}
+    facts: dict[str, Any] = {"source": owner.source, "names": f"{len(owner.originals):,}; --names prints them"}
     for number, name in enumerate(owner.class_names or ()):
         written = number if labels is None or number >= labels.classes else labels.map(number)
         facts[f"class {number}"] = f"{name}, written as {written}"
@@ -90,7 +93,7 @@ def _print_names(owned: _Owned) -> None:
     from torchprotect.errors import ExportError
 
     if owned.owner is None:
-        raise ExportError("the export has no owner's file, so original names are not known")
+        raise ExportError("the export has no owner's file, so its original names are not known")
     for identity, original in sorted(owned.owner.originals.items(), key=lambda item: item[1].place):
         say(f"{identity}  {original.name}")
 

@@ -23,53 +23,68 @@ OnError = Literal["stop", "skip"]
 
 def predict(
     model: Annotated[
-        Path, typer.Argument(help="Model file, written by predict.save.", metavar="MODEL", dir_okay=False, exists=True)
+        Path, typer.Argument(help="Model file from `predict.save`.", metavar="MODEL", dir_okay=False, exists=True)
     ],
     pictures: Annotated[
         list[Path], typer.Argument(help="Picture files to classify.", metavar="PICTURE", dir_okay=False, exists=True)
     ],
-    key: Annotated[Path, typer.Option(help="Key file that the training images were made with.", dir_okay=False)],
+    key: Annotated[Path, typer.Option(help="Key file that disguised the training images.", dir_okay=False)],
     network: Annotated[
         str,
         typer.Option(
             "--model",
-            help="A function without arguments that returns a network of the architecture that was trained.",
+            help="Function without arguments that builds the trained architecture. Its module is imported, so its code "
+            "runs; the current folder is searched too.",
             metavar="PACKAGE.MODULE:FACTORY",
         ),
     ],
     classes_of: Annotated[
         str | None,
         typer.Option(
-            help="Folder or URL of an export of this key: its owner's file names the classes.", metavar="EXPORT"
+            help="Folder or URL of an export under this key, whose owner's file names the classes.",
+            metavar="EXPORT",
+            show_default="class numbers",
         ),
     ] = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="File with the name of a class on each line, from class 0 up.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="UTF-8 text file with the name of one class on each line, in the order of the plain class numbers "
+            "from 0 up.",
+            dir_okay=False,
+            show_default="class numbers",
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Print this many classes, best first.", min=1)] = 1,
+    top: Annotated[int, typer.Option(help="Print the N classes with the highest scores, best first.", min=1)] = 1,
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Print all classes with scores from this on in place of --top: of pictures with several labels.",
+            help="Print every class with at least this score instead of the best N; for networks that give an image "
+            "several labels.",
             min=0,
             max=1,
+            show_default="off",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     on_error: Annotated[
         OnError,
         typer.Option(
-            help="At a picture that cannot be used: stop, or skip it and go on; the exit code is 1 either way."
+            help="What to do at a picture that cannot be used: stop, or skip it and continue. The exit code is 1 "
+            "either way."
         ),
     ] = "stop",
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, ..")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Device that runs the network, such as `cpu`, `cuda` or `cuda:1`.", metavar="DEVICE")
+    ] = "cpu",
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
     """Classify plain pictures with a network that was trained on disguised ones.
 
-    Pictures are prepared and disguised as the training images were; answers are plain classes and scores of 0 to 1.
+    Each picture is prepared and disguised as the training images were. Prints one line for each picture: its path, two
+    spaces, then the plain class and a score from 0 to 1.
     """
     with errors_as_exit_codes():
         from torchprotect.predict import Predictor
@@ -95,19 +110,19 @@ def predict(
                 failed += 1
                 remark(f"skipped {_told(picture)}: {answer}")
         if failed:
-            complain(f"error: {counted(failed, 'picture')} of {len(pictures):,} could not be used")
+            complain(f"error: {failed:,} of {counted(len(pictures), 'picture')} could not be used")
             raise typer.Exit(1)
 
 
 def _answers(predictor: "Predictor", pictures: list[Path]) -> "Iterator[tuple[Path, Prediction | Exception]]":
-    """Yield the answer for each picture, or the error that stands in its place."""
+    """Yield each picture with its prediction, or with the error that replaces it."""
     from torchprotect.errors import KeySizeError, SourceError
 
     for start in range(0, len(pictures), _BATCH):
         batch = pictures[start : start + _BATCH]
         try:
             yield from zip(batch, list(predictor.predict(batch, batch_size=_BATCH)), strict=True)
-        except (SourceError, KeySizeError):  # one of them cannot be used: take them one by one
+        except (SourceError, KeySizeError):  # one of them cannot be used: retry them one by one
             for picture in batch:
                 try:
                     yield picture, predictor(picture)
@@ -116,7 +131,7 @@ def _answers(predictor: "Predictor", pictures: list[Path]) -> "Iterator[tuple[Pa
 
 
 def _told(path: Path) -> str:
-    """Return a path as text that every reader of JSON takes."""
+    """Return a path as text that every JSON reader accepts."""
     return os.fsencode(path).decode(errors="replace")
 
 
@@ -128,7 +143,7 @@ def _read_names(path: Path | None) -> list[str] | None:
     try:
         return path.read_text(encoding="utf-8-sig").rstrip("\n").splitlines()
     except UnicodeDecodeError:
-        raise InputTypeError(f"{path} is not text in UTF-8") from None
+        raise InputTypeError(f"{path} is not UTF-8 text") from None
 
 
 def _as_json(picture: Path, answer: "Prediction", found: "tuple[ClassScore, ...]") -> dict[str, Any]:

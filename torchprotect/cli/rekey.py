@@ -23,14 +23,18 @@ from torchprotect.cli._say import remark, say
 
 def rekey(
     export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
-    out: Annotated[str, typer.Argument(help="Folder or URL to write to.", metavar="NEW")],
+    out: Annotated[str, typer.Argument(help="Folder or URL to write, as OUT of `torchprotect export`.", metavar="NEW")],
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
-    new_key: Annotated[Path, typer.Option(help="Key file of the same kind that replaces it.", dir_okay=False)],
-    workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    new_key: Annotated[Path, typer.Option(help="New key file, of the same kind.", dir_okay=False)],
+    workers: Annotated[int, typer.Option(help="Number of worker processes; 0 uses the main process.", min=0)] = 0,
     passphrase_file: PassphraseFile = None,
     new_passphrase_file: Annotated[
         Path | None,
-        typer.Option(help="Read the new key's passphrase from the first line of this file.", dir_okay=False),
+        typer.Option(
+            help="File whose first line is the new key's passphrase.",
+            dir_okay=False,
+            show_default="asked for on the terminal, if the key needs one",
+        ),
     ] = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
@@ -40,9 +44,10 @@ def rekey(
     generation: Generation = None,
     sign: SigningKeyFile = None,
 ) -> None:
-    """Write an export again under another key, without its source: when a key has leaked or its holder leaves.
+    """Write a finished export again under another key, without its source.
 
-    Copies of the old export stay open to the old key. Run the same command again to finish an interrupted one.
+    Use it when a key has leaked or its holder leaves. The old key still opens copies of the old export. A new export of
+    a sealed one must be sealed too. Run the same command again to finish an interrupted one.
     """
     with errors_as_exit_codes():
         from torchprotect import data

@@ -16,24 +16,28 @@ if TYPE_CHECKING:
 
 def restore(
     export: Annotated[str, typer.Argument(help="Folder or URL of a finished export.", metavar="EXPORT")],
-    folder: Annotated[Path, typer.Argument(help="New folder to write pictures to.", metavar="DIR", file_okay=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="New folder to write the pictures to.", metavar="DIR", file_okay=False)
+    ],
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
     only: Annotated[
         str | None,
         typer.Option(
-            help="Restore only the picture of this id or original name, or those of this class.",
+            help="Restore only the picture with this id or original name, with or without its folders, or the pictures "
+            "of this class, by name or plain number.",
             metavar="ID|CLASS|NAME",
+            show_default="all pictures",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Worker processes; 0 works in this one.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Number of worker processes; 0 uses the main process.", min=0)] = 0,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
     open_passphrase_file: OpenPassphraseFile = None,
 ) -> None:
-    """Write the plain pictures of an export under their original classes and names, for whoever has its key.
+    """Restore the plain pictures of an export, under their original classes and names.
 
-    They are what went into the disguise: prepared, where the export prepares pictures. Run the same command again to
-    finish an interrupted restore.
+    The pictures are those that were disguised: after the preparation, if the export had one. Run the same command again
+    to finish an interrupted restore. The folder of a finished restore is refused.
     """
     with errors_as_exit_codes():
         from torchprotect import data

@@ -29,11 +29,12 @@ def seal(
     sign: SigningKeyFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Seal a finished export for recipients, in another place; its source is not needed.
+    """Seal a finished export for recipients, in another place, without its source.
 
-    A sealed export is sealed anew, under the data key of the next generation, which whoever could open the old one does
-    not have. If that generation was used before, in whatever place, give a higher one. Run the same command again to
-    finish an interrupted one.
+    Give at least one of `--recipient`, `--recipients-file` and `--seal-passphrase-file`. Sealing an open export gives
+    what `export` with recipients gives, apart from the envelope. A sealed export is sealed again under the data key of
+    the next generation, which those who could open the old one do not have. If that generation was used before,
+    anywhere, give a higher one. Run the same command again to finish an interrupted one.
     """
     with errors_as_exit_codes():
         from torchprotect import data
@@ -41,7 +42,9 @@ def seal(
 
         to = load_recipients(recipient, recipients_file, seal_passphrase_file)
         if to is None:
-            raise typer.BadParameter("give --recipient KEY, --recipients-file FILE or --seal-passphrase-file FILE")
+            raise typer.BadParameter(
+                "no recipients; give --recipient KEY, --recipients-file FILE or --seal-passphrase-file FILE"
+            )
         signing_key = None if sign is None else SigningKey.load(sign)
         secret, start = load_key(key, passphrase_file), time.monotonic()
         with progress_bar("sealing") as progress:

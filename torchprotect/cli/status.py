@@ -19,13 +19,14 @@ def status(
     export: Annotated[str, typer.Argument(help="Folder or URL of an export, finished or not.", metavar="EXPORT")],
     key: Annotated[
         Path | None,
-        typer.Option(help="Key file; only the parts of a sealed export need it.", dir_okay=False),
+        typer.Option(help="Key file; needed only to show the parts of a sealed export.", dir_okay=False),
     ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Tell how far an export has come, on all machines together. Nothing is verified.
+    """Show the progress of an export, on all machines together.
 
-    Exit code 0 if it is finished, 3 if it is not.
+    Prints how many shards are finished, the rate, the time left, which shards are missing, and which parts seem to have
+    stopped. Verifies nothing. The exit code is 0 if the export is finished, 3 if it is not.
     """
     with errors_as_exit_codes():
         from torchprotect import data

@@ -26,12 +26,13 @@ def verify(
     exports: Annotated[
         list[str],
         typer.Argument(
-            help="Folder or URL of a finished export; or several of one key, which are also compared with each other.",
+            help="Folder or URL of a finished export. Several under one key are also compared with each other.",
             metavar="EXPORT",
         ),
     ],
     key: Annotated[
-        Path | None, typer.Option(help="Key file: also check the HMACs of plan and manifest.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Key file of the export: also check the HMACs of plan and manifest.", dir_okay=False),
     ] = None,
     passphrase_file: PassphraseFile = None,
     identity: IdentityFiles = None,
@@ -39,10 +40,11 @@ def verify(
     signer: SignerFile = None,
     expect: ExpectedDigest = None,
 ) -> None:
-    """Hash every shard again and compare with the manifest; exit code 1 if anything differs.
+    """Hash every shard and compare it with the manifest; exit with code 1 if anything differs.
 
-    Of a sealed export the sealed files are hashed; with an identity or the key they are opened, and what is inside is
-    compared with the manifest inside.
+    Missing, changed and foreign files and unfinished exports are errors. Without `--key`, `--signer` or `--expect`,
+    damage is found, but not a replacement of shards, plan and manifest together. Of a sealed export, the sealed files
+    are hashed; with an identity or the key, they are decrypted and compared with the manifest inside instead.
     """
     with errors_as_exit_codes():
         from torchprotect import data
@@ -55,7 +57,7 @@ def verify(
             expect=expect,
         )
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
-        say(f"{', '.join(exports)}: {done}, all as the manifest says; {_vouched(result.proofs)}")
+        say(f"{', '.join(exports)}: {done}, all match the manifest; {_vouched(result.proofs)}")
 
 
 def _vouched(proofs: "Sequence[Proof]") -> str:
