@@ -46,6 +46,9 @@ sphinx_gallery_conf = {
     "filename_pattern": "",  # run all of them: their output and pictures are part of the page
     "only_warn_on_example_error": False,
     "abort_on_example_error": True,
+    "capture_repr": (),  # printed output only
+    "download_all_examples": False,
+    "show_signature": False,
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
     "remove_config_comments": True,

@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 
 import pytest
+import yaml  # webdataset needs it
 
 import torchprotect
 from torchprotect import data, errors, functional, keys, transforms
@@ -103,6 +104,56 @@ def test_version_is_the_one_of_the_distribution():
     assert f"## {torchprotect.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def citation():
+    return yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+
+def test_citation_is_of_this_version():
+    found = citation()
+    assert found["version"] == torchprotect.__version__
+    assert f'license = "{found["license"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert [author["name"] for author in found["authors"]] == ["The torchprotect authors"]
+
+
+def test_citation_has_what_the_citation_file_format_requires():
+    """The required fields of version 1.2.0 of the format, and the kinds of its entries."""
+    found = citation()
+    assert found["cff-version"] == "1.2.0"
+    assert found["type"] in ("software", "dataset")
+    assert found["message"]
+    entries = [found, *found["references"]]
+    assert len(entries) == 4
+    for entry in entries:
+        assert entry["title"]
+        assert entry["authors"]
+        for author in entry["authors"]:
+            assert set(author) in ({"name"}, {"family-names", "given-names"})
+    kinds = {"article", "conference-paper"}
+    for paper in found["references"]:
+        assert paper["type"] in kinds
+        assert 2019 < paper["year"] < 2023
+        assert "doi" in paper or all(set(each) == {"type", "value"} for each in paper["identifiers"])
+        assert re.fullmatch(r"10\.\d{4,}/\S+", paper.get("doi", "10.0000/none"))
+
+
+def test_hosted_ci_covers_the_supported_versions_of_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    project = (ROOT / "pyproject.toml").read_text()
+    supported = re.findall(r"Python :: (3\.\d+)", project)
+    assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == supported
+    assert f'requires-python = ">={supported[0]}"' in project
+    assert workflow["permissions"] == {"contents": "read"}
+    actions = [step["uses"] for step in workflow["jobs"]["ci"]["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", action) for action in actions)
+
+
+def test_prose_is_in_british_spelling():
+    american = r"\b(?:gray|color|behavior|neighbor|center(?:ed)?\b|label(?:ed|ing)\b|normaliz|recogniz)"
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"):
+        text = re.sub(r"^( *)(```+)[^\n]*\n.*?^\1\2$|`[^`]*`|\]\([^)]*\)", "", path.read_text(), flags=re.M | re.S)
+        assert not re.findall(american + r"\w*", text, re.I), path
+
+
 def test_every_error_is_a_protect_error_and_a_built_in_one():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and not issubclass(kind, Warning)]
     kinds.remove(errors.ProtectError)
@@ -157,7 +208,7 @@ def test_disguises_are_never_called_secure():
         (ROOT / "examples").glob("*.py"),
     )
     for path in itertools.chain(*folders):
-        text = " ".join(path.read_text().lower().split())
+        text = " ".join(path.read_text().lower().split()).replace('" "', "")  # strings go on in the next line
         for phrase in allowed:
             text = text.replace(phrase, "")
         found = [word for word in WORDS if f" {word}" in text]

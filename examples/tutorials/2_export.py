@@ -1,116 +1,158 @@
 """
-From a folder of photographs to shards, and back
-================================================
+Export and share shards
+=======================
 
-Exports the photographs that come with the package, of 57 sizes, as a training and a test set under one key; gives the
-pictures back to whoever has it; disguises another picture like them; and replaces the key.
-
-Run it with ``python examples/tutorials/2_export.py OUT``.
+You turn a folder of photographs into protected WebDataset shards, check them, read them for
+training as somebody without the key does, and restore the plain pictures as the key holder. The
+same takes four commands on the command line; they are at the end of this page.
 """
 
-import argparse
+import shutil
+import tarfile
+import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import PIL.Image
-from torch.utils.data import Subset
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from torchprotect import data, keys, transforms
-from torchprotect.demo import PHOTOGRAPHS
+from torchprotect import data, demo, keys, transforms
+
+folder = Path(tempfile.mkdtemp())  # or a folder of yours
 
 # %%
-# Preparation
-# -----------
+# A folder of photographs
+# -----------------------
 #
-# Pictures of any size and mode become images of one shape. Plan and manifest of an export state the steps, so that
-# others can repeat them.
+# To have something to export, copy the 199 photographs that come with the package into a training
+# and a test folder, each with one folder for every class. Your own photographs can stay where
+# they are.
 
-PREPARATION = data.Preparation(exif=True, mode="rgb", resize=72, crop=(64, 64))
-
-
-def make_key():
-    size = {"image_size": (64, 64), "block_size": (8, 8)}
-    return keys.KeyBundle(
-        keys.RMTKey.generate(**size), keys.PermutationKey.generate(**size), keys.LabelKey.generate(classes=7)
-    )
-
+for number, path in enumerate(sorted(Path(demo.PHOTOGRAPHS).rglob("*.jpg"))):
+    copy = folder / "photos" / ("train" if number % 5 else "test") / path.parent.name / path.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
 
 # %%
-# Two splits under one key
-# ------------------------
+# Bring all of them to one size
+# -----------------------------
 #
-# Both have the same disguise, and neither order, ids nor noise in common. ``export_splits`` checks that no picture is
-# in both.
+# The photographs have 57 sizes. A key is made for one size, so a
+# :class:`~torchprotect.data.Preparation` first brings every picture to it: upright as its EXIF
+# data says, RGB, the shorter side 72 pixels, then the central 64 x 64.
 
+prepare = data.Preparation(exif=True, mode="rgb", resize=72, crop=(64, 64))
 
-def export(out, key):
-    source = data.open_source(PHOTOGRAPHS)
-    test = range(0, len(source), 5)
-    train = [index for index in range(len(source)) if index not in test]
-    return data.export_splits(
-        {"train": Subset(source, train), "test": Subset(source, test)},
-        out,
-        transform=transforms.from_key(key, noise=25.0),
-        key=key,
-        prepare=PREPARATION,
-    )
-
+size = {"image_size": (64, 64), "block_size": (8, 8)}
+key = keys.KeyBundle(
+    keys.RMTKey.generate(**size),
+    permutation=keys.PermutationKey.generate(**size),
+    labels=keys.LabelKey.generate(classes=7),
+)
+keys.save(key, folder / "photographs.key")  # keep it: nothing can be restored without it
 
 # %%
-# The way back
-# ------------
+# Export a training and a test set
+# --------------------------------
 #
-# The key tells the noise too, so every pixel is as it was. The id of a sample is a keyed digest of its pixels: by it,
-# ``restore`` counts the exact ones.
+# Both splits share the disguise, so that one network fits both. Their order, sample ids and noise
+# are independent. ``noise=25`` adds up to 25 grey levels to each pixel before its block is
+# multiplied by a matrix.
 
-
-def restore(out, key, folder):
-    result = data.restore(out, folder, key=key)
-    print(f"{result.exact} of {result.images} restored to the pixel")
-
+results = data.export_splits(
+    {split: data.open_source(folder / "photos" / split) for split in ("train", "test")},
+    folder / "protected",
+    transform=transforms.from_key(key, noise=25),
+    key=key,
+    prepare=prepare,
+    shard_size=50,
+)
+for split, result in results.items():
+    print(f"{split}: {result.images} images in {result.shards} shards, {result.size / 1e6:.1f} MB")
 
 # %%
-# A picture that comes later
+# An interrupted export continues when you run it again: finished shards are checked and kept.
+#
+# What is in an export
+# --------------------
+#
+# A shard is a plain tar file. The manifest lists a SHA-256 for every shard; ``owner.sealed``
+# holds file and class names, encrypted for the key holder.
+
+for path in sorted((folder / "protected" / "train").iterdir()):
+    print(f"{path.stat().st_size:>10,}  {path.name}")
+with tarfile.open(folder / "protected" / "train" / "shard-000000.tar") as shard:
+    print(shard.getnames()[:4])
+
+# %%
+# :func:`~torchprotect.data.verify` compares every byte with the manifest and, given the key, the
+# manifest with its keyed digest (HMAC). It raises :class:`~torchprotect.errors.VerificationError`
+# if anything differs.
+
+print(data.verify(folder / "protected" / "train", key).images, "images verified")
+
+# %%
+# Train without the key
+# ---------------------
+#
+# :class:`~torchprotect.data.ShardDataset` reads an export on disk in any order. It is fastest
+# with whole batches, that is with a batch sampler and ``batch_size=None``. Those who train need
+# no key, and not even this package: webdataset and tar read the shards too.
+
+shards = data.ShardDataset(folder / "protected" / "train")
+batches = BatchSampler(RandomSampler(shards), batch_size=64, drop_last=False)
+for images, labels in DataLoader(shards, sampler=batches, batch_size=None):
+    print(tuple(images.shape), images.dtype, "labels", labels[:8].tolist())
+
+# %%
+# RMT shards hold float32 numbers on the scale of 0..255, but not confined to it. Divide them
+# by 255 before you normalise.
+#
+# Restore the plain pictures
 # --------------------------
 #
-# A model that was trained on the export is fed pictures prepared and disguised in the same way.
+# The noise is generated from the key, so it can be subtracted: every pixel comes back.
 
-
-def disguise_another(out, key):
-    disguiser = data.Disguiser(out, key=key)
-    path = next(Path(PHOTOGRAPHS).rglob("*.jpg"))
-    image = disguiser(path)
-    undone = transforms.from_key(key, inverse=True)(image) - pil_to_tensor(PREPARATION(PIL.Image.open(path)))
-    print(
-        f"a further picture: {list(image.shape)}, with noise of {float(undone.min()):.0f} to {float(undone.max()):.0f}"
-    )
-
+restored = data.restore(folder / "protected" / "test", folder / "back", key=key)
+print(f"{restored.exact} of {restored.images} photographs restored pixel by pixel")
 
 # %%
-# The key has leaked
-# ------------------
+# From left to right: a photograph as its file has it, disguised like those in the shards, and
+# restored. A :class:`~torchprotect.data.Disguiser` prepares and disguises further pictures as an
+# export did.
+
+disguiser = data.Disguiser(folder / "protected" / "test", key=key)
+figure, axes = plt.subplots(3, 3, figsize=(6, 6))
+for row, path in zip(axes, sorted((folder / "back").rglob("*.png"))[::13], strict=False):
+    original = (folder / "photos" / "test" / path.relative_to(folder / "back")).with_suffix(".jpg")
+    hidden = disguiser(original)
+    row[0].imshow(PIL.Image.open(original))
+    row[1].imshow(((hidden - hidden.min()) / (hidden.max() - hidden.min())).permute(1, 2, 0))
+    row[2].imshow(PIL.Image.open(path))
+for axis in axes.flat:
+    axis.axis("off")
+figure.tight_layout()
+
+# %%
+# On the command line
+# -------------------
 #
-# The export is written again under another key, without its source.
-
-
-def replace_key(out, key, again):
-    new = make_key()
-    data.rekey(out, again, key=key, new_key=new)
-    print(f"under a new key: {data.verify(again, new).images} images")
-
-
-def main(out):
-    key = make_key()
-    for name, result in export(out / "protected", key).items():
-        print(f"{name}: {result.images} images, {result.size / 1e6:.1f} MB")
-    both = [out / "protected" / "train", out / "protected" / "test"]
-    print(f"together: {sum(1 for _ in data.read(both))} images")
-    restore(both[0], key, out / "back")
-    disguise_another(both[0], key)
-    replace_key(both[0], key, out / "again")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="new folder to write to")
-    main(parser.parse_args().out)
+# .. code-block:: console
+#
+#     $ torchprotect keygen rmt -o photographs.key --image-size 64x64 --block-size 8x8 \
+#           --permute --labels 7
+#     $ torchprotect export --splits train=photos/train test=photos/test protected/ \
+#           --key photographs.key --exif --mode rgb --resize 72 --crop 64x64 --noise 25
+#     $ torchprotect verify protected/train protected/test --key photographs.key
+#     $ torchprotect restore protected/test back/ --key photographs.key
+#
+# Share it
+# --------
+#
+# * Hand over the ``protected`` folder; keep the key, which restores everything.
+#   :func:`torchprotect.data.export` and the command line write to a bucket as to a folder:
+#   ``s3://bucket/protected``, see :doc:`/guides/buckets`.
+# * Many machines can share the work: :doc:`/guides/clusters`.
+# * Whoever can read the folder has the disguised images, and can attack them. To encrypt the
+#   shards for named recipients, seal them: :doc:`/guides/envelope`.
+# * Before you hand anything over, measure what it leaks: :doc:`4_leaks`.
