@@ -100,7 +100,7 @@ class Recipe:
             raise KeyKindError("the disguise has two keys: give the bundle that holds both as key=")
         require_scale(scale)
         made = from_description([disguise.describe()], key or disguise.key)
-        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES takes no floating point
+        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES refuses floating point
         fingerprint = (key or disguise.key).fingerprint
         steps, prepared = (disguise.describe(),), preparation or Preparation()
         return cls(fingerprint, steps, prepared, scale, decoders=decoder_versions() if prepared else {})

@@ -126,7 +126,7 @@ def ask(
     while True:
         ledger.reserve(fingerprint, len(images))
         try:
-            return _vectors(cloud(images.clone()), len(images))  # which may change what it is given
+            return _vectors(cloud(images.clone()), len(images))  # a copy, because the cloud may change its input
         except CloudError as error:
             wanted = error.wait if isinstance(error, CloudBusyError) else 0.0
             if not error.again or attempt == retries or wanted > LONGEST_WAIT:

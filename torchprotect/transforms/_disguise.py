@@ -218,7 +218,7 @@ class Disguise(v2.Transform):
         picture, even if it is a label, and draws once for all pictures of a sample. Two pictures under the same noise
         would reveal it.
         """
-        if len(inputs) == 1 and self.is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
+        if len(inputs) == 1 and self.is_picture(inputs[0]):  # the common case: nothing to flatten or check
             return self.transform(inputs[0], self.make_params(list(inputs)))
         flat, spec = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
         self.check_inputs(flat)

@@ -113,11 +113,11 @@ def as_labels(labels: Any) -> Tensor:
         or labels.is_complex()
         or labels.dtype == torch.bool
     ):
-        raise LabelError(f"labels must be whole class numbers from 0 up, {_what_came(labels)}; {_HINT}")
+        raise LabelError(f"labels must be whole class numbers from 0 up, {_describe_labels(labels)}; {_HINT}")
     return labels
 
 
-def _what_came(labels: Any) -> str:
+def _describe_labels(labels: Any) -> str:
     """Describe what was given in place of class numbers, and how to convert it."""
     if isinstance(labels, list | tuple):
         return f"not a {type(labels).__name__}: give torch.tensor(labels)"

@@ -20,7 +20,7 @@ from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputShapeError
 
-_SIDE = 64  # images are drawn at this size at most: an embedding tells nothing finer
+_SIDE = 64  # largest side of rebuilt images: an embedding contains no finer detail
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -131,7 +131,7 @@ def compare(
         }
         done = Comparison(compared, plain, plain_probe, measuring.chance, told)
         if path is not None:
-            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_json(path.with_suffix(".json"))  # first: a page without it would count as another program's file
             done.write_html(path)
             store.remove()
     return done
