@@ -17,7 +17,7 @@ BLOCK_DISGUISES = tuple(_PRESERVED)
 """The disguises that work block by block."""
 
 SCRAMBLING = "OWSDScramble"
-"""The disguise that has an encoder, and makes images of another size."""
+"""The disguise that uses an encoder, and produces images of another size."""
 
 _READABLE = "AdversarialEncrypt"
 _STATED = ("channels", "unit_pixels", "matrix", "side", "noise", "shared")

@@ -25,7 +25,7 @@ from torchprotect.audit.scoring.truth import truth_of
 from torchprotect.errors import ProtectError
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being run, the number of parts done, and the number in all."""
+"""Called with the name of the current part, the number of parts done, and the total."""
 
 Made = TypeVar("Made")
 _PACKAGE = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from torchprotect.functional.picture import how_to_convert, is_pure_tensor
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
-"""Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
+"""Takes a shape; returns float32 uniform numbers in [0, 1) of that shape on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
 _HARMLESS = (str, int, float, complex, type(None), np.number, np.bool_, torch.Size, torch.dtype, torch.device)

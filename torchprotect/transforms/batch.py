@@ -15,7 +15,7 @@ from torchprotect.transforms.pipeline import leaves
 from torchprotect.transforms.protection import Protection
 
 Collate = Callable[[list[Any]], Any]
-"""Takes the samples of a batch, returns the batch; can be pickled."""
+"""Takes the samples of a batch and returns the batch; can be pickled."""
 
 
 def disguise_batch(

@@ -11,7 +11,7 @@ from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, LabelError
 
 LabelsGetter = Callable[[Any], Any]
-"""Takes a sample, returns its labels."""
+"""Takes a sample and returns its labels."""
 
 _HINT = "give a labels_getter that returns them, or target_source='predicted'"
 

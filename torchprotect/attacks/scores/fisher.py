@@ -14,7 +14,7 @@ from torchprotect.errors import InputTypeError, ModelError
 from torchprotect.training import full_precision
 
 ROUNDING = math.sqrt(1 / 12)
-"""Standard deviation, in grey levels, of the error of rounding to whole grey levels, if it is spread evenly."""
+"""Standard deviation, in grey levels, of a uniformly distributed error of rounding to whole grey levels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

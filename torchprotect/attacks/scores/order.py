@@ -62,7 +62,7 @@ def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
 
 
 ORDER = Score(("images", "order"), order_measures, PermutationResult)
-"""For :class:`PermutationResult`, with images or without."""
+"""Scores a :class:`PermutationResult`, with images or without."""
 
 LAYOUT = Score(("images", "identities"), order_measures, PermutationResult)
-"""For a :class:`PermutationResult` with images, also where the true order is not known."""
+"""Scores a :class:`PermutationResult` with images, even if the true order is not known."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 KEEPS = 0.9
-"""Share of the accuracy on plain images that a setting of use keeps."""
+"""Share of the accuracy on plain images that a useful setting keeps."""
 
 _HALF = 0.5
 

@@ -33,7 +33,7 @@ from torchprotect.audit.session import Progress, Session
 from torchprotect.errors import InputRangeError
 
 PROBED_IMAGES = 1000
-"""Images that the pretrained network is trained on at most, and as many that it is tested on."""
+"""Largest number of training images, and of test images, for the pretrained network."""
 
 
 class Measuring:

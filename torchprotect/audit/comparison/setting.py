@@ -14,7 +14,7 @@ SchemeName = Literal["block-permute", "aes-ecb", "rmt"]
 """Disguises, by their names on the command line."""
 
 TITLES: dict[str, str] = {"block-permute": "Block permutation", "aes-ecb": "AES", "rmt": "RMT"}
-"""What people call the disguises."""
+"""Readable names of the disguises."""
 
 _BELONGS: dict[str, tuple[str, ...]] = {
     "noise": ("rmt",),

@@ -87,7 +87,7 @@ _OF_PERTURBED = (
         "Detection and removal (LightShed)",
     ),
 )
-"""Countermeasures that are known and not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
+"""Known countermeasures that are not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
 some more. The list is not complete."""
 _OF_MATRICES = NotRun(
     "Independent component analysis",
