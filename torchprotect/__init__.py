@@ -1,9 +1,10 @@
-"""Image disguises for PyTorch, with what they leak said plainly.
+"""Image disguises for PyTorch, with measured leakage.
 
 These are obfuscation schemes, not cryptographic confidentiality:
 ``docs/explain/threat-model.md`` says what was measured.
 
-``import torchprotect`` loads neither torch nor a subpackage; ``torchprotect.keys`` and the others load when first used.
+``import torchprotect`` loads neither torch nor a subpackage. ``torchprotect.keys`` and the other subpackages load on
+first use.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Atomic files: a unique temporary name, a flush, then the final name in one step."""
+"""Atomic files: a unique temporary name, a flush, then a rename to the final name."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ def temporary_name() -> str:
 
 
 def temporary_name_of(name: str) -> str:
-    """Return the temporary name that belongs to a final one, so that what a killed process has left is found again."""
+    """Return the temporary name that belongs to a final one, so that remains of a killed process are found again."""
     return f".torchprotect-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.tmp"
 
 
@@ -56,10 +56,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, unless it exists.
+    """Create a folder and its parents, unless it exists.
 
     Raises:
-        FileExistsError: the name is taken by something else; the message says by what.
+        FileExistsError: something else has the name; the message says what.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,12 +69,12 @@ def make_folder(folder: Path) -> None:
 
 
 def take_name(temporary: Path, path: Path) -> None:
-    """Give a file its final name unless that name is taken. Of several callers, exactly one succeeds.
+    """Give a file its final name unless that name exists. Of several callers, exactly one succeeds.
 
-    On a file system without hard links the name is first claimed by an empty file, which a rename replaces.
+    On a file system without hard links, the name is first claimed by an empty file, which a rename replaces.
 
     Raises:
-        FileExistsError: the name is taken; the temporary file is still there.
+        FileExistsError: the name exists; the temporary file is still there.
     """
     try:
         os.link(temporary, path)  # unlike a rename, fails where the name is taken
@@ -168,7 +168,7 @@ class HashedFile:
 
 
 class HashedReading:
-    """A file that is read from start to end, counted and hashed on the way; its end may be looked up before.
+    """A file that is read from start to end, counted and hashed on the way; its size may be queried first.
 
     Attributes:
         size: bytes read.
@@ -218,7 +218,7 @@ def read_regular(path: Path, limit: int, error: type[ProtectError]) -> bytes:
     """Return the content of a regular file from an untrusted source.
 
     Args:
-        path: of the file.
+        path: path of the file.
         limit: bytes that a file of its kind has at most.
         error: raised if it is not a regular file of at most that size.
 
@@ -245,7 +245,7 @@ def require_safetensors(path: Path, what: str, error: type[ProtectError]) -> Non
     """Check that a file has the size that its safetensors header claims, before reading all of it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         what: it should be, with its article.
         error: raised if it does not.
 

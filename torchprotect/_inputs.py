@@ -1,4 +1,4 @@
-"""Checks of arguments, and phrases for error messages, shared by all rooms."""
+"""Argument checks, and phrases for error messages, shared by all packages."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def require_tensor(name: str, value: Any) -> None:
 
 
 def require_int(name: str, value: Any, *, at_least: int | None = None, at_most: int | None = None) -> None:
-    """Check for an integer within bounds; a bool is none.
+    """Check for an integer within bounds; a bool does not count.
 
     Raises:
         InputRangeError: it is something else, or out of bounds.
@@ -51,7 +51,7 @@ def require_number(
     below: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Check for a finite int or float within bounds; a bool is none.
+    """Check for a finite int or float within bounds; a bool does not count.
 
     Raises:
         InputRangeError: it is something else, NaN, infinite, or out of bounds.
@@ -95,7 +95,7 @@ def per_channel(name: str, values: PerChannel, channels: int) -> Tensor:
     """Return one number for each channel, float64 ``[C, 1, 1]``; a ``std`` must be positive.
 
     Raises:
-        InputRangeError: they are no numbers, or not as many.
+        InputRangeError: they are not numbers, or not as many.
     """
     if isinstance(values, Tensor | np.ndarray):
         values = values.reshape(-1).tolist()

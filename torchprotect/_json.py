@@ -1,4 +1,4 @@
-"""Canonical JSON: one value, one byte string; and a strict reader."""
+"""Canonical JSON, with one byte string per value, and a strict parser."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ def canonical(value: Any) -> bytes:
 
 
 def parse(content: bytes | str) -> Any:
-    """Parse JSON strictly, refusing what parsers read differently.
+    """Parse JSON strictly, refusing input that parsers interpret differently.
 
     Raises:
         ValueError: it is not JSON, an object has a member twice, or a number or character is not valid JSON.

@@ -1,4 +1,4 @@
-"""A lock on a folder, which worker processes share: no two exports or audits write to one."""
+"""A lock on a folder that worker processes share, so that no two exports or audits write to it."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from torchprotect.errors import ExportError
 
 
 class SharedDescriptor:
-    """An open file descriptor that a process start method carries over to a worker, as the same open file."""
+    """An open file descriptor that a process start method passes to a worker, as the same open file."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -59,7 +59,7 @@ def lock_folder(folder: Path, in_use: str, *, shared: bool = False) -> SharedDes
 def unlock_folder(lock: SharedDescriptor) -> None:
     """Unlock a folder for all processes that hold the descriptor.
 
-    A process pool of the caller that was forked meanwhile holds a copy, and may live on.
+    A process pool that the caller forked meanwhile holds a copy, and may live on.
     """
     import fcntl
 

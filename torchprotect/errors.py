@@ -1,52 +1,53 @@
-"""Every error this package raises on purpose, and its warnings.
+"""All errors and warnings that this package raises on purpose.
 
-Each error is a :class:`ProtectError` and also the built-in error a caller would expect. Messages name what came, what
-was expected and what to do; they never hold key material, pixels or seeds.
+Each error is a :class:`ProtectError`, and also the built-in error that a caller would expect (``ValueError``,
+``TypeError``, ``RuntimeError`` or ``OSError``). A message names what was given, what was expected and what to do. It
+never holds key material, pixels or seeds.
 """
 
 
 class ProtectError(Exception):
-    """Base of every error raised on purpose by torchprotect."""
+    """Base class of all errors that torchprotect raises on purpose."""
 
 
 class InputTypeError(ProtectError, TypeError):
-    """An image, sample or argument has a type or dtype that the operation does not take."""
+    """The type or dtype of an image, sample or argument is not supported by the operation."""
 
 
 class InputShapeError(ProtectError, ValueError):
-    """A tensor has a shape, dtype or device that does not match the others."""
+    """The shape, dtype or device of a tensor does not match the other tensors."""
 
 
 class InputRangeError(ProtectError, ValueError):
-    """Pixel values, or a numeric argument, lie outside the range that the operation takes."""
+    """A pixel value or a numeric argument lies outside the allowed range."""
 
 
 class BlockSizeError(ProtectError, ValueError):
-    """A block size does not divide the image or does not fit the cipher's unit."""
+    """The block size does not divide the image, or does not fit the cipher's unit."""
 
 
 class KeySizeError(ProtectError, ValueError):
-    """A key was made for another image size, block size or number of channels."""
+    """The key was made for another image size, block size or number of channels."""
 
 
 class KeyKindError(ProtectError, TypeError):
-    """A key of one kind was given where another kind is needed, or a file holds an unknown kind."""
+    """A key of another kind is needed, or a file holds an unknown kind of key."""
 
 
 class KeyFileError(ProtectError, ValueError):
-    """A file is not a torchprotect key file, or it is truncated or malformed."""
+    """The file is not a torchprotect key file, or it is truncated or malformed."""
 
 
 class KeyVersionError(KeyFileError):
-    """A key file was written in a format version this package does not read."""
+    """The key file has a format version that this package does not read."""
 
 
 class KeyIntegrityError(KeyFileError):
-    """A key file's content does not match its fingerprint: a byte was changed."""
+    """The content of the key file does not match its fingerprint: a byte was changed."""
 
 
 class PassphraseError(ProtectError, ValueError):
-    """A passphrase is missing, not needed, or does not open the file."""
+    """The passphrase is missing, superfluous or wrong."""
 
 
 class LabelError(ProtectError, ValueError):
@@ -54,23 +55,23 @@ class LabelError(ProtectError, ValueError):
 
 
 class ModelError(ProtectError, RuntimeError):
-    """A network cannot be used for the operation, or returns something other than it needs."""
+    """A model cannot be used for the operation, or does not return what the operation needs."""
 
 
 class ModelFileError(ModelError):
-    """A file is not a torchprotect model file, of a newer version, truncated or damaged."""
+    """The file is not a torchprotect model file, has a newer format version, or is truncated or damaged."""
 
 
 class NotInvertibleError(ProtectError, RuntimeError):
-    """The transform, with these settings, has no inverse."""
+    """The transform has no inverse with these settings."""
 
 
 class SourceError(ProtectError, OSError):
-    """A source of images cannot be opened, or one of its images cannot be read."""
+    """The source cannot be opened, or one of its images cannot be read."""
 
 
 class ExportError(ProtectError, RuntimeError):
-    """An export cannot start, continue or be read."""
+    """The export cannot start, continue or be read."""
 
 
 class StoreError(ExportError, OSError):
@@ -78,18 +79,21 @@ class StoreError(ExportError, OSError):
 
 
 class EnvelopeError(ExportError):
-    """A sealed export cannot be opened, or cannot be sealed as asked: by these identities, recipients or packages."""
+    """A sealed export cannot be opened, or an export cannot be sealed as requested.
+
+    The identity, the recipients or a missing optional package may be the cause; the message names it.
+    """
 
 
 class VerificationError(ProtectError, RuntimeError):
-    """An export does not match its manifest."""
+    """The export does not match its manifest."""
 
 
 class CloudError(ProtectError, RuntimeError):
-    """A cloud service cannot be reached, refuses, or answers with something other than vectors.
+    """A cloud service cannot be reached, refuses the request, or does not answer with vectors.
 
     Attributes:
-        again: whether another attempt may help.
+        again: whether a retry may succeed.
     """
 
     def __init__(self, message: str, *, again: bool = False) -> None:
@@ -98,20 +102,20 @@ class CloudError(ProtectError, RuntimeError):
 
 
 class LedgerError(ProtectError, RuntimeError):
-    """A key's ledger of use is exhausted, locked or damaged: nothing was sent."""
+    """The ledger of a key's use is exhausted, locked or damaged; nothing was sent."""
 
 
 class KeyPickledWarning(UserWarning):
-    """A key is being pickled, including its secrets, for something other than starting a worker process."""
+    """A key, including its secrets, is being pickled for a purpose other than starting a worker process."""
 
 
 class LabelsLeftPlainWarning(UserWarning):
-    """A data set's pictures are disguised with a bundle that has a label map, but its labels are not renamed."""
+    """The pictures of a data set are disguised with a bundle that has a label map, but the labels are not renamed."""
 
 
 class PixelScaleWarning(UserWarning):
-    """A disguise got 8-bit pixels and returns floating point on their scale, 0..255, not 0..1."""
+    """A disguise received 8-bit pixels and returns floating point on their scale, 0..255 rather than 0..1."""
 
 
 class KeyInWeightsWarning(UserWarning):
-    """The weights of a network contain a key: whoever has them and the original network can read it off."""
+    """The weights of a network contain a key: whoever has them and the original network can read the key from them."""

@@ -137,7 +137,7 @@ class TestRound:
         assert float(distances(round_to_8bit(images, images), images).mean()) == pytest.approx(0.063, abs=0.002)
 
     @pytest.mark.parametrize(("value", "seen"), [(1.5, "1.5"), (-0.25, "-0.25"), (torch.nan, "nan")])
-    def test_pixels_that_no_level_stands_for(self, value, seen):
+    def test_pixels_between_grey_levels(self, value, seen):
         """Values outside 0..1 would wrap around when stored."""
         images = torch.zeros(2, 3)
         images[1, 2] = value

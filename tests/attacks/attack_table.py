@@ -17,8 +17,8 @@ FINDS = {
     "identity": "which image it is",
     "key": "a part of the key",
     "distances": "which images are alike",
-    "equality": "what is equal",
-    "metadata": "what stands beside the pixels",
+    "equality": "equal images and units",
+    "metadata": "metadata",
     "use": "a network for plain images",
 }
 SCHEMES = [

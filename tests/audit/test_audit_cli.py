@@ -69,7 +69,7 @@ def test_attacks_are_chosen_by_name_or_title(exported, tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "report.json").read_text())
     assert [each["attack"] for each in found["findings"]] == ["linkage_attack", "duplicate_statistics"]
-    assert done.stdout.startswith("Only what was asked for was run (1 attack and 1 scan): what ")
+    assert done.stdout.startswith("Only the requested attacks ran (1 attack and 1 scan): what ")
     assert found["verdict"]["warning"] == done.stdout.splitlines()[0]
     refused = audit(exported, tmp_path / "other.html", "--attack", "brute_force")
     assert refused.exit_code == 1
@@ -138,7 +138,7 @@ def test_a_report_inside_the_export(exported, name):
     assert call("verify", exported / "out").exit_code == 0
 
 
-def test_a_missing_folder_is_told_before_anything_is_read(tmp_path):
+def test_a_missing_folder_is_reported_before_anything_is_read(tmp_path):
     done = call("audit", tmp_path / "no", "--report", tmp_path / "none" / "x.html", "--key", tmp_path / "no.key")
     assert done.exit_code == 1
     assert done.stderr.endswith("none/x.html into does not exist\n")

@@ -28,7 +28,7 @@ def test_a_scale_is_learned_where_matrices_keep_no_lengths(tmp_path, matrix, kee
 
 
 @pytest.mark.slow
-def test_public_images_help_to_tell_how_rare_units_are(tmp_path):
+def test_public_images_help_to_estimate_rarity(tmp_path):
     (found,) = audited(tmp_path, "AESECBDisguise", named("linkage_attack")).findings
     assert found.cost["known"] > QUICK.targets + 20
     assert found.measures[0].low > found.measures[0].chance

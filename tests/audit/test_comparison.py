@@ -127,7 +127,7 @@ def test_damaged_comparisons_are_refused(done, tmp_path, damage):
     document = json.loads((done[1] / "page.json").read_text())
     del document["settings"][0]["cost"]
     (tmp_path / "page.json").write_text(json.dumps(document) if damage is None else damage)
-    with pytest.raises(VerificationError, match="no comparison"):
+    with pytest.raises(VerificationError, match="not a comparison"):
         Comparison.read(tmp_path / "page.json")
 
 
@@ -306,7 +306,7 @@ def test_little_leakage_without_the_order_comes_with_a_warning():
         assert "order" not in comparison(with_findings(*findings)).advice[0].sentence
 
 
-def test_rows_of_the_key_stand_in_the_table_where_nothing_counts():
+def test_key_rows_are_listed_where_no_finding_counts():
     found = comparison(
         with_findings(
             part_of_key("read_matrix_rows", Level.CIPHERTEXT_ONLY, 111, 112),
@@ -420,7 +420,7 @@ def test_hostile_settings_files(tmp_path, text):
         audit.read_settings(tmp_path / "mine.json")
 
 
-def test_files_that_are_no_files(tmp_path):
+def test_invalid_settings_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         audit.read_settings(tmp_path / "none.json")
     os.mkfifo(tmp_path / "pipe.json")
@@ -469,7 +469,7 @@ class Odd(Pictures):
         ("sizes", SourceError, r"2 shapes \(80 of 1 x 16 x 16, 40 of 1 x 8 x 16\): prepare them .*--resize"),
         ("one class", LabelError, "all images are of one class"),
         ("unlabelled", LabelError, "no labels: .*--labels-from"),
-        ("floats", InputTypeError, "must be of 8 bits"),
+        ("floats", InputTypeError, "must be 8-bit"),
     ],
 )
 def test_images_that_cannot_be_compared(how, error, told):

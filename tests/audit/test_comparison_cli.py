@@ -74,7 +74,7 @@ def test_refusals_have_exit_codes(tmp_path):
     page = tmp_path / "page.html"
     for arguments, told in (
         ((folder, "--report", page), "at least 100 images are needed"),
-        ((tmp_path / "none", "--report", page), "is no image folder"),
+        ((tmp_path / "none", "--report", page), "is neither an image folder"),
         ((SAMPLE, "--report", tmp_path / "page.txt"), "ends in .html"),
         ((SAMPLE, "--report", page, "--labels-from", "none"), "have no labels"),
         ((SAMPLE, "--report", page, "--settings", tmp_path / "none.json"), "No such file"),

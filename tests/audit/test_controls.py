@@ -83,7 +83,7 @@ def test_a_readable_release_is_called_readable():
     assert report.utility.crossed[0] > 0.9
 
 
-def test_a_composition_is_left_to_attacks_that_know_no_disguise():
+def test_only_disguise_agnostic_attacks_apply_to_compositions():
     evidence = control("BlockPermute", "identity")
     scheme = attacks.Scheme("BlockPermute", block_size=(4, 4), permuted=True, other=("RMTDisguise",))
     composed = audit.Evidence(
@@ -189,7 +189,7 @@ def test_a_rare_class_is_not_lost_in_the_most_frequent_one():
         assert least <= found.leakage <= most
 
 
-def test_where_plain_images_teach_nothing_it_is_said():
+def test_no_advice_if_plain_images_teach_nothing():
     evidence = control("AESECBDisguise", "noise")
     drawn = torch.randint(0, 256, evidence.plain.shape, generator=torch.Generator().manual_seed(5))
     labels = torch.zeros(400, dtype=torch.int64)

@@ -209,7 +209,7 @@ def test_evidence_that_cannot_be():
         audit.Evidence(images[:19], scheme)
     with pytest.raises(InputShapeError, match="labels must be int64"):
         audit.Evidence(images, scheme, labels=some[:29])
-    with pytest.raises(InputShapeError, match="belong to plain images"):
+    with pytest.raises(InputShapeError, match="without plain images"):
         audit.Evidence(images, scheme, pairing=some)
     with pytest.raises(InputShapeError, match="outside the 29 plain"):
         audit.Evidence(images, scheme, plain=images[:29], pairing=some)

@@ -67,7 +67,7 @@ def test_the_best_point_of_a_curve():
     assert best_number({5: (measure(0.9, 0.6, 0.6),), 100: (measure(0.8, 0.6, 0.6),)}) == 100
 
 
-def test_what_has_no_scale_says_so():
+def test_findings_without_a_scale_say_so():
     flat = Finding("x", Level.PUBLIC_DATA, "class", (measure(0.5, chance=0.6, upper=0.6),))
     assert (flat.without_scale, flat.counted) == (True, False)
     assert not finding("x", Level.PUBLIC_DATA, 0.4).without_scale

@@ -49,7 +49,7 @@ def test_other_attacks_get_none():
         assert bench.seen(attack, 5).members is None
 
 
-def test_without_the_key_it_is_said_what_is_missing():
+def test_a_report_without_the_key_says_what_is_missing():
     bench = Bench(replace(control("RMTDisguise", "identity", 60), pairing=None), QUICK)
     found = why_not(bench, CHAIN)
     assert found.cause == "missing input"
@@ -79,8 +79,8 @@ def test_a_permuted_set_is_opened_by_one_image(report):
 
 def test_the_page_has_a_chart_of_known_images(report):
     page = render(report, report.verdict)
-    assert "What more known images bring" in page
-    assert "What more known pairs bring" not in page
+    assert "What more known images reveal" in page
+    assert "What more known pairs reveal" not in page
     assert re.search(r"Chain from known images.*\d known image", page, re.DOTALL)
 
 
@@ -95,7 +95,7 @@ def test_it_is_read_back_and_findings_of_before_count_pairs(report, tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(document))
     old = Report.read(tmp_path / "old.json")
     assert {each.known for each in old.findings} == {"pair"}
-    assert "known pairs bring" in render(old, old.verdict)
+    assert "known pairs reveal" in render(old, old.verdict)
     assert (again.utility, old.utility.epochs) == (report.utility, None)
 
 
@@ -115,7 +115,7 @@ def test_the_sentence(pairs, images):
     assert opened(pairs, known="pair").given == f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}"
 
 
-def test_it_is_told_beside_a_worse_finding_of_its_level():
+def test_it_is_reported_beside_a_worse_finding_of_its_level():
     moments = opened(None, holder="", known="pair")
     found = Report((moments, opened(5, right=499)), (), None, {}).verdict.levels[1]
     assert "5 images" not in found.sentence

@@ -133,7 +133,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("attack", "reason", "cause"), FAILURES.values(), ids=FAILURES)
-def test_a_mistake_is_told_and_ends_no_other_attack(evidence, attack, reason, cause):
+def test_a_failing_attack_is_reported_and_others_continue(evidence, attack, reason, cause):
     linkage = named("linkage_attack")
     report = audited(evidence, attack, *linkage)
     told = next(each for each in report.not_run if each.attack == "mine")

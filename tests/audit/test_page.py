@@ -142,7 +142,7 @@ def test_page_says_what_each_network_was_trained_and_tested_on(page):
 
 def test_page_says_how_much_was_done(page):
     text = page[0].read_text()
-    assert "<dd>2, 60, as far as there are so many; " in text
+    assert "<dd>2, 60, as far as available; " in text
     trained = f"{page[1].utility.epochs} epochs on {page[1].utility.trained} images each"
     assert f"<dd>{QUICK.trainings} of each kind, {trained}</dd>" in text
     assert page[1].utility.epochs == 4 * QUICK.epochs
@@ -162,7 +162,7 @@ def test_page_says_what_networks_were_trained_in(page):
 
 
 def test_empty_sections_are_left_out(page):
-    assert "<h2>What was counted, without a scale</h2>" in page[0].read_text()
+    assert "<h2>Counts without a leakage scale</h2>" in page[0].read_text()
     measured = tuple(each for each in page[1].findings if each.measures)
     shown = render(replace(page[1], findings=measured, not_run=()), page[1].verdict)
     assert "<h2>What was counted" not in shown
@@ -183,8 +183,8 @@ def test_details_of_an_attack_are_in_words(page):
     facts = {"error_median": 0.5, "images_wanted": 3796, "classes_matched": None}
     found = Finding("x", Level.PUBLIC_DATA, "picture", (measure,), facts=facts, cost={"public": 1200})
     shown = render(replace(page[1], findings=(found,)), page[1].verdict)
-    assert "public images: 1,200 · median error of a pixel for lack of images, in grey levels: 0.5 · " in shown
-    assert "images of each kind for an error of 5 grey levels: 3,796</p>" in shown
+    assert "public images: 1,200 · median pixel error due to too few images, in grey levels: 0.5 · " in shown
+    assert "images of each kind needed for an error of 5 grey levels: 3,796</p>" in shown
 
 
 def test_text_from_outside_is_escaped(page):

@@ -95,7 +95,7 @@ def bench(network=None):
     return Bench(unchanged(), QUICK, pretrained=network)
 
 
-def test_what_is_not_run_on_perturbed_images_is_told():
+def test_attacks_not_run_on_perturbed_images_are_listed():
     names = {each.attack for each in left_out(unchanged().scheme, ())}
     assert {"AVATAR, LE-JCDP", "BridgePure", "D-VAE", "UEraser", "UDP", "NLT4UD", "COIN, RSK", "LightShed"} <= names
     assert "train_and_watch (adversarial training)" in names

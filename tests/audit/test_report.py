@@ -118,7 +118,7 @@ def test_the_interval_of_leakage_on_the_page_and_in_the_json(done):
     assert document["data"]["caveats"] == []
 
 
-def test_equal_images_are_told(done):
+def test_equal_images_are_reported(done):
     report = done[0]
     data = {**report.facts["data"], "duplicates": 7}
     page = render(replace(report, facts={**report.facts, "data": data}), report.verdict)
@@ -126,7 +126,7 @@ def test_equal_images_are_told(done):
 
 
 @pytest.mark.slow
-def test_without_the_key_it_is_said_what_that_means(done):
+def test_a_report_without_the_key_says_what_that_means(done):
     report = audit.run(done[2] / "out", plain=World(), settings=QUICK)
     told = json.loads(report.to_json())["data"]
     assert told["hmac_checked"] is False
@@ -156,7 +156,7 @@ def test_reading_it_back(done, tmp_path):
     assert json.loads(back.to_json()) == json.loads(report.to_json())
     for content in (b"", b"[]", b"{}", b'{"format": "torchprotect-audit", "version": 2}', b'{"format": "x"}'):
         (tmp_path / "x.json").write_bytes(content)
-        with pytest.raises(VerificationError, match="no audit report"):
+        with pytest.raises(VerificationError, match="not an audit report"):
             audit.Report.read(tmp_path / "x.json")
     newer = json.loads(report.to_json()) | {"version": 1}
     (tmp_path / "x.json").write_text(json.dumps(newer))

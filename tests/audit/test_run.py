@@ -177,7 +177,7 @@ def test_an_attack_that_refuses_is_not_run(exported):
     report = audit.run(exported[0], plain=World(), key=exported[1], settings=QUICK, attacks=chosen)
     assert report.findings == ()
     assert reasons(report)["x"] == "refused these images: too few pairs: 7 are needed"
-    assert reasons(report)["regression_attack"] == "not among the attacks that were asked for"
+    assert reasons(report)["regression_attack"] == "not among the requested attacks"
     levels = [each.level.value for each in report.not_run]
     assert levels == sorted(levels)
 
@@ -203,7 +203,7 @@ def test_attacks_that_cannot_be_chosen(exported, chosen, error, message):
         audit.run(exported[0], settings=QUICK, attacks=chosen)
 
 
-def test_images_with_nan_end_only_what_they_are_given_to():
+def test_images_with_nan_end_only_attacks_that_use_them():
     evidence = control("RMTDisguise", "identity", 60)
     disguised, plain = evidence.disguised.clone(), evidence.plain / 255
     disguised[:, 0, 0, 0] = plain[:, 0, 0, 0] = math.nan
@@ -390,7 +390,7 @@ def test_one_audit_at_a_time_writes_a_report(exported, tmp_path):
     (metadata,) = named("metadata_scan")
 
     def run_the_second(seen):
-        with pytest.raises(ExportError, match=r"another audit is writing this report and has .*report\.html\.parts"):
+        with pytest.raises(ExportError, match=r"another audit is writing this report and holds .*report\.html\.parts"):
             audit.run(exported[0], **options)
         return metadata.run(seen)
 

@@ -89,7 +89,7 @@ def test_noise_gives_chance():
 
 
 @pytest.mark.slow
-def test_distances_are_told_and_do_not_count():
+def test_distances_are_reported_but_do_not_count():
     key = keys.OWSDKey.generate(embedding_size=64, image_size=(16, 16), width=8)
     evidence = make_evidence(lambda embeddings: F.owsd_scramble(embeddings, key))
     report = audit.run(evidence, settings=QUICK)
@@ -194,7 +194,7 @@ def test_encoders_that_cannot_be(folded, tmp_path, given, error, message):
 
 
 @pytest.mark.parametrize("broken", [1, 400])
-def test_plain_images_with_nan_end_only_what_they_are_given_to(folded, broken):
+def test_plain_images_with_nan_end_only_attacks_that_use_them(folded, broken):
     plain = folded.plain / 255
     plain[:broken, 0, 0, 0] = torch.nan
     report = audit.run(replace(folded, plain=plain), settings=QUICK, encoder=encoder())

@@ -107,7 +107,7 @@ def test_identities():
     assert identities(images.to(torch.uint8)).tolist() == [0, 1, 0, 1, 2]
 
 
-def test_attackers_get_known_images_in_an_order_that_tells_nothing():
+def test_known_images_are_in_random_order():
     """The disguised image of each is found by the truth alone."""
     bench, (linkage,) = Bench(control("RMTDisguise", "identity", 60), QUICK), named("linkage_attack")
     seen, known = bench.seen(linkage, 0), truth_of(bench).known
@@ -133,7 +133,7 @@ def test_attackers_see_what_their_level_gives(level):
     ("available", "pairs", "expected"),
     [(99, (5, 100, 1000), [5, 99]), (100, (5, 100), [5, 100]), (30, (2, 60), [2, 30]), (30, (40,), [30])],
 )
-def test_all_pairs_are_used_where_fewer_are_there_than_asked_for(available, pairs, expected):
+def test_all_pairs_are_used_if_fewer_exist_than_requested(available, pairs, expected):
     settings, (regression,) = QUICK.__class__(pairs=pairs), named("regression_attack")
     bench = Bench(control("RMTDisguise", "identity", 2 * available), settings)
     assert bench.numbers_known(regression) == expected

@@ -64,7 +64,7 @@ def test_a_picture(right, nearer):
     assert told.endswith(f"rebuilt 60 images; {nearer} original than to any other (by chance: 1).")
 
 
-def test_a_picture_tells_what_makes_it_severe_first():
+def test_the_sentence_on_pictures_begins_with_the_most_severe_leak():
     severe = Measure("examiner's", 0.49, 0.45, 0.53, 0.1, 0.74, upper_by="examiner", count=500, about="class")
     assert severity(severe) == "severe"
     assert deed(picture(17, 500, L2, 1, severe)) == (
@@ -76,7 +76,7 @@ def test_a_picture_tells_what_makes_it_severe_first():
     assert deed(picture(460, 500, L2, 1, weak)).startswith("rebuilt 500 images; 460 of them came out nearer")
 
 
-def test_a_picture_tells_the_class_where_that_is_more():
+def test_the_sentence_on_pictures_names_the_class_if_it_leaks_more():
     balanced = Measure("examiner's", 0.45, 0.41, 0.49, 0.1, 0.84, upper_by="examiner", about="class")
     told = deed(picture(15, 60, L2, 500, balanced))
     assert "; a network recognised the right class, each class counting alike, for 45 of 100 " in told
@@ -89,7 +89,7 @@ def test_the_class():
     assert deed(classes(382)) == told
 
 
-def test_all_that_leaks_is_not_the_only_statement_where_plain_images_say_little():
+def test_full_leakage_is_qualified_if_plain_images_are_hard_to_classify():
     found = classes(35, chance=0.02, upper=0.07, spread=0.01)
     assert found.leakage == 1
     assert severity_of(found) == "partial"
@@ -102,7 +102,7 @@ def test_all_that_leaks_is_not_the_only_statement_where_plain_images_say_little(
 def test_a_network_trained_on_the_release():
     measure = Measure("accuracy", 0.43, 0.4, 0.46, 0.1, 0.48, count=1000)
     told = deed(Finding("train_and_watch", L1, "use", (measure,)))
-    assert told.startswith("trained a network that is right for 430 of 1,000 plain images (by chance: 100; ")
+    assert told.startswith("trained a network that classifies 430 of 1,000 plain images correctly (by chance: 100; ")
     assert told.endswith("; if trained on plain images: 480)")
 
 
@@ -132,7 +132,7 @@ def test_severity_without_an_interval_or_a_finding():
     assert severity_of(None) == severity_of(Finding("x", L1, "key", (Measure("x", 1, 1, 1, 0.1, 1),))) == "not measured"
 
 
-def test_ties_go_to_what_identifies_images():
+def test_ties_go_to_findings_that_identify_images():
     found = (classes(415, upper=0.83, attack="row_energy_attack"), identity(240))
     assert found[0].leakage == 1 > found[1].leakage
     for findings in (found, found[::-1]):
@@ -147,7 +147,7 @@ def test_of_equal_findings_the_one_with_less_knowledge():
     assert Report((identity(level=L2), identity(level=L1)), (), None).worst("L3").level is L1
 
 
-def test_what_a_lower_level_shows_holds_at_the_next():
+def test_findings_of_lower_levels_apply_to_higher_ones():
     found = verdict(identity(300), classes(100, level=L2))
     assert [each.severity for each in found.levels[:4]] == ["not measured", "severe", "severe", "not measured"]
     assert at(found, L2).sentence.endswith("What was found at L1 is worse, and holds here too.")
@@ -162,7 +162,7 @@ def test_what_a_lower_level_shows_holds_at_the_next():
     assert "holds here too" not in at(verdict(identity(level=L1), identity(level=L2)), L2).sentence
 
 
-def test_what_was_not_measured_stands_beside():
+def test_unmeasured_attacks_are_listed_beside_their_level():
     not_run = [
         NotRun("codebook_attack", L2, "made for AESECBDisguise; these are RMTDisguise", "not applicable", "Codebook"),
         NotRun("regression_attack", L2, "no key was given (--key)", "missing input", "Regression"),
@@ -176,7 +176,7 @@ def test_what_was_not_measured_stands_beside():
     assert found.advice[0].startswith("Nothing is known about these images yet")
 
 
-def test_remarks_on_what_is_not_about_images():
+def test_remarks_on_findings_that_are_not_about_images():
     facts = {"image_share": 0.02, "unit_share": 0.58}
     topics = {"findings": [{"topic": "names", "severity": "medium"}, {"topic": "labels", "severity": "low"}]}
     told = verdict(
@@ -196,14 +196,14 @@ def test_remarks_on_what_is_not_about_images():
     assert at(told, L0).remarks == (
         "Without any attack: 4 of 200 protected images equal another one; 58.0 % of the cipher units repeat at their "
         "position.",
-        "Beside the pixels, these tell something: names.",
+        "Metadata that reveal something: names.",
         "distance_correlation: they correlate with those between the originals by 0.43 (by chance: 0.05).",
     )
     assert at(told, L0).severity == "key partly read"
     assert at(told, L0).brief == (
         "read a part of the key: blocks at their right place, 15 of 16 (by chance: 1); 2 scans ran "
-        "(duplicate_statistics, metadata_scan); they have no percentage. 2 attacks measured parts of the key or "
-        "distances (jigsaw_attack, distance_correlation); what these open counts in the attacks that use it"
+        "(duplicate_statistics, metadata_scan); they have no leakage percentage. 2 attacks measured parts of the key "
+        "or distances (jigsaw_attack, distance_correlation); the attacks that use these results count"
     )
 
 
@@ -218,7 +218,7 @@ def rows_read(found=111):
     )
 
 
-def test_a_key_that_was_read_is_no_level_that_was_not_measured():
+def test_reading_the_key_does_not_count_for_unmeasured_levels():
     told = verdict(rows_read())
     key = "read a part of the key: rows of the matrices, 111 of 112 (by chance: 0)"
     assert (at(told, L0).severity, at(told, L0).brief, at(told, L0).remarks) == ("key partly read", key, ())
@@ -250,21 +250,21 @@ def test_remarks_begin_with_the_most_severe():
     assert [each.partition(":")[0] for each in told] == ["Severe", "Partial"]
 
 
-def test_a_choice_of_attacks_is_told_first():
-    others = [NotRun(name, L1, "not among the attacks that were asked for", "not chosen") for name in "abc"]
+def test_a_report_on_chosen_attacks_begins_with_a_warning():
+    others = [NotRun(name, L1, "not among the requested attacks", "not chosen") for name in "abc"]
     findings = identity(), Finding("metadata_scan", L0, "metadata", title="Metadata")
     told = verdict(*findings, not_run=others)
     assert told.warning == (
-        "Only what was asked for was run (1 attack and 1 scan): what 3 others that may apply would find is not known."
+        "Only the requested attacks ran (1 attack and 1 scan): it is unknown what 3 others that may apply would find."
     )
-    assert at(told, L0).sentence == "1 scan ran (Metadata); it has no percentage."
+    assert at(told, L0).sentence == "1 scan ran (Metadata); it has no leakage percentage."
     readable = verdict(not_run=others, facts={"disguise": {"readable": True}}).warning
     assert readable.startswith("These images are readable")
-    assert readable.endswith("was run (no attack): what 3 others that may apply would find is not known.")
+    assert readable.endswith("attacks ran (no attack): it is unknown what 3 others that may apply would find.")
     assert verdict(not_run=[NotRun("d", L1, "takes long", "not included")]).warning is None
 
 
-def test_readable_images_are_told_first():
+def test_a_report_on_readable_images_begins_with_a_warning():
     told = verdict(facts={"disguise": {"readable": True}})
     assert told.warning.startswith("These images are readable as they are")
     assert (at(told, L0).severity, at(told, L0).brief) == ("severe", "the images are readable as they are")
@@ -272,18 +272,21 @@ def test_readable_images_are_told_first():
     assert verdict().warning is None
 
 
-def test_what_a_model_keeps():
+def test_sentence_on_utility():
     whole_utility = Utility((0.48,), (0.42, 0.44), (0.12,), 0.1, 500, 100)
     assert verdict(utility=whole_utility).kept == (
-        "A network trained on 500 of the protected images is right for 43 of 100, one trained on as many plain images "
-        "for 48 of 100 (by guessing: 10). Shown plain images, the first is right for 12 of 100."
+        "A network trained on 500 of the protected images classifies 43 of 100 correctly, one trained on as many plain "
+        "images 48 of 100 (by guessing: 10). Shown plain images, the first classifies 12 of 100 correctly."
     )
     untrained = replace(whole_utility, disguised=(0.11,), crossed=())
     guessing = " The first does no better than guessing: more images or epochs may still teach it."
     assert verdict(utility=untrained).kept.endswith(f"(by guessing: 10).{guessing}")
     assert guessing not in verdict(utility=whole_utility).kept
     alone = Utility((), (0.43,), (), None, 100, 100)
-    assert verdict(utility=alone).kept == "A network trained on 100 of the protected images is right for 43 of 100."
+    assert (
+        verdict(utility=alone).kept
+        == "A network trained on 100 of the protected images classifies 43 of 100 correctly."
+    )
     assert "was not measured" in verdict().kept
     assert "was not measured" in verdict(utility=Utility((0.48,), (), (), None, 100, 100)).kept
 
@@ -309,7 +312,7 @@ def test_advice():
         (0.6, 2500, "1,500"),
     ],
 )
-def test_whole_numbers_are_neither_none_nor_all_where_that_is_not_so(value, of, told):
+def test_rounded_counts_are_none_or_all_only_if_exact(value, of, told):
     assert whole(value, of) == told
 
 

@@ -286,7 +286,7 @@ class TestChanges:
         assert lines[0] == before[0]
         assert lines[1] != before[1]
 
-    def test_a_tar_that_is_gone_is_no_broken_image(self, tars, bucket):
+    def test_a_missing_tar_is_not_reported_as_a_broken_image(self, tars, bucket):
         source = data.open_source(f"{upload(tars, bucket)}/{PATTERN}")
         system, path = fsspec.url_to_fs(bucket)
         system.rm_file(f"{path}/t-1.tar")
@@ -350,7 +350,7 @@ def tar_of(shard: int, seed: int) -> bytes:
 
 class TestUnreachable:
     @pytest.mark.parametrize("spec", [PATTERN, "images/"])
-    def test_a_store_that_fails_is_no_broken_image(self, tars, images, memory, monkeypatch, tmp_path, spec):
+    def test_a_failing_store_is_not_reported_as_a_broken_image(self, tars, images, memory, monkeypatch, tmp_path, spec):
         upload(tars, memory)
         upload(images, f"{memory}/images")
         source = data.open_source(f"{memory}/{spec}")
@@ -509,7 +509,7 @@ class TestHostileIndex:
         middle[len(good) // 2] ^= 255
         for damaged in (b"", b"PK", good[:100], good[:-40], bytes(middle), b"x" * 1000, np.zeros(3).tobytes()):
             with pytest.raises(
-                SourceError, match=r"i\.npz is no index of torchprotect, or it is damaged .*delete this"
+                SourceError, match=r"i\.npz is not a torchprotect index, or it is damaged .*delete this"
             ):
                 use(damaged)
 
@@ -529,7 +529,7 @@ class TestHostileIndex:
         hostile += [{"key_ends": ends[::-1].copy()}, {"key_ends": ends + 1}, {"key_ends": ends[:-1]}]
         hostile += [{"key_ends": np.concatenate([[-1], ends[1:]])}, {"rows": rows[:0], "key_ends": ends[:0]}]
         for changes in hostile:
-            with pytest.raises(SourceError, match="is no index of torchprotect, or it is damaged"):
+            with pytest.raises(SourceError, match="is not a torchprotect index, or it is damaged"):
                 use(rewritten(good, **changes))
         assert len(use(rewritten(good))) == 12
 
@@ -542,7 +542,7 @@ class TestHostileIndex:
         hostile += [{**about, "left_out": {"x": "y"}}, {**about, "left_out": {"x": 10**30 + 0.5}}]
         for value in hostile:
             changed = rewritten(good, about=np.frombuffer(json.dumps(value).encode(), np.uint8))
-            with pytest.raises(SourceError, match="is no index of torchprotect, or it is damaged"):
+            with pytest.raises(SourceError, match="is not a torchprotect index, or it is damaged"):
                 use(changed)
 
     def test_claims_of_a_huge_size_take_no_memory(self, opened):
@@ -558,7 +558,7 @@ class TestHostileIndex:
             for name in old.namelist():
                 new.writestr(name, header.getvalue() if name == "rows.npy" else old.read(name))
         for hostile in (packed.getvalue(), claimed.getvalue()):
-            with pytest.raises(SourceError, match="is no index of torchprotect, or it is damaged"):
+            with pytest.raises(SourceError, match="is not a torchprotect index, or it is damaged"):
                 use(hostile)
 
 

@@ -176,7 +176,7 @@ def test_two_may_finish_at_once(destination, store):
         destination.finish([*reports[:2], make_shard(replace(destination, repairs=True), 2, b"other")], Envelope())
 
 
-def test_who_is_late_changes_nothing(destination, store):
+def test_a_late_process_changes_nothing(destination, store):
     destination.start()
     reports = [make_shard(destination, index) for index in range(3)]
     destination.finish(reports, Envelope())

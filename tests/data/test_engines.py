@@ -115,7 +115,9 @@ class TestSealed:
         ("name", "uses_gradients", "patched"),
         [("torchprotect", False, "__version__"), ("torch", True, "torch.__version__")],
     )
-    def test_another_version_is_told_before_anything_is_opened(self, monkeypatch, name, uses_gradients, patched):
+    def test_version_mismatches_are_reported_before_anything_is_opened(
+        self, monkeypatch, name, uses_gradients, patched
+    ):
         sealed, secret = _sealed.seal(StubTask(uses_gradients))
         monkeypatch.setattr(f"torchprotect.data.engines._sealed.{patched}", "0.0.9")
         monkeypatch.setattr(cloudpickle, "loads", None)

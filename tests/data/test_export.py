@@ -243,7 +243,7 @@ class TestNothingIsMixed:
             run(tmp_path / "out", **change)
         assert content(tmp_path / "out") == before
 
-    def test_transforms_with_equal_reprs_are_told_apart(self, tmp_path):
+    def test_transforms_with_equal_reprs_are_distinguished(self, tmp_path):
         for scale, message in ((torch.float32, None), (torch.float64, "do not give what")):
             transform = v2.Compose([v2.ToDtype(scale, scale=True), transforms.from_key(ORDER)])
             if message is None:

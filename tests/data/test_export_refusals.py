@@ -69,7 +69,7 @@ class TestBadInput:
         with pytest.raises(KeyKindError, match="not the one the transform uses"):
             run(tmp_path / "out", transform=transforms.from_key(make_bundle("aes")))
 
-    def test_a_transform_that_covers_nothing(self, tmp_path):
+    def test_a_transform_without_a_disguise_is_refused(self, tmp_path):
         for clear in (transforms.SaltAndPepper(0.1), v2.Resize(16), torch.nn.Identity()):
             with pytest.raises(ExportError, match="holds no keyed disguise"):
                 run(tmp_path / "out", transform=clear, key=AES)

@@ -47,7 +47,7 @@ def test_croissant_metadata(out):
     assert [each["@id"] for each in document["recordSet"]] == ["images", "samples"]
 
 
-def test_croissant_tells_no_fingerprint(out):
+def test_croissant_contains_no_fingerprint(out):
     document = data.croissant_metadata(out)
     hashes = {each["sha256"] for each in document["distribution"] if "sha256" in each}
     assert set(re.findall(r"\b[0-9a-f]{64}\b", json.dumps(document))) == hashes
@@ -92,7 +92,7 @@ def test_what_is_no_export_is_refused(tmp_path, make):
         make("s3://user:word@bucket/out")
 
 
-def test_a_perturbation_is_said_to_hide_nothing(copy):
+def test_the_description_says_that_a_perturbation_hides_nothing(copy):
     change(copy, distance={"max": 1.0, "mean": 1.0})
     assert "hides nothing" in data.croissant_metadata(copy)["description"]
 

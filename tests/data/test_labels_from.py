@@ -346,7 +346,7 @@ class TestOneFileForAll:
             (b"\n{\n", "line 2, has no row"),
             (b"[1]\n", "line 1, has no row: it is JSON, but a list"),
             (b'{"file_name": "01.png"}\n', "line 1, has no field for the label"),
-            (b'{"file_name": 1, "label": "a"}\n', "line 1, has a 'file_name' that is no text"),
+            (b'{"file_name": 1, "label": "a"}\n', "line 1, has a 'file_name' that is not text"),
             (b'{"file_name": "01.png", "label": ["a"]}\n', "a list in 'label'; a field of several labels"),
             (b'{"file_name": "01.png", "labels": "a"}\n', "no list in 'labels'; a field of one label"),
             (b'{"file_name": "01.png", "label": 1.0}\n', "a label that is none: 1.0 is neither"),

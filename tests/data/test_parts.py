@@ -55,7 +55,7 @@ class TestParts:
         assert (result.images, result.shards, result.finished) == (40, 14, True)
         assert files(out) == whole
 
-    def test_what_parts_left_over_is_made_at_the_end(self, out, whole):
+    def test_shards_left_by_parts_are_made_at_the_end(self, out, whole):
         export(out, part=(1, 4))
         export(out)
         assert files(out) == whole
@@ -71,7 +71,7 @@ class TestParts:
         export(out)
         assert files(out) == whole
 
-    def test_what_parts_skip_is_told_at_the_end(self, tmp_path):
+    def test_images_skipped_by_parts_are_reported_at_the_end(self, tmp_path):
         root = write_folder(tmp_path / "in", classes=2, each=10, mode="L")
         for name in ("3", "7"):
             (root / "class0" / f"{name}.png").write_bytes(b"broken")
@@ -123,7 +123,7 @@ class TestParts:
         assert content(tmp_path / "out") == whole
 
     @pytest.mark.parametrize("part", [(0, 2), None])
-    def test_who_is_late_changes_nothing_of_a_finished_export(self, s3, whole, part):
+    def test_a_late_process_changes_no_finished_export(self, s3, whole, part):
         """In a bucket nobody waits. The late one may have other images: a plan lists names alone."""
         ends = []
 
@@ -211,7 +211,7 @@ def test_of_two_plans_started_at_once_one_wins(request, tmp_path, kind):
 
 
 class TestStatus:
-    def test_from_nothing_to_finished(self, out):
+    def test_status_from_start_to_finish(self, out):
         with pytest.raises(ExportError, match="holds no export"):
             data.status(out)
         export(out, part=(1, 3))
@@ -262,7 +262,7 @@ class TestStatus:
     def test_hostile_plans(self, tmp_path, images, size):
         plan = {"format": "torchprotect-plan", "version": 2, "images": images, "shard_size": size}
         (tmp_path / "plan.json").write_text(json.dumps(plan))
-        with pytest.raises(ExportError, match="malformed|no JSON"):
+        with pytest.raises(ExportError, match="malformed|not JSON"):
             data.status(tmp_path)
 
     def test_shards_that_were_deleted_later(self, tmp_path):

@@ -76,5 +76,5 @@ def test_no_export(tmp_path):
 
 @pytest.mark.parametrize("described", [None, [], {}, {"key": "0" * 64}])
 def test_what_is_none(described):
-    with pytest.raises(InputTypeError, match="this is no recipe: missing or damaged"):
+    with pytest.raises(InputTypeError, match="this is not a recipe: missing or damaged"):
         data.Recipe.from_description(described)

@@ -68,7 +68,7 @@ class TestPictures:
         assert (result.images, result.made, result.exact, result.notes) == (15, 15, 15, ())
         assert_same_pictures(tmp_path / "back", photos)
 
-    def test_noise_is_taken_away_because_the_key_tells_it(self, tmp_path, photos):
+    def test_the_key_holder_can_subtract_the_noise(self, tmp_path, photos):
         """Inverting the matrices alone leaves the noise in."""
         key, source = make_bundle("rmt"), data.open_source(photos)
         run_export(tmp_path / "out", key, source, transforms.from_key(key, noise=100.0))

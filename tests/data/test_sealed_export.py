@@ -206,7 +206,7 @@ class TestBytes:
 
 
 class TestResume:
-    def test_what_is_missing_or_damaged_is_made_again(self, out, seal, as_sealed):
+    def test_missing_or_damaged_shards_are_made_again(self, out, seal, as_sealed):
         seal(out)
         store = open_store(out)
         if not store.local:
@@ -389,7 +389,7 @@ run_export(sys.argv[2], keys.load(sys.argv[1]), Slow(40), shard_size=4, recipien
 
 
 class TestReading:
-    def test_by_whatever_opens(self, sealed, alice, bob, as_open):
+    def test_any_opener_works(self, sealed, alice, bob, as_open):
         expected = samples(data.read(as_open[0]))
         for identity in (alice, str(alice), Identity.load(alice), SHARED_AES, [bob, alice], [Identity.load(alice)]):
             assert samples(data.read(sealed, identity=identity)) == expected
@@ -563,7 +563,7 @@ class TestBadInput:
             ("manifest.json", lambda d: d["shards"].reverse(), "malformed: missing or damaged: shards"),
             ("plan.json", lambda d: d.update(shard_size=8), "plan and manifest do not belong together"),
             ("plan.json", lambda d: d["envelope"].update(generation=2), "plan and manifest do not belong together"),
-            ("plan.json", lambda d: d["envelope"].update(generation=0), "no sensible generation"),
+            ("plan.json", lambda d: d["envelope"].update(generation=0), "no valid generation"),
             ("plan.json", lambda d: d.pop("envelope"), "the plan of an open one"),
         ],
     )
@@ -620,7 +620,7 @@ class TestOpenExport:
             data.open_export(sealed, tmp_path / "opened", identity=alice)
         assert [path.name for path in tmp_path.iterdir()] == ["sealed"]
 
-    def test_what_a_killed_process_has_left_is_deleted(self, sealed, alice, tmp_path):
+    def test_remains_of_a_killed_process_are_deleted(self, sealed, alice, tmp_path):
         program = (
             "import os, signal, sys\n"
             "from torchprotect import data\n"

@@ -173,9 +173,9 @@ def test_json_is_written_as_webdataset_writes_it(tmp_path, value):
         ("._a", "has a dot"),
         ("a/.b", "has a dot"),
         (".", "has a dot"),
-        ("/a", "no plain relative path"),
-        ("../a", "no plain relative path"),
-        ("a//b", "no plain relative path"),
+        ("/a", "not a plain relative path"),
+        ("../a", "not a plain relative path"),
+        ("a//b", "not a plain relative path"),
         ("a\nb", "control characters"),
         ("a\x00", "control characters"),
         ("a" * 300, "cannot hold a member"),
@@ -218,7 +218,7 @@ def test_a_key_is_in_a_shard_once(tmp_path):
         ({"__url__": "x"}, "nothing to write"),
         ({"_left.png": b"x"}, "take it for metadata"),
         ({"cls": 1, "CLS": 2}, "one extension twice"),
-        ({"a/b.cls": 1}, "no extension"),
+        ({"a/b.cls": 1}, "not an extension"),
         ({3: 1}, "names in a sample must be text"),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_pickled_npy_is_refused(tmp_path):
     np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
     with (
         ShardWriter(str(tmp_path / "s-%d.tar"), verbose=0) as writer,
-        pytest.raises(InputTypeError, match="no plain array"),
+        pytest.raises(InputTypeError, match="not a plain array"),
     ):
         writer.write({"__key__": "a", "npy": buffer.getvalue()})
 
@@ -405,7 +405,7 @@ class TestForgottenClose:
         assert done.stdout.count("finished") == 2
 
     @pytest.mark.slow
-    def test_a_warning_says_so_where_python_shows_it(self, tmp_path):
+    def test_an_unclosed_writer_warns(self, tmp_path):
         assert "was never closed" in self.run(tmp_path, "", "-W", "default").stderr
 
     @pytest.mark.slow

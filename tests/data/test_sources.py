@@ -131,7 +131,7 @@ class TestTar:
         [
             ({"a.cls": b"1"}, "holds no image beside a.cls"),
             ({"a.png": b"x", "a.jpg": b"x"}, "two images"),
-            ({"a.png": b"x", "a.cls": b"cat"}, "no class number"),
+            ({"a.png": b"x", "a.cls": b"cat"}, "not a class number"),
             ({}, "no images"),
         ],
     )
@@ -226,7 +226,7 @@ class TestSets:
             b"\0\0\x08\x03" + struct.pack(">3I", 2, 2, 2) + b"x",
         ):
             (raw / "train-images-idx3-ubyte").write_bytes(content)
-            with pytest.raises(SourceError, match="no IDX file"):
+            with pytest.raises(SourceError, match="not an IDX file"):
                 data.open_source(f"mnist:{tmp_path}")
 
     def test_cifar10_must_be_there(self, tmp_path):
@@ -277,7 +277,7 @@ class TestSets:
 
 
 def test_unknown_source(tmp_path):
-    with pytest.raises(SourceError, match="no image folder, no .tar pattern"):
+    with pytest.raises(SourceError, match="neither an image folder nor a .tar pattern"):
         data.open_source(str(tmp_path / "nothing"))
 
 

@@ -94,7 +94,7 @@ class TestTarMembers:
                 {"a.png": IMAGE, "b.png": IMAGE, "a.cls": b"1", "b.cls": b"2"},
                 r"sample a .*no image beside a\.cls.*neighb",
             ),
-            ({"a.png": IMAGE, "a.cls": b"1" * 40}, r"a\.cls in .* is no class number"),
+            ({"a.png": IMAGE, "a.cls": b"1" * 40}, r"a\.cls in .* is not a class number"),
         ],
     )
     def test_the_member_that_breaks_a_rule_is_named(self, tmp_path, members, message):
@@ -539,7 +539,7 @@ class TestDatasets:
 
     def test_own_sources_must_be_complete(self):
         half = type("Half", (), {"listing": lambda self: iter(()), "__len__": lambda self: 1})
-        with pytest.raises(ExportError, match=r"Half is no data\.Source: it lacks folders, left_out, name, locate"):
+        with pytest.raises(ExportError, match=r"Half is not a data\.Source: it lacks folders, left_out, name, locate"):
             as_source(half())
 
     def test_loaders_are_referred_to_their_data_set(self):

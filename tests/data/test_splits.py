@@ -135,7 +135,7 @@ class TestSharedChecks:
         with pytest.raises(SourceError, match=message):
             data.export_splits(sources, tmp_path / "out", transform=transforms.from_key(key), key=key)
 
-    def test_of_which_one_has_no_labels(self, tmp_path, parts):
+    def test_splits_of_which_one_has_no_labels(self, tmp_path, parts):
         key = SHARED_AES.transform
         sources = {**opened(parts), "val": data.open_source(parts["val"], labels_from="none")}
         with pytest.raises(SourceError, match="labels: train has one an image, val none"):
@@ -405,7 +405,7 @@ class TestRekey:
 
         transform = v2.Compose([transforms.SaltAndPepper(0.2), transforms.from_key(SHARED_AES)])
         run_export(tmp_path / "old", dataset=data.open_source(parts["train"]), transform=transform, owner_file=False)
-        with pytest.raises(SourceError, match="without an owner's file nothing tells which"):
+        with pytest.raises(SourceError, match="without an owner's file it is unknown which"):
             data.rekey(tmp_path / "old", tmp_path / "new", key=SHARED_AES, new_key=make_bundle())
 
     def test_a_sealed_export_stays_sealed(self, tmp_path, parts):

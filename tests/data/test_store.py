@@ -60,7 +60,7 @@ class TestInterface:
         store.delete(["a", "gone"])
         assert list(store.entries()) == ["b"]
 
-    def test_a_tag_tells_two_writes_apart(self, store):
+    def test_tags_distinguish_two_writes(self, store):
         store.prepare()
         first, second = put(store, "a", b"1"), put(store, "a", b"2")
         assert store.local or first.tag != second.tag

@@ -212,7 +212,7 @@ class TestRefusedIdentities:
     def test_a_secret_in_the_place_of_a_path(self, alice):
         secret = alice[1].read_text()
         for given in (secret, secret.splitlines()[2]):
-            with pytest.raises(EnvelopeError, match="the secret itself came") as error:
+            with pytest.raises(EnvelopeError, match="not by the secret itself") as error:
                 Identity.load(given)
             assert secret.splitlines()[2][20:] not in str(error.value)
 

@@ -69,7 +69,7 @@ def test_answers_belong_to_the_key_of_their_fold(opened):
     assert not torch.allclose(asked, other["imagenet"][:3], atol=1e-6)
 
 
-def test_figure4_of_photographs_with_and_without_what_was_kept(opened, tmp_path, capsys):
+def test_figure4_of_photographs_with_and_without_a_cache(opened, tmp_path, capsys):
     groups = (151, 404, 7, 0, 281)
     images = {f"{n:02}.png": png(make_image(3, 240, 260, seed=n)) for n in range(15)}
     labels = {f"{n:02}.cls": b"%d" % groups[n % 5] for n in range(15)}

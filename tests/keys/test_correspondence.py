@@ -91,7 +91,7 @@ class TestGenerate:
         off = counts[~torch.eye(5, dtype=torch.bool)]
         assert float(((off - 100) ** 2 / 100).sum()) < 70  # 15 degrees of freedom
 
-    def test_no_seed_has_a_say(self):
+    def test_seeds_have_no_influence(self):
         drawn = []
         with torch.random.fork_rng(devices=[]):
             for _ in range(2):

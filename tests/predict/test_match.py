@@ -82,7 +82,7 @@ class TestEquality:
         network.load_state_dict({name: value + 1 for name, value in before.items()})
         torch.testing.assert_close(matched(disguise(pictures().float())), wanted, rtol=1e-4, atol=1e-4)
 
-    def test_the_mode_and_what_is_frozen_stay(self):
+    def test_modes_and_frozen_parameters_are_kept(self):
         network = transformer().train()
         network.conv_proj.requires_grad_(False)
         matched = match(network, rmt())
@@ -175,7 +175,7 @@ class TestComparison:
             (lambda scores: scores * 0, "do not depend on the picture"),
         ],
     )
-    def test_outputs_that_tell_nothing(self, change, message):
+    def test_constant_outputs_cannot_be_compared(self, change, message):
         with pytest.raises(ModelError, match=message):
             match(Changed(transformer(), change), order())
 

@@ -522,8 +522,8 @@ class TestDamagedFiles:
         [
             ({"format": "other"}, "is not a torchprotect model file"),
             ({"version": "2"}, "model format version 2, this package reads 1"),
-            ({"model": "{"}, "its header is no JSON"),
-            ({"model": "[]"}, "its header is no JSON"),
+            ({"model": "{"}, "its header is not JSON"),
+            ({"model": "[]"}, "its header is not JSON"),
             ({"model": "{}"}, "lacks or has a wrong check, classes"),
         ],
     )

@@ -103,7 +103,7 @@ def test_several_pictures_a_sample():
     assert labels.tolist() == [0, 1, 2]
 
 
-def test_what_a_disguise_leaves_alone_stays_as_it_was_collated():
+def test_other_values_stay_as_collated():
     transform = transforms.from_key(BUNDLES["aes"].transform)
     picture, hot, number = tv_tensors.Image(make_image(3, 16, 16)), torch.tensor([0, 1, 1]), torch.tensor([2])
     samples = [{"image": picture, "hot": hot, "number": number, "name": f"n{i}"} for i in range(3)]

@@ -1,6 +1,6 @@
-"""Perturb images toward target classes: PGD in an L2 ball, and mixing its results.
+"""Perturb images toward target classes: PGD in an L2 ball, and combining its results.
 
-Takes and returns plain tensors; knows neither keys nor data sets.
+Everything here takes and returns plain tensors, and knows neither keys nor data sets.
 """
 
 from torchprotect._mix_modes import MIX_MODES

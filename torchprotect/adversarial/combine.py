@@ -1,4 +1,4 @@
-"""Mix the versions of an image, each perturbed toward another target class, into one.
+"""Combine the versions of an image, each perturbed toward another target class, into one.
 
 Every mode takes a weight for each version: for each image a row of non-negative numbers that sum to 1. Images of
 classes with fewer targets have weights of 0 at the end of their row.
@@ -18,7 +18,7 @@ _ROUNDING = 1e-6  # weights are float32: a third of 300 columns must not become 
 
 
 def concat(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Concatenate columns: the leftmost from the first version, as many as its weight of the width, rounded down.
+    """Concatenate columns from left to right: each weight gives the version's share of the width, rounded down.
 
     The distance of the result can exceed that of its parts, by up to a factor of sqrt(2) for two.
     """
@@ -42,7 +42,7 @@ def mixup(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> T
 def mixup_and_concat(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
     """Average the first two versions and the last two, each pair by its own weights, and concatenate the averages.
 
-    The left average gets the summed weight of its pair of the width.
+    The left average fills a part of the width equal to the summed weight of its pair.
     """
     pairs = weights.unflatten(1, (2, 2))  # [N, 2, 2]
     together = pairs.sum(2)  # [N, 2]
@@ -52,9 +52,9 @@ def mixup_and_concat(images: Tensor, weights: Tensor, positions: Tensor | None =
 
 
 def cutmix(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Paste a box from the second version into the first: shaped as the image, centred anywhere, clipped at edges.
+    """Paste a box from the second version into the first: shaped like the image, centred anywhere, clipped at edges.
 
-    Before clipping, its area is the second version's weight of the image.
+    Before clipping, its area is the second version's weight times that of the image.
 
     References:
         Yun et al., CutMix.
@@ -67,7 +67,7 @@ def cutmix(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> 
 def random_square(images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
     """Paste a square from the second version into the first, anywhere inside the image.
 
-    Its area is the second version's weight of the image, or that of the largest square that fits.
+    Its area is the second version's weight times that of the image, or that of the largest square that fits.
 
     References:
         Summers and Dinneen, Improved Mixed-Example Data Augmentation.
@@ -91,7 +91,7 @@ NEEDS_POSITIONS = ("cutmix", "random-square")
 
 
 def combine(mix_mode: str, images: Tensor, weights: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Mix the versions of each image into one.
+    """Combine the versions of each image into one.
 
     Args:
         mix_mode: ``"concat"``, ``"mixup"``, ``"mixup-and-concat"``, ``"cutmix"`` or ``"random-square"``.
@@ -103,7 +103,7 @@ def combine(mix_mode: str, images: Tensor, weights: Tensor, positions: Tensor | 
         ``[N, C, H, W]``.
 
     Raises:
-        InputRangeError: an unknown mode, weights that do not sum to 1, or a mode that mixes another number of versions.
+        InputRangeError: the mode is unknown, weights do not sum to 1, or the mode combines another number of versions.
         InputShapeError: shapes do not match, or positions are missing.
     """
     if mix_mode not in MIX_MODES:

@@ -12,11 +12,11 @@ _ROUNDINGS = 4  # roundings that a projection leaves to the radius, so that the 
 
 
 def distances(images: Tensor, plain: Tensor) -> Tensor:
-    """Return the L2 distance of each image to its plain one.
+    """Return the L2 distance of each image to its plain version.
 
     Args:
         images: floating point ``[N, ...]``.
-        plain: of the same shape.
+        plain: plain versions, of the same shape.
 
     Returns:
         ``[N]``, in the dtype of the images, at least float32.
@@ -27,7 +27,7 @@ def distances(images: Tensor, plain: Tensor) -> Tensor:
 
 
 def project(images: Tensor, plain: Tensor, eps: float) -> Tensor:
-    """Return the nearest images within ``eps`` of the plain ones: ``[N, ...]`` like both."""
+    """Project images onto the L2 balls of radius ``eps`` around their plain versions: ``[N, ...]`` like both."""
     _require_alike(images, plain)
     require_number("eps", eps, above=0)
     return into_ball(images - plain, plain, eps)
@@ -42,15 +42,15 @@ def into_ball(difference: Tensor, plain: Tensor, eps: float) -> Tensor:
 
 
 def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) -> Tensor:
-    """Round pixels of 0..1 to the nearest of 256 levels.
+    """Round pixels in 0..1 to the nearest of 256 levels.
 
-    Rounding changes ``n`` pixel values by a distance of about ``sqrt(n / 12) / 255``: 0.063 for 3 x 32 x 32.
+    Rounding ``n`` pixel values changes an image by a distance of about ``sqrt(n / 12) / 255``: 0.063 for 3 x 32 x 32.
 
     Args:
         images: floating point ``[N, ...]`` in 0..1.
         plain: the plain images, from which ``eps`` is measured; of the same shape.
-        eps: keep the rounded images within this distance by undoing as little of a perturbation as 8 bits allow. If
-            the rounded plain image itself is farther away, it is returned.
+        eps: keep the rounded images within this distance, by undoing as little of a perturbation as 8 bits allow. If
+            the rounded plain image itself is farther away, that image is returned.
 
     Returns:
         Multiples of 1 / 255 in the images' shape and dtype.
@@ -80,7 +80,7 @@ def round_to_8bit(images: Tensor, plain: Tensor, *, eps: float | None = None) ->
 def norms(tensor: Tensor) -> Tensor:
     """Return the L2 norm of each image, ``[N]``, in any memory format.
 
-    Uses a sum of squares, because float32 sums of ``vector_norm`` are less exact: 2e-6 off at 3 x 320 x 320.
+    Uses a sum of squares, because float32 sums of ``vector_norm`` are less exact: an error of 2e-6 at 3 x 320 x 320.
     """
     return tensor.square().sum(tuple(range(1, tensor.ndim))).sqrt()
 

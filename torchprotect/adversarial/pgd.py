@@ -18,19 +18,19 @@ _TINY = 1e-10  # added to a gradient's norm, so that a gradient of zero gives a 
 
 @dataclass(frozen=True)
 class PGDSettings:
-    """Settings of the search; checked on creation.
+    """Settings of a PGD search; checked on creation.
 
     Attributes:
-        eps: radius of the ball around each image, L2 over the whole image, in pixel units (0..1).
+        eps: radius of the L2 ball around each whole image, in pixel units (0..1).
         step_size: length of a step.
         steps: number of steps.
         bounds: lowest and highest pixel value.
         keep_best: return each image's iterate of lowest loss (highest, if not targeted) instead of the last one.
-        random_start: begin at a random point of the ball instead of at the image.
-        targeted: go toward the given classes; otherwise away from them, as adversarial training does.
-        precision: dtype that the network computes in (autocast), or ``None`` for its own. In float16 small gradients
-            can vanish, since losses are not scaled; bfloat16 has no such limit.
-        channels_last: pass images to the network in that memory format.
+        random_start: start at a random point of the ball instead of at the image.
+        targeted: move toward the given classes; otherwise away from them, as in adversarial training.
+        precision: autocast dtype of the network, or ``None`` for its own dtype. In float16, small gradients can vanish,
+            because losses are not scaled; bfloat16 has no such limit.
+        channels_last: pass images to the network in channels-last memory format.
     """
 
     eps: float
@@ -53,13 +53,13 @@ class PGDSettings:
 
 @dataclass(frozen=True, eq=False)
 class Perturbed:
-    """Images after perturbation.
+    """Images after a perturbation.
 
     Attributes:
         images: like the plain ones.
-        distances: ``[N]``, L2 distance of each to its plain image, in pixel units.
-        losses: ``[N]`` cross-entropy toward the target, of these images; without ``keep_best`` of those before the
-            last step, so that no forward pass is spent on it. ``[N, K]`` for K targets, before they are combined.
+        distances: ``[N]``, L2 distance of each image to its plain version, in pixel units.
+        losses: ``[N]``, cross-entropy of these images toward the target. Without ``keep_best``, that of the images
+            before the last step, which saves a forward pass. ``[N, K]`` for K targets, before they are combined.
     """
 
     images: Tensor
@@ -95,40 +95,45 @@ def pgd_l2(
 ) -> Perturbed:
     """Perturb images within an L2 ball so that a classifier predicts the target classes.
 
-    Each step goes ``step_size`` along the normalised gradient of the cross-entropy, back into the ball, and into
-    ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode, without gradients for its
-    parameters; both are restored at the end, also after an error. So a model serves one call at a time. To compile it,
-    pass ``torch.compile(model)``.
+    Each step moves by ``step_size`` along the normalised gradient of the cross-entropy, then projects back into the
+    ball and into ``bounds``. Memory does not grow with the number of steps. The model runs in eval mode, without
+    gradients for its parameters; both are restored at the end, even after an error. A model therefore serves one call
+    at a time. To compile it, pass ``torch.compile(model)``.
 
     Args:
-        model: takes images, returns scores ``[N, classes]``; normalisation belongs inside it.
+        model: takes images and returns scores ``[N, classes]``; normalisation belongs inside it.
         images: float32 or float64 ``[N, ...]`` within ``bounds``, on the model's device.
         targets: int64 ``[N]``, the class to perturb each image toward, or away from.
-        eps: radius of the ball, L2 over the whole image, in pixel units.
+        eps: radius of the L2 ball around each whole image, in pixel units.
         step_size: length of a step.
         steps: number of steps.
         bounds: lowest and highest pixel value.
-        keep_best: return each image's iterate of lowest loss (of highest, if not targeted), which takes one more
-            forward pass in all; otherwise the last one.
-        random_start: begin at a random point of the ball.
-        targeted: go toward ``targets``; otherwise away from them.
-        precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
-        channels_last: pass images to the network in that memory format.
+        keep_best: return each image's iterate of lowest loss (highest, if not targeted), which takes one more forward
+            pass in total; otherwise the last one.
+        random_start: start at a random point of the ball.
+        targeted: move toward ``targets``; otherwise away from them.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the network under autocast.
+        channels_last: pass images to the network in channels-last memory format.
         generator: draws the random start, on the images' device.
 
     Returns:
         Images, their distances and losses. They are not rounded, see :func:`round_to_8bit`.
 
     Raises:
-        InputTypeError: images are not float32 or float64, targets not int64, or the model is not a module.
+        InputTypeError: images are not float32 or float64, targets are not int64, or the model is not a module.
         InputRangeError: images lie outside ``bounds`` (the message has their range), or a setting is invalid.
         InputShapeError: shapes or devices of images and targets do not match.
-        ModelError: the model returns another shape or NaN, has too few classes, passes no gradient on, or normalises
+        ModelError: the model returns another shape or NaN, has too few classes, passes on no gradient, or normalises
             over the batch.
 
     References:
         Hu et al., Adversarial Data Encryption, section 3.1; Madry et al., Towards Deep Learning Models Resistant to
         Adversarial Attacks.
+
+    Example::
+
+        found = adversarial.pgd_l2(model, images, targets, eps=0.5, step_size=0.1, steps=100)
+        found.images, found.max_distance
     """
     settings = PGDSettings(eps, step_size, steps, bounds, keep_best, random_start, targeted, precision, channels_last)
     return search(model, images, targets, settings, generator)
@@ -145,7 +150,7 @@ def search(
     if not isinstance(model, nn.Module):
         raise InputTypeError(f"the model must be an nn.Module, got {type_name(model)}")
     _check(images, targets, settings)
-    with _prepared(model), _own_modes(images.device.type):
+    with _prepared(model), _gradient_mode(images.device.type):
         plain, targets = images.detach().clone(), targets.clone()
         if not len(plain):
             return Perturbed(plain, distances(plain, plain), distances(plain, plain))
@@ -245,7 +250,7 @@ def _listed(dtypes: set[torch.dtype]) -> str:
 
 
 @contextlib.contextmanager
-def _own_modes(device: str) -> Iterator[None]:
+def _gradient_mode(device: str) -> Iterator[None]:
     """Enable gradients and disable the caller's autocast, which would also affect the backward pass."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
         yield

@@ -22,22 +22,24 @@ def perturb_toward(
     to_8bit: bool = True,
     generator: torch.Generator | None = None,
 ) -> Perturbed:
-    """Perturb each image once for each of its targets and combine the results.
+    """Perturb each image once for each of its targets, and combine the results.
 
     Args:
         model: as for :func:`pgd_l2`.
         images: floating point ``[N, C, H, W]`` within the settings' bounds.
         targets: int64 ``[N, K]``.
         weights: ``[N, K]``, the weight of each target in the result; rows sum to 1. Targets of weight 0 cost no time.
-        settings: of the search.
+        settings: settings of the search.
         mix_mode: see :func:`combine`; has no effect on images with one target.
         positions: where to paste, for ``cutmix`` and ``random-square``, see :func:`combine`.
-        reproject: keep the result within ``eps``, which ``concat`` and pasting can exceed, also after rounding.
-        to_8bit: round to 256 levels of 0..1, as stored images are; needs bounds within 0..1.
+        reproject: keep the result within ``eps`` after combining and after rounding; ``concat`` and pasting can exceed
+            it.
+        to_8bit: round to 256 levels of 0..1, like stored images; needs bounds within 0..1.
         generator: draws random starts.
 
     Returns:
-        The images, their final distances, and the loss toward each target before mixing, ``[N, K]`` (NaN for weight 0).
+        The images, their final distances, and the loss toward each target before combining, ``[N, K]`` (NaN for weight
+        0).
 
     References:
         Hu et al., Adversarial Data Encryption, section 4.1.
@@ -59,7 +61,9 @@ def perturb_toward(
         version[wanted], loss[wanted] = found.images, found.losses.to(loss.dtype)
         versions.append(version)
         losses.append(loss)
-    result = versions[0] if len(versions) == 1 else combine(mix_mode, _filled(versions, weights), weights, positions)
+    result = (
+        versions[0] if len(versions) == 1 else combine(mix_mode, _stack_versions(versions, weights), weights, positions)
+    )
     if reproject:
         result = project(result, images, settings.eps).clamp_(*settings.bounds)
     if to_8bit:
@@ -67,7 +71,7 @@ def perturb_toward(
     return Perturbed(result, distances(result, images), torch.stack(losses, 1))
 
 
-def _filled(versions: list[Tensor], weights: Tensor) -> Tensor:
+def _stack_versions(versions: list[Tensor], weights: Tensor) -> Tensor:
     """Stack versions; the one of largest weight replaces those of weight 0, which are still plain.
 
     ``cutmix`` can show some of the first version even where its weight is 0.

@@ -1,4 +1,4 @@
-"""Checks of what attacks are given, and their random draws."""
+"""Input checks and random draws shared by the attacks."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
 def require_data(name: str, value: Tensor) -> None:
-    """Check for a tensor whose numbers are there to be read.
+    """Check for a tensor whose values can be read.
 
     Raises:
         InputTypeError: it is something else, or lies on the meta device.
@@ -58,7 +58,7 @@ def require_every_class(labels: Tensor, classes: int) -> None:
 
 
 def require_direction(settings: PGDSettings, *, targeted: bool) -> None:
-    """Check that the search goes toward its classes, or away from them."""
+    """Check that the search is targeted, or that it is untargeted."""
     if settings.targeted is not targeted:
         raise InputRangeError(f"these settings need targeted={targeted}")
 
@@ -103,7 +103,7 @@ def require_same_size(first: str, one: Tensor, second: str, other: Tensor) -> No
 
 
 def like(images: Tensor, plain: Tensor) -> Tensor:
-    """Bring rebuilt images to the dtype and range of plain ones: rounded to 0..255 for uint8, else within 0..1."""
+    """Convert rebuilt images to the dtype and range of plain ones: rounded to 0..255 for uint8, otherwise in 0..1."""
     if plain.dtype == torch.uint8:
         return images.round().clamp(0, 255).to(torch.uint8)
     return images.clamp(0, 1).to(plain.dtype)
@@ -130,7 +130,7 @@ def require_scrambled(name: str, images: Tensor) -> None:
 
 
 def require_same_count(first: str, one: Tensor, second: str, other: Tensor) -> None:
-    """Check that two sets are of the same images."""
+    """Check that two sets have the same number of images, as sets of the same images do."""
     if len(one) != len(other):
         raise InputShapeError(
             f"as many {first} as {second} are needed, in the same order, not {len(one)} and {len(other)}"
@@ -138,7 +138,7 @@ def require_same_count(first: str, one: Tensor, second: str, other: Tensor) -> N
 
 
 def generator_on(device: torch.device, generator: torch.Generator | None) -> torch.Generator | None:
-    """Return a generator for draws on a device: the one given, or one that is seeded by it."""
+    """Return a generator for draws on a device: the given one, or a new one seeded from it."""
     if generator is None or generator.device == device:
         return generator
     seed = torch.randint(2**62, (), generator=generator, device=generator.device)

@@ -1,4 +1,4 @@
-"""A U-Net that corrects images."""
+"""A U-Net that corrects rebuilt images."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ _IMAGES_AT_ONCE = 500  # bounds the memory
 
 
 class Corrector:
-    """A U-Net that adds to images what they lack; the last tenth of the pairs decides how much of it is added.
+    """A U-Net that adds a correction to images; the last tenth of the pairs determines how much of it is added.
 
     Args:
         images: float32 ``[N, C, H, W]``.
-        truth: likewise, what they should be.
-        generator: draws the weights.
+        truth: the correct images, of the same shape.
+        generator: draws the initial weights.
     """
 
     def __init__(self, images: Tensor, truth: Tensor, generator: torch.Generator | None) -> None:
@@ -38,7 +38,7 @@ class Corrector:
         generator: torch.Generator | None,
         progress: Callable[[int, int], None] | None,
     ) -> int:
-        """Train, settle the share that is added, and return the training steps of one image."""
+        """Train, fit the share that is added, and return the number of training steps of one image."""
         count = len(self._images) - len(self._images) // 10
         optimizer = torch.optim.AdamW(self._network.parameters(), learning_rate)
         steps = epochs * -(-count // batch_size)
@@ -57,7 +57,7 @@ class Corrector:
         self._network.eval()
         added = self._added(self._images[count:])
         lacking = self._truth[count:] - self._images[count:]
-        # least squares; of no correction at all, none
+        # least squares; 0 if there is no correction at all
         self._share = float(((added * lacking).sum() / added.square().sum().clamp(min=1e-12)).clamp(0, 1))
         return epochs * count
 
@@ -81,7 +81,7 @@ def _draw_weights(network: UNet, generator: torch.Generator | None) -> None:
             nn.init.kaiming_normal_(module.weight, generator=draws)
     with torch.no_grad():
         for parameter in network.last.parameters():
-            parameter.zero_()  # so that it adds nothing at first
+            parameter.zero_()  # initially it adds nothing
 
 
 def device_of_draws(generator: torch.Generator | None) -> torch.device:

@@ -1,4 +1,4 @@
-"""Images made small enough to be compared with many others."""
+"""Shrink images for comparisons with many others."""
 
 import math
 
@@ -16,7 +16,7 @@ def shrink(images: Tensor, side: int = 32) -> Tensor:
 
     Args:
         images: ``[N, C, H, W]``, uint8 or floating point in 0..1.
-        side: most pixels of a side; shorter sides stay as they are.
+        side: largest number of pixels on a side; shorter sides stay as they are.
     """
     white = 1 if images.dtype == torch.uint8 else 255
     size = min(side, images.shape[-2]), min(side, images.shape[-1])
@@ -32,11 +32,12 @@ def flat_pixels(images: Tensor) -> Tensor:
 def white_of(scheme: Scheme, plain: Tensor, disguised: Tensor) -> int:
     """Return the value of white in disguised images, 255 or 1.
 
-    uint8 has 255. Of floating-point images the scheme says it, or else that value at which they are about as bright as
-    the plain ones: an attacker would try both, and only one of two scales that are 255 times apart can fit.
+    uint8 has 255. For floating-point images the scheme states it; otherwise it is the value at which they are about as
+    bright as the plain ones. An attacker would try both, and only one of two scales that differ by a factor of 255 can
+    fit.
 
     Args:
-        scheme: of the disguise.
+        scheme: scheme of the disguise.
         plain: images of the same kind, uint8 or floating point in 0..1.
         disguised: images of any number type.
     """

@@ -1,34 +1,34 @@
-"""Numbers that say how well an attack did, each with its unit, chance level and upper bound."""
+"""Measured numbers of attacks, each with its unit, chance level and upper bound."""
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Unit = Literal["share", "dB", "index", "correlation"]
-"""What a number is: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
+"""The unit of a number: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
 
 About = Literal["class", "identity", "known", "picture", "key", "distances"]
-"""What a number tells of: the class of an image, which image it is, which disguised image
-is that of a known one, its likeness, a part of the key, distances."""
+"""What a number is about: the class of an image, which image it is, which disguised image belongs to a known one,
+similarity, a part of the key, or distances."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a finding.
+    """One measured number of a finding, with its interval and its reference values.
 
     Attributes:
         metric: what was measured.
-        value: what came out.
+        value: the measured value.
         low: lower end of its 95 % interval.
         high: upper end.
-        chance: what somebody gets who has not seen the disguised images; ``None`` where there is no such value.
-        upper: what is reached on plain images; ``None`` where that is not known, or infinite, as of PSNR.
-        scaled: whether it counts on the scale from chance to plain images, and so has a leakage.
-        upper_by: what reached the upper bound, where that is one of several.
-        unit: of value, interval, chance and upper bound; a share is 0..1.
-        count: trials behind a share, so that it can be told as a whole number of them; ``None`` where it is no share of
-            trials, as the mean of several classes' shares.
-        about: what the number tells of, for the verdict's words; ``None`` where it is told by its metric alone.
+        chance: value reached without seeing the disguised images; ``None`` if there is no such value.
+        upper: value reached on plain images; ``None`` if it is unknown, or infinite, as for PSNR.
+        scaled: whether the measure lies on the scale from chance to plain images, and so has a leakage.
+        upper_by: what reached the upper bound, if it is one of several bounds.
+        unit: unit of value, interval, chance and upper bound; a share is 0..1.
+        count: number of trials behind a share, so that it can be stated as a whole number of them; ``None`` if it is
+            not a share of trials, like a mean of the shares of several classes.
+        about: what the number is about, for the words of the verdict; ``None`` if the metric alone says it.
     """
 
     metric: str
@@ -45,17 +45,17 @@ class Measure:
 
     @property
     def leakage(self) -> float | None:
-        """Where the value lies between chance (0) and plain images (1); ``None`` where one of them is missing."""
+        """Position of the value between chance (0) and plain images (1); ``None`` if one of them is missing."""
         return self._between(self.value)
 
     @property
     def leakage_low(self) -> float | None:
-        """Where the lower end of the interval lies."""
+        """Position of the lower end of the interval on the same scale."""
         return self._between(self.low)
 
     @property
     def leakage_high(self) -> float | None:
-        """Where the upper end of the interval lies."""
+        """Position of the upper end of the interval on the same scale."""
         return self._between(self.high)
 
     def _between(self, value: float) -> float | None:
@@ -66,13 +66,13 @@ class Measure:
         return min(1.0, max(0.0, (value - self.chance) / (self.upper - self.chance)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the leakage with its interval, with ``None`` for NaN and infinity."""
+        """Return the fields, and the leakage with its interval; NaN and infinity become ``None``."""
         told = {name: getattr(self, name) for name in ("leakage", "leakage_low", "leakage_high")}
         return {name: _finite(each) for name, each in {**asdict(self), **told}.items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Measure":
-        """Rebuild a measure from :meth:`to_dict`."""
+        """Rebuild a measure from the result of :meth:`to_dict`."""
         value, low, high = (_number(fields[name]) for name in ("value", "low", "high"))
         rest = {name: fields[name] for name in ("chance", "upper", "scaled", "upper_by", "unit", "count", "about")}
         return cls(fields["metric"], value, low, high, **rest)

@@ -1,4 +1,4 @@
-"""Nearest neighbours, in parts that bound the memory, and what they vote for."""
+"""Find nearest neighbours in chunks of bounded memory, and let them vote."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _NUMBERS_AT_ONCE = 2**24
-_SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
+_SPARE = 4  # extra neighbours of the first pass, whose distances are computed again without its rounding errors
 
 
 def nearest(
@@ -38,14 +38,14 @@ def nearest(
 
 
 def vote(mine: Tensor, labels: Tensor, theirs: Tensor, classes: int, voters: int) -> Tensor:
-    """Return the class that the nearest labelled images vote for, int64 ``[M]``; nearer ones count more.
+    """Return the class that the nearest labelled images vote for, int64 ``[M]``; nearer ones have more weight.
 
     Args:
         mine: features of the labelled images, float32 ``[positions, N, features]``.
         labels: int64 ``[N]``.
-        theirs: features of the images to be told, ``[positions, M, features]``.
+        theirs: features of the images to classify, ``[positions, M, features]``.
         classes: number of classes.
-        voters: nearest labelled images that vote; all if there are fewer.
+        voters: number of nearest labelled images that vote; all if there are fewer.
     """
     near, distances = nearest(joined(theirs), joined(mine), min(voters, len(labels)))
     weights = 1 / distances.double().clamp(min=1e-9)

@@ -1,4 +1,4 @@
-"""What an attack is, what it gets to see, and when it applies."""
+"""Define an attack: what it does, what it may see, and to which schemes it applies."""
 
 import enum
 import json
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from torchprotect.attacks.disguise.examiner import DNNExaminer
 
 Finds = Literal["class", "picture", "identity", "key", "distances", "equality", "metadata", "use"]
-"""What an attack gives away: the class of an image, the picture, which image it is, a part of the key, which images are
-alike, what is equal, what stands beside the pixels, or a network as good as one trained on plain images."""
+"""What an attack reveals: the class of an image, the picture, which image it is, a part of the key, which images are
+alike, equal images and units, metadata, or a network that works on plain images."""
 
 Files = Mapping[str, Callable[[], BinaryIO]]
-"""Files by name, each with a function that opens it for reading: those of an export that lies at a URL."""
+"""Files by name, each with a function that opens it for reading, for an export at a URL."""
 
 Reason = str | None
-"""Why an attack does not apply; ``None`` where it does."""
+"""Why an attack does not apply; ``None`` if it does."""
 
 
 class Need(enum.Enum):
-    """What an attacker needs beside the disguised images and the algorithm."""
+    """Everything that an attack may require besides the disguised images and the algorithm."""
 
     RELEASED_LABELS = "labels as released"
     FOLDER = "the export's folder"
@@ -46,7 +46,7 @@ class Need(enum.Enum):
 
 
 class Pairs(NamedTuple):
-    """Known pairs: plain images and what became of them ``[P, C, H, W]``, and their labels, int64 ``[P]``."""
+    """Known pairs: plain images and their disguised versions ``[P, C, H, W]``, and their labels, int64 ``[P]``."""
 
     plain: Tensor
     disguised: Tensor
@@ -54,14 +54,14 @@ class Pairs(NamedTuple):
 
 
 class MatchedNetworks(NamedTuple):
-    """A network matched to a key, as it was handed out, and the public one that it was made from.
+    """A network matched to a key, as it was handed out, and the public network that it was made from.
 
     Attributes:
-        matched: reads disguised images.
-        original: reads plain images.
-        std: standard deviation that the original's images are normalised with, on the scale of 0..1: one number, or one
-            for each channel.
-        scale: value of white in the images that ``matched`` is given, 1 or 255.
+        matched: takes disguised images.
+        original: takes plain images.
+        std: standard deviation of the original network's normalisation, on the scale of 0..1: one number, or one for
+            each channel.
+        scale: value of white in the images that ``matched`` takes, 1 or 255.
     """
 
     matched: nn.Module
@@ -72,31 +72,31 @@ class MatchedNetworks(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Seen:
-    """What an attacker sees, and nothing else. What is beyond the attacker's level is ``None``.
+    """Everything that an attacker sees. Whatever is beyond the attacker's level is ``None``.
 
     Attributes:
         scheme: public parameters of the disguise.
         disguised: all images under attack, ``[N, C, H, W]``.
-        targets: the first so many of them are to be rebuilt.
+        targets: number of images to rebuild: the first of ``disguised``.
         classes: number of classes; 0 without labels.
         generator: seeded for this attack; on the CPU.
         device: where to compute.
-        epochs: passes over the training images for attacks that train a network.
-        released: all images of the release, those under attack among them, for attacks that count.
-        released_labels: int64 ``[N]``, as they stand beside the disguised images.
-        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading.
+        epochs: passes over the training images, for attacks that train a network.
+        released: all images of the release, including those under attack, for attacks that count.
+        released_labels: int64 ``[N]``, as written beside the disguised images.
+        folder: folder of the export; for an export at a URL, its files by name, each with a function that opens it for
+            reading.
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
         public_labels: int64 ``[M]``.
-        known: plain images that may be among the first ``targets`` disguised ones, in a drawn order (from L1).
-        members: plain images that lie anywhere among ``disguised``, in a drawn order; none is that of a target (from
-            L1).
+        known: plain images that may be among the first ``targets`` disguised ones, in random order (from L1).
+        members: plain images from anywhere among ``disguised``, in random order, except the targets (from L1).
         pairs: known pairs (from L2).
         embed: the encoder of scrambled images: takes plain images, returns embeddings ``[N, E]``.
         pretrained: a network trained on other images: takes float images in 0..1, returns features ``[N, E]``.
-        networks: one matched to the key, and its public original.
-        recovered: returns the order of the blocks, recovered from no more than this attacker has, once for all attacks;
-            attacks recover it themselves when ``None``.
-        examiner: trained on ``public`` before; attacks that need one train their own when ``None``.
+        networks: a network matched to the key, and its public original.
+        recovered: returns the block order, recovered once for all attacks from no more than this attacker has; ``None``
+            makes attacks recover it themselves.
+        examiner: already trained on ``public``; ``None`` makes attacks that need one train their own.
     """
 
     scheme: Scheme
@@ -121,7 +121,7 @@ class Seen:
     examiner: "DNNExaminer | None" = None
 
     def __post_init__(self) -> None:
-        """Check for tensors, so that attacks may take parts of them.
+        """Check for tensors, so that attacks may slice them.
 
         Raises:
             InputTypeError: one is something else.
@@ -133,12 +133,12 @@ class Seen:
 
     @property
     def target(self) -> Tensor:
-        """The images to be rebuilt."""
+        """The images to rebuild."""
         return self.disguised[: self.targets]
 
     @property
     def order(self) -> Tensor | None:
-        """The order of the blocks as it was recovered for all attacks, int64 ``[positions]``."""
+        """The block order that was recovered for all attacks, int64 ``[positions]``; ``None`` if there is none."""
         return None if self.recovered is None else self.recovered().guesses
 
     @overload
@@ -155,7 +155,7 @@ class Seen:
     ) -> Tensor: ...
 
     def need(self, need: Need) -> Any:
-        """Return one of the things that attackers may have.
+        """Return one of the attacker's possessions.
 
         Raises:
             InputTypeError: the attacker does not have it.
@@ -182,37 +182,37 @@ _FIELDS = {
 
 
 def applies_to_all(scheme: Scheme) -> Reason:
-    """Give no reason."""
+    """Return no reason against any scheme."""
     return None
 
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """An attack, as audits, tests and pages know it. :data:`torchprotect.attacks.ATTACKS` lists ours.
+    """An attack with its description, as an audit uses it; :data:`torchprotect.attacks.ATTACKS` lists ours.
 
     Attributes:
-        name: of the plain function in :mod:`torchprotect.attacks`, with a word in parentheses for a variant of it.
-        title: what people call it.
+        name: name of the plain function in :mod:`torchprotect.attacks`; a variant adds a word in parentheses.
+        title: common name.
         about: what it does, in half a sentence.
-        finds: what it gives away; where its result has ``images``, that is the picture.
-        level: what the attacker knows.
+        finds: what it reveals; the picture, if its result has ``images``.
+        level: attacker level.
         run: takes what the attacker sees, and one of ``variants`` as keyword arguments.
         score: how its result is compared with the truth.
         needs: what the attacker must have.
-        holder: who the attacker is, where that is more than the level says: the subject of a sentence, with ``{pairs}``
-            for known pairs, or ``{images}`` for known images of the set.
-        reason: says why the attack does not apply to a scheme, or ``None``.
-        variants: settings to be tried; the one that leaks most counts.
-        least_pairs: known pairs without which it cannot run.
+        holder: who the attacker is, if the level does not say it all: the subject of a sentence, with ``{pairs}`` for
+            known pairs, or ``{images}`` for known images of the set.
+        reason: takes a scheme, and returns why the attack does not apply to it, or ``None`` if it does.
+        variants: settings to try; the one that leaks most counts.
+        least_pairs: smallest number of known pairs it can run with.
         any_size: whether plain images may have another size than the disguised ones.
         trains: whether it trains a network, which takes so long that one number of pairs is enough.
-        long: why an audit leaves it out unless it is asked for; empty where it does not.
-        facts: takes a result, returns numbers of it that have no scale.
-        note: what to know when reading its result.
+        long: why an audit runs it only on request; empty if the audit always runs it.
+        facts: takes a result, and returns numbers of it that have no scale.
+        note: advice for reading its result.
 
     Raises:
-        InputTypeError: an attribute is of another type.
-        InputRangeError: an attribute has no possible value, or the attack needs what its level does not have.
+        InputTypeError: an attribute has another type.
+        InputRangeError: an attribute has an invalid value, or the attack needs something that its level does not have.
     """
 
     name: str
@@ -238,7 +238,7 @@ class Attack:
 
 
 def only_for(*names: str) -> Callable[[Scheme], Reason]:
-    """Return a reason against all schemes but those of some disguises, each alone."""
+    """Make a reason against all schemes except those of the named disguises, each used alone."""
 
     def reason(scheme: Scheme) -> Reason:
         if scheme.readable and "AdversarialEncrypt" not in names:
@@ -253,7 +253,7 @@ def only_for(*names: str) -> Callable[[Scheme], Reason]:
 
 
 def only_permuted(*names: str) -> Callable[[Scheme], Reason]:
-    """Return a reason against schemes that do not permute blocks, and all but those of some disguises."""
+    """Make a reason against all schemes except those of the named disguises with permuted blocks."""
     kind = only_for(*names)
 
     def reason(scheme: Scheme) -> Reason:
@@ -265,7 +265,7 @@ def only_permuted(*names: str) -> Callable[[Scheme], Reason]:
 
 
 def unless_readable(scheme: Scheme) -> Reason:
-    """Give a reason against images that people can read as they are."""
+    """Return a reason against images that people can read as they are."""
     return "the images are readable as they are" if scheme.readable else None
 
 
@@ -276,7 +276,7 @@ _NEEDS_LEVEL = {
 
 
 def _require_attack(attack: Attack) -> None:
-    """Check an attack when it is made: an audit would find the mistake after all other work."""
+    """Check an attack when it is made; otherwise an audit would find the mistake only after all other work."""
     for name in ("name", "title", "about"):
         value = getattr(attack, name)
         if not isinstance(value, str) or not value:
@@ -304,7 +304,7 @@ def _require_attack(attack: Attack) -> None:
 
 
 def _require_settings(name: str, settings: Any) -> None:
-    """Check for keyword arguments that a report can name."""
+    """Check for keyword arguments that a report can state."""
     if not isinstance(settings, Mapping):
         raise InputTypeError(f"{name} must be mappings of keyword arguments, got {type_name(settings)}")
     try:

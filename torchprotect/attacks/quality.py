@@ -1,4 +1,4 @@
-"""How near images are to others, image by image."""
+"""Similarity of images to reference images, image by image."""
 
 import torch
 from torch import Tensor
@@ -6,24 +6,24 @@ from torch import Tensor
 from torchprotect.attacks._inputs import require_plain, require_same_size
 from torchprotect.errors import InputShapeError
 
-_WINDOW = 11  # of the paper on SSIM
+_WINDOW = 11  # as in the paper on SSIM
 _AT_ONCE = 2**22  # numbers of one batch, which SSIM makes about ten temporary copies of
 
 
 def psnr(images: Tensor, reference: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each image, in dB; infinite for an image equal to its reference.
+    """Compute the peak signal-to-noise ratio of each image, in dB; infinite for an image equal to its reference.
 
-    Needs the truth: no attacker computes it.
+    It needs the truth, so no attacker can compute it.
 
     Args:
         images: ``[N, C, H, W]``, uint8 or floating point in 0..1.
-        reference: the same number and size; uint8 or floating point in 0..1, also where ``images`` are not.
+        reference: the same number and size; uint8 or floating point in 0..1, whichever of them ``images`` are.
 
     Returns:
         float32 ``[N]``: ``-10 log10(mean squared difference)``, of pixels in 0..1.
 
     Raises:
-        InputShapeError: the images do not go together.
+        InputShapeError: the images do not fit together.
         InputTypeError: they are neither uint8 nor floating point.
         InputRangeError: floating-point images leave 0..1.
     """
@@ -39,20 +39,20 @@ def rmse(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:
-    """Return the structural similarity of each image, the mean over its pixels and channels; 1 for equal images.
+    """Compute the structural similarity of each image, averaged over pixels and channels; 1 for equal images.
 
-    Needs the truth: no attacker computes it. kornia computes the map, with a Gaussian window (11 pixels, standard
-    deviation 1.5) and mirrored borders; the window of images below 6 pixels is cut.
+    It needs the truth, so no attacker can compute it. kornia computes the map, with a Gaussian window (11 pixels,
+    standard deviation 1.5) and mirrored borders; for images below 6 pixels the window is cut.
 
     Args:
         images: ``[N, C, H, W]``, uint8 or floating point in 0..1.
-        reference: the same number and size; uint8 or floating point in 0..1, also where ``images`` are not.
+        reference: the same number and size; uint8 or floating point in 0..1, whichever of them ``images`` are.
 
     Returns:
         float32 ``[N]``, -1..1.
 
     Raises:
-        InputShapeError: the images do not go together.
+        InputShapeError: the images do not fit together.
         InputTypeError: they are neither uint8 nor floating point.
         InputRangeError: floating-point images leave 0..1.
 
@@ -75,7 +75,7 @@ def _mean_square(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def _batches(images: Tensor, reference: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Check two sets and cut them into pairs of batches, float32 in 0..1."""
+    """Check two sets and split them into pairs of batches, float32 in 0..1."""
     require_plain("images", images)
     require_plain("reference images", reference)
     require_same_size("images", images, "reference images", reference)

@@ -1,4 +1,4 @@
-"""What every attack returns: at which knowledge, at what cost, and a JSON form."""
+"""Results of attacks: each has the attacker level, the cost, and a JSON form."""
 
 import dataclasses
 import enum
@@ -15,7 +15,14 @@ from torchprotect.errors import InputTypeError
 
 @functools.total_ordering
 class Level(enum.Enum):
-    """What an attacker knows; each level includes those before it, which are less: ``PUBLIC_DATA < KNOWN_PAIRS``."""
+    """Attacker level, by knowledge. Each level includes all lower ones: ``PUBLIC_DATA < KNOWN_PAIRS``.
+
+    * L0, ``CIPHERTEXT_ONLY``: the disguised images alone.
+    * L1, ``PUBLIC_DATA``: also public images of the same domain, and the algorithm.
+    * L2, ``KNOWN_PAIRS``: also known pairs of a plain and its disguised image.
+    * L3, ``CHOSEN_PLAINTEXT``: disguised versions of images of the attacker's choice.
+    * L4, ``PARTIAL_KEY``: a part of the key.
+    """
 
     CIPHERTEXT_ONLY = "L0"
     PUBLIC_DATA = "L1"  # also data from the same domain, and the algorithm
@@ -25,35 +32,36 @@ class Level(enum.Enum):
 
     @property
     def rank(self) -> int:
-        """How many levels lie below."""
+        """Number of lower levels."""
         return list(Level).index(self)
 
     def __lt__(self, other: Any) -> bool:
-        """Say whether an attacker of the other level knows more."""
+        """Return whether an attacker of the other level knows more."""
         return self.rank < other.rank if isinstance(other, Level) else NotImplemented
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AttackResult:
-    """Base of all results.
+    """Base class of all results.
 
     Attributes:
-        level: what the attacker was given.
-        cost: what it took, such as ``{"trials": 100, "passes": 2000}``; the docstring of each attack names the entries.
+        level: what the attacker knew.
+        cost: what the attack took, such as ``{"trials": 100, "passes": 2000}``; the docstring of each attack explains
+            the entries.
     """
 
     level: Level
     cost: dict[str, int]
 
     def __repr__(self) -> str:
-        """Show numbers as they are, and of tensors and lists the sizes alone."""
+        """Show numbers as they are; of tensors and lists, only the sizes."""
         told = (f"{each.name}={_short(getattr(self, each.name))}" for each in dataclasses.fields(self))
         return f"{type(self).__name__}({', '.join(told)})"
 
     def to_json(self) -> str:
         """Return the fields as JSON: tensors as nested lists, NaN and infinity as ``null``.
 
-        Images are left out, and fields with ``metadata={"json": False}``.
+        Images, and fields with ``metadata={"json": False}``, are left out.
         """
         told = [each.name for each in dataclasses.fields(self) if each.metadata.get("json", each.name != "images")]
         return json.dumps({name: as_json(getattr(self, name)) for name in told}, allow_nan=False)
@@ -68,7 +76,7 @@ def _short(value: Any) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON has it: tensors as nested lists, NaN and infinity as ``None``."""
+    """Return a value in JSON form: tensors as nested lists, NaN and infinity as ``None``."""
     if isinstance(value, Tensor):
         return as_json(value.tolist())
     if isinstance(value, enum.Enum):
@@ -93,7 +101,7 @@ class Reconstruction(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClassGuesses(AttackResult):
-    """A class guessed for each image.
+    """One guessed class for each image.
 
     Attributes:
         guesses: int64 ``[N]``.
@@ -104,11 +112,11 @@ class ClassGuesses(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinkageResult(AttackResult):
-    """Known plain images looked up among disguised ones.
+    """Known plain images, with the disguised ones most likely to be theirs.
 
     Attributes:
         guesses: int64 ``[N, k]``: for each known image, indices of disguised ones, best first.
-        distances: float32 ``[N, k]``: of the guesses; smaller is closer.
+        distances: float32 ``[N, k]``: distances of the guesses; smaller is closer.
     """
 
     guesses: Tensor
@@ -117,12 +125,12 @@ class LinkageResult(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PermutationResult(AttackResult):
-    """An order of blocks recovered.
+    """A recovered block order.
 
     Attributes:
-        guesses: int64 ``[positions]``: the original block that lies at each position, as a permutation key's ``order``.
-        margins: float32 ``[positions]``: by how much each guess is better than the best other block at that position;
-            0 is a tie.
+        guesses: int64 ``[positions]``: the original block at each position, like the ``order`` of a permutation key.
+        margins: float32 ``[positions]``: how much better each guess is than the next best block at that position; 0 is
+            a tie.
     """
 
     guesses: Tensor
@@ -131,10 +139,10 @@ class PermutationResult(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StatisticsResult(PermutationResult):
-    """An order of blocks recovered by statistics, which can hardly tell an image from its mirror image.
+    """A block order recovered from statistics, which hardly distinguish an image from its mirror image.
 
     Attributes:
-        mirrored: int64 ``[positions]``: the order if all images come out mirrored left to right by the guesses.
+        mirrored: int64 ``[positions]``: the order to use if the guesses give images that are mirrored left to right.
     """
 
     mirrored: Tensor
@@ -142,7 +150,7 @@ class StatisticsResult(PermutationResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LayoutResult(PermutationResult):
-    """An order of blocks, and images opened with it.
+    """A recovered block order, and images restored with it.
 
     Attributes:
         images: ``[N, C, H, W]``, the disguised images with their blocks in the original order.
@@ -153,14 +161,15 @@ class LayoutResult(PermutationResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceResult(AttackResult):
-    """A guess at the classes that the images of each class were led to.
+    """A guess of the classes that the images of each class were perturbed toward.
 
     Attributes:
         guesses: int64 ``[classes, targets]``.
-        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, where two targets are
-            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for one that is not considered.
+        scores: float64 ``[classes, candidates]``, higher is likelier. A candidate is a class or, if two targets are
+            enumerated, the pair ``(candidate // classes, candidate % classes)``. NaN for a candidate that is not
+            considered.
         ranking: int64 ``[classes, considered]``, candidates by score, best first, ties by number.
-        margins: ``[classes]``, how far the guess is ahead of what was not guessed; 0 for a tie.
+        margins: ``[classes]``, how far the guess is ahead of the best candidate that was not guessed; 0 for a tie.
     """
 
     guesses: Tensor
@@ -171,11 +180,11 @@ class CorrespondenceResult(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReadingResult(CorrespondenceResult):
-    """What a reading found; ``targets`` guesses are the first ones of the ranking.
+    """A correspondence read from a classifier's mistakes; the guesses are the first candidates of the ranking.
 
     Attributes:
-        confusion: float64 ``[classes, classes]``, row: the label, column: the share of its images that the classifier
-            gives each class.
+        confusion: float64 ``[classes, classes]``: for each label (row), the share of its images that the classifier
+            assigns to each class (column).
     """
 
     confusion: Tensor
@@ -183,13 +192,13 @@ class ReadingResult(CorrespondenceResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NetworkResult(AttackResult):
-    """A network trained on released images, tested on the attacker's own plain images.
+    """Accuracy of a network trained on released images, tested on the attacker's own plain images.
 
     Attributes:
-        accuracy: share of these that it names right, after its best epoch.
-        last: the same after its last epoch: what an attacker gets who does not know when to stop.
+        accuracy: share of the test images classified correctly after the best epoch.
+        last: the same after the last epoch: what an attacker gets who does not know when to stop.
         chance: share of the most frequent class among them.
-        count: how many there are.
+        count: number of test images.
     """
 
     accuracy: float
@@ -200,7 +209,7 @@ class NetworkResult(AttackResult):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReleasedImages(AttackResult):
-    """Images as they were released, for those who compare them with each other.
+    """The released images themselves, for comparisons among each other.
 
     Attributes:
         released: ``[N, C, H, W]``.
@@ -222,6 +231,6 @@ def images_of(result: AttackResult) -> Tensor:
 
 
 def facts_of(result: AttackResult) -> dict[str, Any]:
-    """Return the fields of a result's JSON that are its own: all but level and cost."""
+    """Return the fields of a result's JSON that are specific to it: all except level and cost."""
     told: dict[str, Any] = json.loads(result.to_json())
     return {name: value for name, value in told.items() if name not in ("level", "cost")}

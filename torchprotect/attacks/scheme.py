@@ -1,4 +1,4 @@
-"""The public parameters of a disguise: what every attacker is taken to know."""
+"""The public parameters of a disguise, which every attacker is assumed to know."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ BLOCK_DISGUISES = tuple(_PRESERVED)
 """The disguises that work block by block."""
 
 SCRAMBLING = "OWSDScramble"
-"""The disguise that has an encoder, and makes images of another size."""
+"""The disguise that uses an encoder, and produces images of another size."""
 
 _READABLE = "AdversarialEncrypt"
 _STATED = ("channels", "unit_pixels", "matrix", "side", "noise", "shared")
@@ -26,31 +26,35 @@ _LONGEST_SIDE = 1 << 20
 
 @dataclass(frozen=True)
 class Scheme:
-    """Public parameters of a disguise. No key is needed to make one, and none is in it.
+    """Public parameters of a disguise, which an attacker knows. It contains no key and needs none.
 
-    :meth:`of` makes it from what a transform says of itself, or from an export's manifest. Attacks on disguises take it
-    as ``scheme=``; what they can use follows from it.
+    :meth:`of` makes it from the description of a transform, or from an export's manifest. Attacks on disguises take it
+    as ``scheme=``; it determines what they can use.
 
     Attributes:
         name: class of the transform, such as ``"RMTDisguise"``.
-        image_size: ``(H, W)`` in pixels; ``None`` where the disguise takes any.
-        block_size: ``(h, w)`` in pixels; ``None`` where it has no blocks.
-        channels: channels with a secret of their own; ``None`` if the channels of a position share one.
-        permuted: whether the blocks lie in a secret order.
-        unit_pixels: pixels of a cipher unit, row-major inside a block.
+        image_size: ``(H, W)`` in pixels; ``None`` if the disguise takes any size.
+        block_size: ``(h, w)`` in pixels; ``None`` if the disguise has no blocks.
+        channels: number of channels with separate secrets; ``None`` if the channels of a position share one.
+        permuted: whether the blocks are in a secret order.
+        unit_pixels: number of pixels in a cipher unit, row-major inside a block.
         matrix: kind of the matrices: ``orthogonal``, ``uniform`` or ``gaussian``.
         side: ``right`` if a matrix multiplies the rows of a block, ``left`` for the columns.
-        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels (of 255) and added before the matrix.
-        shared: whether all positions share one secret (of a channel, where channels have their own), as with keys made
-            by ``generate(shared=True)``. Attacks then compare blocks across positions.
-        white: the value of white in floating-point disguised images, 1 or 255; ``None`` to deduce it from how bright
-            they are beside plain ones.
-        other: names of further keyed transforms that the images went through before.
+        noise: ``u`` of the noise, which is uniform from 0 to ``u`` grey levels (of 255) and added before the matrix.
+        shared: whether all positions share one secret (per channel, if channels have their own), as in keys made by
+            ``generate(shared=True)``. Attacks then compare blocks across positions.
+        white: value of white in floating-point disguised images, 1 or 255; ``None`` to deduce it from their brightness
+            relative to plain ones.
+        other: names of further keyed transforms that were applied to the images before.
         steps: the public description of every step, without keys.
 
     Raises:
-        BlockSizeError: a disguise of blocks without a possible block size.
-        InputRangeError: a parameter has no possible value.
+        BlockSizeError: a disguise of blocks has no valid block size.
+        InputRangeError: a parameter has an invalid value.
+
+    Example::
+
+        scheme = attacks.Scheme.of(disguise.describe())
     """
 
     name: str
@@ -84,12 +88,12 @@ class Scheme:
         """Make the scheme of a transform, or of an export.
 
         Args:
-            described: ``transform.describe()``; or a list of these, one for each step; or an export's manifest. Of
-                several steps with keys, the last one is what attacks are about.
+            described: ``transform.describe()``; or a list of these, one for each step; or an export's manifest. If
+                several steps have keys, attacks are about the last one.
 
         Raises:
-            InputTypeError: it describes no keyed disguise, or not all that an attack needs.
-            BlockSizeError, InputRangeError: a parameter has no possible value.
+            InputTypeError: it describes no keyed disguise, or lacks something that an attack needs.
+            BlockSizeError, InputRangeError: a parameter has an invalid value.
         """
         if isinstance(described, Mapping) and "transform" in described:
             plain = described.get("plain")
@@ -137,21 +141,21 @@ class Scheme:
 
     @property
     def preserved(self) -> Preserved | None:
-        """What a block keeps, whatever the key; ``None`` where attacks on blocks have nothing to go by.
+        """What each block keeps under any key; ``None`` if attacks on blocks have nothing to compare.
 
         ``values`` (blocks are only permuted), ``energies`` (a matrix multiplies rows or columns) or ``equality`` (units
-        are replaced by others, one to one at each position).
+        are replaced one to one at each position).
         """
         return None if self.other or self.block_size is None else _PRESERVED.get(self.name)
 
     @property
     def keeps_lengths(self) -> bool:
-        """Whether the norms of rows stay as they are; otherwise attacks learn a scale from public images."""
+        """Whether the norms of rows are preserved; otherwise attacks learn a scale from public images."""
         return self.name != "RMTDisguise" or self.matrix == "orthogonal"
 
     @property
     def readable(self) -> bool:
-        """Whether people can read the images as they are."""
+        """Whether people can recognise the images as they are."""
         return self.name == _READABLE and not self.other
 
 
@@ -159,7 +163,7 @@ def require_preserved(scheme: Scheme, attack: str, *wanted: Preserved) -> Preser
     """Return what a block keeps under a scheme, if an attack can use it.
 
     Raises:
-        InputTypeError: it is no scheme.
+        InputTypeError: it is not a scheme.
         InputRangeError: the attack cannot use it; the message names the disguises that it is for.
     """
     if not isinstance(scheme, Scheme):
@@ -182,7 +186,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _pair(value: Any) -> Any:
-    """Return a size as JSON has it, a list, as a tuple."""
+    """Return a size that JSON holds as a list, as a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 

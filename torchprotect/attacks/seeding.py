@@ -1,4 +1,4 @@
-"""Repeatable draws of networks, which take them from torch's global generators."""
+"""Repeatable random initialisation of networks, which draw from torch's global generators."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 @contextlib.contextmanager
 def seeded(device: torch.device, generator: torch.Generator | None) -> Iterator[None]:
-    """Seed torch's global generators from another one, and put them back at the end; nothing without one."""
+    """Seed torch's global generators from another generator, and restore them at the end; does nothing without one."""
     if generator is None:
         yield
         return

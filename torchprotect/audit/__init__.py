@@ -1,4 +1,4 @@
-"""The audit: every attack that applies to an export, at every level of knowledge, in one report."""
+"""Measure what an export leaks: run every attack that applies, at every attacker level, and report the results."""
 
 from torchprotect.attacks.measures import Measure
 from torchprotect.audit.assertion import assert_leakage_below

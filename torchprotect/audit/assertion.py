@@ -15,21 +15,26 @@ from torchprotect.errors import InputRangeError
 def assert_leakage_below(
     audited: Report | Evidence | str | os.PathLike[str], *, level: str, value: float, **options: Any
 ) -> Report:
-    """Fail a test where more leaks to an attacker of a level than is allowed.
+    """Fail a test if more than an allowed leakage is measured for an attacker level.
 
     Args:
-        audited: a report, the path of a report's JSON, or an export or evidence to run an audit on.
-        level: what the attacker knows, ``"L0"`` to ``"L4"``.
-        value: most that may leak, 0..1; 0.6 is 60 %.
-        **options: of :func:`torchprotect.audit.run`, for an export or evidence.
+        audited: a report, the path of a report's JSON, or an export or evidence on which to run an audit.
+        level: attacker level, ``"L0"`` to ``"L4"``.
+        value: largest allowed leakage, 0..1; 0.6 is 60 %.
+        **options: options of :func:`torchprotect.audit.run`, for an export or evidence.
 
     Returns:
         The report.
 
     Raises:
-        AssertionError: more leaks, or no attack of this very level was measured; the message says what each attack
-            did, and how much it leaks.
-        InputRangeError: the value is no share of 0 to 1, or there is no such level.
+        AssertionError: the leakage is larger, or no attack of this very level was measured. The message lists what each
+            attack did, and how much it leaks.
+        InputRangeError: the value is not in 0..1, or there is no such level.
+
+    Example::
+
+        def test_leakage():
+            audit.assert_leakage_below("report.json", level="L1", value=0.6)
     """
     wanted, value = level_of(level), require_share(value)
     if isinstance(audited, Report):
@@ -40,7 +45,9 @@ def assert_leakage_below(
         report = run(audited, **options)
     if not report.measured(wanted):
         reasons = [f"  {each.attack}: {each.reason}" for each in report.not_run if each.level is wanted]
-        raise AssertionError("\n".join([f"no attack was measured at {level}, so nothing can be said of it:", *reasons]))
+        raise AssertionError(
+            "\n".join([f"no attack was measured at {level}, so nothing can be said about it:", *reasons])
+        )
     leakage = report.leakage(wanted) or 0.0
     if leakage > value:
         rows = [
@@ -59,5 +66,7 @@ def require_share(value: float) -> float:
         InputRangeError: it lies outside 0..1.
     """
     if not 0 <= value <= 1:
-        raise InputRangeError(f"the most that may leak must be a share of 0 to 1, such as 0.5, not {value!r}")
+        raise InputRangeError(
+            f"value, the largest allowed leakage, must be a share of 0 to 1, such as 0.5, not {value!r}"
+        )
     return value

@@ -1,4 +1,4 @@
-"""The audit: evidence in, report out."""
+"""Run an audit."""
 
 import datetime
 import hashlib
@@ -51,43 +51,50 @@ def run(
     progress: Progress | None = None,
     resume: bool = True,
 ) -> Report:
-    """Run every attack that applies to an export, at every level of knowledge, and report what leaks.
+    """Run every attack that applies to an export, at every attacker level, and report what leaks.
 
-    Half of the disguised images are attacked. The plain images of the others, with their labels, are what an attacker
-    has from L1 on; pairs of them are what is known at L2. No attack gets a key.
+    Half of the disguised images are attacked. An attacker has the plain images of the other half, with their labels,
+    from L1 on, and known pairs of them at L2. No attack receives a key.
 
     Args:
-        export: folder or URL of a finished export, or those of several exports of one key; or evidence of one's own.
-        plain: the source it was made from, by name or opened; of several exports a list of as many.
-        key: the key it was made with: it tells which plain image belongs to which disguised one.
+        export: folder or URL of a finished export, or those of several exports of one key; or your own evidence.
+        plain: the source it was made from, by name or opened; for several exports, a list with one source each.
+        key: the key it was made with. It tells which plain image belongs to which disguised one.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
-        encoder: for images by ``OWSDScramble``, the one they went through, in eval mode: for an attacker who can load
-            it too. Another encoder shows less than there is to see.
-        networks: one matched to the key by :func:`torchprotect.predict.match_key`, and its public original: for an
-            attacker who got the former.
+        encoder: for images of ``OWSDScramble``, the encoder they went through, in eval mode: simulates an attacker who
+            can load it too. Another encoder shows less than such an attacker can see.
+        networks: a network matched to the key by :func:`torchprotect.predict.match_key`, and its public original:
+            simulates an attacker who got the former.
         pretrained: a network trained on other images, for an attacker on perturbed ones: float images in 0..1 to
-            features ``[N, E]``. EfficientNet-Lite0, if it is installed (extra ``reproduce``), when ``None``.
-        attacks: which to run, ours from :data:`torchprotect.attacks.ATTACKS` or of one's own, each by another name;
-            all but long trainings when ``None``.
-        report: path of the page to write, with the same in JSON beside it, for their owner only; not inside the export.
-            Only a report is written over. Nothing is written when ``None``.
-        fast: a fifth of the work.
-        limit: images to read at most.
+            features ``[N, E]``. ``None`` takes EfficientNet-Lite0, if it is installed (extra ``reproduce``).
+        attacks: attacks to run: ours from :data:`torchprotect.attacks.ATTACKS`, or your own under other names. ``None``
+            runs all except long trainings.
+        report: path of the HTML page to write, outside the export; the JSON is written beside it. Both are readable by
+            their owner only. Only an earlier report is overwritten. ``None`` writes nothing.
+        fast: do a fifth of the work.
+        limit: largest number of images to read.
         device: where attacks and networks run, ``"cpu"`` by default.
-        settings: how much is done, in place of the defaults.
+        settings: how much work is done, instead of the defaults.
         progress: called before each attack and at the end.
-        resume: whether to go on with an interrupted audit of the same images, encoder, settings and report.
+        resume: whether to continue an interrupted audit of the same images, encoder, settings and report.
+
+    Returns:
+        The report, with its verdict.
 
     Raises:
-        ExportError: ``export`` is no finished export; or the extra ``audit`` is missing and a page is wanted; or the
-            page would lie inside the export, or take the place of a file that no audit wrote; or another audit writes
-            it.
-        EnvelopeError: it is sealed, and neither identity nor key opens it.
-        VerificationError: the export is not what its manifest says.
+        ExportError: ``export`` is not a finished export; a page is wanted but the extra ``audit`` is missing; the page
+            would lie inside the export, or overwrite a file that is not a report; or another audit is writing it.
+        EnvelopeError: the export is sealed, and neither identity nor key opens it.
+        VerificationError: the export does not match its manifest.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
-        InputTypeError: an encoder for another disguise.
+        InputTypeError: an encoder was given for another disguise.
         ModelError: the encoder is in training mode, cannot take the plain images, or returns no embeddings.
+
+    Example::
+
+        report = audit.run("out/", plain="photos/", key=keys.load("rmt.key"), report="report.html")
+        print(report.verdict.levels[1].sentence)
     """
     if isinstance(export, Evidence) and (plain is not None or key is not None):
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
@@ -118,7 +125,7 @@ def run(
             store.clear()
         done = Session(bench, wanted, store, progress or _show_nothing).finish(started, start)
         if path is not None:
-            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_json(path.with_suffix(".json"))  # first: a page without it would count as another program's file
             done.write_html(path)
             store.remove()
     return done
@@ -132,11 +139,11 @@ def _folders_of(export: Exports | Evidence) -> list[Path | None]:
 
 
 def _require_attacks(attacks: Iterable[Attack]) -> tuple[Attack, ...]:
-    """Return attacks, if they are some of different names.
+    """Return attacks with distinct names.
 
     Raises:
         InputTypeError: one is something else.
-        InputRangeError: there are none, or two have one name.
+        InputRangeError: there are none, or two have the same name.
     """
     if isinstance(attacks, Attack) or not isinstance(attacks, Iterable):
         raise InputTypeError(f"attacks must be a list of attacks.Attack objects, got {type_name(attacks)}")
@@ -168,4 +175,4 @@ def _digest(bench: Bench) -> str:
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""Protected data: dataset wrappers, export to shards, and back."""
+"""Datasets that disguise on the fly, exports to WebDataset shards, and the ways back to plain images."""
 
 from torchprotect.data.datasets import ProtectedDataset, ProtectedIterableDataset
 from torchprotect.data.disguiser import Disguiser, Picture

@@ -20,7 +20,7 @@ def decode(kind: str, content: bytes) -> Tensor:
     Sizes are checked before anything is allocated: a file cannot claim a larger image than it holds.
 
     Raises:
-        ValueError: no export writes such a file.
+        ValueError: an export would not write such a file.
     """
     if kind == "png":
         return torch.from_numpy(decode_png(content))

@@ -1,4 +1,4 @@
-"""Where an export is written: its documents and shards, its state, and the steps from one state to the next."""
+"""The destination of an export: its documents and shards, its state, and the steps from one state to the next."""
 
 import contextlib
 import hashlib
@@ -30,11 +30,11 @@ _LARGEST_REPORT = 1 << 24  # bytes; it lists the images left out
 
 
 class FinishedMeanwhileError(ExportError):
-    """Somebody else has finished the export."""
+    """Another process has finished the export."""
 
 
 class State(Enum):
-    """How far an export has come."""
+    """Progress of an export."""
 
     EMPTY = "nothing"
     UNFINISHED = "a plan"
@@ -43,7 +43,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Envelope:
-    """What a finished export gets besides its manifest.
+    """What a finished export gets in addition to its manifest.
 
     Attributes:
         files: age files with the data key, by name; none for an open export.
@@ -55,11 +55,11 @@ class Envelope:
 
 
 class Finish(NamedTuple):
-    """What became of a finished export.
+    """Result of finishing an export.
 
     Attributes:
-        digest: SHA-256 of the manifest's file, in hex.
-        note: what its owner should know, or ``None``.
+        digest: SHA-256 of the manifest file, in hex.
+        note: advice for the owner, or ``None``.
     """
 
     digest: str
@@ -68,22 +68,22 @@ class Finish(NamedTuple):
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder or bucket, and the plan that the export in it is made by. Can be pickled.
+    """A folder or bucket, and the plan of the export in it. Can be pickled.
 
-    Many processes, on many machines, may write to one at once, without locks: the plan is created once and binds all of
-    them, equal plans make equal shards, and the manifest is created when all shards are there. Every write is atomic,
-    so a process may be killed between any two of them.
+    Many processes, on many machines, may write to it at the same time without locks: the plan is created once and binds
+    all of them, equal plans make equal shards, and the manifest is created when all shards exist. Every write is
+    atomic, so a process may be killed between any two writes.
 
     1. ``start`` creates the plan, or checks that the one in the store is the same.
-    2. ``write_shard`` writes a shard, ``record`` the report of it.
+    2. ``write_shard`` writes a shard, ``record`` its report.
     3. ``finish`` creates the manifest and deletes the reports.
 
     Attributes:
         store: where the files are.
-        plan: unsigned.
+        plan: the plan, unsigned.
         signing: key of all HMACs.
         part: name of the part of the export that this process makes, such as ``"3/16"``, if it does not make all.
-        repairs: whether the export was finished before, and what is damaged is made again.
+        repairs: whether the export was finished before, and damaged files are made again.
         data_key: seals shards, reports and manifest; ``None`` leaves the export open.
     """
 
@@ -103,7 +103,7 @@ class Destination:
 
     @property
     def files(self) -> Store:
-        """The shards and reports, by their names and contents in an open export."""
+        """The shards and reports, with the names and contents that they have in an open export."""
         return self._sealed or self.store
 
     @property
@@ -116,7 +116,7 @@ class Destination:
 
     @property
     def state(self) -> State:
-        """How far the export has come.
+        """The progress of the export.
 
         Raises:
             ExportError: the store holds files of something else.
@@ -165,10 +165,10 @@ class Destination:
         return self._state_of(entries)
 
     def start(self) -> None:
-        """Create the plan. Whoever comes second joins in, if the plan is the same.
+        """Create the plan. A process that comes second joins in, if its plan is the same.
 
         Raises:
-            ExportError: somebody else was faster, with another plan.
+            ExportError: another process was faster, with another plan.
         """
         try:
             signed = documents.signed(self.plan, self.signing)
@@ -177,13 +177,13 @@ class Destination:
             require_same_plan(self.store, self.plan, self.signing)
 
     def delete_temporaries(self) -> None:
-        """Delete what processes that were killed while writing have left in a local folder."""
+        """Delete the files that killed processes have left in a local folder."""
         if self.store.local:
             self.store.delete([name for name in self.store.entries() if is_temporary(name)])
 
     @contextlib.contextmanager
     def write_shard(self, index: int) -> Iterator[Upload]:
-        """Open the file of a shard for writing; it is there when the block has succeeded.
+        """Open the file of a shard for writing; the file appears when the block has succeeded.
 
         Raises:
             FinishedMeanwhileError: a manifest was created since this run began, so nothing may be changed any more.
@@ -198,7 +198,7 @@ class Destination:
     def record(self, report: ShardReport) -> None:
         """Write the report of a shard that was just written.
 
-        A manifest that was created meanwhile has deleted all reports, so this one would stay.
+        If a manifest was created meanwhile, all reports were deleted with it, and this one is deleted too.
         """
         self._reports.write(report, self.part)
         if self.part is not None and self._is_finished():
@@ -226,7 +226,7 @@ class Destination:
         return self._reports_of_manifest(entries, stored[documents.MANIFEST].modified) | found
 
     def _reports_of_manifest(self, entries: dict[str, Entry], finished: float | None) -> dict[int, ShardReport]:
-        """Return what the manifest tells of the shards, with the tags of those that were not written after it."""
+        """Return the reports that the manifest implies, with the tags of shards that were not written after it."""
         return {
             report.index: replace(report, tag=entry.tag) if _is_no_newer(entry, finished) else report
             for report in self._manifests.read()
@@ -234,13 +234,13 @@ class Destination:
         }
 
     def intact(self, reports: dict[int, ShardReport], new: Container[int] = ()) -> dict[int, ShardReport]:
-        """Return those reports whose shards still have the bytes that they tell of.
+        """Return the reports whose shards still have the reported bytes.
 
-        A shard is read only where its tag does not answer that: in a local folder, where there are no tags, unless this
-        run has written it.
+        A shard is read only if its tag cannot answer that: in a local folder, which has no tags, unless this run has
+        written the shard.
 
         Args:
-            reports: by index.
+            reports: reports by index.
             new: indices of shards that this run has written.
         """
         entries = self.files.entries()
@@ -260,7 +260,7 @@ class Destination:
         return found == (report.sha256 if is_open else report.sealed)
 
     def planned_count(self, index: int) -> int:
-        """Return how many samples a shard has if none is left out."""
+        """Return the number of samples in a shard if none is skipped."""
         size: int = self.plan["shard_size"]
         return min(size, self.plan["images"] - index * size)
 
@@ -272,16 +272,16 @@ class Destination:
         owner: MakeOwner | None = None,
         manifest: dict[str, Any] | None = None,
     ) -> Finish:
-        """Create the manifest, unless the same one is there already, delete the reports, and sign.
+        """Create the manifest unless the same one exists, delete the reports, and sign.
 
         Args:
-            reports: of all shards.
-            envelope: what a finished export gets besides.
-            owner: makes the owner's file, where the plan says that there is one.
-            manifest: of the open export, if there is one.
+            reports: reports of all shards.
+            envelope: what a finished export gets in addition.
+            owner: makes the owner's file, if the plan has one.
+            manifest: manifest of the open export, if there is one.
 
         Raises:
-            ExportError: there is a manifest, and a shard without gaps is not as it says; or there is another signature.
+            ExportError: a manifest exists, and a shard without gaps differs from it; or there is another signature.
         """
         ordered = sorted(reports, key=lambda report: report.index)
         kept = self._create_envelopes(envelope.files)
@@ -290,12 +290,12 @@ class Destination:
         self.delete_temporaries()
         if envelope.signing_key is not None:
             sign(self.store, written, envelope.signing_key)
-        return Finish(hashlib.sha256(written).hexdigest(), _note_kept(kept))
+        return Finish(hashlib.sha256(written).hexdigest(), _note_existing_envelopes(kept))
 
     def _create_envelopes(self, files: Mapping[str, bytes]) -> list[str]:
-        """Create age files, and return the names of those that are there already.
+        """Create age files, and return the names of those that exist already.
 
-        If there are any, none is added: the recipients may have been replaced since.
+        If any exists, none is added: the recipients may have been replaced since.
         """
         there = sorted(filter(is_envelope, self.store.entries()))
         if files and there:
@@ -313,21 +313,21 @@ class Destination:
     ) -> bytes:
         if self.state is not State.FINISHED:
             owned = None if owner is None else owner(ordered, self.files)
-            with contextlib.suppress(FileExistsError):  # then somebody else was faster
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 return self._manifests.create(manifest or self._make_manifest(ordered, owned), ordered, owned)
         return self._renew_manifest(ordered, owner)
 
     def _require_fillable(self, reports: Iterable[ShardReport]) -> bool:
-        """Check that shards which differ from those that a finished export lists only fill its gaps.
+        """Check that shards which differ from those of a finished export only fill its gaps.
 
         Args:
-            reports: of shards that would take their places.
+            reports: reports of shards that would replace them.
 
         Returns:
             Whether any of them differs.
 
         Raises:
-            ExportError: a shard without gaps is not as the manifest says.
+            ExportError: a shard without gaps differs from the manifest.
         """
         listed, differs = self._manifests.listed(), False
         for report in reports:
@@ -341,7 +341,7 @@ class Destination:
         return differs
 
     def _renew_manifest(self, ordered: list[ShardReport], owner: MakeOwner | None) -> bytes:
-        """Leave the manifest as it is if it lists the same shards; replace it where gaps were filled."""
+        """Leave the manifest unchanged if it lists the same shards; replace it if gaps were filled."""
         differs, manifest = self._require_fillable(ordered), self._manifests.open_manifest()
         owned = None if manifest is None else self._listed_owner(manifest)
         if manifest is None or differs or (owner is not None and owned is None):
@@ -376,7 +376,7 @@ class Destination:
         return self._manifests.make(members, ordered)
 
     def _labels_of(self, report: ShardReport) -> list[int]:
-        """Return the labels in a shard; they are read from it again where the report is from a manifest."""
+        """Return the labels in a shard; if its report comes from a manifest, they are read from the shard again."""
         if not report.is_from_manifest:
             return report.labels
         samples = read_shard(self.files, report.entry, None, classes=self.plan.get("classes"))
@@ -399,8 +399,8 @@ def _is_no_newer(entry: Entry, finished: float | None) -> bool:
     return entry.modified is not None and finished is not None and entry.modified <= finished
 
 
-def _note_kept(envelopes: list[str]) -> str | None:
-    """Say which envelopes were there already: their recipients cannot be compared, since age does not name them."""
+def _note_existing_envelopes(envelopes: list[str]) -> str | None:
+    """Note which envelopes existed already: their recipients cannot be compared, because age does not name them."""
     if not envelopes:
         return None
     return (

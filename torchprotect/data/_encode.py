@@ -1,4 +1,4 @@
-"""Images as bytes, without loss: PNG for 8-bit grey and RGB, npy for everything else."""
+"""Encode images without loss: PNG for 8-bit grey and RGB, npy for everything else."""
 
 import io
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ def extension(image: Tensor) -> str:
 
 
 def convert_stored(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Round floating-point images to the dtype that they are stored with; whole numbers stay.
+    """Round floating-point images to the dtype that they are stored with; whole numbers stay unchanged.
 
     Raises:
-        InputRangeError: a value lies outside its range.
+        InputRangeError: a value lies outside the range of the dtype.
     """
     if not images.is_floating_point():
         return images

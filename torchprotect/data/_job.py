@@ -1,4 +1,4 @@
-"""How one shard of an export is made: read, disguise, encode, write. The same in every process and on every machine."""
+"""Make one shard of an export: read, disguise, encode, write. The same in every process and on every machine."""
 
 import hmac
 import io
@@ -34,7 +34,7 @@ Member = tuple[str, bytes]
 
 
 class _PlainSample(NamedTuple):
-    """One sample of the source, and the label that is written for it."""
+    """One sample of the source, with the label to write for it."""
 
     source_index: int
     image: Tensor
@@ -46,11 +46,11 @@ class _Batch(NamedTuple):
     """One batch of a shard, disguised and encoded.
 
     Attributes:
-        ids: of the samples, in order.
+        ids: ids of the samples, in order.
         members: files of the samples, in order.
         written: labels of these samples.
         skipped: source indices of images left out, since they could not be read or did not fit.
-        distances: of perturbed images, one tensor for each shape of images.
+        distances: distances of perturbed images, one tensor for each shape of images.
     """
 
     ids: list[str]
@@ -68,15 +68,15 @@ class DisguiseJob:
         source: plain images.
         pipeline: the disguise and the steps around it; noise is drawn from keyed streams.
         labels: renaming of classes, or ``None``.
-        signing: key of the digests that reports keep.
+        signing: key of the digests in reports.
         id_subkey: key of the sample ids.
         noise_key: key of the noise.
         store: dtype that floating-point results are stored with; ``None`` stores them as they are.
-        dtype: what every plain image must have.
-        shape: what every disguised image must have; ``None`` where shapes may differ.
-        labelled: whether every sample must have a label, or none.
-        skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
-        classes: number of classes where every sample has a tuple of class numbers; ``None`` where it has one.
+        dtype: required dtype of every plain image.
+        shape: required shape of every disguised image; ``None`` if shapes may differ.
+        labelled: whether every sample must have a label, or none may have one.
+        skip_unfit: whether to skip images that cannot be read or do not fit, instead of stopping.
+        classes: number of classes if every sample has a tuple of class numbers; ``None`` if it has one number.
     """
 
     source: Source
@@ -101,13 +101,13 @@ class DisguiseJob:
         """Write one shard to a file.
 
         Args:
-            file: empty.
-            index: of the shard.
-            indices: of its samples in the source.
+            file: an empty file.
+            index: index of the shard.
+            indices: indices of its samples in the source.
             advance: called with each number of images done.
         """
         ids, labels, skipped, distances = list[str](), set[int](), list[int](), list[Tensor]()
-        inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
+        inputs = self._digest(self.source.content(indices.tolist()))  # later changes of a file are detected at the end
         stream = TarStream(file)
         for part in self._batches(indices.tolist()):
             batch = self._make_batch(part)
@@ -123,14 +123,14 @@ class DisguiseJob:
         return replace(ShardReport(index, *written, *_max_and_mean(distances)), ids="".join(ids))
 
     def inputs(self, indices: Any, skipped: list[int]) -> str:
-        """Return the keyed digest of what a shard is made from, as its report has it."""
+        """Return the keyed digest of a shard's input, as in its report."""
         return self._finish_inputs(self._digest(self.source.content(indices.tolist())), skipped)
 
     def compare(self, file: BinaryIO, indices: Any, *, batches: int | None = None) -> tuple[bool, list[int]]:
         """Make the first batches of a shard again, or all, and compare them with an open file.
 
         Returns:
-            Whether they are the same, and the source indices of images left out.
+            Whether they are the same, and the source indices of skipped images.
         """
         skipped = list[int]()
         for part in self._batches(indices.tolist())[:batches]:
@@ -148,7 +148,7 @@ class DisguiseJob:
         return digest
 
     def _finish_inputs(self, inputs: Any, skipped: list[int]) -> str:
-        """Add the samples that were left out: a data set given in Python digests only some of the others."""
+        """Add the skipped samples to a digest: a data set given in Python digests only some of the others."""
         inputs.update(self._digest(self.source.content(skipped)).digest())
         return str(inputs.hexdigest())
 
@@ -161,11 +161,11 @@ class DisguiseJob:
 
         Args:
             images: plain, ``[N, C, H, W]``.
-            ids: of the samples, 16 bytes each.
+            ids: ids of the samples, 16 bytes each.
             labels: plain class numbers.
 
         Raises:
-            ExportError: random numbers were drawn from elsewhere, or the result is no batch of N images.
+            ExportError: random numbers were drawn from elsewhere, or the result is not a batch of N images.
             ModelError: a perturbation's model fails.
         """
         classes = torch.tensor(labels) if self.pipeline.needs_labels else None
@@ -175,7 +175,7 @@ class DisguiseJob:
             with deterministic() if self.uses_gradients else nullcontext():
                 return self.pipeline.disguise_batch(images, classes, noise=noise)
 
-        # A perturbation takes so long that other threads draw meanwhile: it is watched on one image only.
+        # A perturbation takes so long that other threads may draw meanwhile: it is checked on one image only.
         batch = run() if self.uses_gradients and len(ids) > 1 else without_draws(run)
         if not isinstance(batch.images, Tensor) or batch.images.ndim != 4 or len(batch.images) != len(ids):
             came = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
@@ -209,7 +209,7 @@ class DisguiseJob:
         return f"{number}, {names[number]!r:.80}," if names is not None and number < len(names) else str(number)
 
     def _require_kind(self, label: Label, where: str) -> None:
-        """Check that a sample has one label where others have one, and a tuple where others have tuples."""
+        """Check that a sample has one label if others have one, and a tuple if others have tuples."""
         if isinstance(label, int) and self.classes is not None:
             raise LabelError(f"sample {where} has one label, but others have a tuple of labels; give each a tuple")
         if not isinstance(label, tuple):
@@ -223,7 +223,7 @@ class DisguiseJob:
             )
 
     def _batches(self, indices: list[int]) -> list[list[int]]:
-        """Cut a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
+        """Divide a shard into batches. The bounds depend on the plan alone, so the bytes do not depend on the run."""
         size = self.pipeline.max_batch
         if size is None:
             size = min(_BATCH_IMAGES, max(1, _BATCH_BYTES // self._first_image_bytes(indices)))
@@ -300,7 +300,7 @@ class DisguiseJob:
         return members, batch.distances
 
     def _require_shape(self, index: int, images: Tensor) -> None:
-        """Check that images came out in the shape of the first sample: loaders stack them."""
+        """Check that images have the shape of the first sample, because loaders stack them."""
         if self.shape is not None and (found := Shape(*images.shape[1:])) != self.shape:
             raise SourceError(
                 f"sample {self.source.locate(index)} would be exported as {found}, the first one as {self.shape}; a "
@@ -308,7 +308,7 @@ class DisguiseJob:
             )
 
     def _disguise_or_locate(self, group: list[_PlainSample], ids: list[bytes]) -> DisguisedBatch:
-        """Disguise images of one shape; an error says where the first of them is."""
+        """Disguise images of one shape; an error names the location of the first of them."""
         images = torch.stack([sample.image for sample in group])
         try:
             return self.disguise(images, ids, [sample.label for sample in group])

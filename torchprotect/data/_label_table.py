@@ -1,4 +1,4 @@
-"""A table of the labels of pictures that have several, which folders of classes cannot tell."""
+"""Write a table of labels for pictures with several labels, which class folders cannot express."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Labels on their way into an export and out of it: one class number, or several, or none."""
+"""Convert labels to and from their form in an export: one class number, several, or none."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ def numbers_in(label: Label) -> tuple[int, ...]:
 
 
 def rename(label: Label, labels: LabelKey | None) -> Label:
-    """Return a label as it is written. Several are sorted again: their order would tell of the renaming."""
+    """Return a label as it is written. Several class numbers are sorted again: their order would reveal the map."""
     if labels is None or label is None:
         return label
     if isinstance(label, tuple):
@@ -77,15 +77,15 @@ def multi_hot(numbers: tuple[int, ...], classes: int) -> Tensor:
 
 
 def count_classes(source: Any, first: Label, labels: LabelKey | None) -> int | None:
-    """Return the number of classes of an export with several labels an image; ``None`` of any other.
+    """Return the number of classes of an export with several labels per image; ``None`` for any other export.
 
     Args:
-        source: of the images.
-        first: label of its first sample, which tells the kind where labels are not known in advance.
+        source: source of the images.
+        first: label of its first sample, which determines the kind if labels are not known in advance.
         labels: renaming of classes, if there is one.
 
     Raises:
-        LabelError: there are too many, or nobody says how many there are.
+        LabelError: there are too many classes, or their number is unknown.
     """
     known: list[Label] = source.known_labels() if hasattr(source, "known_labels") else [first]
     if not any(isinstance(label, tuple) for label in known):

@@ -1,4 +1,4 @@
-"""How images that are stored alike lie in their files: which bytes are pixels, and what the others must be."""
+"""The common layout of images in their files: which bytes are pixels, and the values of the other bytes."""
 
 import os
 from collections.abc import Sequence
@@ -20,18 +20,19 @@ class Layout:
 
     Attributes:
         kind: ``"png"`` or ``"npy"``.
-        span: bytes of a file.
-        parts: how many bytes are no pixels, are pixels, are no pixels and so on, one after the other.
-        row_starts: whether each row of pixels begins with a byte of its own, 0, as in PNG.
-        dtype: of the images.
+        span: number of bytes in a file.
+        parts: lengths in bytes of the consecutive parts of a file, which alternate: not pixels, pixels, not pixels, and
+            so on.
+        row_starts: whether each row of pixels begins with a byte of 0, as in PNG.
+        dtype: dtype of the images.
         shape: ``(C, H, W)``.
 
     Args:
         kind: ``"png"`` or ``"npy"``.
-        content: of one file.
+        content: content of one file.
 
     Raises:
-        ValueError: no export writes such a file.
+        ValueError: an export would not write such a file.
     """
 
     def __init__(self, kind: str, content: bytes) -> None:
@@ -50,7 +51,7 @@ class Layout:
 
     @property
     def is_readable(self) -> bool:
-        """Whether the system reads a file in one call: not under Windows, more than about 30 MB, or an empty image."""
+        """Whether the system can read a file in one call: not on Windows, above about 30 MB, or for an empty image."""
         return hasattr(os, "preadv") and 0 not in self.shape and len(self.parts) <= os.sysconf("SC_IOV_MAX")
 
     def reader(self) -> StoredImages:
@@ -59,18 +60,18 @@ class Layout:
         return StoredImages(self.parts, self._fixed, self._matters, row)
 
     def begins(self, kind: str, content: bytes) -> bool:
-        """Return whether a file begins as all of this layout do, which tells dtype and shape."""
+        """Return whether a file begins as all files of this layout do, which determines dtype and shape."""
         return kind == self.kind and len(content) == self.span and content.startswith(self._beginning)
 
     def as_images(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        """Return what a reader has read as images ``[N, C, H, W]``, without a copy: those of PNG lie channels last."""
+        """Return the pixels from a reader as images ``[N, C, H, W]``, without a copy; PNG images have channels last."""
         channels, height, width = self.shape
         if self.row_starts:
             return torch.from_numpy(pixels).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
         return torch.from_numpy(pixels.reshape(-1)).view(self.dtype).reshape(-1, channels, height, width)
 
     def _template(self, content: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the bytes that are no pixels, and which of them do not depend on pixels."""
+        """Return the bytes that are not pixels, and which of them do not depend on pixels."""
         ends = np.cumsum(self.parts)
         fixed = np.concatenate(
             [content[end - size : end] for end, size in zip(ends[::2], self.parts[::2], strict=True)]

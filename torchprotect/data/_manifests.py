@@ -1,4 +1,4 @@
-"""Writing and reading the manifest of an export: one file, or, of a sealed export, one for everybody and one sealed."""
+"""Write and read the manifest of an export: one file; for a sealed export, one public and one sealed file."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,12 @@ from torchprotect.errors import ExportError, VerificationError
 
 @dataclass(frozen=True)
 class Manifests:
-    """The manifest of an export, for those who have its key.
+    """The manifest of an export, for holders of its key.
 
     Attributes:
-        store: of the export.
-        sealed: the same with its files opened; ``None`` of an open export.
-        plan: of the export, unsigned.
+        store: the export's store.
+        sealed: the same with its files decrypted; ``None`` for an open export.
+        plan: plan of the export, unsigned.
         signing: key of the HMACs.
     """
 
@@ -30,9 +30,9 @@ class Manifests:
     signing: bytes
 
     def read(self) -> list[ShardReport]:
-        """Return what is told of each shard by the manifest, or, of a sealed export, by both.
+        """Return a report for each shard, from the manifest or, for a sealed export, from both.
 
-        Where the sealed one is lost or damaged, shards are opened to tell it again; one that is damaged is left out.
+        If the sealed manifest is lost or damaged, shards are decrypted to rebuild it; damaged shards are left out.
 
         Raises:
             ExportError: it was changed, or belongs to another plan.
@@ -47,15 +47,15 @@ class Manifests:
         return [report for report in told if report is not None]
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return the entries of all shards, as they are stored, in the manifest that everybody may read."""
+        """Return the entries of all shards, as stored, in the public manifest."""
         read = documents.read_manifest if self.sealed is None else read_sealed_manifest
         shards: list[dict[str, Any]] = self._require_signed(read(self.store), self.plan)["shards"]
         return shards
 
     def open_manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of the open export; ``None`` where it was sealed, and is lost, damaged or out of date.
+        """Return the manifest of the open export; ``None`` if it was sealed, and is lost, damaged or out of date.
 
-        A run that was killed while it replaced both manifests of a sealed export has left two that do not belong
+        A run that was killed while it replaced both manifests of a sealed export leaves two that do not belong
         together.
         """
         if self.sealed is None:
@@ -97,7 +97,7 @@ class Manifests:
 
         Args:
             members: beside those that all manifests have.
-            reports: of all shards, in order.
+            reports: reports of all shards, in order.
         """
         manifest = {
             "format": documents.MANIFEST_FORMAT,
@@ -114,15 +114,15 @@ class Manifests:
         return documents.signed(manifest, self.signing)
 
     def create(self, manifest: dict[str, Any], reports: Iterable[ShardReport], owner: bytes | None) -> bytes:
-        """Write the manifest that finishes an export, first what it lists besides shards. Return its content.
+        """Write the manifest that finishes an export, after the other files that it lists. Return its content.
 
         Args:
-            manifest: of the open export.
-            reports: of all shards, in order.
+            manifest: manifest of the open export.
+            reports: reports of all shards, in order.
             owner: content of the owner's file, if there is one.
 
         Raises:
-            FileExistsError: somebody else has finished the export.
+            FileExistsError: another process has finished the export.
         """
         listed, content = self._contents(manifest, reports, owner)
         for name, each in listed.items():
@@ -136,17 +136,17 @@ class Manifests:
         return content
 
     def update(self, manifest: dict[str, Any], reports: Iterable[ShardReport], owner: bytes | None) -> bytes:
-        """Write what has changed of the manifest of an export that was finished before. Return its content."""
+        """Rewrite the changed parts of the manifest of an export that was finished before. Return its content."""
         listed, content = self._contents(manifest, reports, owner)
         for name, each in listed.items():
             self._write(name, each)
         if self._has_other(documents.MANIFEST, content):
-            self.store.delete([documents.SIGNATURE])  # it is of the manifest that goes
+            self.store.delete([documents.SIGNATURE])  # it signs the manifest that is being replaced
             self._write(documents.MANIFEST, content)
         return content
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write a file unless it is there as it should be."""
+        """Write a file unless it already has the right content."""
         if self._has_other(name, content):
             with self.store.write(name) as upload:
                 upload.file.write(content)

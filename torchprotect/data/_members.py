@@ -1,4 +1,4 @@
-"""Encoding of a sample as members of a tar file, which any WebDataset reader decodes to the same sample."""
+"""Encode a sample as members of a tar file, which any WebDataset reader decodes to the same sample."""
 
 import io
 import json
@@ -65,7 +65,9 @@ def _checked_key(key: Any) -> str:
             "character"
         )
     if any(folder in ("", ".", "..") for folder in folders):
-        raise InputTypeError(f"'__key__' {key!r} is no plain relative path; unpacking would leave the folder")
+        raise InputTypeError(
+            f"'__key__' {key!r} is not a plain relative path; unpacking would write outside the folder"
+        )
     if not key.isprintable():
         raise InputTypeError(f"'__key__' {key!r} has control characters")
     return key
@@ -85,7 +87,7 @@ def _kind_of(name: Any) -> str | None:
             f"{name!r} is refused: protected shards hold {', '.join(sorted(_ENCODERS))}, nothing lossy and no pickles"
         )
     if "/" in name or not name.isprintable():
-        raise InputTypeError(f"{name!r} is no extension: it has a slash or control characters")
+        raise InputTypeError(f"{name!r} is not an extension: it has a slash or control characters")
     return kind
 
 
@@ -110,7 +112,7 @@ def _require_header(name: str, size: int, tar_format: Any) -> None:
 
 def _check_png(content: bytes) -> bytes:
     if not content.startswith(_PNG_SIGNATURE):
-        raise InputTypeError("bytes under 'png' are no PNG file")
+        raise InputTypeError("bytes under 'png' are not a PNG file")
     return content
 
 
@@ -129,7 +131,7 @@ def _check_npy(content: bytes) -> bytes:
         _require_npy_size(content)
         np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except ValueError as error:
-        raise InputTypeError(f"bytes under 'npy' are no plain array: {error}") from error
+        raise InputTypeError(f"bytes under 'npy' are not a plain array: {error}") from error
     return content
 
 
@@ -164,12 +166,12 @@ def _encode_cls(value: Any) -> bytes:
     if isinstance(value, str):
         return _check_cls(value.encode())
     if not _is_whole(value):
-        raise InputTypeError(f"'cls' takes one whole number, got {_what_came(value)}")
+        raise InputTypeError(f"'cls' takes one whole number, got {_describe_value(value)}")
     return str(operator.index(value)).encode()
 
 
 def _is_whole(value: Any) -> bool:
-    """Return whether a value is one whole number: of Python, NumPy or torch, but no truth value."""
+    """Return whether a value is one whole number of Python, NumPy or torch, but not a boolean."""
     if isinstance(value, Tensor):
         kind = value.dtype
         return value.ndim == 0 and not (kind == torch.bool or kind.is_floating_point or kind.is_complex)
@@ -178,8 +180,8 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _what_came(value: Any) -> str:
-    """Return the type of a value, of tensors and arrays also dtype and shape."""
+def _describe_value(value: Any) -> str:
+    """Return the type of a value; for tensors and arrays also dtype and shape."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"
     return type(value).__name__

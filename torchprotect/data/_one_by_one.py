@@ -1,4 +1,4 @@
-"""Reading images at any place in shards that are sealed, or whose images are not stored alike: each is decoded."""
+"""Random access to images in shards that are sealed or have no common layout: each image is decoded."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -20,7 +20,7 @@ class OneByOne:
     """Shards of one export. Can be pickled.
 
     Args:
-        shards: of the export.
+        shards: shards of the export.
         watched: their files.
         image_size: of all images, if the manifest states it.
     """

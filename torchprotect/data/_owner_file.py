@@ -1,4 +1,4 @@
-"""Making the owner's file of an export, once all shards are there."""
+"""Make the owner's file of an export, once all shards exist."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ class OwnerFile:
 
     Attributes:
         source: that is exported.
-        key: of the export.
+        key: key of the export.
         plan: digest of the plan of the open export.
         shards: source indices of the samples of each shard.
         classes: number of classes where images have several labels.
@@ -40,20 +40,20 @@ class OwnerFile:
         """Return the content.
 
         Args:
-            reports: of all shards.
+            reports: reports of all shards.
             files: the shards, opened. Those whose report was rebuilt from the manifest are read for their ids.
         """
         return seal_owner(encode_owner(self._about(), self._originals(reports, files)), self.key, self.plan)
 
     def require_same_labels(self, content: bytes, path: str) -> None:
-        """Check that the source has the classes and labels that it had for a finished export.
+        """Check that the source has the same classes and labels as it had for a finished export.
 
         Args:
-            content: of the export's owner's file.
-            path: of it, for errors.
+            content: content of the export's owner's file.
+            path: path of that file, for error messages.
 
         Raises:
-            ExportError: it has not. A manifest does not tell labels, so nothing else would notice.
+            ExportError: it has not. A manifest does not contain labels, so nothing else would notice.
         """
         was, now = open_owner(content, self.key, self.plan, path), self._about()
         if was.class_names != now.class_names:

@@ -1,4 +1,4 @@
-"""The plan of an export: all that decides its bytes; and the job that makes its shards."""
+"""The plan of an export (everything that determines its bytes) and the job that makes its shards."""
 
 import hmac
 import itertools
@@ -27,15 +27,15 @@ from torchprotect.transforms.pipeline import Pipeline
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """What decides the bytes of an export besides source, transform and key.
+    """Everything that determines the bytes of an export, except source, transform and key.
 
     Attributes:
-        shard_size: images in a shard.
+        shard_size: images per shard.
         preparation: steps before the transform.
         split: name that order, ids and noise depend on, or ``None``.
         store: dtype that floating-point images are rounded to, or ``None``.
         owner_file: whether names are kept with the export, for the key holder.
-        generation: of the data key; ``None`` for an open export.
+        generation: generation of the data key; ``None`` for an open export.
         generation_given: whether the user chose it.
     """
 
@@ -73,15 +73,15 @@ def make_job(
     settings: PlanSettings,
     skip_unfit: bool,
 ) -> DisguiseJob:
-    """Return the job; the first sample that fits has been disguised by it, so that mistakes show at once.
+    """Return the job, after it has disguised the first fitting sample, so that mistakes show at once.
 
     Args:
         source: plain images.
         pipeline: the disguise.
-        key: that signs the export.
+        key: key that signs the export.
         described: ``pipeline.describe()``, which digests all weights of a model.
-        settings: of the plan.
-        skip_unfit: leave images out that cannot be read or do not fit, instead of stopping.
+        settings: settings of the plan.
+        skip_unfit: skip images that cannot be read or do not fit, instead of stopping.
 
     Raises:
         ExportError: no sample fits, or disguising one twice gives two results.
@@ -127,9 +127,9 @@ def make_job(
 
 
 def _candidates(job: DisguiseJob) -> Iterable[int]:
-    """Return indices of samples that may decide shape and dtype of all: the first that fits does.
+    """Return indices of samples that may determine the shape and dtype of all: the first that fits does.
 
-    Where images that do not fit are skipped, one of the most common shape comes first.
+    If images that do not fit are skipped, one of the most common shape comes first.
     """
     indices = range(len(job.source))
     if not job.skip_unfit or not job.pipeline.needs_one_shape or not hasattr(job.source, "header"):
@@ -180,7 +180,7 @@ def plan_shards(plan: dict[str, Any], key: Key, part: tuple[int, int] | None = N
     """Return the source indices of the samples of each shard, in the order in which they are written.
 
     Args:
-        plan: of the export.
+        plan: plan of the export.
         key: that signs it.
         part: index of the part whose shards are wanted, and the number of parts; ``None`` for all shards.
     """

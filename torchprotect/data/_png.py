@@ -1,7 +1,7 @@
-"""PNG without compression, and back.
+"""Uncompressed PNG: encoding and decoding.
 
-A file's size must reveal nothing about its content. Pixels go into stored deflate
-blocks, so the bytes depend on no zlib version, and all images of a shape have the same size.
+A file's size must reveal nothing about its content. Pixels go into stored deflate blocks, so the bytes do not depend on
+the zlib version, and all images of a shape have the same size.
 """
 
 import struct
@@ -47,10 +47,10 @@ def _store(content: bytes) -> bytes:
 
 
 def stored_parts(channels: int, height: int, width: int) -> list[int]:
-    """Return how many bytes of a PNG are no rows of pixels, are rows, are no rows, and so on, to its end."""
+    """Return the lengths in bytes of the parts of a PNG, which alternate between not pixel rows and pixel rows."""
     size = height * (1 + width * channels)
     pieces = [min(_STORED_LIMIT, size - start) for start in range(0, size, _STORED_LIMIT)]
-    before = len(_SIGNATURE) + 25 + 8 + 2 + 5  # signature, IHDR, begin of IDAT, of the zlib stream, of its first block
+    before = len(_SIGNATURE) + 25 + 8 + 2 + 5  # signature, IHDR, headers of IDAT, zlib stream and first block
     parts = [before]
     for piece in pieces:
         parts += [piece, 5]
@@ -62,7 +62,7 @@ def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
     count, channels, height, width = images.shape
     rows = np.empty((count, height, 1 + width * channels), np.uint8)
     rows[:, :, 0] = 0  # the filter type that each row begins with
-    for channel in range(channels):  # three times as fast as a transposition with its short runs
+    for channel in range(channels):  # three times as fast as a transposition, which copies short runs
         rows[:, :, 1 + channel :: channels] = images[:, channel]
     start = _start(channels, height, width)
     for image in rows:
@@ -73,7 +73,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     """Return the image ``[1 or 3, H, W]`` of a PNG that :func:`encode_png` wrote.
 
     Raises:
-        ValueError: it is another PNG, or none.
+        ValueError: it is another PNG, or not a PNG.
     """
     if len(content) < len(_SIGNATURE) + 25 + 12 + len(_END):
         raise ValueError("the PNG is cut short")
@@ -83,7 +83,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     blocks = -(-size // _STORED_LIMIT)
     start = len(_SIGNATURE) + 25
     if channels is None or len(content) != start + 12 + (2 + 5 * blocks + size + 4) + len(_END):
-        raise ValueError("the PNG is no stored one of grey or RGB, or it has another size than its header says")
+        raise ValueError("the PNG is not an uncompressed grey or RGB one, or it has another size than its header says")
     body = content[start + 8 : -len(_END) - 4]
     if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")

@@ -16,18 +16,18 @@ from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceEr
 from torchprotect.keys import BlockKey, RMTKey
 
 _MOST_IMAGES = 300
-_NAMES_TOLD = 4  # of classes
-_SHAPES_TOLD = 3  # besides the most common one
+_NAMES_SHOWN = 4  # of classes
+_SHAPES_SHOWN = 3  # besides the most common one
 _FEWEST_IMAGES = 16
 _MOST_PIXELS = 1 << 27  # of all of them as they are stored: about a second of decoding
 _MOST_BYTES = 1 << 27  # of all of them in memory
 
 
 def check_labels(job: DisguiseJob) -> None:
-    """Check the labels that the source knows in advance, one sample for each label there is.
+    """Check the labels that the source knows in advance, with one sample for each distinct label.
 
     Raises:
-        LabelError: some cannot be written; the message says how many, and where one of the samples is.
+        LabelError: some cannot be written; the message says how many, and the location of one sample.
     """
     known: list[Label] = job.source.known_labels() if hasattr(job.source, "known_labels") else []
     first, counts, total = dict[Label, int](), Counter(known), len(known)
@@ -49,7 +49,7 @@ def check_labels(job: DisguiseJob) -> None:
 
 
 def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
-    """Check the shapes of the images that are left to do, from their headers. Return a note on them.
+    """Check the shapes of the remaining images from their headers, and return a note on them.
 
     Raises:
         KeySizeError: an image does not fit the key.
@@ -60,7 +60,7 @@ def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
     survey = Survey(job.source, [index for indices in shards for index in indices.tolist()])
     if job.shape is not None and len(job.pipeline.disguises) == len(job.pipeline.steps):
         _require_one_shape(job, survey)
-    elif job.shape is not None:  # a step may change shapes: only a try tells
+    elif job.shape is not None:  # a step may change shapes: only trying it shows the result
         _require_one_result(job, survey)
     return survey.note_on_orientation()
 
@@ -70,7 +70,7 @@ class Survey:
 
     Args:
         source: that has ``header``.
-        indices: of the images.
+        indices: indices of the images.
 
     Attributes:
         counts: number of images of each shape.
@@ -91,14 +91,14 @@ class Survey:
         (shape, most), *others = self.counts.most_common()
         if not others:
             return f"all {most:,} images are {shape}"
-        few = others if len(others) <= _SHAPES_TOLD else others[: _SHAPES_TOLD - 1]
+        few = others if len(others) <= _SHAPES_SHOWN else others[: _SHAPES_SHOWN - 1]
         told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in few]
         if rest := others[len(few) :]:
             told.append(f"{sum(count for _, count in rest):,} have {len(rest):,} other shapes")
         return f"{most:,} {'image is' if most == 1 else 'images are'} {shape}, {', '.join(told)}"
 
     def note_on_orientation(self) -> str | None:
-        """Note that pictures will lie on their sides."""
+        """Return a note that pictures will appear sideways."""
         if not self.turned:
             return None
         return (
@@ -135,14 +135,14 @@ def common_shape_first(source: Any) -> list[int]:
 
 
 def explain_unfit(job: DisguiseJob, error: ProtectError) -> None:
-    """Raise the error of an image that does not fit the key again, with what is known of all others."""
+    """Raise the error of an image that does not fit the key again, with facts about all other images."""
     if isinstance(error, KeySizeError) and hasattr(job.source, "header") and job.pipeline.size_keys:
         survey = Survey(job.source, range(len(job.source)))
         raise KeySizeError(f"{error}. {_how_to_prepare(job, survey, job.pipeline.size_keys)}") from error
 
 
 def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> str:
-    """Return the shapes there are, and the options that would make one of them."""
+    """Return the existing shapes, and the options that would give all images one shape."""
     channels = {shape.channels for shape in survey.counts}
     sizes = {(shape.height, shape.width) for shape in survey.counts}
     wanted = {count for key in keys if (count := getattr(key, "channels", None)) is not None} or {max(channels)}
@@ -151,13 +151,13 @@ def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> s
     if channels != wanted:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
-        options.append(f"--resize {size[0]}x{size[1]}{_in_place_of(job)}")
+        options.append(f"--resize {size[0]}x{size[1]}{_current_size_options(job)}")
     told = str(survey)
     return f"{told[0].upper()}{told[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
 
 
-def _in_place_of(job: DisguiseJob) -> str:
-    """Return the options that decide the size now, if any were given."""
+def _current_size_options(job: DisguiseJob) -> str:
+    """Return the options that currently determine the size, if any were given."""
     given = getattr(job.source, "preparation", Preparation()).describe()
     sizes = [f"--{name}" for name in ("resize", "crop", "pad") if name in given]
     return f" in place of {' and '.join(sizes)}" if sizes else ""
@@ -186,7 +186,7 @@ def _disguised_shape(job: DisguiseJob, index: int) -> Shape:
 
 
 def make_notes(job: DisguiseJob, *, key_given: bool, is_part: bool) -> tuple[str, ...]:
-    """Return notes for the owner of the images, in whole sentences; those of a part take no reading of images."""
+    """Return notes for the owner of the images, in whole sentences; notes on a part require no reading of images."""
     found = (
         _note_left_out(job),
         None if key_given else _note_plain_labels(job),
@@ -205,7 +205,7 @@ def _note_left_out(job: DisguiseJob) -> str | None:
 
 
 def _note_plain_labels(job: DisguiseJob) -> str | None:
-    """Note that labels stay plain: a transform does not know the label map of the bundle that it was made from."""
+    """Note that labels stay plain: a transform does not know the label map of its bundle."""
     if not job.labelled:
         return None
     return "no key was given, so class numbers are written as they are; to rename them give the bundle as key="
@@ -230,12 +230,12 @@ def _note_labels(job: DisguiseJob) -> str | None:
 
 
 def note_classes(job: DisguiseJob, used: int) -> str | None:
-    """Note that the key renames another number of classes than there are, and how those were numbered."""
+    """Note that the key renames another number of classes than there are, and how these are numbered."""
     if job.labels is None or used == job.labels.classes:
         return None
     names = class_names_of(job.source)
-    few = f"{', '.join(f'{number} {name}' for number, name in enumerate(names[:_NAMES_TOLD]))}" if names else ""
-    numbered = f". They were numbered {few}{', ..' if names and len(names) > _NAMES_TOLD else ''}" if few else ""
+    few = f"{', '.join(f'{number} {name}' for number, name in enumerate(names[:_NAMES_SHOWN]))}" if names else ""
+    numbered = f". They were numbered {few}{', ..' if names and len(names) > _NAMES_SHOWN else ''}" if few else ""
     hint = "; if another export under this key has other classes, --classes-of takes its numbers" if few else ""
     return (
         f"the key renames {job.labels.classes} classes, the source has {used}: a model trained on the export needs "
@@ -246,7 +246,7 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
 def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
     total, shape, size = len(job.source), None, 0
-    count = min(_how_many(job.source), total)
+    count = min(_sample_count(job.source), total)
     for sample in read_samples(job.source, [position * total // count for position in range(count)]):
         if isinstance(sample, SourceError):
             continue
@@ -258,8 +258,8 @@ def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
             return
 
 
-def _how_many(source: Any) -> int:
-    """Return how many images to look at: fewer where those that are stored are large and take long to decode."""
+def _sample_count(source: Any) -> int:
+    """Return how many images to examine: fewer if stored images are large and slow to decode."""
     stored: Any = unprepared(source)
     if not hasattr(stored, "header"):
         return _MOST_IMAGES

@@ -1,4 +1,4 @@
-"""Where the shards of a finished export are read: where they are, or from copies of them."""
+"""Locate the shards of a finished export for reading: in place, or as copies."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,9 @@ class ReadableShard(NamedTuple):
     """One shard, ready to be read.
 
     Attributes:
-        store: that has it.
-        entry: of the shard, with its name there.
-        verified: whether its hash was compared already.
+        store: the store that holds it.
+        entry: entry of the shard, with its name in that store.
+        verified: whether its hash was already compared.
     """
 
     store: Store
@@ -26,8 +26,8 @@ class ReadableShards:
     """The shards of an export; can be pickled.
 
     Args:
-        export: opened.
-        cache: for copies of shards that are not in a local folder; ``None``: they are read where they are.
+        export: the opened export.
+        cache: for copies of shards that are not in a local folder; ``None`` reads them in place.
     """
 
     def __init__(self, export: FinishedExport, cache: ShardCache | None) -> None:
@@ -44,10 +44,10 @@ class ReadableShards:
         return len(self._entries)
 
     def fetch(self, number: int) -> ReadableShard:
-        """Return a shard, after copying it if there is a cache and no copy yet.
+        """Return a shard, after copying it if there is a cache without a copy of it.
 
         Raises:
-            VerificationError: what was fetched is not what the manifest says.
+            VerificationError: the copy differs from the manifest.
         """
         entry, stored = self._entries[number], self._stored[number]
         if self._cache is None:

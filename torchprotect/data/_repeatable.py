@@ -1,4 +1,4 @@
-"""Computing the same bits every time on one machine."""
+"""Compute the same bits every time on one machine."""
 
 import contextlib
 import random
@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute as a worker does: large matrix products may round differently on several threads."""
+    """Compute on one thread, like a worker: large matrix products may round differently on several threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -27,7 +27,7 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Run a network on one thread, by deterministic algorithms that are not chosen by timing them.
+    """Run a network on one thread, with deterministic algorithms that are not chosen by benchmarking.
 
     Raises:
         ModelError: it fails: it does not take such images, there is too little memory, or one of its operations has no
@@ -58,11 +58,11 @@ def deterministic() -> Iterator[None]:
 def without_draws(run: Callable[[], _Result]) -> _Result:
     """Run a transform that must not draw from the global generators of Python, NumPy and torch.
 
-    Other threads may draw meanwhile, such as those of network clients and clusters. A transform that draws does so each
-    time it runs, other threads now and then: so it is run again.
+    Other threads, such as those of network clients and clusters, may draw at the same time. A transform that draws does
+    so each time it runs, but other threads only now and then. Therefore it is run again.
 
     Raises:
-        ExportError: somebody drew from one, every time.
+        ExportError: a generator was used every time.
     """
     for _ in range(_TRIES):
         before = _generator_states()

@@ -15,20 +15,20 @@ class ShardReport:
     """Content and origin of a finished shard.
 
     Attributes:
-        index: number of the shard.
-        count: samples in it.
-        size: bytes.
+        index: index of the shard.
+        count: number of samples in it.
+        size: number of bytes.
         sha256: hex digest of the file.
         labels: distinct class numbers in it, as written.
-        skipped: source indices of images left out, since they could not be read or did not fit.
-        inputs: keyed digest of what the shard was made from; empty if the report was rebuilt from
-            the manifest, which keeps no record of the input.
-        max_distance: largest L2 distance in pixel units (0..1) of an image to its plain one, as written; of
+        skipped: source indices of images left out because they could not be read or did not fit.
+        inputs: keyed digest of the shard's input; empty if the report was rebuilt from the manifest, which keeps no
+            record of the input.
+        max_distance: largest L2 distance in pixel units (0..1) of an image to its plain version, as written; for
             perturbations only.
         mean_distance: mean of these distances.
-        ids: of the samples in it, 32 hex digits each, joined; empty if the report was rebuilt from the manifest.
+        ids: ids of the samples in it, 32 hex digits each, joined; empty if the report was rebuilt from the manifest.
         sealed: SHA-256 in hex of the sealed file; ``None`` in an open export.
-        tag: of the shard in its store, as the write returned it; ``None`` where there is none, or where another machine
+        tag: tag of the shard in its store, as the write returned it; ``None`` if there is none, or if another machine
             may make other bytes.
     """
 
@@ -52,7 +52,7 @@ class ShardReport:
 
     @property
     def is_from_manifest(self) -> bool:
-        """Whether nothing is known of the shard's input, its labels and the images left out."""
+        """Whether the shard's input, its labels and the skipped images are unknown."""
         return not self.inputs
 
     @property
@@ -69,14 +69,14 @@ class ShardReport:
 
     @classmethod
     def from_entry(cls, index: int, entry: dict[str, Any], sealed: str | None = None) -> "ShardReport":
-        """Rebuild what the manifest keeps of a report, and that of the sealed export."""
+        """Rebuild a report as far as its entry in the manifest, and in that of the sealed export, allows."""
         distance = entry.get("distance", {})
         written = entry["count"], entry["size"], entry["sha256"]
         return cls(index, *written, [], [], "", distance.get("max"), distance.get("mean"), sealed=sealed)
 
 
 def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tuple[None, None]:
-    """Return the largest and the mean distance of all images, if there are any."""
+    """Return the largest and the mean distance over all images, if there are any."""
     known = [(r.max_distance, r.mean_distance, r.count) for r in sorted(reports, key=lambda report: report.index)]
     measured = [(most, mean, count) for most, mean, count in known if most is not None and mean is not None]
     if not measured:
@@ -86,7 +86,7 @@ def overall_distance(reports: Iterable[ShardReport]) -> tuple[float, float] | tu
 
 
 def distance_member(most: float | None, mean: float | None) -> dict[str, Any]:
-    """Return the manifest's member with the largest and the mean distance; none where nothing was measured."""
+    """Return the manifest's member with the largest and the mean distance; nothing if nothing was measured."""
     return {} if most is None else {"distance": {"max": most, "mean": mean}}
 
 
@@ -94,7 +94,7 @@ class Reports:
     """Signed reports of finished shards, one file each, while an export runs. Deleted at the end.
 
     Args:
-        store: of the export.
+        store: store of the export.
         signing: key of the HMACs.
         plan: digest of the plan that the shards were made by.
     """
@@ -103,7 +103,7 @@ class Reports:
         self._store, self._signing, self._plan = store, signing, plan
 
     def read(self, names: Iterable[str]) -> dict[int, ShardReport]:
-        """Return the reports in these files that are whole, signed and by this plan, by index."""
+        """Return the reports in these files that are complete, signed and by this plan, by index."""
         found = self._store.read_all(names)
         reports = [self._parse(content) for content in found.values()]
         return {report.index: report for report in reports if report is not None}
@@ -120,7 +120,7 @@ class Reports:
         )
 
     def write(self, report: ShardReport, part: str | None) -> None:
-        """Write one report; ``part`` is told to :func:`torchprotect.data.status`."""
+        """Write one report; :func:`torchprotect.data.status` reads ``part`` from it."""
         told = {name: value for name, value in asdict(report).items() if value is not None}
         told |= {"format": REPORT_FORMAT, "plan": self._plan} | ({} if part is None else {"part": part})
         with self._store.write(report_name(report.index)) as upload:

@@ -15,8 +15,8 @@ _KINDS = ("png", "npy")
 class RestoredNames:
     """Paths of restored pictures, without their extension.
 
-    Where the folders of all pictures are those of their classes, as in an image folder, paths are the original ones.
-    Else pictures with one label lie in a folder of its class.
+    If the folders of all pictures are those of their classes, as in an image folder, paths are the original ones.
+    Otherwise, pictures with one label are placed in a folder of their class.
 
     Args:
         owner: names of classes and samples; ``None`` names classes by number and pictures by id.
@@ -33,7 +33,7 @@ class RestoredNames:
         """Return the path of a sample.
 
         Args:
-            identity: of the sample.
+            identity: identity of the sample.
             label: its plain class number; a sample with several labels or none has no folder of a class.
         """
         stem = self._stems.get(identity)
@@ -44,7 +44,7 @@ class RestoredNames:
 
 
 def _folders(classes: Sequence[str]) -> list[str]:
-    """Return a folder for each class: its name, or another one where that is no name for a folder."""
+    """Return a folder for each class: its name, or another one if the name cannot be a folder's."""
     taken = {name.casefold() for name in classes}
     found = []
     for number, name in enumerate(classes):
@@ -58,23 +58,23 @@ def _folders(classes: Sequence[str]) -> list[str]:
 
 
 def _stems(names: Mapping[str, str]) -> dict[str, str]:
-    """Return names without image extensions; with them, or with ids, where that is needed to tell them apart.
+    """Return names without image extensions; with extensions, or with ids, if names would otherwise be ambiguous.
 
-    Unusable names are left out. File systems may not tell upper from lower case.
+    Unusable names are left out. File systems may not distinguish upper from lower case.
     """
     found = {identity: _without_extension(name) for identity, name in names.items()}
-    taken = _Taken(found.values())
+    taken = _Collisions(found.values())
     found = {identity: names[identity] if taken(stem) else stem for identity, stem in found.items()}
-    taken = _Taken(found.values())
+    taken = _Collisions(found.values())
     found = {identity: f"{names[identity]}-{identity}" if taken(stem) else stem for identity, stem in found.items()}
     return {identity: stem for identity, stem in found.items() if _is_usable(stem)}
 
 
-class _Taken:
-    """Says of a stem whether its file would stand in the way of another file or a folder.
+class _Collisions:
+    """Tells whether the file of a stem would collide with another file or a folder.
 
     Args:
-        stems: of all files.
+        stems: stems of all files.
     """
 
     def __init__(self, stems: Iterable[str]) -> None:

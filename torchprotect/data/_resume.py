@@ -1,4 +1,4 @@
-"""Which shards of an earlier run can stay: intact, made of the same images, by the same transform."""
+"""Find shards of an earlier run that can be kept: intact, and made from the same images by the same transform."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def reusable_shards(job: DisguiseJob, destination: Destination, shards: Shards) 
 def _confirm(
     job: DisguiseJob, destination: Destination, report: ShardReport, indices: NDArray[np.int64]
 ) -> ShardReport | None:
-    """Return the report of a shard that would be made of the same input again, else ``None``.
+    """Return the report of a shard if the same input would make it again, otherwise ``None``.
 
     A manifest keeps no record of the input. Of its shards, only those with gaps are compared with the source here, by
     making them again: an image may have been repaired.
@@ -57,7 +57,7 @@ def _confirm(
 def _require_same_content(
     job: DisguiseJob, destination: Destination, report: ShardReport, indices: NDArray[np.int64], *, whole: bool
 ) -> None:
-    """Make a shard again, or its first batch: other transforms and data sets may have the same description."""
+    """Make a shard again, or its first batch, because other transforms and data sets may have the same description."""
     with destination.files.open(report.name) as file:
         same, _ = job.compare(file, indices, batches=None if whole else 1)
     if not same:

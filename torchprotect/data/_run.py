@@ -1,4 +1,4 @@
-"""One run of an export: what is finished stays, the rest is made, the manifest comes last."""
+"""One run of an export: finished shards are kept, the others are made, and the manifest comes last."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,33 +16,33 @@ from torchprotect.data.owner import OWNER
 from torchprotect.errors import ExportError
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number in all."""
+"""Called with the number of images done and the total."""
 
 _ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """Size, gaps and distances of an export, or of a part of it, that was just made.
+    """Size, gaps and distances of an export, or of a part of it, after the export has run.
 
     Attributes:
         location: path or URL of the export.
-        images: images in it, or in the part.
-        shards: shards in it, or in the part.
-        made: those of them that were made in this run; the others were there.
-        size: bytes of these shards.
-        skipped: names of images left out in this run or the ones it resumed, since they could not be read or did not
-            fit. Shards with such gaps are made again each time, so that a repaired image is added.
-        max_distance: largest L2 distance in pixel units (0..1) of a perturbed image to its plain one, as written, over
-            all these shards; ``None`` where nothing was perturbed.
+        images: number of images in the export, or in the part.
+        shards: number of shards in the export, or in the part.
+        made: shards that this run wrote; the others existed already.
+        size: bytes in these shards.
+        skipped: names of images left out, in this run or in the runs it resumed, because they could not be read or did
+            not fit. Shards with such gaps are written again by each run, so that a repaired image is added.
+        max_distance: largest L2 distance, in pixel units (0..1), of a perturbed image to its plain version, as written,
+            over all these shards; ``None`` if nothing was perturbed.
         mean_distance: mean of these distances, or ``None``.
-        notes: what its owner should know, in whole sentences: what the source left out, labels that the key does not
-            expect, a disguise that keeps little of such images.
-        finished: whether the export has its manifest. A part leaves it to the call without ``part``.
-        class_counts: images of the source in each class, by the name of the class, or its number where it has none, in
-            order of the classes. Empty where labels are not known before the images are read.
-        digest: SHA-256 in hex of the manifest's file, as ``sha256sum`` prints it. It stands for the whole export:
-            whoever is told it by another way can check the export with nothing else. ``None`` of a part.
+        notes: advice for the owner, in whole sentences: what the source left out, labels that the key does not expect,
+            or a disguise that keeps little of such images.
+        finished: whether the export has its manifest. A part leaves the manifest to the call without ``part``.
+        class_counts: images of the source in each class, by the name of the class (or its number if it has no name), in
+            the order of the classes. Empty if labels are not known before the images are read.
+        digest: SHA-256 of the manifest file in hex, as ``sha256sum`` prints it; ``None`` for a part. It identifies the
+            whole export: whoever learns it over another channel can check the export with nothing else.
     """
 
     location: str
@@ -71,16 +71,16 @@ def run(
     owner: OwnerFile | None,
     notify: Callable[[str], None],
 ) -> ExportResult:
-    """Make the shards that are not finished yet; then, unless this is a part, finish the export.
+    """Write the shards that are not finished yet; then, unless this is a part, finish the export.
 
     Args:
         task: makes and writes a shard.
-        shards: those of the export, or of the part.
-        engine: runs the task for each of the shards.
-        workers: how many of them at once; 0 leaves it to the engine.
+        shards: the shards of the export, or of the part.
+        engine: runs the task for each shard.
+        workers: how many shards at once; 0 leaves it to the engine.
         resume: whether there may be an export at the destination.
-        progress: called with images done and images in all.
-        envelope: what the finished export gets besides.
+        progress: called with the number of images done and the total.
+        envelope: what sealing and signing add to the finished export.
         owner: makes the owner's file, if there is to be one.
         notify: called with a note on the images before any shard is made.
     """
@@ -146,7 +146,7 @@ def _make(
     workers: int,
     progress: Progress,
 ) -> int:
-    """Make the shards that have no report, and those again that somebody else has changed meanwhile; count them."""
+    """Make the shards that have no report, and those that another process has changed meanwhile; count them."""
     new = set[int]()
     for _ in range(_ROUNDS):
         missing = [(index, indices) for index, indices in shards.items() if index not in reports]
@@ -170,9 +170,9 @@ def count_images(progress: Progress | None, total: int, *, left: int | None = No
     """Report the progress so far, and return the function that adds a number of images to it.
 
     Args:
-        progress: called with images done and images in all, if anything.
+        progress: called with the number of images done and the total, if anything.
         total: number of images.
-        left: of them that are not done yet; all if not given.
+        left: number of images still to do; all if not given.
     """
     done = 0 if left is None else total - left
 
@@ -187,7 +187,7 @@ def count_images(progress: Progress | None, total: int, *, left: int | None = No
 
 
 def _require_unchanged_source(task: ShardTask, shards: Shards, reports: dict[int, ShardReport]) -> None:
-    """Check that no image was replaced while the export ran: its shards would be of two states."""
+    """Check that no image was replaced while the export ran: its shards would mix two states of the source."""
     changed = [
         report.name
         for index, report in sorted(reports.items())

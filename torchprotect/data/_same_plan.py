@@ -1,4 +1,4 @@
-"""Is the export in a store made by the same plan? If not, what differs?"""
+"""Compare the plan of an export in a store with another plan, and describe differences."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def require_same_plan(store: Store, plan: dict[str, Any], signing: bytes) -> Non
     """Check that the plan in a store is this one.
 
     Args:
-        store: of the export.
+        store: store of the export.
         plan: unsigned.
         signing: key of the HMAC.
 
@@ -44,7 +44,7 @@ def _how_to_go_on(store: Store) -> str:
 
 
 def _differences(name: str, was: Any, now: Any) -> list[str]:
-    """Return what differs between two values of a plan, in words; of equally named steps, the settings alone."""
+    """Describe the differences between two values of a plan; for steps of the same name, only the settings."""
     if name == "envelope" and None in (was, now):
         return [
             "it is sealed, but no recipients were given" if now is None else "it is open, but recipients were given"
@@ -63,5 +63,5 @@ def _step(step: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    """Return a value of a plan for a message: digests by their first digits."""
+    """Return a value of a plan for a message, with digests shortened to their first digits."""
     return value[:12] if documents.is_digest(value) else str(value)

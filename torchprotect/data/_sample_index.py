@@ -1,4 +1,4 @@
-"""Where each image of an export lies, and its label: what random access needs to know."""
+"""The location and label of each image of an export, for random access."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ _NONE = -1  # stands for no label; labels are never negative
 
 @dataclass(frozen=True)
 class SampleIndex:
-    """Places and labels of all samples; 16 bytes a sample and the numbers of its classes.
+    """Locations and labels of all samples: 16 bytes per sample, plus its class numbers.
 
     Attributes:
-        ends: int64, one for each shard: number of the samples in it and in those before it.
+        ends: int64, one for each shard: cumulative number of samples up to and including it.
         offsets: int64, one for each sample: first byte of its image in the shard.
-        sizes: int64, likewise: bytes of its image.
-        layout: of all images, if they are stored alike.
-        numbers: int64, class numbers, those of one sample after those of another; ``-1`` where it has no label.
-        number_ends: int64, one for each sample, of exports with several labels an image: where its numbers end.
-        classes: their number, of such exports.
+        sizes: int64, one for each sample: number of bytes of its image.
+        layout: common layout of all images, if there is one.
+        numbers: int64, class numbers of all samples in sequence; ``-1`` for a sample without a label.
+        number_ends: int64, one for each sample: where its numbers end; for exports with several labels per image.
+        classes: number of classes of such exports.
     """
 
     ends: NDArray[np.int64]
@@ -62,7 +62,7 @@ class SampleIndex:
         """
         found = self.numbers[samples] if self.number_ends is None else self._numbers_of_all(samples)
         if (found == _NONE).any():
-            raise LabelError("some of these images have no label, so theirs are no tensor; read them one by one")
+            raise LabelError("some of these images have no label, so the labels are not a tensor; read them one by one")
         if self.classes is None:
             return torch.from_numpy(found)
         rows = torch.zeros(len(samples), self.classes, dtype=torch.int64)
@@ -101,7 +101,7 @@ def index_samples(
     """Read all shards once, and note where each image lies.
 
     Args:
-        shards: of the export.
+        shards: shards of the export.
         image_size: of all images, if the manifest states it.
         classes: number of classes, where images have several labels.
         verify: compare the SHA-256 of each shard with the manifest.
@@ -109,19 +109,19 @@ def index_samples(
     Raises:
         VerificationError: a shard is damaged, or is not the one in the manifest.
     """
-    noted = _Noted(classes)
+    noted = _Collector(classes)
     for store, entry, verified in shards:
         path = store.path_of(entry["name"])
         for found in locate(store, entry, image_size, classes=classes, verify=verify and not verified):
             if not noted.is_known(found):
-                decode_located(found, path, image_size)  # raises if it is none
+                decode_located(found, path, image_size)  # raises if it is not an image
             noted.add(found)
         noted.end_shard()
     return noted.index()
 
 
-class _Noted:
-    """Collects what is known of samples, one after the other."""
+class _Collector:
+    """Collects facts about samples, one after the other."""
 
     def __init__(self, classes: int | None) -> None:
         self._classes = classes
@@ -135,11 +135,11 @@ class _Noted:
         self._offsets, self._sizes, self._numbers, self._counts = list[int](), list[int](), list[int](), list[int]()
 
     def is_known(self, found: Located) -> bool:
-        """Return whether an image is stored as the first one is."""
+        """Return whether an image has the layout of the first one."""
         return self._layout is not None and self._layout.begins(found.kind, found.content)
 
     def add(self, found: Located) -> None:
-        """Note a sample whose image can be decoded."""
+        """Add a sample whose image can be decoded."""
         if self._layout is None:
             self._layout = Layout(found.kind, found.content)
         self._alike = self._alike and self.is_known(found)

@@ -1,4 +1,4 @@
-"""Which samples of an export are restored."""
+"""Select the samples of an export to restore."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ from torchprotect.data.owner import Owner
 from torchprotect.data.sources import Label
 from torchprotect.errors import InputRangeError
 
-_CLASS_DIGITS = 18  # int64
-_TOLD = 12  # class names in a message
+_CLASS_DIGITS = 18  # fits into int64
+_NAMES_SHOWN = 12  # class names in a message
 
 
 class Selection(NamedTuple):
-    """Some samples.
+    """Selected samples.
 
     Attributes:
-        ids: of samples.
-        labels: plain numbers of classes, all of whose samples are meant.
+        ids: ids of samples.
+        labels: plain class numbers whose samples are all selected.
     """
 
     ids: frozenset[str]
@@ -24,10 +24,11 @@ class Selection(NamedTuple):
 
     @classmethod
     def of(cls, only: str, owner: Owner | None) -> "Selection":
-        """Find the samples that are called so: by id or name, else by class, else by name without its folders.
+        """Find samples by id or name, otherwise by class, otherwise by name without folders.
 
         Raises:
-            InputRangeError: the owner's file has no such sample or class. Without one, only reading the samples tells.
+            InputRangeError: the owner's file has no such sample or class. Without that file, only reading the samples
+                tells.
         """
         number = int(only) if only.isdecimal() and len(only) <= _CLASS_DIGITS else None
         if owner is None:
@@ -46,12 +47,12 @@ class Selection(NamedTuple):
         return cls(frozenset(found), frozenset())
 
     def includes(self, identity: str, label: Label) -> bool:
-        """Return whether a sample is among them."""
+        """Return whether a sample is selected."""
         return identity in self.ids or not self.labels.isdisjoint(numbers_in(label))
 
 
 def class_told(selection: Selection | None, only: str | None, owner: Owner) -> list[str]:
-    """Return which class a number stands for, if ``only`` is one: the numbers that are written are others."""
+    """Name the class that a number stands for, if ``only`` is a number, because the written numbers are others."""
     names = owner.class_names
     if selection is None or not selection.labels or names is None or only in names:
         return []
@@ -61,4 +62,4 @@ def class_told(selection: Selection | None, only: str | None, owner: Owner) -> l
 def _classes(names: tuple[str, ...] | None) -> str:
     if not names:
         return ""
-    return f"; the classes are {', '.join(names[:_TOLD])}{', ..' if len(names) > _TOLD else ''}"
+    return f"; the classes are {', '.join(names[:_NAMES_SHOWN])}{', ..' if len(names) > _NAMES_SHOWN else ''}"

@@ -1,4 +1,4 @@
-"""Reading images at any place in shards on disk, many in one call."""
+"""Random access to images in shards on disk, many in one call."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ _OPEN_FILES = 64  # of a thread; shards beyond that are closed and opened again
 
 
 def path_in(store: Store, name: str) -> str:
-    """Return the absolute path of a file in a folder: a process may change its own folder later."""
+    """Return the absolute path of a file in a folder, because a process may change its working directory later."""
     return str(Path(store.path_of(name)).absolute())
 
 
@@ -36,16 +36,16 @@ class FileState(NamedTuple):
 
     @classmethod
     def of(cls, result: os.stat_result) -> "FileState":
-        """Return the state in what a call of ``stat`` has found."""
+        """Return the state from the result of ``stat``."""
         return cls(result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns)
 
 
 class WatchedFiles:
-    """Files that must stay as they are.
+    """Files that must not change.
 
     Args:
-        paths: of the files.
-        states: what they were when their contents were checked.
+        paths: paths of the files.
+        states: their states when their contents were checked.
     """
 
     def __init__(self, paths: Sequence[str], states: Sequence[FileState]) -> None:
@@ -94,11 +94,11 @@ def _unreadable(path: str, error: OSError) -> ProtectError:
 
 
 class ShardFiles:
-    """Shards on disk whose images are stored alike. Can be pickled; workers open the files by their paths.
+    """Shards on disk whose images have a common layout. Can be pickled; workers open the files by their paths.
 
     Args:
         watched: the shards.
-        layout: of the images.
+        layout: layout of the images.
     """
 
     def __init__(self, watched: WatchedFiles, layout: Layout) -> None:
@@ -141,7 +141,7 @@ class ShardFiles:
             raise damage(self._watched.paths[shards[error.image]], place) from None
 
     def _mine(self) -> "tuple[_OpenFiles, StoredImages]":
-        """Return what the calling thread reads with."""
+        """Return the calling thread's own reader."""
         if not hasattr(self._local, "mine"):
             self._local.mine = _OpenFiles(self._watched), self._layout.reader()
         mine: tuple[_OpenFiles, StoredImages] = self._local.mine

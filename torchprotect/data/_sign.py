@@ -1,4 +1,4 @@
-"""The signature of a finished export, and the digest that stands for it: both of the bytes of its manifest."""
+"""The signature of a finished export, and its digest: both of the bytes of its manifest."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ def sign(store: Store, manifest: bytes, key: SigningKey) -> None:
     """Sign a finished export.
 
     Args:
-        store: of the export.
+        store: store of the export.
         manifest: content of its file, as it was written; what the store holds may have been replaced since.
         key: signs.
 
@@ -35,13 +35,13 @@ def read_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] | No
     """Read the manifest of a finished export, and check it byte by byte against what is known from elsewhere.
 
     Args:
-        store: of the export.
+        store: store of the export.
         signer: who must have signed it: a public key, or the path of its PEM file.
         expect: its SHA-256 in hex.
 
     Raises:
         ExportError: the export is not finished.
-        EnvelopeError: ``expect`` is no digest, or ``signer`` no public key.
+        EnvelopeError: ``expect`` is not a digest, or ``signer`` no public key.
         VerificationError: it is another manifest, or is not signed by the signer.
     """
     manifest = documents.read_manifest_bytes(store)
@@ -55,7 +55,7 @@ def read_authentic(store: Store, *, signer: Signer | str | os.PathLike[str] | No
 
 
 def _read_signature(store: Store) -> bytes:
-    """Return a signature, or nothing of a file that is none."""
+    """Return a signature, or empty bytes for a file that is not one."""
     return store.read(documents.SIGNATURE, _SIZE) if store.stat(documents.SIGNATURE).size == _SIZE else b""
 
 

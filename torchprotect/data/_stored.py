@@ -1,4 +1,4 @@
-"""Reading the samples of one shard. Every byte is checked, to the end of the file."""
+"""Read the samples of one shard, checking every byte to the end of the file."""
 
 import hashlib
 import io
@@ -53,8 +53,8 @@ def read_shard(
     """Yield the samples of a shard, and compare it with its entry in the manifest.
 
     Args:
-        store: of the export.
-        entry: of the shard, in the manifest.
+        store: store of the export.
+        entry: entry of the shard, in the manifest.
         image_size: of all images, if the manifest states it.
         classes: number of classes, where the manifest states it: then each image has a list of class numbers.
         verify: compare the SHA-256 of the file too, after its last sample.
@@ -89,7 +89,7 @@ def decode_located(found: Located, path: str, image_size: tuple[int, int] | None
 
     Args:
         found: the sample.
-        path: of its shard, for errors.
+        path: path of its shard, for error messages.
         image_size: that it must have, if the manifest states it.
 
     Raises:
@@ -114,7 +114,7 @@ def damage(path: str, how: str) -> VerificationError:
 
 
 class _ReadAhead:
-    """A file that is read from its start in large pieces, hashed as they come, and given out in small ones.
+    """A file that is read from its start in large pieces, hashed on the way, and returned in small ones.
 
     Args:
         file: open for reading.
@@ -210,7 +210,7 @@ class _Reading:
             yield name, offset, content
 
     def _most_bytes(self, name: str) -> int:
-        """Return the largest size a member may have: nothing larger than the manifest allows is read."""
+        """Return the largest allowed size of a member: nothing larger than the manifest allows is read."""
         if name.endswith(".cls"):
             return _CLASS_DIGITS
         if name.endswith(".json"):

@@ -1,4 +1,4 @@
-"""Turning samples of an export back into plain ones, for whoever has its key."""
+"""Turn samples of an export back into plain ones, with its key."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,8 @@ class Undo:
         noise_key: of the keyed streams that noise was drawn from.
         id_key: of the sample ids.
         labels: renaming of classes, or ``None``.
-        dtype: of plain images.
-        scale: of their pixels.
+        dtype: dtype of plain images.
+        scale: scale of their pixels.
     """
 
     pipeline: Pipeline
@@ -56,7 +56,7 @@ class Undo:
         )
 
     def images(self, images: Tensor, ids: list[str]) -> Tensor:
-        """Return plain images ``[N, C, H, W]`` of disguised ones; uint8 is rounded to."""
+        """Return plain images ``[N, C, H, W]`` of disguised ones, rounded if they are uint8."""
         noise = KeystreamNoise(self.noise_key, [bytes.fromhex(each) for each in ids])
         plain = self.pipeline.undo_batch(images, noise=noise, scale=self.scale)
         if self.dtype == torch.uint8 and plain.is_floating_point():
@@ -72,7 +72,7 @@ class Undo:
         return self.labels.unmap(written)
 
     def is_exact(self, identity: str, image: Tensor, original: Original) -> bool:
-        """Return whether every pixel is that of the source: ids are digests of the pixels."""
+        """Return whether every pixel equals the source's, because ids are digests of the pixels."""
         return sample_id(self.id_key, original.name, original.place, image.contiguous()).hex() == identity
 
 

@@ -14,10 +14,10 @@ _CHUNK = 1 << 20
 
 
 class ShardCache:
-    """A folder of copies. A copy is there whole or not at all; nothing is ever deleted from it.
+    """A folder of copies. A copy is complete or absent, and nothing is ever deleted from the folder.
 
     Args:
-        folder: made unless it exists; processes on one machine may share it.
+        folder: created unless it exists; processes on one machine may share it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -26,17 +26,18 @@ class ShardCache:
         self.folder = Path(folder)
 
     def fetch(self, store: Store, name: str, copy: str, *, size: int, sha256: str | None = None) -> Path:
-        """Return the path of the copy of a file, after fetching it if there is none yet.
+        """Return the path of the copy of a file, after downloading it if there is none yet.
 
         Args:
-            store: that has the file.
-            name: of the file.
-            copy: name of the copy, which must tell the file's content: its hash, or that of its URL and tag.
-            size: of the file, in bytes.
-            sha256: of the file, in hex; the copy is then read and compared each time, and a damaged one is replaced.
+            store: the store that has the file.
+            name: name of the file.
+            copy: name of the copy, which must identify the content: its hash, or that of its URL and tag.
+            size: size of the file, in bytes.
+            sha256: hash of the file, in hex; the copy is then read and compared each time, and a damaged one is
+                replaced.
 
         Raises:
-            VerificationError: what was fetched has another size or hash; nothing is kept of it.
+            VerificationError: the download has another size or hash; none of it is kept.
         """
         try:
             return self._fetch(store, name, self.folder / copy, size, sha256)

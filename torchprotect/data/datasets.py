@@ -1,8 +1,8 @@
 """Wrappers that disguise the pictures of a data set and rename its labels.
 
-Attributes of the wrapped data set are not passed on, since ``data``, ``samples`` or ``targets`` hold plain pictures and
-labels, and code that uses them would get past the protection. The exceptions are names of classes, which the wrappers
-keep in agreement with renamed labels.
+Attributes of the wrapped data set are not passed on, because ``data``, ``samples`` or ``targets`` hold plain pictures
+and labels, and code that uses them would bypass the protection. The exceptions are names of classes, which the wrappers
+keep consistent with renamed labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ Labels = TypeVar("Labels", int, Tensor)
 
 
 class _ProtectedSamples(Protection):
-    """What both wrappers share."""
+    """Base class of both wrappers."""
 
     dataset: Any
 
@@ -56,27 +56,34 @@ class _ProtectedSamples(Protection):
 
 
 class ProtectedDataset(_ProtectedSamples, Dataset[Any]):
-    """A map-style dataset whose samples are protected as they are read.
+    """A map-style dataset that disguises each sample when it is read.
 
     Args:
-        dataset: map-style dataset.
-        transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
-            another name with "label" in it, or ``"cls"``, if there is one such name.
+        dataset: map-style dataset with plain samples.
+        transform: a disguise, or a ``v2.Compose`` that ends in one; it receives the whole sample.
+        labels: renames the classes. Labels are found as the second item of a tuple; in a dict (as that item or as the
+            sample itself), under ``"label"``, under another name that contains "label", or under ``"cls"``, if there is
+            exactly one such name.
 
     Warns:
         LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.
 
     Attributes:
         classes: names of the classes, if the wrapped data set has them: ``classes[y]`` names the class of samples with
-            the label ``y``, so with ``labels`` it is in the order of the renamed ones, and tells the label map.
-        class_to_idx: label by name, likewise.
+            the label ``y``. With ``labels``, the names are in the order of the renamed classes and so reveal the label
+            map.
+        class_to_idx: label by class name; the same caveat applies.
 
-    No other attribute of the wrapped data set is passed on: ``protected.dataset.targets`` are its plain labels.
-    Samples keep their structure. Without noise, the same index gives the same bytes in any worker.
+    No other attribute of the wrapped data set is passed on: ``protected.dataset.targets`` are its plain labels. Samples
+    keep their structure. Without noise, the same index gives the same bytes in any worker.
 
-    A perturbation runs a model many times for each sample: perturb the data set once, with
+    A perturbation runs a model many times for each sample. Perturb the data set once instead, with
     :func:`torchprotect.data.export`, and train on :func:`torchprotect.data.read`.
+
+    Example::
+
+        protected = data.ProtectedDataset(plain, transforms.from_key(bundle), labels=bundle.labels)
+        loader = DataLoader(protected, batch_size=128, num_workers=4)
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], Any], labels: LabelKey | None = None) -> None:
@@ -97,13 +104,14 @@ class ProtectedDataset(_ProtectedSamples, Dataset[Any]):
 
 
 class ProtectedIterableDataset(_ProtectedSamples, IterableDataset[Any]):
-    """An iterable dataset whose samples are protected as they are read.
+    """An iterable dataset that disguises each sample when it is read.
 
     Args:
-        dataset: iterable of samples; it divides itself among workers, as every iterable dataset must.
-        transform: a disguise, or a ``v2.Compose`` that ends in one; it sees the whole sample.
-        labels: renames the classes: the second item of a tuple; in a dict, there or alone, the value under ``"label"``,
-            another name with "label" in it, or ``"cls"``, if there is one such name.
+        dataset: iterable of plain samples. Like every iterable dataset, it must divide itself among workers.
+        transform: a disguise, or a ``v2.Compose`` that ends in one; it receives the whole sample.
+        labels: renames the classes. Labels are found as the second item of a tuple; in a dict (as that item or as the
+            sample itself), under ``"label"``, under another name that contains "label", or under ``"cls"``, if there is
+            exactly one such name.
 
     Warns:
         LabelsLeftPlainWarning: the disguise was made from a bundle with a label map, but ``labels`` is missing.

@@ -1,4 +1,4 @@
-"""Disguising further pictures like those of an export: the input for a model trained on it."""
+"""Disguise further pictures like those of an export, as input for a model trained on it."""
 
 import os
 from pathlib import Path
@@ -27,27 +27,27 @@ from torchprotect.transforms.from_description import from_description
 _LARGEST = 1 << 30  # bytes of a picture file
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8] | Tensor
-"""Path of a picture file, PIL image, array uint8 ``[H, W]`` or ``[H, W, C]``, or tensor uint8 ``[C, H, W]``."""
+"""Path of a picture file; PIL image; uint8 array ``[H, W]`` or ``[H, W, C]``; or uint8 tensor ``[C, H, W]``."""
 
 
 class Disguiser:
-    """Prepares and disguises pictures as an export did.
+    """Prepare and disguise single pictures exactly as an export did.
 
     Args:
         like: folder or URL of a finished export, or its recipe.
-        key: that it was made with.
+        key: the key that the export was made with.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
 
     Attributes:
-        recipe: what happens to a picture.
-        note: on other versions of decoders than those of the export, which may give other pixels; ``None`` if there are
-            none.
+        recipe: the steps that a picture goes through.
+        note: warns that image decoders have other versions than those of the export, so that pixels may differ;
+            ``None`` if the versions agree.
 
     Raises:
         KeyKindError: the export was made with another key.
         NotInvertibleError: the disguise depends on a network, which the export does not hold.
-        ExportError: it is no finished export, or has steps that its manifest does not describe.
-        VerificationError: it was changed.
+        ExportError: ``like`` is not a finished export, or has steps that its manifest does not describe.
+        VerificationError: the export was changed.
     """
 
     def __init__(self, like: str | os.PathLike[str] | Recipe, *, key: Key, identity: Identities = None) -> None:
@@ -74,12 +74,15 @@ class Disguiser:
         return self.disguise(self.prepare(picture)[None])[0]
 
     def prepare(self, picture: Picture) -> Tensor:
-        """Return a picture as it was before the disguise: uint8 ``[C, H, W]``, or float32 in 0..1 at a scale of 1.
+        """Return a picture as it is right before the disguise.
 
-        A floating-point tensor in 0..1 is taken as it is where the scale is 1 and there is nothing to prepare.
+        A floating-point tensor in 0..1 is taken as it is if the scale is 1 and there is nothing to prepare.
+
+        Returns:
+            uint8 ``[C, H, W]``, or float32 in 0..1 if the scale is 1.
 
         Raises:
-            SourceError: it cannot be read or prepared.
+            SourceError: the picture cannot be read or prepared.
         """
         if isinstance(picture, Tensor) and picture.is_floating_point():
             return self._take_floats(picture)
@@ -87,14 +90,14 @@ class Disguiser:
         return plain if self.recipe.scale == 255 else plain.float() / 255
 
     def disguise(self, images: Tensor, *, noise: NoiseSource | None = None) -> Tensor:
-        """Return prepared images ``[N, C, H, W]`` as the export would hold them.
+        """Disguise prepared images ``[N, C, H, W]`` as the export would hold them.
 
         Args:
             images: from :meth:`prepare`.
-            noise: source of noise; the entropy of the operating system when ``None``.
+            noise: source of noise; the operating system's entropy when ``None``.
 
         Raises:
-            KeySizeError: they have another size or number of channels than the key is for.
+            KeySizeError: the size or the number of channels of the images differs from the key's.
         """
         drawn = noise or KeystreamNoise(os.urandom(32), [os.urandom(16) for _ in images])
         disguised = self._pipeline.disguise_batch(images, None, noise=drawn).images

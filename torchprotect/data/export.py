@@ -1,4 +1,4 @@
-"""From plain images to protected shards: settings are checked, the plan is made, and its run is started."""
+"""Export plain images to protected shards: check the settings, make the plan, and start its run."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -57,59 +57,69 @@ def export(
 ) -> ExportResult:
     """Disguise every image of a data set and write it as WebDataset shards with a manifest.
 
-    An interrupted export is finished by the same call; its bytes equal those of an undisturbed run, wherever the shards
-    are made and in whatever order.
+    Calling it again finishes an interrupted export. The bytes equal those of an undisturbed run, wherever and in
+    whatever order the shards are made.
 
     To perturb a data set, export it with :class:`torchprotect.transforms.AdversarialEncrypt`. Images go through the
-    model ``batch_size`` at a time, with their plain labels, by deterministic algorithms. The bytes are then the same on
-    one machine with one version of torch. Device, precision, batch size and a digest of the model are part of the plan.
+    model ``batch_size`` at a time, with their plain labels, using deterministic algorithms. The bytes are then the same
+    on one machine with one version of torch. The plan records device, precision, batch size and a digest of the model.
 
     Args:
         dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`.
-        out: folder or URL to write to, such as ``s3://bucket/prefix``; must be new, empty, or hold an export by the
-            same plan. Credentials come from the environment or from fsspec's configuration files.
+        out: folder or URL to write to, such as ``s3://bucket/prefix``. It must be new, empty, or hold an export with
+            the same plan. Credentials come from the environment or from fsspec's configuration files.
         transform: a disguise, or a ``v2.Compose`` of disguises and deterministic steps. Disguises draw their noise from
-            a keyed stream; nothing may draw from the global generators of Python, NumPy and torch.
-        key: bundle whose label map renames the classes; without one, the key of the disguise, and labels stay.
-        prepare: steps that turn pictures of any size and mode into images of one shape, before ``transform``. Plan and
-            manifest state them.
-        split: name of this part of the data, such as ``"train"``. Exports of one key under different names share the
-            disguise, but neither order nor ids nor noise: give each set of images that is exported with a key its own.
-            Plan and manifest state it.
-        store: ``"float16"`` rounds what :class:`torchprotect.transforms.RMTDisguise` gives, to half the size.
-        owner_file: whether to keep names of classes and samples with the export, encrypted for the key holder.
-        shard_size: images in a shard.
-        workers: worker processes, by multiprocessing's default start method; 0 works in this process. Each computes on
-            one thread, as this process does meanwhile. With a perturbation, "spawn" replaces "fork" if there is an
-            accelerator. A model on an accelerator needs 0.
+            a keyed stream; no step may draw from the global generators of Python, NumPy or torch.
+        key: bundle whose label map renames the classes. ``None`` takes the key of the disguise, and labels stay plain.
+        prepare: steps that bring pictures of any size and mode to one shape, before ``transform``. Plan and manifest
+            state them.
+        split: name of this split of the data, such as ``"train"``. Exports of one key under different names share the
+            disguise, but neither order nor ids nor noise. Give each set of images that is exported with one key its own
+            name. Plan and manifest state it.
+        store: ``"float16"`` rounds the images of :class:`torchprotect.transforms.RMTDisguise` to half precision, which
+            halves their size.
+        owner_file: whether to keep the names of classes and samples with the export, encrypted for the key holder.
+        shard_size: images per shard.
+        workers: worker processes, started by multiprocessing's default method; 0 works in this process. Each computes
+            on one thread, and so does this process meanwhile. For a perturbation, "spawn" replaces "fork" if there is
+            an accelerator. A model on an accelerator needs 0.
         engine: makes the shards elsewhere: an executor as in ``concurrent.futures``, or a
-            :class:`torchprotect.data.engines.RayEngine`; then ``workers`` is the most shards in the making at once, 0
-            for the engine's choice.
-        part: ``(i, n)`` makes shards i, i + n, i + 2n, .. alone, with ``0 <= i < n``, and leaves the manifest out. Any
-            number of parts may run at once, on any machines. The call without ``part`` makes what is missing and
+            :class:`torchprotect.data.engines.RayEngine`. ``workers`` is then the largest number of shards in progress;
+            0 leaves it to the engine.
+        part: ``(i, n)`` makes only the shards i, i + n, i + 2n, .. with ``0 <= i < n``, and no manifest. Any number of
+            parts may run at the same time, on any machines. The call without ``part`` makes the missing shards and
             finishes the export.
         resume: whether an unfinished export in ``out`` may be continued.
-        progress: called with images done and images in all.
+        progress: called with the number of images done and the total.
         on_error: ``"stop"`` at an image that cannot be read or does not fit (another size, no label, a label outside
             the map), or ``"skip"`` it and list it in the result.
-        notify: called with each of the result's notes, before the first shard is made where they are known by then.
-        recipients: seals the export, so that whoever is among them can open it, and nobody else. Public keys
-            (``age1...``, ``ssh-ed25519 ...``, ``ssh-rsa ...``), or with a passphrase too
-            :class:`torchprotect.envelope.Recipients`.
-        generation: of the data key that seals, 1 if not given. Exports with the same key, plan and generation have the
-            same data key, wherever they are: whoever opens one of them can open the others.
-        signing_key: signs the manifest when the export is finished, so not that of a part; or the path of its file.
+        notify: called with each note of the result; before the first shard is made if the note is known by then.
+        recipients: seals the export, so that only these recipients can open it: public keys (``age1...``,
+            ``ssh-ed25519 ...``, ``ssh-rsa ...``) or, to add a passphrase, :class:`torchprotect.envelope.Recipients`.
+        generation: number of the data key that seals the export; 1 if not given. Exports with the same key, plan and
+            generation have the same data key, wherever they are stored: whoever opens one of them can open the others.
+        signing_key: signs the manifest when the export is finished (a part has none); the key or the path of its file.
+
+    Returns:
+        What was exported, with notes for the owner.
 
     Raises:
-        ExportError: the folder is in use, holds something else, or an export by another plan.
-        StoreError: the folder or bucket cannot be reached, listed or written, or the URL has credentials in it.
+        ExportError: the folder is in use, or holds something else or an export with another plan.
+        StoreError: the folder or bucket cannot be reached, listed or written, or the URL contains credentials.
         SourceError: an image cannot be read; the message says which one and where it is. Or the images have several
-            shapes; the message says how many have which.
-        KeyKindError: ``key`` is not the transform's key, nor a bundle with it.
-        KeySizeError: an image has another size or number of channels than the key is for.
-        LabelError: a label lies outside the label map, or is missing where others are there or a target depends on it.
+            shapes; the message says how many images have which shape.
+        KeyKindError: ``key`` is neither the transform's key nor a bundle that contains it.
+        KeySizeError: the size or the number of channels of an image differs from the key's.
+        LabelError: a label lies outside the label map, or is missing although other images have one or a target depends
+            on it.
         EnvelopeError: a recipient is malformed, or a package of the extra ``envelope`` is missing.
-        ModelError: the model of a perturbation fails, or has no deterministic algorithm for something.
+        ModelError: the model of a perturbation fails, or one of its operations has no deterministic algorithm.
+
+    Example::
+
+        key = keys.load("rmt.key")
+        source = data.open_source("photos/")
+        data.export(source, "out/", transform=transforms.from_key(key, noise=100), workers=4)
     """
     require_int("workers", workers, at_least=0)
     planned = plan_export(
@@ -138,16 +148,16 @@ def export(
 
 @dataclass(frozen=True)
 class PlannedExport:
-    """An export whose settings and labels were checked, and of which nothing was written yet.
+    """An export whose settings and labels were checked; nothing is written yet.
 
     Attributes:
         task: makes and writes a shard.
         shards: source indices of the samples of each shard.
         owner: makes the owner's file, if there is to be one.
-        envelope: what the finished export gets besides.
-        notes: on the source, and whoever is told them.
+        envelope: what sealing and signing add to the finished export.
+        notes: notes on the source, with the function that receives them.
         is_part: whether the manifest is left to another run.
-        note_at_end: said when the export is finished, if anything.
+        note_at_end: a note for the end of the export, if there is one.
     """
 
     task: ShardTask
@@ -193,7 +203,7 @@ class PlannedExport:
         return replace(result, notes=tuple(self.notes.all))
 
     def _note_classes(self) -> str | None:
-        """Note on the classes of a source that did not know its labels in advance."""
+        """Note the classes of a source that did not know its labels in advance."""
         job, destination = self.task.job, self.task.destination
         if hasattr(job.source, "known_labels"):
             return None
@@ -241,11 +251,11 @@ def plan_export(
     signing_key: SigningKey | str | os.PathLike[str] | None = None,
     shares_devices: bool = True,
 ) -> PlannedExport:
-    """Check everything that can be checked before the first shard but shapes; see :func:`export`.
+    """Check everything except shapes that can be checked before the first shard; see :func:`export`.
 
     Args:
-        dataset, out, transform, key, part, on_error, notify, recipients, signing_key: as there.
-        settings: of the plan.
+        dataset, out, transform, key, part, on_error, notify, recipients, signing_key: as for :func:`export`.
+        settings: settings of the plan.
         shares_devices: whether shards are made where the models of the transform are.
     """
     if on_error not in ("stop", "skip"):
@@ -283,7 +293,7 @@ def _owner_file(job: DisguiseJob, key: Key, plan: dict[str, Any], shards: Shards
 
 
 class _Notes:
-    """Notes so far; each is told as soon as it is added."""
+    """Notes so far; each is passed on as soon as it is added."""
 
     def __init__(self, notify: Callable[[str], None] | None) -> None:
         self.all = list[str]()
@@ -346,7 +356,7 @@ def _open(dataset: Any, out: str | os.PathLike[str]) -> tuple[Source, Store]:
 
 
 def _require_key(pipeline: Pipeline, key: Key | None) -> Key:
-    """Return the key whose root signs the export; check that it goes with the transform."""
+    """Return the key whose root signs the export; check that it belongs to the transform."""
     if not pipeline.keyed:
         raise ExportError("the transform holds no keyed disguise, so images would be exported unprotected; add one")
     if any(disguise.inverse for disguise in pipeline.keyed):

@@ -1,4 +1,4 @@
-"""Opening a finished export, sealed or not: the one way in for all that read it."""
+"""Open a finished export, sealed or not: the single entry point for all code that reads it."""
 
 import hashlib
 import os
@@ -21,20 +21,20 @@ from torchprotect.keys import Key, KeyBundle
 
 _LARGEST_ENVELOPE = 1 << 16  # bytes
 MOST_ENVELOPES = 200
-"""Age files that are read; more may be somebody's attempt to keep readers busy."""
+"""Largest number of age files that are read; more may be an attempt to keep readers busy."""
 
 Identities: TypeAlias = Opener | Sequence[Opener] | None
-"""What opens a sealed export; of several, the first that does."""
+"""One or more identities for a sealed export; the first that opens it is used."""
 
 
 class FinishedExport(NamedTuple):
-    """A finished export, opened.
+    """An opened finished export.
 
     Attributes:
-        store: its files, by the names and with the contents that they have in an open export.
-        manifest: of the open export.
+        store: its files, with the names and contents that they have in an open export.
+        manifest: manifest of the open export.
         public: the manifest of the sealed export, or ``None`` if the export is open.
-        documents: content of plan and manifest of the open export, by name, where they were sealed.
+        documents: content of plan and manifest of the open export, by name, if they were sealed.
     """
 
     store: Store
@@ -68,7 +68,7 @@ def open_finished(
         expect: digest that the manifest must have.
 
     Raises:
-        ExportError: it is no finished export.
+        ExportError: it is not a finished export.
         EnvelopeError: it is sealed, and no identity was given, or none that opens it; or it is not sealed.
         VerificationError: the manifest is malformed, was changed, or is not the one that signer or digest vouch for.
     """
@@ -112,7 +112,7 @@ def require_made_with(export: FinishedExport, key: Key) -> dict[str, Any]:
 
 
 def other_key(key: Key, document: dict[str, Any]) -> str:
-    """Return what another key than the one of a document is; a bundle may hold the right one."""
+    """Describe a key that is not the one of a document; a bundle may hold the right one."""
     if isinstance(key, KeyBundle) and key.transform.fingerprint == document.get("key"):
         return (
             f"which is in the bundle {key.fingerprint[:12]}: it was exported without key=bundle, so its class numbers "
@@ -122,7 +122,7 @@ def other_key(key: Key, document: dict[str, Any]) -> str:
 
 
 def owner_of(export: FinishedExport, key: Key) -> Owner | None:
-    """Return what only the owner may know of an export; ``None`` if it was not kept.
+    """Return the content of the owner's file; ``None`` if there is none.
 
     Raises:
         VerificationError: the file is missing, was changed or belongs to another key.
@@ -151,7 +151,7 @@ def read_owner_file(export: FinishedExport) -> bytes | None:
 
 
 def as_openers(identity: Identities) -> list[Opener]:
-    """Return a list of all that may open an export.
+    """Return everything that may open an export, as a list.
 
     Raises:
         InputTypeError: something else is among them.
@@ -169,10 +169,10 @@ def as_openers(identity: Identities) -> list[Opener]:
 
 
 def require_no_opener(store: Store, openers: Sequence[Opener]) -> None:
-    """Check that nobody has asked for an open export to be opened: it may have taken the place of a sealed one.
+    """Check that no identity was given for an open export, which may have replaced a sealed one.
 
     Raises:
-        EnvelopeError: somebody has.
+        EnvelopeError: an identity was given.
     """
     if openers:
         raise EnvelopeError(
@@ -185,8 +185,8 @@ def open_sealed(store: Store, content: bytes, openers: Sequence[Opener]) -> Fini
     """Open a finished export that is sealed, and check its manifests.
 
     Args:
-        store: of the export.
-        content: of its manifest. It is not read again: the store might give another one the second time.
+        store: store of the export.
+        content: content of its manifest. It is not read again: the store might give another one the second time.
         openers: may open it.
     """
     path = store.path_of(documents.MANIFEST)
@@ -209,9 +209,9 @@ def open_sealed(store: Store, content: bytes, openers: Sequence[Opener]) -> Fini
 
 
 def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[str, bytes]:
-    """Return plan and manifest of the open export; check that they are what signature and digest vouch for.
+    """Return plan and manifest of the open export; check that signature and digest vouch for them.
 
-    The MAC does not tell that: any recipient could seal other documents.
+    The MAC does not prove that: any recipient could seal other documents.
     """
     found = {}
     for entry in public["documents"]:
@@ -227,9 +227,9 @@ def _read_sealed_documents(sealed: SealedStore, public: dict[str, Any]) -> dict[
 
 
 def _require_signed_by_owner(store: Store, openers: Sequence[Opener], signed: Sequence[dict[str, Any]]) -> None:
-    """Check the HMACs of all documents under each key that was given: recipients can make all else.
+    """Check the HMACs of all documents under each given key: recipients can forge everything else.
 
-    Which key a document names is no matter: a forger chooses that.
+    The key that a document names does not matter, because a forger chooses it.
     """
     for key in openers:
         if isinstance(key, Key):
@@ -271,9 +271,9 @@ def _unwrap(store: Store, openers: Sequence[Opener], plan: dict[str, Any], publi
 
 
 def read_envelopes(store: Store) -> dict[str, bytes]:
-    """Return the contents of a sealed export's age files, by name; what cannot be one is left out.
+    """Return the contents of a sealed export's age files, by name; files that cannot be one are left out.
 
-    They are asked for by name, since a web server may have no listing. Numbers have no gaps.
+    They are requested by name, because a web server may have no listing. Their numbers have no gaps.
     """
     found = {}
     for name in (ENVELOPE, PASSPHRASE_ENVELOPE, *map(numbered, range(1, MOST_ENVELOPES))):

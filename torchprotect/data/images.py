@@ -1,4 +1,4 @@
-"""Images of an export in memory, with their ids and labels; and one image as it is stored."""
+"""Images of an export in memory, with their ids and labels; and the encoding of one image."""
 
 from typing import Any, NamedTuple
 
@@ -36,12 +36,12 @@ def encode_image(image: Tensor) -> tuple[str, bytes]:
 
 
 def read_images(store: Store, manifest: dict[str, Any], limit: int) -> ExportedImages:
-    """Read the first ``limit`` samples of a finished export. They were written in a keyed order: a fair sample.
+    """Read the first ``limit`` samples of a finished export. Because of the keyed order, they are a fair sample.
 
     Args:
-        store: of the export.
+        store: store of the export.
         manifest: its manifest.
-        limit: most samples to read, at least 1.
+        limit: largest number of samples, at least 1.
 
     Raises:
         ExportError: the images have several sizes, or there are none.

@@ -1,4 +1,4 @@
-"""What an export derives from its key: sample ids, the order of the samples, and the noise of each."""
+"""Values that an export derives from its key: sample ids, the order of the samples, and the noise of each."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ def keyed_order(subkey: bytes, count: int) -> NDArray[np.int64]:
 def noise_key(subkey: bytes, described: list[dict[str, Any]]) -> SecretBytes:
     """Return the key of an export's noise: HMAC-SHA256 of the plan's transform under the noise sub-key.
 
-    Exports of one source with other settings draw other noise; the same noise at two strengths would cancel out.
+    Exports of one source with other settings thus draw other noise: the same noise at two strengths would cancel out.
     """
     return SecretBytes(hmac.digest(subkey, canonical(described), "sha256"))
 

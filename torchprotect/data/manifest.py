@@ -22,7 +22,7 @@ _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 _REPORT_NAME = re.compile(r"report-\d{6,}\.json")
 _CHUNK = 1 << 20
-_TOLD = 5  # exports in a message
+_EXPORTS_SHOWN = 5  # exports in a message
 
 
 def shard_name(index: int) -> str:
@@ -71,7 +71,7 @@ def read_document(store: Store, name: str, form: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: it is missing.
-        ExportError: it is no JSON, of another format or of a newer version.
+        ExportError: it is not JSON, of another format or of a newer version.
     """
     return parse_document(read_bytes(store, name), store.path_of(name), form)
 
@@ -80,18 +80,18 @@ def parse_document(content: bytes, path: str, form: str, *, readable: tuple[int,
     """Parse a plan or a manifest and check its format and version.
 
     Args:
-        content: of the file.
-        path: of the file, for errors.
+        content: content of the file.
+        path: path of the file, for error messages.
         form: the format it must have.
         readable: versions of that format.
 
     Raises:
-        ExportError: it is no JSON, of another format or of a newer version.
+        ExportError: it is not JSON, of another format or of a newer version.
     """
     try:
         document = parse(content)
     except ValueError:
-        raise ExportError(f"{path} is damaged: it is no JSON, or has a member twice") from None
+        raise ExportError(f"{path} is damaged: it is not JSON, or has a member twice") from None
     if not isinstance(document, dict) or document.get("format") != form:
         raise _wrong_format(document, path, form)
     if document.get("version") not in readable or isinstance(document["version"], bool):
@@ -155,8 +155,8 @@ def parse_manifest(content: bytes, path: str) -> dict[str, Any]:
     """Parse the manifest of an open export; all its members but the HMAC are of the type they should be.
 
     Args:
-        content: of the file.
-        path: of the file, for errors.
+        content: content of the file.
+        path: path of the file, for error messages.
 
     Raises:
         ExportError: it is of another program or version, or of a sealed export.
@@ -196,7 +196,7 @@ def _exports_in(store: Store) -> str:
         except (OSError, StoreError):
             continue
         found.append(store.path_of(name.rstrip("/")))
-    return f"; it holds the exports {', '.join(found[:_TOLD])}: name one of them" if found else ""
+    return f"; it holds the exports {', '.join(found[:_EXPORTS_SHOWN])}: name one of them" if found else ""
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Reading what only the owner may know of an export."""
+"""Read the owner's file of an export."""
 
 import os
 
@@ -8,15 +8,17 @@ from torchprotect.keys import Key
 
 
 def read_owner(export: str | os.PathLike[str], *, key: Key, identity: Identities = None) -> Owner | None:
-    """Return names of classes and samples and a description of the source, which only the key holder can read.
+    """Read the owner's file of an export: names of classes and samples, and a description of the source.
+
+    Only the key holder can read it.
 
     Args:
         export: folder or URL of a finished export.
-        key: that it was made with.
+        key: the key that the export was made with.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
 
     Returns:
-        ``None`` if the export was made without an owner's file.
+        The content, or ``None`` if the export was made without an owner's file.
 
     Raises:
         KeyKindError: the export was made with another key.

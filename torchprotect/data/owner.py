@@ -1,4 +1,4 @@
-"""What only the owner may know of an export: names, encrypted beside it under a sub-key of the key."""
+"""The owner's file of an export: names, encrypted under a sub-key of the key."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from torchprotect.errors import VerificationError
 from torchprotect.keys import Key
 
 OWNER = "owner.sealed"
-"""Name of the file in an export."""
+"""Name of the owner's file in an export."""
 
 LARGEST = 1 << 33  # bytes
 _FORMAT, _VERSION = "torchprotect-owner", 1
@@ -21,11 +21,11 @@ _TAG, _LENGTH = 16, 8  # bytes
 
 
 class Original(NamedTuple):
-    """A sample's place in the source.
+    """Where a sample came from in the source.
 
     Attributes:
-        place: its index there.
-        name: within the source, such as a path below its root.
+        place: its index in the source.
+        name: its name within the source, such as a path below its root.
     """
 
     place: int
@@ -34,14 +34,14 @@ class Original(NamedTuple):
 
 @dataclass(frozen=True)
 class Owner:
-    """What only the owner may know of an export.
+    """The content of an owner's file: facts about an export that only its owner may know.
 
     Attributes:
-        source: a description of the source.
-        class_names: of the plain class numbers, from 0 up; ``None`` where classes have no names.
-        originals: where each sample came from, by its id.
-        labels: digest of the plain labels of the source, where they were known in advance.
-        in_class_folders: whether the first part of each name is that of the sample's class, as in an image folder.
+        source: description of the source.
+        class_names: names of the plain class numbers, from 0 up; ``None`` if classes have no names.
+        originals: where each sample came from, by the sample's id.
+        labels: digest of the plain labels of the source, if they were known in advance.
+        in_class_folders: whether each name begins with the name of the sample's class, as in an image folder.
     """
 
     source: str
@@ -57,10 +57,10 @@ class Owner:
 def encode_owner(owner: Owner, originals: Iterable[tuple[str, Original]]) -> bytearray:
     """Return the text of an owner's file: JSON in ASCII.
 
-    Escapes keep names that are no text, whose bytes Python tells as unpaired surrogates.
+    Escapes preserve names that are not text, whose bytes Python represents as unpaired surrogates.
 
     Args:
-        owner: all but the samples.
+        owner: everything except the samples.
         originals: the samples, in the order in which they are written; there may be millions.
     """
     compact = partial(json.dumps, separators=(",", ":"))
@@ -78,7 +78,7 @@ def seal_owner(text: bytearray, key: Key, plan: str) -> bytes:
 
     Args:
         text: from :func:`encode_owner`.
-        key: of the export.
+        key: key of the export.
         plan: digest of the plan of the open export, 64 hex digits: the file opens beside no other plan.
     """
     size = max(_SMALLEST, 1 << (_LENGTH + len(text) - 1).bit_length())
@@ -91,10 +91,10 @@ def open_owner(content: bytes, key: Key, plan: str, path: str) -> Owner:
     """Decrypt the file.
 
     Args:
-        content: of the file.
-        key: of the export.
+        content: content of the file.
+        key: key of the export.
         plan: digest of the plan of the open export.
-        path: of the file, for errors.
+        path: path of the file, for error messages.
 
     Raises:
         VerificationError: it was changed, or belongs to another key or plan.

@@ -1,4 +1,4 @@
-"""Pairs of plain and disguised images: with the key, each sample of an export leads back to its source."""
+"""Pair plain and disguised images: with the key, each sample of an export leads back to its source."""
 
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
     """Find the plain image of each exported one by its id, a keyed digest of name, index and plain pixels.
 
     Args:
-        store: of the export.
+        store: store of the export.
         source: that was exported, prepared as it was.
         key: that it was exported with.
         exported: images to find the plain ones of, from :func:`torchprotect.data.images.read_images`.
@@ -66,9 +66,9 @@ def find_plain_images(store: Store, source: Source, key: Key, exported: Exported
 
 
 def _read_until_found(source: Source, subkey: SecretBytes, indices: list[int], wanted: set[str]) -> dict[str, Sample]:
-    """Read samples in order until all that are wanted are found; those that cannot be read are skipped.
+    """Read samples in order until all wanted ones are found; unreadable ones are skipped.
 
-    A data set that was exported from Python has its indices for names.
+    In a data set that was exported from Python, indices serve as names.
     """
     found = dict[str, Sample]()
     for index, sample in zip(indices, read_samples(source, indices), strict=True):

@@ -1,4 +1,4 @@
-"""What is done to pictures before a disguise: orientation, mode, size. The same pixels on every machine."""
+"""Prepare pictures before a disguise: orientation, mode and size. The pixels are the same on every machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _MOST_PIXELS = 89_478_485  # as Pillow, which takes larger pictures for decompre
 
 
 class Shape(NamedTuple):
-    """Shape of an image ``[C, H, W]``."""
+    """Shape of an image, ``[C, H, W]``."""
 
     channels: int
     height: int
@@ -33,23 +33,28 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Steps that every picture goes through before the disguise, in this order; those that are left out do nothing.
+    """Steps that bring every picture to one shape before the disguise, applied in the order of the attributes.
 
-    Pictures are decoded in full and resized by Pillow's antialiased bilinear filter in integer arithmetic. The pixels
-    depend on the versions of Pillow and its JPEG library, but not on the machine.
+    A step that is not set does nothing. Pictures are decoded in full, and resized with Pillow's antialiased bilinear
+    filter in integer arithmetic. The pixels depend on the versions of Pillow and its JPEG library, but not on the
+    machine.
 
     Attributes:
-        exif: turn the picture as its EXIF orientation says. Without this, pixels are taken as they are stored.
-        mode: ``"rgb"`` (3 channels) or ``"grey"`` (1 channel, ITU-R 601-2 luma). Palettes are looked up. An alpha
-            channel is dropped where it is opaque everywhere; other transparency is refused.
-        resize: ``(height, width)`` in pixels, whatever the shape was; or the length of the shorter side, as in
+        exif: turn the picture as its EXIF orientation says. Otherwise pixels are used as stored.
+        mode: ``"rgb"`` (3 channels) or ``"grey"`` (1 channel, ITU-R 601-2 luma). Palettes are resolved. An alpha
+            channel is dropped if it is opaque everywhere; other transparency is refused.
+        resize: ``(height, width)`` in pixels, regardless of the aspect ratio; or the length of the shorter side, as in
             ``torchvision.transforms.Resize``.
-        crop: ``(height, width)`` of the centre that is kept, as in ``torchvision.transforms.CenterCrop``. Pictures must
-            be at least that large.
+        crop: ``(height, width)`` of the centre to keep, as in ``torchvision.transforms.CenterCrop``. Pictures must be
+            at least that large.
         pad: ``(height, width)`` to pad to with black, evenly on both sides. Pictures must be at most that large.
 
     Raises:
-        InputTypeError, InputRangeError: a setting is no size or mode, or both ``crop`` and ``pad`` are given.
+        InputTypeError, InputRangeError: a setting is not a valid size or mode, or both ``crop`` and ``pad`` are given.
+
+    Example::
+
+        prepare = data.Preparation(mode="rgb", resize=256, crop=(224, 224))
     """
 
     exif: bool = False
@@ -76,7 +81,7 @@ class Preparation:
         return bool(self.describe())
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings that do something, as they stand in a plan and a manifest."""
+        """Return the settings that have an effect, as they are written to a plan and a manifest."""
         settings = {"exif": self.exif or None, "mode": self.mode}
         sizes = {"resize": self.resize, "crop": self.crop, "pad": self.pad}
         listed = {name: list(size) if isinstance(size, tuple) else size for name, size in sizes.items()}
@@ -84,10 +89,10 @@ class Preparation:
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any]) -> "Preparation":
-        """Make a preparation from its :meth:`describe`.
+        """Make a preparation from the result of :meth:`describe`.
 
         Raises:
-            InputTypeError, InputRangeError: it is none, or one of a newer version.
+            InputTypeError, InputRangeError: the description is not one of a preparation, or comes from a newer version.
         """
         if unknown := sorted(described.keys() - cls.__dataclass_fields__.keys()):
             raise InputRangeError(f"this version does not know these steps of a preparation: {', '.join(unknown)}")
@@ -100,7 +105,7 @@ class Preparation:
         """Prepare a picture.
 
         Args:
-            picture: of any mode that holds 8 bits a channel.
+            picture: picture of any mode that holds 8 bits a channel.
 
         Returns:
             A picture of mode ``L`` or ``RGB``; without any step, what was given.
@@ -124,14 +129,14 @@ class Preparation:
         return picture if self.pad is None else _pad(picture, self.pad)
 
     def shape(self, shape: Shape, orientation: int = 1) -> Shape:
-        """Return the shape that a picture has afterwards.
+        """Return the shape that a picture has after the preparation.
 
         Args:
-            shape: of the picture before.
-            orientation: that its EXIF data states, 1 if there is none.
+            shape: shape of the picture before.
+            orientation: its EXIF orientation; 1 if there is none.
 
         Raises:
-            InputShapeError: it is too small to be cropped, or too large to be padded.
+            InputShapeError: the picture is too small to be cropped, or too large to be padded.
         """
         channels, height, width = shape
         if self.exif and orientation in (5, 6, 7, 8):
@@ -169,9 +174,9 @@ def converted(picture: PIL.Image.Image, mode: Mode) -> PIL.Image.Image:
 
 
 def orientation_of(picture: PIL.Image.Image) -> int:
-    """Return the orientation that a picture's EXIF data states, 1 (upright) where there is none; nothing is decoded.
+    """Return the EXIF orientation of a picture, 1 (upright) if there is none; nothing is decoded.
 
-    Pillow turns a TIFF as it decodes it, and tells the size it will have.
+    Pillow rotates a TIFF while decoding it, and reports the size it will then have.
     """
     if picture.format == "TIFF" or (picture.format == "PNG" and "exif" not in picture.info):
         return 1
@@ -180,7 +185,7 @@ def orientation_of(picture: PIL.Image.Image) -> int:
 
 
 def decoder_versions() -> dict[str, str | None]:
-    """Return the versions of what decodes and resizes pictures; others may give other pixels."""
+    """Return the versions of the libraries that decode and resize pictures; other versions may give other pixels."""
     jpeg, turbo = features.version("jpg"), features.version("libjpeg_turbo")
     return {
         "pillow": PIL.__version__,
@@ -190,7 +195,7 @@ def decoder_versions() -> dict[str, str | None]:
 
 
 def other_decoders(plan: Mapping[str, Any]) -> str | None:
-    """Say which versions of decoders differ between an export, by its plan, and this machine; ``None`` if none do."""
+    """Describe the decoder versions that differ between an export's plan and this machine; ``None`` if none does."""
     made_with, here = plan.get("decoders", {}), decoder_versions()
     differing = [f"{name} was {was}, is {here.get(name)}" for name, was in made_with.items() if here.get(name) != was]
     return f"other versions may decode other pixels: {', '.join(differing)}" if differing else None
@@ -206,7 +211,7 @@ def _require_size(name: str, size: Any) -> None:
 
 
 def _require_opaque(picture: PIL.Image.Image) -> None:
-    """Check that nothing is lost with a picture's transparency."""
+    """Check that dropping a picture's transparency loses nothing."""
     picture.load()  # a PNG may declare transparency after its pixels
     if not picture.has_transparency_data:
         return

@@ -1,4 +1,4 @@
-"""Reading a finished export."""
+"""Read a finished export."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -31,37 +31,43 @@ def read(
 ) -> Any:
     """Open a finished export as a WebDataset of ``(image, label)``.
 
-    Every shard is compared with the manifest while it is read: its size, members and image sizes at once, the number of
-    samples and the SHA-256 after its last sample. So an epoch that ends without an error was complete. Under
-    ``torchrun``, each rank reads its own shards, and within it each ``DataLoader`` worker: an export needs at least as
-    many shards as there are ranks, and if the number of ranks does not divide that of the shards, ranks see different
-    numbers of images: take ``resampled=True`` and ``.with_epoch(...)``.
+    Every shard is compared with the manifest while it is read: its size, members and image sizes at once; the number of
+    samples and the SHA-256 after its last sample. An epoch that ends without an error was therefore complete.
+
+    Under ``torchrun``, each rank reads its own shards, divided among its ``DataLoader`` workers. An export needs at
+    least as many shards as there are ranks. If the number of ranks does not divide the number of shards, ranks see
+    different numbers of images: use ``resampled=True`` and ``.with_epoch(...)``.
 
     Args:
-        export: its folder or URL; or those of several exports of one key.
-        verify: whether to hash the shards too; the other checks stay.
-        cache: folder for copies of shards that are read from a URL. A shard is fetched whole and compared with the
-            manifest before its first sample, and read from the copy from then on. Without one shards are streamed: of a
-            damaged shard, samples are seen before the error. Copies of sealed shards are sealed.
+        export: its folder or URL; or the folders or URLs of several exports of one key.
+        verify: whether to hash the shards too; the other checks always run.
+        cache: folder for copies of shards that are read from a URL. A shard is downloaded whole and compared with the
+            manifest before its first sample; later epochs read the copy. Without a cache, shards are streamed, and
+            samples of a damaged shard are delivered before the error. Copies of sealed shards stay sealed.
         identity: opens the export if it is sealed: path of a file of age identities or of an ssh key, an
-            :class:`torchprotect.envelope.Identity`, the key it was made with, or several of these.
+            :class:`torchprotect.envelope.Identity`, the key that the export was made with, or several of these.
         signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
-        expect: SHA-256 in hex that the manifest must have, as the export printed it; of a single export.
-        shardshuffle: number of shards in the buffer from which the next is drawn; ``False`` keeps their order.
-        seed: of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
+        expect: SHA-256 in hex that the manifest must have, as the export printed it; for a single export.
+        shardshuffle: number of shards in the shuffle buffer; ``False`` keeps their order.
+        seed: seed of the shard shuffle; ``None`` draws one, or takes ``WDS_SEED`` from the environment.
         resampled: draw shards with replacement, without end.
 
     Returns:
-        An iterable dataset of tensors ``[C, H, W]`` and ints (``None`` where the export has no labels; int64
-        ``[classes]`` of zeros and ones where images have several), with the methods of ``webdataset.WebDataset``, such
-        as ``shuffle`` and ``batched``. Only what an export writes is decoded: PNG, npy and class numbers.
+        An iterable dataset of tensors ``[C, H, W]`` and ints, with the methods of ``webdataset.WebDataset``, such as
+        ``shuffle`` and ``batched``. Instead of an int, the label is ``None`` if the export has no labels, or int64
+        ``[classes]`` of zeros and ones if images have several. Only the formats that an export writes are decoded: PNG,
+        npy and class numbers.
 
     Raises:
-        ExportError: it is no finished export, or several do not go together. While reading: there are fewer shards
-            than ranks.
-        EnvelopeError: it is sealed, and no identity was given, or none that opens it.
-        VerificationError: the manifest is malformed, or not the one that signer or digest vouch for. While reading: a
-            shard is not what the manifest says.
+        ExportError: it is not a finished export, or several exports do not belong together. While reading: there are
+            fewer shards than ranks.
+        EnvelopeError: the export is sealed, and no identity was given, or none that opens it.
+        VerificationError: the manifest is malformed, or signer or digest do not vouch for it. While reading: a shard
+            differs from the manifest.
+
+    Example::
+
+        loader = DataLoader(data.read("out/").shuffle(1000).batched(64), batch_size=None, num_workers=2)
     """
     import webdataset
 
@@ -102,7 +108,7 @@ class _Readers:
     """The stage of the pipeline that turns shards into samples; can be pickled.
 
     Args:
-        readers: of the exports.
+        readers: readers of the exports.
     """
 
     def __init__(self, readers: "list[_Reader]") -> None:

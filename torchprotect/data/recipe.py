@@ -1,4 +1,4 @@
-"""How the images of an export were made from pictures: with the key, enough to make more."""
+"""How the images of an export were made from pictures; with the key, enough to make more."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from torchprotect.transforms.from_description import from_description
 
 @dataclass(frozen=True, repr=False)
 class Recipe:
-    """What happens to a picture on its way into an export. Everything in it is public.
+    """The steps that turn a picture into a disguised image of an export. Everything in it is public.
 
     Attributes:
         key: fingerprint of the key.
@@ -28,7 +28,7 @@ class Recipe:
         preparation: steps before the disguise.
         scale: value of white in plain images: 255 for uint8, 1 for floating point.
         store: ``"float16"`` if floating-point images are stored in half precision, otherwise ``None``.
-        decoders: versions of what decoded and resized pictures.
+        decoders: versions of the software that decoded and resized pictures.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Recipe:
             identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`.
 
         Raises:
-            ExportError: it is no finished export.
+            ExportError: it is not a finished export.
             VerificationError: its plan and manifest do not belong together.
         """
         opened = open_finished(export, identity=identity)
@@ -58,11 +58,11 @@ class Recipe:
 
     @classmethod
     def of_opened(cls, export: FinishedExport, plan: Mapping[str, Any]) -> "Recipe":
-        """Return the recipe of an export that was opened.
+        """Return the recipe of an export that is already open.
 
         Args:
             export: the export.
-            plan: of the open export.
+            plan: its plan.
         """
         manifest = export.manifest
         return cls(
@@ -78,16 +78,16 @@ class Recipe:
     def of_disguise(
         cls, disguise: Disguise, *, key: Key | None = None, preparation: Preparation | None = None, scale: int
     ) -> "Recipe":
-        """Return the recipe of pictures that are disguised as they are read, without an export.
+        """Return the recipe for pictures that are disguised on the fly, without an export.
 
         Args:
             disguise: such as :func:`torchprotect.transforms.from_key` makes.
             key: the bundle whose label map renames the classes; the key of ``disguise`` when ``None``.
-            preparation: steps before the disguise; ``None`` for pictures that are taken as they are.
-            scale: value of white in the images that ``disguise`` is given: 255 for uint8, 1 for floating point.
+            preparation: steps before the disguise; ``None`` for pictures that are used as they are.
+            scale: value of white in the images that ``disguise`` receives: 255 for uint8, 1 for floating point.
 
         Raises:
-            KeyKindError: the disguise has no key, another one than ``key``, or two of them and no bundle is given.
+            KeyKindError: the disguise has no key, a key other than ``key``, or two keys although no bundle is given.
             InputRangeError: ``scale`` is another number.
             InputTypeError: the disguise does not take images of that scale.
         """
@@ -100,7 +100,7 @@ class Recipe:
             raise KeyKindError("the disguise has two keys: give the bundle that holds both as key=")
         require_scale(scale)
         made = from_description([disguise.describe()], key or disguise.key)
-        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES takes no floating point
+        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES refuses floating point
         fingerprint = (key or disguise.key).fingerprint
         steps, prepared = (disguise.describe(),), preparation or Preparation()
         return cls(fingerprint, steps, prepared, scale, decoders=decoder_versions() if prepared else {})
@@ -110,7 +110,7 @@ class Recipe:
         return f"Recipe({self.preparation}, {steps}, scale={self.scale}, key={self.key[:12]})"
 
     def describe(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the recipe as JSON-compatible values."""
         return {
             "decoders": dict(self.decoders),
             "key": self.key,
@@ -122,18 +122,18 @@ class Recipe:
 
     @classmethod
     def from_description(cls, described: Any) -> "Recipe":
-        """Make a recipe from its :meth:`describe`, which may come from an untrusted file.
+        """Make a recipe from the result of :meth:`describe`, which may come from an untrusted file.
 
         Raises:
-            InputTypeError: it is none.
+            InputTypeError: the description is not one of a recipe.
         """
         given = described if isinstance(described, Mapping) else {}
         if wrong := [name for name, fits in _MEMBERS.items() if not fits(given.get(name))]:
-            raise InputTypeError(f"this is no recipe: missing or damaged: {', '.join(wrong)}")
+            raise InputTypeError(f"this is not a recipe: missing or damaged: {', '.join(wrong)}")
         try:
             preparation = Preparation.from_description(described["prepare"])
         except ProtectError as error:
-            raise InputTypeError(f"this is no recipe: {error}") from None
+            raise InputTypeError(f"this is not a recipe: {error}") from None
         return cls(
             key=described["key"],
             transform=tuple(described["transform"]),
@@ -147,11 +147,11 @@ class Recipe:
         """Check that a key is the one of this recipe.
 
         Args:
-            key: any.
-            what: was made with it, for the message.
+            key: any value.
+            what: what was made with the key, for the error message.
 
         Raises:
-            KeyKindError: it is no key, or another one.
+            KeyKindError: it is not a key, or another key.
         """
         if not isinstance(key, Key):
             raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")

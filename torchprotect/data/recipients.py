@@ -1,4 +1,4 @@
-"""Who may open a sealed export: showing, adding and replacing its recipients. Shards stay as they are."""
+"""Count, add and replace the recipients of a sealed export, without touching its shards."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ from torchprotect.errors import EnvelopeError
 
 
 def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
-    """Return the number of recipients of each kind, such as ``X25519``. age files do not name them.
+    """Return the number of recipients of each kind, such as ``X25519``. age files do not name their recipients.
+
+    Args:
+        export: folder or URL of a sealed export.
 
     Raises:
         ExportError: there is no sealed export.
@@ -27,15 +30,15 @@ def count_recipients(export: str | os.PathLike[str]) -> dict[str, int]:
 def add_recipients(
     export: str | os.PathLike[str], recipients: Recipients | Sequence[str], *, identity: Identities
 ) -> None:
-    """Let more recipients open a sealed export: their envelope is one more file of a few hundred bytes.
+    """Let more recipients open a sealed export. This adds one envelope, a file of a few hundred bytes.
 
     Args:
         export: folder or URL of a finished sealed export.
-        recipients: to be added; see :func:`torchprotect.data.export`.
-        identity: that opens the export now; see :func:`torchprotect.data.read`.
+        recipients: recipients to add; see :func:`torchprotect.data.export`.
+        identity: one that opens the export now; see :func:`torchprotect.data.read`.
 
     Raises:
-        EnvelopeError: no identity opens it, a recipient is malformed, or it has a passphrase already.
+        EnvelopeError: no identity opens it, a recipient is malformed, or the export has a passphrase already.
     """
     store, wrapped = _wrap(export, recipients, identity)
     if PASSPHRASE_ENVELOPE in wrapped:
@@ -54,13 +57,13 @@ def set_recipients(
 ) -> None:
     """Replace all recipients of a sealed export.
 
-    Whoever could open it before keeps the data key, and whatever they have copied. To keep them from later copies, seal
-    the export anew with :func:`torchprotect.data.seal_export` and delete this one.
+    Whoever could open it before keeps the data key, and everything they have copied. To keep them from opening later
+    copies, seal the export anew with :func:`torchprotect.data.seal_export` and delete this one.
 
     Args:
         export: folder or URL of a finished sealed export.
-        recipients: all who may open it from now on.
-        identity: that opens it now.
+        recipients: everybody who may open it from now on.
+        identity: one that opens the export now.
 
     Raises:
         EnvelopeError: no identity opens it, or a recipient is malformed.
@@ -89,7 +92,7 @@ def _data_key(opened: FinishedExport) -> DataKey:
 
 
 def _create_next(store: Store, content: bytes) -> None:
-    """Write an envelope under the first name that is free; others may be adding one too."""
+    """Write an envelope under the first free name; other processes may be adding one too."""
     for number in range(1, MOST_ENVELOPES):
         try:
             store.create(numbered(number), content)

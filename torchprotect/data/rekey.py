@@ -1,4 +1,4 @@
-"""An export under another key, without its source."""
+"""Write an export again under another key, without its source."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -30,21 +30,21 @@ def rekey(
     generation: int | None = None,
     signing_key: SigningKey | str | os.PathLike[str] | None = None,
 ) -> ExportResult:
-    """Write an export again, under another key of the same kind: in place of a key that has leaked.
+    """Write an export again under a new key of the same kind, to replace a key that has leaked.
 
-    The images are restored and disguised again, with the settings of the export; whoever has the old key can still
-    open copies of the old export. The block size of the new key may differ; where all positions share one secret, they
-    do so under the new key too. With an owner's file the result equals an export of the image folder or tar archives
-    under the new key, byte by byte, if no picture was skipped.
+    The images are restored and disguised again, with the settings of the export. Whoever has the old key can still open
+    copies of the old export. The block size of the new key may differ. Both keys must agree in whether all positions
+    share one secret. With an owner's file, and if no picture was skipped, the result equals an export of the image
+    folder or tar archives under the new key, byte by byte.
 
     Args:
         exported: folder or URL of a finished export; all of it is verified first.
         out: folder or URL to write to, as for :func:`torchprotect.data.export`.
-        key: that the export was made with.
-        new_key: of the same kind.
+        key: the key that the export was made with.
+        new_key: the new key, of the same kind.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         workers: as for :func:`torchprotect.data.export`.
-        progress: called with images done and images in all.
+        progress: called with the number of images done and the total.
         notify: called with notes.
         recipients: seals the new export, as for :func:`torchprotect.data.export`; needed if the old one is sealed.
         generation: as for :func:`torchprotect.data.export`.
@@ -52,10 +52,10 @@ def rekey(
 
     Raises:
         NotInvertibleError: the disguise cannot be undone; export the source under the new key.
-        SourceError: an image cannot be restored exactly, or that cannot be told.
-        EnvelopeError: the export is sealed, and there are no recipients of the new one.
-        KeyKindError: the keys are of different kinds, or positions share one secret under one of them only; or the
-            export was made with another one.
+        SourceError: an image cannot be restored exactly, or it is unknown whether it can.
+        EnvelopeError: the export is sealed, and no recipients of the new one are given.
+        KeyKindError: the keys are of different kinds, only one of them shares a secret among positions, or the export
+            was made with another key.
         VerificationError: the export was changed.
     """
     _require_same_kind(key, new_key)
@@ -69,7 +69,7 @@ def rekey(
         )
     if "owner" not in manifest and may_be_inexact(manifest):
         raise SourceError(
-            "salt and pepper, or float16, have changed images, and without an owner's file nothing tells which: export "
+            "salt and pepper, or float16, have changed images, and without an owner's file it is unknown which: export "
             "the original source under the new key"
         )
     source = RestoredSource(opened, key)

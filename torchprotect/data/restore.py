@@ -1,4 +1,4 @@
-"""From an export back to plain pictures, for whoever has its key."""
+"""Restore plain pictures from an export, with its key."""
 
 import contextlib
 import json
@@ -37,15 +37,15 @@ _NO_NAMES = "the export has no owner's file: pictures have their ids for names, 
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What was restored.
+    """What :func:`restore` wrote.
 
     Attributes:
         location: path of the folder.
-        images: pictures in it.
-        made: those of them that were written in this run; the others were there.
-        exact: those of them that equal the prepared original pixel by pixel; ``None`` where the export has no owner's
-            file, so that this is not known.
-        notes: what the owner should know, in whole sentences.
+        images: number of pictures in it.
+        made: pictures that this run wrote; the others existed already.
+        exact: pictures in it that equal the prepared original pixel by pixel; ``None`` if that is unknown because the
+            export has no owner's file.
+        notes: advice for the owner, in whole sentences.
     """
 
     location: str
@@ -67,28 +67,28 @@ def restore(
 ) -> RestoreResult:
     """Write the plain pictures of an export to a folder, under their original classes and names.
 
-    Pictures are those that went into the disguise: prepared, where the export prepares them. They are equal pixel by
-    pixel under a block permutation and AES; under RMT too, since the key holder can take away the noise, but for
-    rounding where matrices are ill-conditioned or float16 was stored. 8-bit pictures become PNG files, others npy. If
-    pictures have several labels, ``labels.jsonl`` has them.
+    The pictures are those that went into the disguise: the prepared ones, if the export prepares pictures. They are
+    equal pixel by pixel under a block permutation and under AES. Under RMT they are too, because the key holder can
+    subtract the noise, except for rounding errors if matrices are ill-conditioned or images were stored as float16.
+    8-bit pictures become PNG files, others npy. If pictures have several labels, they are listed in ``labels.jsonl``.
 
-    An interrupted restore is finished by the same call.
+    Calling it again finishes an interrupted restore.
 
     Args:
         export: folder or URL of a finished export.
-        folder: to write to; must be new, empty, or hold an unfinished restore of the same.
-        key: that the export was made with.
-        only: id, original name, with or without its folders, or class (name or plain number) of the pictures to
-            restore; all of them when ``None``.
+        folder: folder to write to. It must be new, empty, or hold an unfinished restore of the same pictures.
+        key: the key that the export was made with.
+        only: which pictures to restore: an id, an original name with or without its folders, or a class (name or plain
+            number); all pictures when ``None``.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         workers: worker processes; 0 works in this process.
-        progress: called with images done and images in all.
+        progress: called with the number of images done and the total.
 
     Raises:
         NotInvertibleError: the disguise cannot be undone.
         KeyKindError: the export was made with another key.
-        ExportError: it is no finished export, or the folder holds something else.
-        InputRangeError: nothing is called ``only``.
+        ExportError: it is not a finished export, or the folder holds something else.
+        InputRangeError: nothing has the id, name or class ``only``.
         VerificationError: the export was changed.
     """
     require_int("workers", workers, at_least=0)
@@ -111,20 +111,22 @@ def restore(
         )
     notes = [_NO_NAMES] if owner is None else class_told(wanted, only, owner)
     if owner is None and may_be_inexact(opened.manifest):
-        notes.append("by its settings the export holds pictures that cannot be restored exactly; nothing tells which")
+        notes.append(
+            "because of its settings, the export holds pictures that cannot be restored exactly; which ones is unknown"
+        )
     exact = None if owner is None else done.exact
     return RestoreResult(str(target), done.images, done.made, exact, tuple(notes))
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored of a shard.
+    """Result of restoring one shard.
 
     Attributes:
-        images: pictures.
-        made: those of them that were written in this run.
-        exact: those of them that equal their originals.
-        labels: plain label of each, by its path, where pictures have several labels.
+        images: number of pictures.
+        made: number of pictures written in this run.
+        exact: number of pictures that equal their originals.
+        labels: plain label of each, by its path, if pictures have several labels.
     """
 
     images: int
@@ -138,11 +140,11 @@ class RestoreTask:
     """Restores the pictures of one shard. Can be sent to other processes.
 
     Attributes:
-        store: of the export.
-        manifest: of the export.
-        undo: makes plain images of disguised ones.
+        store: store of the export.
+        manifest: manifest of the export.
+        undo: makes plain images from disguised ones.
         owner: names, if they are known.
-        folder: to write to.
+        folder: folder to write to.
         wanted: samples to restore; ``None`` for all.
     """
 
@@ -212,9 +214,9 @@ def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
 
 
 def _write(folder: Path, name: PurePosixPath, content: bytes) -> bool:
-    """Write a picture unless it is there as it should be; return whether it was not.
+    """Write a picture unless the file already has the right content; return whether it was written.
 
-    It is not flushed: all are at the end, and a run that resumes looks at what is in the files.
+    It is not flushed here: all files are at the end, and a resumed run compares their contents.
     """
     path = folder / name
     if _holds(path, content):

@@ -1,4 +1,4 @@
-"""The plain images of an export as a source for another one."""
+"""The plain images of an export as a source for another export."""
 
 import os
 from collections import Counter
@@ -37,11 +37,11 @@ class _Member(NamedTuple):
 class RestoredSource:
     """Plain images of a finished export, in the order of their first source, under their original names.
 
-    They are those that went into the disguise, so preparing them again as the export did changes nothing.
+    They are the images that went into the disguise, so preparing them again as the export did changes nothing.
 
     Args:
-        export: opened; its shards were verified.
-        key: that it was made with.
+        export: the opened export; its shards were verified.
+        key: the key that it was made with.
 
     Raises:
         NotInvertibleError: the disguise cannot be undone.
@@ -88,7 +88,7 @@ class RestoredSource:
             yield from self._undo_together(members[start : start + _TOGETHER], contents[start : start + _TOGETHER])
 
     def prepared(self, preparation: Preparation) -> "RestoredSource":
-        """Return this source; it prepares pictures in no other way than the export did."""
+        """Return this source; it cannot prepare pictures in another way than the export did."""
         if preparation != self.preparation:
             raise InputTypeError("restored images are prepared already, in another way than is asked for")
         return self

@@ -1,4 +1,4 @@
-"""The manifest of a sealed export: what everybody may read of it, and the hashes of its files as they are stored.
+"""The public manifest of a sealed export, with the hashes of its files as stored.
 
 The manifest of the open export, with the hashes of plain shards, is sealed beside the shards.
 """
@@ -23,7 +23,7 @@ SAME_DATA_KEY = (
     "key, or a higher generation (--generation)"
 )
 STATED = ("classes", "prepare", "split", "store")
-"""Members of a plan that its manifest repeats, where there are any."""
+"""Members of a plan that its manifest repeats, if present."""
 
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _WITH_OWNER = (documents.MANIFEST + SUFFIX, OWNER + SUFFIX, documents.PLAN + SUFFIX)
@@ -48,7 +48,7 @@ def generation_of(plan: Mapping[str, Any], path: str) -> int | None:
         raise EnvelopeError(f"{path} has another envelope than version {VERSION}; use the torchprotect that wrote it")
     generation = member.get("generation")
     if type(generation) is not int or not 1 <= generation <= LARGEST_GENERATION:
-        raise VerificationError(f"{path} is malformed: its envelope has no sensible generation")
+        raise VerificationError(f"{path} is malformed: its envelope has no valid generation")
     return generation
 
 
@@ -67,8 +67,8 @@ def make_sealed_manifest(
     """Return the manifest of a sealed export, without the owner's HMAC.
 
     Args:
-        manifest: of the open export.
-        plan: of the sealed one.
+        manifest: manifest of the open export.
+        plan: plan of the sealed one.
         shards: name, count, size and SHA-256 of each, as it is stored.
         sealed: contents of the sealed documents, by the names of their files.
         data_key: of the export.
@@ -103,8 +103,8 @@ def parse_sealed_manifest(content: bytes, path: str) -> dict[str, Any]:
     """Parse the manifest of a sealed export; all its members but the MACs are of the type they should be.
 
     Args:
-        content: of the file.
-        path: of the file, for errors.
+        content: content of the file.
+        path: path of the file, for error messages.
 
     Raises:
         ExportError: it is of another program or version.

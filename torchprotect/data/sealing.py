@@ -1,4 +1,4 @@
-"""Sealed copies of finished exports, and open copies of sealed ones."""
+"""Make sealed copies of finished exports, and open copies of sealed ones."""
 
 import contextlib
 import hashlib
@@ -50,9 +50,9 @@ def open_export(
     expect: str | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
-    """Write the open export that a sealed one holds to a folder: byte for byte what an export without recipients gives.
+    """Decrypt a sealed export to a folder, byte for byte as an export without recipients would be.
 
-    The folder appears when all of it has been compared with the sealed manifest, and not at all if anything is wrong.
+    The folder appears only after everything was compared with the sealed manifest, and not at all if anything is wrong.
 
     Args:
         export: folder or URL of the sealed export.
@@ -60,13 +60,13 @@ def open_export(
         identity: as for :func:`torchprotect.data.read`.
         signer: as for :func:`torchprotect.data.read`.
         expect: as for :func:`torchprotect.data.read`.
-        progress: called with images done and images in all.
+        progress: called with the number of images done and the total.
 
     Raises:
-        ExportError: ``export`` is no finished sealed export, or ``out`` holds something.
+        ExportError: ``export`` is not a finished sealed export, or ``out`` holds something.
         EnvelopeError: no identity opens it.
-        VerificationError: something of it was changed.
-        StoreError: it cannot be read, or ``out`` not be written.
+        VerificationError: a part of it was changed.
+        StoreError: it cannot be read, or ``out`` cannot be written.
     """
     opened = open_finished(export, identity=identity, signer=signer, expect=expect)
     if opened.public is None:
@@ -99,27 +99,27 @@ def seal_export(
     signing_key: SigningKey | str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
-    """Seal a finished export for recipients, in another place, without its source.
+    """Encrypt a finished export for recipients, in another place; its source is not needed.
 
-    Of an open export this gives, apart from the envelope, what an export with recipients gives. A sealed one is sealed
-    anew: under another data key, the next generation, which whoever could open the old one does not have. A seal that
-    was interrupted is finished by the same call.
+    Sealing an open export gives, apart from the envelope, what an export with recipients gives. Sealing a sealed export
+    encrypts it again under the data key of the next generation, which recipients of the old one do not have. Calling it
+    again finishes an interrupted seal.
 
     Args:
         export: folder or URL of the export.
         out: folder or URL to write to; must be new, empty, or hold the same export.
-        key: that the export was made with.
+        key: the key that the export was made with.
         recipients: who may open it; see :func:`torchprotect.data.export`.
-        generation: of the data key: 1 for an open export, and one more than it had for a sealed one, if not given.
-            Give a higher number where a generation has been used before, in whatever place.
-        signing_key: signs the sealed export; or the path of its file.
-        progress: called with images done and images in all.
+        generation: number of the data key. If not given: 1 for an open export, and one more than before for a sealed
+            one. Give a higher number if a generation was used before, in any place.
+        signing_key: signs the sealed export; the key or the path of its file.
+        progress: called with the number of images done and the total.
 
     Raises:
-        ExportError: ``export`` is no finished export, or ``out`` holds something else.
+        ExportError: ``export`` is not a finished export, or ``out`` holds something else.
         EnvelopeError: a recipient is malformed, or a sealed export was made with another key.
         KeyKindError: an open export was made with another key.
-        VerificationError: something of the export was changed.
+        VerificationError: a part of the export was changed.
     """
     if generation is not None:
         require_int("generation", generation, at_least=1, at_most=LARGEST_GENERATION)
@@ -168,7 +168,7 @@ def _sealed_plan(opened: FinishedExport, key: Key, generation: int | None) -> di
 
 
 def _seal_shards(opened: FinishedExport, destination: Destination, progress: Progress | None) -> dict[int, ShardReport]:
-    """Seal all shards that are not there yet, and return the reports of all."""
+    """Seal all shards that do not exist yet, and return the reports of all."""
     known = [ShardReport.from_entry(index, entry) for index, entry in enumerate(opened.manifest["shards"])]
     state = destination.require_same_plan()
     destination = replace(destination, repairs=state is State.FINISHED)
@@ -231,9 +231,9 @@ def _require_empty(out: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """Make a folder that takes its name when the block has succeeded, and is deleted if not.
+    """Make a folder that gets its name when the block has succeeded, and is deleted otherwise.
 
-    It can be read by nobody else before. An empty folder in its place keeps its mode.
+    Nobody else can read it before. An empty folder in its place keeps its mode.
     """
     hidden = folder.with_name(temporary_name_of(folder.name))
     try:
@@ -262,14 +262,14 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _require_own(hidden: Path) -> None:
-    """Check that nobody else has put a folder of theirs there, or a link, to read or delete what is in it."""
+    """Check that nobody else has put their own folder or a link there, to read or delete its content."""
     state = os.lstat(hidden)
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
         raise StoreError(f"{hidden} is in the way, and not a folder that only you can read; delete it")
 
 
 def _mode_for(folder: Path, hidden: Path) -> int:
-    """Return the mode that a folder has, or would have if it was made now."""
+    """Return the mode that a folder has, or would have if it were created now."""
     if folder.exists():
         return folder.stat().st_mode & 0o7777
     probe = hidden / "mode"

@@ -1,4 +1,4 @@
-"""Several exports of one key, such as the splits of a data set."""
+"""Check several exports of one key, such as the splits of a data set."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""A finished export as a map-style dataset: any image at any time, whole batches at once."""
+"""A finished export as a map-style dataset with random access and whole batches."""
 
 import os
 from collections.abc import Sequence
@@ -26,41 +26,40 @@ Label = int | Tensor | None
 
 
 class ShardDataset(Dataset[tuple[Tensor, Label]]):
-    """Images and labels of a finished export, in any order.
+    """Random access to the images and labels of a finished export.
 
-    All shards are read once when the export is opened, to compare them with the manifest and to note where each image
-    lies. From then on only the images that are asked for are read. One index returns a sample, a list of indices
-    returns a batch::
+    When it is opened, all shards are read once, to compare them with the manifest and to note where each image lies.
+    From then on, only the requested images are read. An index returns one sample; a list of indices returns a batch::
 
         dataset = data.ShardDataset("out/")
         batches = BatchSampler(RandomSampler(dataset), 256, drop_last=False)
         loader = DataLoader(dataset, sampler=batches, batch_size=None, num_workers=2)
 
-    ``DataLoader(dataset, batch_size=256, shuffle=True)`` works as for any data set, where images have labels, but it is
-    slower: it collates the images of each batch one by one. Samplers such as ``DistributedSampler`` work, and so does
-    ``Subset``. Workers open the shards by their paths.
+    ``DataLoader(dataset, batch_size=256, shuffle=True)`` works as for any data set if images have labels, but it is
+    slower, because it collates the images of each batch one by one. Samplers such as ``DistributedSampler`` work, and
+    so does ``Subset``. Workers open the shards by their paths.
 
-    Images are those of :func:`torchprotect.data.read`, in the same order. PNGs lie channels last in memory, as they are
-    stored, which is the faster order for convolutions; ``.contiguous()`` changes it.
+    The images are those of :func:`torchprotect.data.read`, in the same order. PNG images have channels-last memory
+    layout, as they are stored, which is faster for convolutions; ``.contiguous()`` changes it.
 
     Images are read one by one, which is slower, if the export is sealed, if its images differ in shape or dtype, or if
-    they have more than about 30 MB.
+    an image has more than about 30 MB.
 
     Args:
         export: its folder; or its URL, with a cache.
         verify: whether to compare the SHA-256 of the shards with the manifest when the export is opened. Unlike
-            :func:`torchprotect.data.read`, it does not compare the checksums inside PNGs.
-        cache: folder for copies of the shards of a URL, all of which are fetched now.
+            :func:`torchprotect.data.read`, it does not compare the checksums inside PNG files.
+        cache: folder for copies of the shards of a URL; all shards are downloaded when the export is opened.
         identity: opens the export if it is sealed, as in :func:`torchprotect.data.read`.
         signer: who must have signed the export: an Ed25519 public key, or the path of its PEM file.
         expect: SHA-256 in hex that the manifest must have, as the export printed it.
 
     Raises:
-        ExportError: it is no finished export.
-        EnvelopeError: it is sealed, and no identity was given, or none that opens it.
-        StoreError: it is a URL, and no cache was given. Later: too many files are open.
-        VerificationError: manifest or shards are damaged, or not what signer or digest vouch for. Later, while images
-            are read: a shard was written to, replaced or removed since.
+        ExportError: it is not a finished export.
+        EnvelopeError: the export is sealed, and no identity was given, or none that opens it.
+        StoreError: it is a URL, and no cache was given. While reading: too many files are open.
+        VerificationError: manifest or shards are damaged, or signer or digest do not vouch for them. While reading: a
+            shard was written to, replaced or removed since it was opened.
     """
 
     def __init__(
@@ -76,8 +75,8 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
         opened = open_finished(export, identity=identity, signer=signer, expect=expect)
         if not opened.store.local and cache is None:
             raise StoreError(
-                f"{opened.store.location} is no local folder: give cache=FOLDER for copies of its shards, or read them "
-                "one after the other with data.read"
+                f"{opened.store.location} is not a local folder: give cache=FOLDER for copies of its shards, or read "
+                "them one after the other with data.read"
             )
         if not opened.manifest["shards"]:
             raise ExportError(f"{opened.store.location} holds no shards")
@@ -103,7 +102,7 @@ class ShardDataset(Dataset[tuple[Tensor, Label]]):
 
     @property
     def labels(self) -> Tensor | None:
-        """A copy of the class numbers, int64 ``[N]``; ``None`` unless every image has one, and one alone."""
+        """A copy of the class numbers, int64 ``[N]``; ``None`` unless every image has exactly one."""
         return self._index.class_numbers
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Any]:
@@ -168,7 +167,7 @@ def _as_array(index: Any, count: int) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     if array.ndim > 1 or array.dtype.kind not in "iu":
         raise InputTypeError(
-            f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}; of a mask give "
+            f"an index must be an int, or a list, tensor or slice of ints, got {type_name(index)}; for a mask give "
             "mask.nonzero().flatten()"
         )
     if array.dtype == np.uint64:

@@ -1,4 +1,4 @@
-"""Writing shards by hand: a writer that leaves no partial shard."""
+"""Write shards by hand, without leaving partial ones."""
 
 import contextlib
 import os
@@ -17,30 +17,35 @@ from torchprotect.errors import InputTypeError
 
 
 class ShardWriter:
-    """Writes WebDataset shards as ``webdataset.ShardWriter`` does, but never a partial one.
+    """Write WebDataset shards like ``webdataset.ShardWriter``, but never leave a partial shard behind.
 
-    A shard is written under a temporary name and renamed when it is complete; an exception inside ``with`` discards
-    the current shard, and no shard is begun before its first sample. A writer that is never closed
-    finishes its shard when it is garbage-collected or the interpreter exits, with a ``ResourceWarning``, whether or not
-    there was an error. Existing shards are not overwritten. Pickle, lossy and unknown extensions are refused. Owner and
-    time of the members are constant. It does not resume; :func:`torchprotect.data.export` does.
+    A shard is written under a temporary name and renamed when it is complete. An exception inside ``with`` discards the
+    current shard, and no shard is begun before its first sample. A writer that is never closed finishes its shard when
+    it is garbage-collected or the interpreter exits, with a ``ResourceWarning``, whether or not there was an error.
+    Existing shards are not overwritten. Pickle, lossy and unknown extensions are refused. Owner and time of the members
+    are constant. It does not resume; :func:`torchprotect.data.export` does.
 
     Args:
         pattern: local path with a placeholder for the shard's index, such as ``"train-%06d.tar"``. Processes that write
-            at the same time, such as the ranks of a distributed run, need a pattern each.
-        maxcount: most samples in a shard.
-        maxsize: most bytes in a shard, counted as ``webdataset`` does.
+            at the same time, such as the ranks of a distributed run, need different patterns.
+        maxcount: largest number of samples in a shard.
+        maxsize: largest number of bytes in a shard, counted as ``webdataset`` does.
         post: called with the name of each finished shard.
         start_shard: number of the first shard.
-        verbose: print the name of each shard begun.
+        verbose: print the name of each shard when it is begun.
         opener: called with the name of a finished shard; the shard is then copied to the stream it returns.
         **kw: further arguments of ``webdataset.TarWriter``; with ``encoder=False`` every value must be bytes.
 
     Samples: dicts of ``__key__`` and ``png`` (PIL image, uint8 array ``[H, W(, 3)]`` or tensor ``[1 or 3, H, W]``),
     ``npy`` (array or tensor of numbers), ``json`` (what ``json.dumps`` takes, or text that is JSON already), ``cls`` (a
-    whole number), ``txt`` (str), or bytes of those formats; extensions may have a prefix, as in ``left.png``. Other
-    names that begin with ``__`` are metadata, which is not written. A key has no dot after its last slash, and is in a
-    shard once.
+    whole number), ``txt`` (str), or bytes in those formats. Extensions may have a prefix, as in ``left.png``. Other
+    names that begin with ``__`` are metadata, which is not written. A key has no dot after its last slash, and occurs
+    once in a shard.
+
+    Example::
+
+        with data.ShardWriter("train-%06d.tar", maxcount=1000) as writer:
+            writer.write({"__key__": "000000", "png": image, "cls": 3})
     """
 
     def __init__(
@@ -70,10 +75,10 @@ class ShardWriter:
         self._finalizer: Any = None
 
     def write(self, obj: dict[str, Any]) -> None:
-        """Add a sample, beginning a new shard where the last one is full.
+        """Add a sample, and begin a new shard if the last one is full.
 
         Raises:
-            InputTypeError: a key, extension or value that would be lost or changed, or could run code on reading.
+            InputTypeError: a key, extension or value would be lost or changed, or could run code when it is read.
             FileExistsError: the next shard exists.
         """
         sample = encode_sample(obj, self.encoded, self.kw.get("format"))
@@ -118,7 +123,7 @@ class ShardWriter:
             self._take_shard().finish()
 
     def close(self) -> None:
-        """Finish writing."""
+        """Finish the current shard and stop writing."""
         self.finish()
 
     def __enter__(self) -> "ShardWriter":
@@ -162,7 +167,7 @@ class _OpenShard:
         return size
 
     def finish(self) -> None:
-        """Give the file its name, or hand its content to the opener."""
+        """Give the file its name, or pass its content to the opener."""
         with self._stack:  # an error discards the file
             self._tar.close()
             if self._opener is not None:

@@ -1,4 +1,4 @@
-"""Train, validation and test sets exported together: one key, shared checks, nothing else in common."""
+"""Export train, validation and test sets together: with one key and shared checks, otherwise independent."""
 
 import hashlib
 import itertools
@@ -24,24 +24,24 @@ def export_splits(
     progress: Progress | None = None,
     **options: Any,
 ) -> dict[str, ExportResult]:
-    """Export several data sets with one key, each into a folder of its name, as splits.
+    """Export several data sets with one key as splits, each into its own folder.
 
-    All of them are checked before the first shard of any is written: labels, shapes, and that no image file is in two
-    of them. Classes are numbered over all of them, in sorted order of their names: a class may be missing in a split.
+    Before any shard is written, all data sets are checked: labels, shapes, and that no image file is in two of them.
+    Classes are numbered over all splits, in sorted order of their names, so that a class may be missing in a split.
     Order, ids and noise of a split are derived with its name.
 
     Args:
         sources: data sets or sources by the name of their split, such as ``{"train": .., "val": ..}``.
-        out: folder or URL that gets a folder for each split.
-        progress: called with images done and images in all, of all splits together.
-        **options: of :func:`torchprotect.data.export`, but for ``split`` and ``part``.
+        out: folder or URL that receives one folder for each split.
+        progress: called with the number of images done and the total, over all splits.
+        **options: options of :func:`torchprotect.data.export`, except ``split`` and ``part``.
 
     Returns:
         The result of each split.
 
     Raises:
-        InputRangeError: a split's name cannot be that of a folder.
-        SourceError: an image is in two splits, or class names that were given differ.
+        InputRangeError: the name of a split cannot be the name of a folder.
+        SourceError: an image is in two splits, or the class names of the splits differ.
         ExportError: as for :func:`torchprotect.data.export`.
     """
     opened = {_require_name(name): as_source(source) for name, source in sources.items()}
@@ -68,7 +68,7 @@ def export_splits(
 
 
 def _require_alike(planned: Mapping[str, PlannedExport]) -> None:
-    """Check that images and labels of all splits are of one kind: a loader reads them together."""
+    """Check that images and labels of all splits are of one kind, because a loader reads them together."""
     kinds = {name: _kind(each) for name, each in planned.items()}
     (first, kind), *others = kinds.items()
     for name, other in others:
@@ -123,7 +123,7 @@ def _below(out: str | os.PathLike[str], name: str) -> str | Path:
 
 
 def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
-    """Number the classes over all splits, by their names; nothing is changed where all have the same."""
+    """Number the classes over all splits, by their names; nothing changes if all splits have the same classes."""
     known = {name: classes for name, source in sources.items() if (classes := class_names_of(source)) is not None}
     if len(set(known.values())) <= 1:
         return dict(sources)
@@ -138,7 +138,7 @@ def _with_same_classes(sources: Mapping[str, Source]) -> dict[str, Source]:
 
 
 def _require_disjoint(sources: Mapping[str, Source]) -> None:
-    """Check that no file is in two splits, byte by byte; where not all sources tell files, no image by its pixels."""
+    """Check that no file is in two splits, byte by byte; without file digests, that no image is, by its pixels."""
     by_file = all(hasattr(source, "digests") for source in sources.values())
     found = {name: _digests(source, by_file=by_file) for name, source in sources.items()}
     for first, second in itertools.combinations(found, 2):

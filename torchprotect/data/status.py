@@ -1,4 +1,4 @@
-"""How far an export has come, from the files at its destination alone."""
+"""Compute the progress of an export from the files at its destination alone."""
 
 import os
 import re
@@ -20,18 +20,18 @@ _QUIET_SHARDS = 5
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _MOST_PARTS = 1_000_000
 _MOST_SHARDS = 10_000_000
-_ASKED = 32  # reports that are read
+_ASKED = 32  # number of reports to read
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """How far one part of an export has come.
+    """Progress of one part of an export.
 
     Attributes:
         name: as given to the export, such as ``"3/16"``.
-        shards: shards that the part is to make.
-        done: those of them that are finished.
-        stopped: whether it has shards left, and wrote none for longer than it should have taken.
+        shards: number of shards in the part.
+        done: number of its finished shards.
+        stopped: whether it has unfinished shards, and has written none for longer than a shard should take.
     """
 
     name: str
@@ -42,19 +42,19 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class ExportStatus:
-    """How far an export has come.
+    """Progress of an export.
 
     Attributes:
         location: path or URL of the export.
-        finished: whether its manifest is there.
-        shards: shards of the whole export.
-        done: shards that are finished.
-        images: images of the whole export.
-        rate: shards per minute, over the reports that are there; ``None`` with fewer than two, and where none came for
-            so long that the export seems to have stopped.
-        seconds_left: time left at that rate, or ``None``.
-        missing: indices of the shards that are not finished; of a finished export, those that have been deleted since.
-        parts: all parts, in order, if a part has reported a shard; empty where none has.
+        finished: whether its manifest exists.
+        shards: number of shards in the whole export.
+        done: number of finished shards.
+        images: number of images in the whole export.
+        rate: shards per minute, computed from the reports; ``None`` with fewer than two reports, or if there was none
+            for so long that the export seems to have stopped.
+        seconds_left: remaining time at that rate, or ``None``.
+        missing: indices of unfinished shards; for a finished export, of shards that were deleted since.
+        parts: all parts in order, if a part has reported a shard; otherwise empty.
     """
 
     location: str
@@ -69,11 +69,11 @@ class ExportStatus:
 
 
 def status(export: str | os.PathLike[str], key: Key | None = None) -> ExportStatus:
-    """Return how far an export has come, on all machines together. Nothing is verified.
+    """Return the progress of an export, over all machines. Nothing is verified.
 
     Args:
         export: its folder or URL.
-        key: that it is made with. Only the parts of a sealed export need it: the reports that tell of them are sealed.
+        key: the key that it is made with. Needed only for the parts of a sealed export, whose reports are sealed.
 
     Raises:
         ExportError: there is no export.
@@ -116,7 +116,7 @@ def _extent(plan: dict[str, Any], store: Store) -> tuple[int, int]:
     images, size = plan.get("images"), plan.get("shard_size")
     if type(images) is int and type(size) is int and min(images, size) > 0 and images // size <= _MOST_SHARDS:
         return images, -(-images // size)
-    raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: it has no sensible images and shard_size")
+    raise ExportError(f"{store.path_of(documents.PLAN)} is malformed: it has no valid images and shard_size")
 
 
 def _rate(reports: Iterable[Entry]) -> float | None:
@@ -142,7 +142,10 @@ def _opened(store: Store, plan: dict[str, Any], shards: int, key: Key | None) ->
 
 
 def _parts(store: Store | None, entries: dict[str, Entry], shards: int) -> tuple[PartStatus, ...]:
-    """Group the shards that have reports by part. Some reports tell how many parts there are; part i has every n-th."""
+    """Group the shards that have reports by part.
+
+    Some reports state how many parts there are; part i has every n-th shard.
+    """
     if store is None:
         return ()
     written = {i: entries[name] for i in range(shards) if (name := documents.report_name(i)) in entries}

@@ -34,16 +34,16 @@ Proof = Literal["hmac", "mac", "signature", "digest"]
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """Extent of a verification that found nothing wrong.
+    """Scope of a successful verification.
 
     Attributes:
         location: path or URL of the export, or of several.
-        images: images its manifest lists.
-        shards: shards hashed.
-        size: bytes hashed.
-        proofs: what the manifest was checked against: ``"hmac"`` (under the key it was made with), ``"mac"`` (under the
-            data key of a sealed export), ``"signature"`` (of the signer), ``"digest"`` (the one that was expected).
-            Where there is none, whoever wrote the shards may have written the manifest too.
+        images: number of images that the manifest lists.
+        shards: number of shards hashed.
+        size: number of bytes hashed.
+        proofs: what the manifest was checked against: ``"hmac"`` (under the key the export was made with), ``"mac"``
+            (under the data key of a sealed export), ``"signature"`` (of the signer) or ``"digest"`` (the expected one).
+            Without any, whoever wrote the shards may have written the manifest too.
     """
 
     location: str
@@ -61,24 +61,25 @@ def verify(
     signer: Signer | str | os.PathLike[str] | None = None,
     expect: str | None = None,
 ) -> VerifyResult:
-    """Hash every shard again and compare with the manifest, and the plan too; with the key, check the HMACs.
+    """Hash every shard again and compare the export with its manifest; with the key, check the HMACs too.
 
-    Without ``key``, ``identity``, ``signer`` and ``expect`` this finds damage, but not a plan and manifest that were
-    replaced on purpose. Of a sealed export the sealed files are hashed; with an identity or the key they are opened
-    instead, and what is inside is compared with the manifest inside.
+    Without ``key``, ``identity``, ``signer`` or ``expect``, this finds damage, but not a plan and manifest that were
+    replaced on purpose. For a sealed export, the sealed files are hashed. With an identity or the key, they are
+    decrypted instead, and the content is compared with the manifest inside.
 
     Args:
-        export: its folder or URL; or those of several exports of one key, which are also compared with each other.
-        key: that it was made with.
+        export: its folder or URL; or the folders or URLs of several exports of one key, which are also compared with
+            each other.
+        key: the key that it was made with.
         identity: as for :func:`torchprotect.data.read`.
         signer: as for :func:`torchprotect.data.read`.
         expect: as for :func:`torchprotect.data.read`.
 
     Raises:
-        ExportError: it is no finished export, or several do not go together, number their classes
+        ExportError: it is not a finished export; or several exports do not belong together, number their classes
             differently, or have the same split name.
         EnvelopeError: no identity opens it.
-        VerificationError: something differs; the message lists all of it.
+        VerificationError: something differs; the message lists every difference.
     """
     if key is not None and not isinstance(key, Key):
         raise KeyKindError(f"key must be a Key, got {type_name(key)}; read one with keys.load")
@@ -132,7 +133,7 @@ def _verify(
 
 
 Check: TypeAlias = Callable[[dict[str, Any], dict[str, Entry]], str | None]
-"""Takes the entry of a shard in a manifest, and all files; returns what is wrong with the shard."""
+"""Takes the entry of a shard in a manifest, and all files; returns the problems of the shard."""
 
 
 def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, check: Check) -> list[str]:

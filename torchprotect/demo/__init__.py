@@ -1,4 +1,4 @@
-"""The bundled samples and the demo that runs on them."""
+"""A demo of all disguises on bundled sample images."""
 
 from torchprotect.demo._photographs import PHOTOGRAPHS
 from torchprotect.demo._run import SAMPLE, DemoResult, run

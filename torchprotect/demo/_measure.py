@@ -19,7 +19,7 @@ class Row:
     Attributes:
         name: what the images are.
         settings: how they were disguised.
-        folder: where their shards lie, below ``shards/``; empty for plain images.
+        folder: folder of their shards, below ``shards/``; empty for plain images.
         accuracy: share of right answers on the test images.
         low: lower end of its 95 % interval.
         high: upper end of its 95 % interval.
@@ -34,7 +34,7 @@ class Row:
 
 
 def measure(name: str, settings: str, folder: str, images: Tensor, labels: Tensor, test: Tensor) -> Row:
-    """Train on the images outside the boolean mask ``test`` and count right answers inside it."""
+    """Train on the images outside the boolean mask ``test`` and measure the accuracy inside it."""
     pixels = images.float()
     mean, deviation = pixels[~test].mean(), pixels[~test].std().clamp_min(1e-6)
     pixels = ((pixels - mean) / deviation).contiguous(memory_format=torch.channels_last)  # a third faster on a CPU

@@ -1,4 +1,4 @@
-"""The demo's page: one file, nothing fetched from anywhere."""
+"""The demo's self-contained HTML page."""
 
 import base64
 import html

@@ -20,7 +20,7 @@ _SHOWN = ("animals/29", "fish/28", "windmills/01", "monuments/17", "tools/02", "
 
 
 def disguise_photographs(names: tuple[str, ...] = _SHOWN) -> dict[str, list[Tensor]]:
-    """Return the named photographs as squares, plain and in each disguise, all under one fresh key a disguise."""
+    """Return the named photographs as squares, plain and in each disguise, with one fresh key per disguise."""
     plain = torch.stack([_load(name) for name in names])
     columns = {"plain": list(plain)}
     for case in make_cases((PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), classes=2):

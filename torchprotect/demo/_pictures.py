@@ -11,9 +11,9 @@ _CELL, _GAP, _TITLE = 112, 6, 22
 
 
 def to_shown(image: Tensor, cell: int) -> PIL.Image.Image:
-    """Return ``[1 or 3, H, W]`` as a picture of ``cell`` pixels a side.
+    """Return ``[1 or 3, H, W]`` as a picture of ``cell`` pixels on each side.
 
-    Values beyond 0..255, as RMT gives, are stretched to be seen.
+    Values beyond 0..255, as RMT gives, are rescaled to be visible.
     """
     pixels = image.float()
     low, high = min(0.0, float(pixels.min())), max(255.0, float(pixels.max()))

@@ -1,4 +1,4 @@
-"""The demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
+"""Run the demo from end to end: keys, exports, verification, reading back, training, pictures, page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,17 +41,17 @@ class DemoResult:
 
 
 def run(out: Path, source: str | None = None, *, say: Say = print, progress: data.Progress | None = None) -> DemoResult:
-    """Run the demo into a new folder.
+    """Run the demo and write its results to a new folder.
 
     Args:
-        out: folder to make; must not exist, or be empty.
-        source: a source as for ``torchprotect export``; the bundled sample when ``None``, and six of the bundled
-            photographs in a second grid. Of more than 2,000 images, 2,000 evenly spaced ones are taken.
+        out: folder to create; must not exist, or be empty.
+        source: a source as for ``torchprotect export``. ``None`` takes the bundled sample, and six of the bundled
+            photographs for a second grid. If there are more than 2,000 images, 2,000 evenly spaced ones are used.
         say: called with a line about each step.
-        progress: called with images done and in all, during exports.
+        progress: called with the number of images done and the total, during exports.
 
     Raises:
-        ExportError: the folder is not empty, or the images have no labels or not all one shape.
+        ExportError: the folder is not empty, or the images have no labels or not all the same shape.
     """
     if is_url(out):
         raise ExportError(f"the demo is written to a local folder, not to {out}")
@@ -64,7 +64,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     cases = make_cases((images.shape[2], images.shape[3]), int(labels.max()) + 1)
     test = torch.arange(len(images)) % _TEST_SHARE == 0
     (out / "keys").mkdir(parents=True, exist_ok=True)
-    rows = [_told(measure("plain", "", "", images, labels, test), say)]
+    rows = [_report_row(measure("plain", "", "", images, labels, test), say)]
     columns = {"plain": images[:: max(1, len(images) // _SHOWN)][:_SHOWN]}
     for case in cases:
         keys.save(case.bundle, out / "keys" / f"{case.folder}.safetensors")
@@ -75,7 +75,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
         disguised, renamed = _read_back(shards, case.bundle, images.shape[1])
         say(f"{case.name}: {checked.images} images in {checked.shards} shards, verified and read back")
         columns[case.name] = disguised[:: max(1, len(images) // _SHOWN)][:_SHOWN]
-        rows.append(_told(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
+        rows.append(_report_row(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
     grid = draw_grid({name: list(column) for name, column in columns.items()})
     (out / "grid.png").write_bytes(grid)
     photographs = _write_photographs(out, say) if source is None else None
@@ -100,7 +100,7 @@ def _write_photographs(out: Path, say: Say) -> bytes:
     return grid
 
 
-def _told(row: Row, say: Say) -> Row:
+def _report_row(row: Row, say: Say) -> Row:
     say(f"{row.name}: test accuracy {row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})")
     return row
 

@@ -1,4 +1,4 @@
-"""The envelope: encryption of an export's files for recipients, and signatures of its manifest."""
+"""The envelope: encrypt the files of an export for recipients (age), and sign its manifest (Ed25519)."""
 
 from torchprotect.envelope.identities import Identity, Opener, generate_identity
 from torchprotect.envelope.recipients import Recipients, read_recipients

@@ -16,11 +16,11 @@ SIZE = 32
 
 
 class Place(NamedTuple):
-    """Where a sealed file belongs: it opens nowhere else.
+    """The identity of a sealed file; it can be decrypted under this identity only.
 
     Attributes:
         export: digest of the export's plan.
-        name: of the file before it is sealed.
+        name: name of the file before it is sealed.
         shards: number of shards of the export.
     """
 
@@ -30,12 +30,12 @@ class Place(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """The associated data."""
+        """The associated data for the cipher."""
         return canonical(self._asdict())
 
 
 class DataKey:
-    """The data key of one export. ``repr`` does not show it; pickling does not warn, since workers need it."""
+    """The data key of one export. ``repr`` does not show it; pickling does not warn, because workers need it."""
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SIZE:
@@ -47,9 +47,9 @@ class DataKey:
         """Derive the data key from the key that signs the export.
 
         Args:
-            key: of the disguise, or the bundle that signs the plan.
+            key: key of the disguise, or the bundle that signs the plan.
             plan: digest of the plan, in hex.
-            generation: rises when an export is sealed anew.
+            generation: a counter that rises whenever an export is sealed again.
         """
         return cls(key.envelope_key(bytes.fromhex(plan), generation))
 
@@ -58,7 +58,7 @@ class DataKey:
 
     @cached_property
     def commitment(self) -> str:
-        """Hex digest that tells one data key from another, and nothing else."""
+        """Hex digest that distinguishes data keys and reveals nothing else."""
         return self._derive("commitment").hex()
 
     def mac(self, content: bytes) -> str:
@@ -66,12 +66,12 @@ class DataKey:
         return hmac.digest(self._manifest_key, content, "sha256").hex()
 
     def seal(self, content: HashedFile, sink: HashedFile, place: Place) -> None:
-        """Seal a file: the same content at the same place gives the same bytes.
+        """Seal a file: the same content with the same identity gives the same bytes.
 
         Args:
-            content: whole. Salt and nonces come from its hash, so that two contents never share them.
-            sink: to write to.
-            place: of the file.
+            content: the complete file. Salt and nonces come from its hash, so that two contents never share them.
+            sink: file to write to.
+            place: identity of the file.
         """
         drawn = hmac.digest(self._salt_key, bytes.fromhex(content.sha256) + place.data, "sha512")
         salt, prefix = drawn[: streaming.SALT], drawn[streaming.SALT : streaming.SALT + streaming.PREFIX]
@@ -79,7 +79,7 @@ class DataKey:
         streaming.seal(source, sink, content.size, key=key, salt=salt, prefix=prefix, data=place.data)
 
     def open(self, file: BinaryIO, place: Place, name: str) -> BinaryIO:
-        """Return a sealed file, opened; see :func:`torchprotect.envelope.streaming.open_sealed`."""
+        """Return a sealed file, decrypted; see :func:`torchprotect.envelope.streaming.open_sealed`."""
         return streaming.open_sealed(file, key=self._file_key, data=place.data, name=name)
 
     @cached_property

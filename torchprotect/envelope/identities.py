@@ -1,4 +1,4 @@
-"""Identities: what opens an envelope. age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
+"""Identities open envelopes: age identities, ssh keys, a passphrase, or the owner's key of the disguise."""
 
 import contextlib
 import datetime
@@ -19,10 +19,10 @@ _PREFIX = "AGE-SECRET-KEY-1"
 
 
 class Identity:
-    """Opens envelopes. ``repr`` shows where it is from, and nothing of it.
+    """A secret that opens envelopes: an age identity, an ssh key or a passphrase. ``repr`` shows only its source.
 
     Args:
-        source: in words.
+        source: where it is from, in words.
         openers: pyrage's identities.
         passphrase: in UTF-8.
     """
@@ -38,12 +38,12 @@ class Identity:
         """Read a file of ``AGE-SECRET-KEY-1...`` lines, or an ssh private key (ed25519 or RSA).
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
             EnvelopeError: it holds no identity, or is itself protected by a passphrase.
         """
         name = os.fspath(path)
         if _PREFIX in name.upper():
-            raise EnvelopeError("an identity is given by the path of its file, but the secret itself came")
+            raise EnvelopeError("give an identity by the path of its file, not by the secret itself")
         with Path(path).open("rb") as file:
             content = SecretBytes(file.read(_LARGEST + 1))
         if len(content) > _LARGEST:
@@ -62,18 +62,18 @@ class Identity:
 
     @classmethod
     def of_passphrase(cls, passphrase: str) -> "Identity":
-        """Return the identity that a passphrase is."""
+        """Make an identity from a passphrase."""
         secret = SecretBytes.of_passphrase(passphrase)
         del passphrase  # a traceback with local variables would show it
         return cls("a passphrase", [], secret)
 
     @property
     def is_passphrase(self) -> bool:
-        """Whether this is a passphrase, which opens one envelope alone."""
+        """Whether this is a passphrase, which opens only one envelope."""
         return self._passphrase is not None
 
     def unwrap(self, envelopes: Mapping[str, bytes]) -> Iterator[bytes]:
-        """Yield what is in each of the envelopes that this identity opens.
+        """Yield the content of each envelope that this identity opens.
 
         Args:
             envelopes: contents of age files, by name.
@@ -92,19 +92,20 @@ class Identity:
 
 
 Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
-"""What opens a sealed export: path of a file of identities, an identity, or the key that the export was made with."""
+"""Something that opens a sealed export: the path of a file of identities, an identity, or the key that the export
+was made with."""
 
 
 def open_envelopes(envelopes: Mapping[str, bytes], identities: Sequence[Identity], commitment: str) -> DataKey:
-    """Return the data key of an export. Envelopes with anything else are ignored: anybody may have put them there.
+    """Return the data key of an export. Envelopes with other content are ignored, because anybody may have added them.
 
     Args:
         envelopes: contents of the export's age files, by name.
-        identities: tried in this order.
-        commitment: to the data key, from the export's manifest.
+        identities: identities to try, in this order.
+        commitment: commitment to the data key, from the export's manifest.
 
     Raises:
-        EnvelopeError: none of them opens any of the envelopes, or what is in there is no data key of this export.
+        EnvelopeError: no identity opens any of the envelopes, or none of them contains the data key of this export.
     """
     usable = {name: content for name, content in envelopes.items() if is_reasonable(content)}
     opened = 0
@@ -136,10 +137,10 @@ def _why_not(envelopes: Mapping[str, bytes], identities: Sequence[Identity]) -> 
 
 
 def generate_identity(path: str | os.PathLike[str]) -> str:
-    """Write a new age identity to a file, with mode 0600, and return its recipient ``age1...``.
+    """Write a new age identity to a file with mode 0600, and return its recipient ``age1...``.
 
     Raises:
-        FileExistsError: there is such a file; it is never overwritten.
+        FileExistsError: the file exists; it is never overwritten.
     """
     made = pyrage().x25519.Identity.generate()
     recipient = str(made.to_public())

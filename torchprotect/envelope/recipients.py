@@ -1,4 +1,4 @@
-"""Recipients: whoever may open an export. Their public keys, or a passphrase, wrap its data key as age files.
+"""Recipients may open an export: age files wrap its data key for their public keys, or for a passphrase.
 
 Reference: https://age-encryption.org/v1. ``age --decrypt`` opens the files and prints the 32 bytes of the data key.
 """
@@ -33,23 +33,23 @@ def is_envelope(name: str) -> bool:
 
 
 def numbered(number: int) -> str:
-    """Return the name of an envelope: 0 is the first one, and others follow where there are many recipients."""
+    """Return the name of an envelope: 0 is the first one; more follow if there are many recipients."""
     return f"envelope-{number}.age" if number else ENVELOPE
 
 
 def _stanzas(content: bytes) -> list[tuple[str, str]]:
-    """Return kind and scrypt's work factor of each stanza of an envelope, which is a recipient or means nothing."""
+    """Return kind and scrypt work factor of each stanza of an envelope, which is a recipient or has no meaning."""
     found = _STANZA.findall(content.partition(b"\n---")[0])
     return [(kind.decode(errors="replace"), factor.decode()) for kind, factor in found]
 
 
 def kinds_of(content: bytes) -> list[str]:
-    """Return the kind of each recipient of an envelope, such as ``X25519``; age names no more of them."""
+    """Return the kind of each recipient of an envelope, such as ``X25519``; age reveals no more about them."""
     return [kind for kind, _ in _stanzas(content) if kind in _KINDS]
 
 
 def is_reasonable(content: bytes) -> bool:
-    """Return whether an envelope can be opened in reasonable time and memory; anybody may have put it there."""
+    """Return whether an envelope can be opened in reasonable time and memory, because anybody may have added it."""
     if not content.startswith(_FIRST_LINE):  # armoured ones are not read either: their stanzas cannot be counted
         return False
     stanzas = _stanzas(content)
@@ -59,14 +59,14 @@ def is_reasonable(content: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Recipients:
-    """Whoever may open an export.
+    """Everybody who may open an export.
 
     Attributes:
         keys: public keys: ``age1...``, or one line of an ssh public key file (``ssh-ed25519``, ``ssh-rsa``).
-        passphrase: in UTF-8, which opens it too; ``None`` for none.
+        passphrase: a passphrase in UTF-8 that opens it too; ``None`` for none.
 
     Raises:
-        EnvelopeError: there is none of them, or a public key is malformed.
+        EnvelopeError: there are no recipients, or a public key is malformed.
         PassphraseError: the passphrase is blank.
     """
 
@@ -86,10 +86,10 @@ class Recipients:
 
     @classmethod
     def of(cls, keys: Iterable[str] = (), passphrase: str | None = None) -> "Recipients":
-        """Take public keys from a list, and a passphrase as text.
+        """Make recipients from a list of public keys, and a passphrase as text.
 
         Raises:
-            EnvelopeError: there is none of them, or a public key is malformed.
+            EnvelopeError: there are no recipients, or a public key is malformed.
             PassphraseError: the passphrase is blank.
         """
         secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
@@ -102,7 +102,7 @@ class Recipients:
         return cls(tuple(dict.fromkeys(listed)), secret)
 
     def wrap(self, data_key: DataKey) -> dict[str, bytes]:
-        """Return the envelopes, by the names of their files. Each call returns other bytes."""
+        """Encrypt a data key: return the envelopes by their file names. Each call returns different bytes."""
         age, found, secret = pyrage(), dict[str, bytes](), bytes(data_key.secret)
         for number, start in enumerate(range(0, len(self.keys), _KEYS_OF_ONE)):
             keys = [_parse(key) for key in self.keys[start : start + _KEYS_OF_ONE]]
@@ -113,11 +113,11 @@ class Recipients:
 
 
 def read_recipients(path: str | os.PathLike[str]) -> list[str]:
-    """Read public keys from a file, one in each line; blank lines and those with ``#`` in front are ignored.
+    """Read public keys from a file, one per line; blank lines and lines that begin with ``#`` are ignored.
 
     Raises:
-        OSError: it cannot be read.
-        EnvelopeError: it holds none, or something else.
+        OSError: the file cannot be read.
+        EnvelopeError: it holds no public key, or something else.
     """
     with Path(path).open("rb") as file:
         content = file.read(_LARGEST_LIST + 1)

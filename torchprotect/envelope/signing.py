@@ -14,7 +14,7 @@ _LARGEST = 1 << 16  # bytes of a PEM file
 
 
 class SigningKey:
-    """The secret key that signs manifests; ``repr`` does not show it."""
+    """A secret Ed25519 key that signs manifests; ``repr`` does not show it."""
 
     def __init__(self, secret: Any) -> None:
         self._secret = secret
@@ -27,8 +27,8 @@ class SigningKey:
         """Read an Ed25519 private key in PEM (PKCS #8).
 
         Raises:
-            OSError: it cannot be read.
-            EnvelopeError: it is no such key, or is protected by a passphrase.
+            OSError: the file cannot be read.
+            EnvelopeError: it is not such a key, or is protected by a passphrase.
         """
         serialization = cryptography("hazmat.primitives.serialization")
         found = _load(path, serialization.load_pem_private_key, "Ed25519PrivateKey", password=None)
@@ -36,7 +36,7 @@ class SigningKey:
 
     @classmethod
     def of(cls, given: "SigningKey | str | os.PathLike[str]") -> "SigningKey":
-        """Return a signing key that was given as such, or by the path of its file.
+        """Return a signing key that was given directly, or by the path of its file.
 
         Raises:
             InputTypeError: something else was given.
@@ -48,18 +48,18 @@ class SigningKey:
         return cls.load(given)
 
     def sign(self, content: bytes) -> bytes:
-        """Return the signature, 64 bytes."""
+        """Return the Ed25519 signature, 64 bytes."""
         signature: bytes = self._secret.sign(content)
         return signature
 
     @property
     def signer(self) -> "Signer":
-        """The public key that belongs to it."""
+        """The corresponding public key."""
         return Signer(self._secret.public_key())
 
 
 class Signer:
-    """Whoever signs manifests, by their public key."""
+    """The public Ed25519 key of whoever signs manifests."""
 
     def __init__(self, public: Any) -> None:
         self._public = public
@@ -72,14 +72,14 @@ class Signer:
         """Read an Ed25519 public key in PEM.
 
         Raises:
-            OSError: it cannot be read.
-            EnvelopeError: it is no such key.
+            OSError: the file cannot be read.
+            EnvelopeError: it is not such a key.
         """
         serialization = cryptography("hazmat.primitives.serialization")
         return cls(_load(path, serialization.load_pem_public_key, "Ed25519PublicKey"))
 
     def has_signed(self, content: bytes, signature: bytes) -> bool:
-        """Return whether a signature is this signer's, of this content."""
+        """Return whether a signature of this content was made with this signer's key."""
         try:
             self._public.verify(signature, content)
         except cryptography("exceptions").InvalidSignature:
@@ -88,10 +88,10 @@ class Signer:
 
 
 def generate_signing_key(path: str | os.PathLike[str]) -> Path:
-    """Write a new signing key to a file, with mode 0600, and its public key beside it; return the path of that.
+    """Write a new signing key to a file with mode 0600, and its public key beside it; return the latter's path.
 
     Raises:
-        FileExistsError: there is such a file; none is overwritten.
+        FileExistsError: one of the files exists; none is overwritten.
     """
     ed25519 = cryptography("hazmat.primitives.asymmetric.ed25519")
     forms = cryptography("hazmat.primitives.serialization")

@@ -1,6 +1,6 @@
-"""Files in segments, each encrypted and authenticated: AES256-GCM-HKDF-1MB, the streaming AEAD that Tink documents.
+"""Encrypt and authenticate files in segments: AES256-GCM-HKDF-1MB, the streaming AEAD that Tink documents.
 
-Each file has a key of its own: HKDF-SHA256 of a main key, with the salt in the file's header and the associated data.
+Each file has its own key: HKDF-SHA256 of a main key, with the salt in the file's header and the associated data.
 
 References:
     https://developers.google.com/tink/streaming-aead/aes_gcm_hkdf_streaming
@@ -17,11 +17,11 @@ from torchprotect.errors import VerificationError
 SEGMENT = 1 << 20
 """Bytes of a sealed segment; the first one includes the header."""
 TAG = 16
-"""Bytes by which each segment grows."""
+"""Number of bytes by which sealing lengthens each segment."""
 SALT, PREFIX = 32, 7
 """Bytes of the two random values in the header."""
 HEADER = 1 + SALT + PREFIX
-"""Bytes in front of the first segment: their number, the salt, and the prefix of the nonces."""
+"""Number of bytes before the first segment: the header's length, the salt, and the prefix of the nonces."""
 _BUFFER = 1 << 16
 
 
@@ -32,7 +32,7 @@ def sealed_size(size: int) -> int:
 
 
 def opened_size(size: int) -> int | None:
-    """Return the size in bytes of a sealed file of ``size`` bytes after opening; ``None`` if none has this size."""
+    """Return the size in bytes of a sealed file of ``size`` bytes after opening; ``None`` if no file has this size."""
     opened = size - HEADER - TAG * max(1, -(-size // SEGMENT))
     return opened if opened >= 0 and sealed_size(opened) == size else None
 
@@ -41,13 +41,13 @@ def seal(source: BinaryIO, sink: Any, size: int, *, key: bytes, salt: bytes, pre
     """Seal a file of any size in the memory of two segments.
 
     Args:
-        source: open at the first byte to seal; ``read`` gives all that was asked for.
+        source: open at the first byte to seal; ``read`` must return all requested bytes.
         sink: anything with a method ``write``.
-        size: bytes to seal.
+        size: number of bytes to seal.
         key: main key, 32 bytes.
         salt: 32 bytes. Two different contents must not share salt and prefix under one key and the same ``data``.
         prefix: 7 bytes.
-        data: associated data, which opening must be given too.
+        data: associated data, which opening requires too.
 
     Raises:
         ValueError: the source ends early.
@@ -72,16 +72,17 @@ def _encrypt(cipher: Any, nonce: bytes, plain: bytes, sealed: memoryview) -> Non
 
 
 def open_sealed(file: BinaryIO, *, key: bytes, data: bytes, name: str) -> BinaryIO:
-    """Return a sealed file, opened: bytes are seen only after their segment has been authenticated.
+    """Return a sealed file, decrypted: bytes are returned only after their segment has been authenticated.
 
     Args:
         file: open for reading, seekable; closed with the result.
         key: main key, 32 bytes.
         data: associated data.
-        name: of the file, for errors.
+        name: name of the file, for error messages.
 
     Raises:
-        VerificationError: the file was changed or cut, or was sealed with another key or other data; now or on reading.
+        VerificationError: the file was changed or truncated, or was sealed with another key or other data. It is raised
+            now, or while reading.
     """
     return io.BufferedReader(_Opening(file, key, data, name), _BUFFER)
 
@@ -155,12 +156,12 @@ class _Opening(io.RawIOBase):
 
 
 def _capacity(index: int) -> int:
-    """Return the most bytes that a segment holds."""
+    """Return the largest number of bytes in a segment."""
     return SEGMENT - TAG - (HEADER if index == 0 else 0)
 
 
 def _place(position: int) -> tuple[int, int]:
-    """Return the segment that a byte is in, and its place there."""
+    """Return the segment that contains a byte, and the byte's offset in it."""
     index, start = divmod(position + HEADER, SEGMENT - TAG)
     return index, start - (HEADER if index == 0 else 0)
 
@@ -177,7 +178,7 @@ def _cipher(key: bytes, salt: bytes, data: bytes) -> Any:
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
-    """Read as many bytes, or fewer if the file ends."""
+    """Read this many bytes, or fewer if the file ends."""
     found = file.read(size)
     while len(found) < size and (more := file.read(size - len(found))):
         found += more

@@ -1,4 +1,7 @@
-"""Pure functions of an image, a key and drawn noise."""
+"""Disguise images with plain functions: image, key and already drawn noise in, disguised image out.
+
+Nothing here keeps state or draws random numbers. The classes of :mod:`torchprotect.transforms` call these functions.
+"""
 
 from torchprotect.functional.aes_ecb import aes_ecb_disguise
 from torchprotect.functional.block_permute import block_permute

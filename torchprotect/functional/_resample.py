@@ -1,8 +1,8 @@
-"""Scaling down by 2, 4 or 8 with a bicubic filter in integers: the same bits on every device.
+"""Scale down by 2, 4 or 8 with a bicubic filter in integer arithmetic: the same bits on every device.
 
-Weights are rounded to multiples of 2^-22 from exact fractions, sums are kept in int32, each pass (first along rows,
+Weights are rounded to multiples of 2^-22 from exact fractions and sums are kept in int32. Each pass (first along rows,
 then along columns) is rounded and clipped to 0..255. The filter is the cubic convolution of Keys (1981) with a = -1/2,
-widened by the factor; weights that would fall outside the image are left out and the rest scaled up to a sum of one.
+widened by the factor. Weights outside the image are dropped, and the others are rescaled to a sum of one.
 """
 
 from fractions import Fraction
@@ -79,7 +79,7 @@ def _tables(height: int, width: int, factor: int) -> tuple[tuple[tuple[int, ...]
 
 
 def scale_down(image: Tensor, factor: int) -> Tensor:
-    """Scale uint8 ``[..., H, factor * W]``, each row of which stands for ``factor`` equal ones, to ``[..., H, W]``."""
+    """Scale uint8 ``[..., H, factor * W]`` to ``[..., H, W]``; each input row stands for ``factor`` equal rows."""
     height, width = image.shape[-2], image.shape[-1] // factor
     along_rows, along_columns = _tables(height, width, factor)
     narrow = _filter(image, along_rows, factor)

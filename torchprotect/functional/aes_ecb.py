@@ -15,7 +15,7 @@ from torchprotect.keys.bundle import require_same_grid
 def check_aes_ecb(
     key: AESKey, permutation: PermutationKey | None = None, unit_pixels: int = 16, inverse: bool = False
 ) -> None:
-    """Check that settings of :func:`aes_ecb_disguise` match, before any image is given; raises the same errors."""
+    """Check the settings of :func:`aes_ecb_disguise` before any image exists; raises the same errors."""
     if permutation is not None:
         require_same_grid(key, permutation)
     if unit_pixels not in UNIT_PIXELS:
@@ -40,30 +40,32 @@ def aes_ecb_disguise(
     unit_pixels: int = 16,
     inverse: bool = False,
 ) -> Tensor:
-    """Replace each unit of pixels by its AES code word under the key of its block position, then permute the blocks.
+    """Encrypt each unit of pixels with AES in ECB mode, under the key of its block position, then permute the blocks.
 
-    ECB reveals which units are equal, in one image and across the data set.
+    The result is an obfuscated image, not an encrypted one in the cryptographic sense: ECB reveals which units are
+    equal, within an image and across the data set.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``, uint8, of the key's size.
-        key: one AES key for each position.
-        permutation: permutation of the disguised blocks.
-        unit_pixels: 16 pixels, row-major inside a block; or 8, 4, 2: pixels are duplicated 2, 4 or 8 times in both
-            directions, disguised in units of 16, and scaled down with a bicubic filter.
-        inverse: decrypt; for units of 16 pixels only.
+        key: one AES key for each block position.
+        permutation: secret order of the disguised blocks; ``None`` leaves the blocks in place.
+        unit_pixels: number of pixels in a cipher unit. A unit of 16 pixels is read row by row within a block. Units of
+            8, 4 or 2 pixels are disguised in three steps: duplicate each pixel 2, 4 or 8 times in both directions,
+            encrypt units of 16, and scale down with a bicubic filter.
+        inverse: decrypt instead; possible for units of 16 pixels only.
 
     Returns:
-        The same kind of picture, uint8, same shape and memory format.
+        The same kind of picture, uint8, with the same shape and memory format.
 
     Raises:
         InputTypeError: the image is not uint8.
-        KeySizeError: the image has another size or number of channels than the key.
+        KeySizeError: the size or the number of channels of the image differs from the key's.
         BlockSizeError: the unit does not fit the key's blocks.
-        NotInvertibleError: ``inverse`` with units below 16 pixels.
+        NotInvertibleError: ``inverse`` was asked for with units below 16 pixels.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
-        section III-B.
+        section III-B. AES: FIPS 197; ECB mode: NIST SP 800-38A.
     """
     check_aes_ecb(key, permutation, unit_pixels, inverse)
     if image.dtype != torch.uint8:

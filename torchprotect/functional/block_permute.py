@@ -9,18 +9,18 @@ from torchprotect.keys import PermutationKey
 
 @on_picture
 def block_permute(image: Tensor, key: PermutationKey, inverse: bool = False) -> Tensor:
-    """Permute the blocks of ``image`` by the secret order of ``key``.
+    """Permute the blocks of an image in the secret order of a key.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]`` of the key's size; any dtype.
-        key: order of the blocks; the pixels inside each block stay as they are.
-        inverse: undo the permutation.
+        key: order of the blocks. Pixels keep their places inside each block.
+        inverse: undo the permutation instead.
 
     Returns:
-        The same kind of picture, dtype, shape and memory format.
+        The same kind of picture, with the same dtype, shape and memory format.
 
     Raises:
-        KeySizeError: the image has another size than the key.
+        KeySizeError: the size of the image differs from the key's.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,

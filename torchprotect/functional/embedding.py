@@ -10,12 +10,12 @@ from torchprotect.training import device_of, full_precision, input_dtype_of, req
 
 @torch.no_grad()
 def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 32) -> Tensor:
-    """Return the embeddings of images.
+    """Compute the embeddings of images with an encoder.
 
     Args:
-        images: uint8, or floating point in 0..1, ``[N, C, H, W]``; at least one.
-        encoder: takes float images in 0..1 (any normalisation is its own), returns ``[N, E]`` or ``[N, E, 1, 1]``; in
-            eval mode, because in training mode an image's embedding may depend on the others of its batch.
+        images: at least one, ``[N, C, H, W]``, uint8 or floating point in 0..1.
+        encoder: takes float images in 0..1 and returns ``[N, E]`` or ``[N, E, 1, 1]``. Any normalisation happens inside
+            it. It must be in eval mode: in training mode an image's embedding may depend on the rest of its batch.
         batch_size: images per forward pass.
 
     Returns:
@@ -23,15 +23,15 @@ def embed(images: Tensor, encoder: nn.Module, *, batch_size: int = 32) -> Tensor
 
     Raises:
         InputTypeError, InputRangeError: the images are neither uint8 nor floating point in 0..1.
-        ModelError: the encoder's results for an image depend on the rest of its batch, it cannot take the images, or
-            it returns something else.
+        ModelError: the encoder cannot take the images, returns something other than finite embeddings, or computes
+            results that depend on the rest of the batch.
     """
     _require(images, encoder)
     return torch.cat([_embed(part, encoder) for part in images.split(batch_size)])
 
 
 def embed_with_gradient(images: Tensor, encoder: nn.Module) -> Tensor:
-    """Return the embeddings of images in one pass, which autograd can carry back to floating-point images.
+    """Compute the embeddings of images in one pass that autograd can follow back to floating-point images.
 
     Args and errors are those of :func:`embed`.
     """
@@ -53,7 +53,7 @@ def _require_eval_mode(encoder: nn.Module) -> None:
 
 
 def _as_float(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a copy, which the encoder may change."""
+    """Return a copy, because the encoder may change its input in place."""
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype, copy=True)
 
 

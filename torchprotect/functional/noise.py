@@ -1,4 +1,4 @@
-"""Salt-and-pepper noise on plain pixels, from given random numbers."""
+"""Add salt-and-pepper noise to plain pixels, from given random numbers."""
 
 import torch
 from torch import Tensor
@@ -14,16 +14,20 @@ def check_amount(amount: float) -> None:
 
 @on_picture
 def salt_and_pepper(image: Tensor, uniforms: Tensor, amount: float) -> Tensor:
-    """Turn a fraction of the pixels black or white, half of them each; a pixel changes in all its channels.
+    """Turn a random fraction of the pixels black or white, with equal probability; a pixel changes in all its channels.
 
     Args:
         image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]``: uint8, or floating point in 0..1.
-        uniforms: one number in [0, 1) a pixel, ``[..., H, W]``: below ``amount / 2`` makes it black, from
-            ``1 - amount / 2`` on white.
+        uniforms: one number in [0, 1) for each pixel, ``[..., H, W]``. A number below ``amount / 2`` makes its pixel
+            black; ``1 - amount / 2`` or more makes it white.
         amount: expected fraction of pixels to replace, 0..1.
 
     Returns:
-        The same kind of picture, dtype and shape.
+        The same kind of picture, with the same dtype and shape.
+
+    Raises:
+        InputTypeError: the image is neither uint8 nor floating point.
+        InputRangeError: ``amount``, or a pixel of a floating-point image, lies outside 0..1.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,

@@ -1,4 +1,4 @@
-"""One way scrambling by deconvolution, after the encoder."""
+"""One Way Scrambling by Deconvolution (OWSD): turn embeddings into images with a secret random generator."""
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,22 @@ from torchprotect.training import device_of, full_precision
 
 @torch.no_grad()
 def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
-    """Make an image of each embedding with the key's random generator.
+    """Generate one scrambled image from each embedding, with the key's random generator.
 
-    Each image depends on its own embedding alone. Another batch size or device may round sums differently, so that a
-    pixel differs by one grey level.
+    Each image depends on its own embedding alone. However, another batch size or device may round sums differently, so
+    that a pixel changes by one grey level.
 
     Args:
         embeddings: floating point ``[N, embedding_size]``, on the scale that the key was calibrated with.
         key: the generator.
 
     Returns:
-        uint8 ``[N, 3, H, W]``, on the embeddings' device.
+        uint8 ``[N, 3, H, W]`` on the device of the embeddings.
 
     Raises:
         InputTypeError: the embeddings are not floating point.
-        InputShapeError: they have another width than the key.
-        InputRangeError: they hold NaN or infinity.
+        InputShapeError: the length of the embeddings differs from the key's.
+        InputRangeError: the embeddings hold NaN or infinity.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -39,20 +39,21 @@ def owsd_scramble(embeddings: Tensor, key: OWSDKey) -> Tensor:
 
 
 def owsd_values(images: Tensor, encoder: nn.Module, key: OWSDKey) -> Tensor:
-    """Return what :func:`owsd_scramble_images` rounds, in one pass: autograd can carry it back to the images.
+    """Compute the values that :func:`owsd_scramble_images` rounds, differentiably with respect to the images.
 
-    For measures of the function itself, such as :func:`torchprotect.attacks.diagonal_fisher_leakage`.
+    All images go through in one pass. Use it for measures that need gradients of the scrambler, such as
+    :func:`torchprotect.attacks.diagonal_fisher_leakage`.
 
     Args:
-        images: floating point in 0..1, ``[N, C, H, W]``; at least one.
+        images: at least one, floating point in 0..1, ``[N, C, H, W]``.
         encoder: see :func:`embed`; its embeddings must have the key's length.
         key: the generator.
 
     Returns:
-        float32 ``[N, 3, H, W]`` in 0..1, of the key's size, on the encoder's device.
+        float32 ``[N, 3, H, W]`` in 0..1, of the key's image size, on the encoder's device.
 
     Raises:
-        InputTypeError, InputRangeError, InputShapeError, ModelError: as by :func:`embed` and :func:`owsd_scramble`.
+        InputTypeError, InputRangeError, InputShapeError, ModelError: as for :func:`embed` and :func:`owsd_scramble`.
     """
     embeddings = embed_with_gradient(images, encoder)
     _require_embeddings(embeddings, key)
@@ -66,19 +67,19 @@ def _generate(embeddings: Tensor, key: OWSDKey) -> Tensor:
 
 
 def owsd_scramble_images(images: Tensor, encoder: nn.Module, key: OWSDKey, *, batch_size: int = 32) -> Tensor:
-    """Embed images with an encoder, then make an image of each embedding: :func:`embed`, :func:`owsd_scramble`.
+    """Scramble images: compute their embeddings (:func:`embed`), then generate images (:func:`owsd_scramble`).
 
     Args:
         images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
         encoder: see :func:`embed`.
         key: the generator.
-        batch_size: images at once.
+        batch_size: images per forward pass.
 
     Returns:
-        uint8 ``[N, 3, H, W]`` of the key's size, on the encoder's device.
+        uint8 ``[N, 3, H, W]`` of the key's image size, on the encoder's device.
 
     Raises:
-        InputTypeError, InputRangeError, InputShapeError, ModelError: as by the two functions.
+        InputTypeError, InputRangeError, InputShapeError, ModelError: as for :func:`embed` and :func:`owsd_scramble`.
     """
     if not len(images):
         return torch.empty(0, 3, *key.image_size, dtype=torch.uint8, device=device_of(encoder))
@@ -97,4 +98,4 @@ def _require_embeddings(embeddings: Tensor, key: OWSDKey) -> None:
             "make a key with the embedding_size of this encoder"
         )
     if not bool(embeddings.isfinite().all()):
-        raise InputRangeError("some embeddings are NaN or infinite; look at the encoder and at what it was given")
+        raise InputRangeError("some embeddings are NaN or infinite; check the encoder and its input")

@@ -1,4 +1,4 @@
-"""Let functions of a tensor also take PIL images and ``tv_tensors``, and return the same kind of picture."""
+"""Extend functions of a tensor to PIL images and ``tv_tensors``; the result is the same kind of picture."""
 
 import functools
 import io
@@ -21,9 +21,10 @@ _OUT_OF_RANGE = "a floating-point image must lie in 0..1; place the disguise bef
 
 
 def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Let a function of a tensor ``[..., C, H, W]`` also take PIL images, ``tv_tensors.Image`` and ``Video``.
+    """Extend a function of a tensor ``[..., C, H, W]`` to PIL images, ``tv_tensors.Image`` and ``tv_tensors.Video``.
 
-    The kind of picture is kept. A PIL image whose result is not 8-bit comes back as ``tv_tensors.Image``.
+    The kind of picture is kept, with one exception: a PIL image whose result is not 8-bit comes back as a
+    ``tv_tensors.Image``.
     """
 
     @functools.wraps(operate)
@@ -44,18 +45,18 @@ def on_picture(operate: Callable[..., Tensor]) -> Callable[..., Any]:
 
 
 def is_pure_tensor(value: Any) -> bool:
-    """Return whether a value is a tensor of no subclass, or stands for one while a program is traced."""
+    """Return whether a value is a plain ``torch.Tensor`` (no subclass), or stands for one while a program is traced."""
     if type(value) is Tensor:
         return True
-    # tracers put subclasses of their own in place of tensors, different ones from version to version
+    # tracers replace tensors by subclasses of their own, which differ from version to version
     return torch.compiler.is_compiling() and isinstance(value, Tensor) and not isinstance(value, tv_tensors.TVTensor)
 
 
 def planes_of(image: PIL.Image.Image) -> Tensor:
-    """Return a PIL image's channel planes, uint8 ``[C, H, W]``.
+    """Return the channel planes of a PIL image, uint8 ``[C, H, W]``.
 
     Raises:
-        InputTypeError: the channels of its mode do not have 8 bits.
+        InputTypeError: the mode of the image does not have 8 bits per channel.
     """
     if image.mode not in _MODES:
         raise InputTypeError(
@@ -80,21 +81,21 @@ def _pil_image(planes: Tensor, mode: str) -> PIL.Image.Image:
 
 
 def how_to_convert(value: Any) -> str:
-    """Return a hint how to convert a value that looks like a picture, or an empty string."""
+    """Return advice on converting a value that looks like a picture, or an empty string."""
     if isinstance(value, np.ndarray) and value.ndim > 1:
-        return "make a picture of a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
+        return "convert a NumPy array [H, W, C] with v2.ToImage() or PIL.Image.fromarray"
     row_of_bytes = isinstance(value, Tensor | np.ndarray) and value.ndim == 1 and value.itemsize == 1
     if row_of_bytes or isinstance(value, bytes | bytearray | memoryview | io.IOBase | np.bytes_):
         return "decode the file first, with PIL.Image.open or torchvision.io.decode_image"
     if isinstance(value, list | tuple):
-        return "make a tensor [C, H, W] of a list of numbers"
+        return "convert the list of numbers to a tensor [C, H, W]"
     return ""
 
 
 def require_uint8_or_unit_float(image: Tensor) -> None:
-    """Check for uint8, or floating point within 0..1.
+    """Check that an image is uint8, or floating point within 0..1.
 
-    While a program is traced, the check of the values becomes a part of the program, where it raises ``RuntimeError``.
+    While a program is traced, the check of the values becomes part of that program, where it raises ``RuntimeError``.
 
     Raises:
         InputTypeError: another dtype.

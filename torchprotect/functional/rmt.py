@@ -11,7 +11,7 @@ from torchprotect.keys.bundle import require_same_grid
 
 
 def check_rmt(key: RMTKey, permutation: PermutationKey | None = None) -> None:
-    """Check that settings of :func:`rmt_disguise` match, before any image is given; raises the same errors."""
+    """Check that the settings of :func:`rmt_disguise` fit together, before any image exists; raises the same errors."""
     if permutation is not None:
         require_same_grid(key, permutation)
 
@@ -24,24 +24,27 @@ def rmt_disguise(
     permutation: PermutationKey | None = None,
     inverse: bool = False,
 ) -> Tensor:
-    """Compute ``(X + delta) R`` for each block ``X`` of each channel plane (``R (X + delta)`` for a left-sided key).
+    """Multiply each block by a secret matrix, ``(X + delta) R``, then permute the blocks.
+
+    ``X`` is one block of one channel plane. A left-sided key computes ``R (X + delta)`` instead.
 
     Args:
-        image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]`` of the key's size: uint8, read as 0..255,
-            or floating point in 0..1, kept on that scale. For the inverse: any floating point.
-        key: one matrix for each position.
-        delta: noise in grey levels of the 0..255 scale, shaped like the image; divided by 255 for a floating-point
-            image. The inverse does not remove it.
-        permutation: permutation of the disguised blocks.
-        inverse: multiply by the inverse matrices.
+        image: PIL image, tensor or ``tv_tensors`` picture ``[..., C, H, W]`` of the key's size. uint8 is read as
+            0..255; floating point must lie in 0..1 and stays on that scale. The inverse takes any floating-point
+            values.
+        key: one matrix for each block position.
+        delta: noise in grey levels of the 0..255 scale, shaped like the image. It is divided by 255 for a
+            floating-point image. The inverse does not remove it.
+        permutation: secret order of the disguised blocks; ``None`` leaves the blocks in place.
+        inverse: multiply by the inverse matrices instead.
 
     Returns:
-        float32 of the image's shape and memory format; a PIL image comes back as ``tv_tensors.Image``.
+        float32 with the image's shape and memory format. A PIL image comes back as a ``tv_tensors.Image``.
 
     Raises:
-        InputTypeError: the image is neither uint8 nor floating point, or for the inverse not floating point.
+        InputTypeError: the image is neither uint8 nor floating point; or, for the inverse, not floating point.
         InputRangeError: a floating-point image has values outside 0..1.
-        KeySizeError: the image has another size or number of channels than the key.
+        KeySizeError: the size or the number of channels of the image differs from the key's.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,

@@ -1,4 +1,4 @@
-"""Keys: secret values from OS entropy, kept in safetensors files."""
+"""Secret keys, generated from the operating system's entropy and stored in safetensors files."""
 
 from torchprotect.keys._base import BlockKey, Key
 from torchprotect.keys._file import load, peek, save

@@ -1,4 +1,4 @@
-"""Base classes of keys: root secret, fingerprint, redacted repr, sub-keys, device copies. And checks of sizes."""
+"""Base classes of keys (root secret, fingerprint, redacted repr, sub-keys, device copies), and checks of sizes."""
 
 import hashlib
 import struct
@@ -48,10 +48,14 @@ def fingerprint(kind: str, params: Mapping[str, Any], tensors: Mapping[str, Tens
 
 
 class Key:
-    """A frozen secret value. Keys are equal if their fingerprints are; ``repr`` shows sizes and 12 digits of it.
+    """Base class of all keys: a frozen secret value, identified by its fingerprint.
 
-    Subclasses are ``frozen`` dataclasses with ``eq=False`` and ``repr=False`` that hold CPU tensors, all of them
-    :func:`secret_fields`. A copy of a key is the key itself. Pickling one warns, unless it goes to a worker process.
+    Two keys are equal if their fingerprints are equal. ``repr`` shows sizes and the first 12 hex digits of the
+    fingerprint, never a secret. Copying a key returns the key itself. Pickling one warns
+    (:class:`torchprotect.errors.KeyPickledWarning`), unless the pickle goes to a worker process.
+
+    Subclasses are dataclasses with ``frozen=True``, ``eq=False`` and ``repr=False``. They hold CPU tensors, all of them
+    declared with :func:`secret_fields`.
     """
 
     __slots__ = ("__dict__", "__weakref__", "_secrets")  # a slot is not in vars()
@@ -71,34 +75,37 @@ class Key:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Public parameters, as in the header of a key file."""
+        """The public parameters, as written to the header of a key file."""
         raise TypeError("a Key has no parameters of its own; use one of its kinds")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Secret tensors by their names in a key file, including ``root``."""
+        """The secret tensors by their names in a key file, including ``root``."""
         raise TypeError("a Key has no tensors of its own; use one of its kinds")
 
     @classmethod
     def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Key":
-        """Rebuild a key from its :attr:`params` and :meth:`tensors`, and check that they match."""
+        """Rebuild a key from its :attr:`params` and :meth:`tensors`, and check that they fit together."""
         raise TypeError("a Key cannot be rebuilt; use one of its kinds")
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over kind, parameters and tensors, 64 hex digits. Reveals nothing about the secret values."""
+        """SHA-256 of kind, parameters and tensors, as 64 hex digits. It reveals nothing about the secret values."""
         return fingerprint(self.kind, self.params, self.tensors())
 
     def subkey(self, purpose: Purpose, split: str | None = None) -> SecretBytes:
-        """Return 32 secret bytes derived from the root for one purpose; their ``repr`` does not show them.
+        """Derive 32 secret bytes from the root secret for one purpose (HKDF-SHA256).
 
         Args:
-            purpose: what they are used for.
-            split: name of a part of the data, whose sub-key is another one.
+            purpose: what the bytes are used for.
+            split: name of a split of the data; each split has its own sub-key.
+
+        Returns:
+            The bytes; their ``repr`` does not show them.
         """
         return derive(self.root.numpy().tobytes(), purpose if split is None else split_purpose(purpose, split))
 
     def owner_key(self) -> SecretBytes:
-        """Return the 64 secret bytes that encrypt what only the owner may know of an export."""
+        """Return the 64 secret bytes that encrypt the owner's file of an export."""
         return derive(self.root.numpy().tobytes(), "owner", size=64)
 
     def envelope_key(self, plan: bytes, generation: int) -> SecretBytes:
@@ -106,12 +113,12 @@ class Key:
 
         Args:
             plan: digest of the export's plan, 32 bytes.
-            generation: rises when the export is sealed anew.
+            generation: a counter that rises whenever the export is sealed again.
         """
         return derive(self.root.numpy().tobytes(), f"envelope/{generation}", salt=plan)
 
     def on(self, name: str, device: torch.device) -> Tensor:
-        """Return the attribute ``name`` on ``device``; the copy is kept beside the key, never pickled with it."""
+        """Return the attribute ``name`` on ``device``. The copy is cached with the key, but never pickled with it."""
         return self._copy_on(name, getattr(self, name), device)
 
     def _copy_on(self, name: str, tensor: Tensor, device: torch.device) -> Tensor:
@@ -163,26 +170,26 @@ def _short(value: Any) -> str:
 
 
 class BlockKey(Key):
-    """A key with one secret per block position, made for one image size."""
+    """Base class of keys that hold one secret per block position, for one image size."""
 
     image_size: tuple[int, int]
     block_size: tuple[int, int]
 
     @property
     def grid_size(self) -> tuple[int, int]:
-        """Rows and columns of blocks."""
+        """Number of block rows and block columns, ``(rows, columns)``."""
         return self.image_size[0] // self.block_size[0], self.image_size[1] // self.block_size[1]
 
     @property
     def positions(self) -> int:
-        """Number of blocks in one plane of an image."""
+        """Number of block positions in one channel plane."""
         return self.grid_size[0] * self.grid_size[1]
 
     def require_fit(self, image: Tensor) -> None:
-        """Check that ``image`` ``[..., C, H, W]`` has the size and the channels that this key was made for.
+        """Check that ``image`` ``[..., C, H, W]`` has the size and number of channels that this key was made for.
 
         Raises:
-            KeySizeError: its size or number of channels differs.
+            KeySizeError: the size or the number of channels differs.
         """
         if image.shape[-2:] != self.image_size:
             size = (int(image.shape[-2]), int(image.shape[-1]))
@@ -205,7 +212,7 @@ def at_positions(secrets: Tensor, positions: int) -> Tensor:
 
 
 def is_shared(secrets: Tensor) -> bool:
-    """Say whether several positions have the same secrets; a single position has nothing to share them with."""
+    """Return whether several positions have the same secret; a single position has nothing to share it with."""
     return len(secrets) > 1 and torch.equal(secrets, secrets[:1].expand_as(secrets))
 
 
@@ -232,7 +239,7 @@ def as_size(size: Any) -> Size:
 
 
 def require_division(image_size: tuple[int, int], block_size: tuple[int, int]) -> None:
-    """Check that blocks tile the image.
+    """Check that the blocks tile the image.
 
     Raises:
         BlockSizeError: they do not; the message lists the sizes that do.

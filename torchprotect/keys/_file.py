@@ -31,7 +31,7 @@ _FIELDS = {"format", "version", "kind", "params", "fingerprint"}
 
 
 class Header(NamedTuple):
-    """The public header of a key file; ``fingerprint`` is ``None`` where a passphrase protects the file."""
+    """The public header of a key file. ``fingerprint`` is ``None`` if a passphrase protects the file."""
 
     kind: str
     params: dict[str, Any]
@@ -39,16 +39,23 @@ class Header(NamedTuple):
 
 
 def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
-    """Write ``key`` to ``path`` atomically, readable by its owner only; existing files are never overwritten.
+    """Write a key to a new file that only its owner can read; an existing file is never overwritten.
+
+    The file appears under its final name only when it is complete (temporary file, then rename), with mode 0600.
 
     Args:
         key: any key or bundle.
         path: file to create; any name.
-        passphrase: wraps the file in scrypt and AES-256-GCM.
+        passphrase: encrypts the file, with scrypt and AES-256-GCM. ``None`` leaves it readable by whoever can open it.
 
     Raises:
-        FileExistsError: ``path`` exists; keys are not overwritten.
+        FileExistsError: ``path`` exists.
         PassphraseError: the passphrase is empty or blank.
+
+    Example::
+
+        key = keys.PermutationKey.generate(image_size=(32, 32), block_size=(8, 8))
+        keys.save(key, "permutation.key")
     """
     secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
     del passphrase  # a traceback with local variables would show it
@@ -62,13 +69,17 @@ def save(key: Key, path: str | os.PathLike[str], passphrase: str | None = None) 
 
 
 def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
-    """Read a key and check every byte of it against its fingerprint.
+    """Read a key from a file and check every byte of it against the fingerprint.
+
+    Args:
+        path: a file written by :func:`save`.
+        passphrase: needed if, and only if, the file was saved with one.
 
     Raises:
-        KeyFileError: foreign, truncated or malformed file; its children :class:`KeyVersionError` (newer version) and
-            :class:`KeyIntegrityError` (changed byte).
-        KeyKindError: a kind of key that this version does not know.
-        PassphraseError: missing, superfluous or wrong passphrase.
+        KeyFileError: the file is not a key file, truncated or malformed. Its subclass :class:`KeyVersionError` means a
+            newer format version, :class:`KeyIntegrityError` a changed byte.
+        KeyKindError: this version does not know the kind of key.
+        PassphraseError: the passphrase is missing, superfluous or wrong.
     """
     secret = None if passphrase is None else SecretBytes.of_passphrase(passphrase)
     del passphrase  # a traceback with local variables would show it
@@ -87,10 +98,12 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
 
 
 def peek(path: str | os.PathLike[str]) -> Header:
-    """Read only the public header of a key file; the fingerprint is not checked.
+    """Read the public header of a key file, without the secrets and without a passphrase.
+
+    The fingerprint is not checked against the content.
 
     Raises:
-        KeyFileError: not a key file, truncated or malformed, or of a newer version.
+        KeyFileError: the file is not a key file, truncated, malformed, or of a newer format version.
     """
     return _parse(_read(Path(path)), str(path))[0]
 

@@ -15,16 +15,16 @@ Kind = TypeVar("Kind", bound=type)
 
 
 class SecretBytes(bytes):
-    """Secret bytes, such as a sub-key: compared, hashed, pickled like ``bytes``; ``repr`` shows only their number."""
+    """Secret bytes, such as a sub-key: like ``bytes``, but ``repr`` shows only their number."""
 
     __slots__ = ()
 
     @classmethod
     def of_passphrase(cls, passphrase: str) -> "SecretBytes":
-        """Return a passphrase in UTF-8, which tracebacks with local variables do not show.
+        """Encode a passphrase as UTF-8, in a form that tracebacks with local variables do not show.
 
         Raises:
-            PassphraseError: it is not text in Unicode.
+            PassphraseError: the passphrase is not valid Unicode text.
         """
         if not isinstance(passphrase, str):
             raise PassphraseError(f"a passphrase must be a str, got {type(passphrase).__name__}")

@@ -12,10 +12,10 @@ Reduced = tuple[Any, tuple[type["Key"], dict[str, Any], dict[str, NDArray[Any]]]
 
 
 def reduce_key(key: "Key") -> Reduced:
-    """Return what ``__reduce__`` returns, without the warning: a function and its arguments, secrets among them.
+    """Take a key apart for pickling, without a warning: return the function and arguments that ``__reduce__`` returns.
 
-    ``multiprocessing`` uses it to start workers. An engine with a serialiser of its own registers it there, and must
-    send what it serialises to its workers only, never to a disk.
+    The arguments contain the secrets. ``multiprocessing`` uses this function to start workers. An engine with its own
+    serialiser registers it there, and must send the result to its own workers only, never to a disk.
     """
     return rebuild_key, (type(key), key.params, {name: tensor.numpy() for name, tensor in key.tensors().items()})
 

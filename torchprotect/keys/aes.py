@@ -36,15 +36,15 @@ def usable_units(block_size: tuple[int, int]) -> list[int]:
 @secret_fields("keys", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class AESKey(BlockKey):
-    """An AES key for each block position, or one for all; and for each channel if ``channels`` is given.
+    """AES keys: one for each block position (or one for all), and optionally one for each channel.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        channels: number of channels, each with its own key; ``None`` uses one key for any number of channels.
-        bits: 128, 192 or 256.
+        channels: number of channels, each with its own keys; ``None`` uses the same keys for any number of channels.
+        bits: key length: 128, 192 or 256.
         keys: uint8 ``[positions, channels or 1, bits / 8]``.
-        root: uint8 ``[32]``, source of the sub-keys.
+        root: uint8 ``[32]``, from which sub-keys are derived.
     """
 
     kind: ClassVar[str] = "aes-ecb"
@@ -70,19 +70,25 @@ class AESKey(BlockKey):
         bits: int = 128,
         shared: bool = False,
     ) -> "AESKey":
-        """Draw independent keys from OS entropy.
+        """Generate independent AES keys from the operating system's entropy.
 
         Args:
             image_size: ``(H, W)`` in pixels.
             block_size: ``(h, w)`` in pixels.
-            channels: number of channels, each with keys of its own; ``None`` for one key for any number of channels.
-            bits: 128, 192 or 256.
-            shared: use one key at all positions (of each channel, if ``channels`` is given). A network keeps more, and
-                an attacker learns more: equal units have equal code words wherever they lie in the image.
+            channels: number of channels, each with its own keys; ``None`` uses the same keys for any number of
+                channels.
+            bits: key length: 128, 192 or 256.
+            shared: use one key at all positions (of each channel, if ``channels`` is given). A network then keeps more,
+                and an attacker learns more: equal units have equal code words wherever they lie in the image.
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or no cipher unit fits them.
             InputRangeError: ``bits`` or ``channels`` is out of range.
+
+        Example::
+
+            key = keys.AESKey.generate(image_size=(32, 32), block_size=(4, 4))
+            disguise = transforms.AESECBDisguise(key)
         """
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, bits)
@@ -92,7 +98,7 @@ class AESKey(BlockKey):
 
     @cached_property
     def shared(self) -> bool:
-        """Whether all positions, at least two, use the same key; told from the keys themselves."""
+        """Whether all positions (at least two) use the same key, determined from the keys themselves."""
         return is_shared(self.keys)
 
     @property

@@ -1,4 +1,4 @@
-"""Keys that belong together: a transform's, a permutation's and the label map."""
+"""Bundles of keys that belong together: a disguise, a permutation and a label map."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,14 +27,19 @@ _KINDS: dict[str, type[Key]] = {
 @secret_fields("root")
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyBundle(Key):
-    """All keys of one protected data set.
+    """All keys of one protected data set: the disguise, and optionally a block permutation and a label map.
 
     Attributes:
         transform: key of the disguise.
-        permutation: permutation of the disguised blocks, or ``None``. Must have the image and block size of
-            ``transform``, which must work on blocks and not be a permutation itself.
-        labels: renaming of classes, or ``None``.
-        root: uint8 ``[32]``, source of the sub-keys; drawn from OS entropy when not given.
+        permutation: secret order of the disguised blocks, or ``None``. It must have the image and block size of
+            ``transform``, which must be a key of blocks and not itself a permutation.
+        labels: secret renaming of the classes, or ``None``.
+        root: uint8 ``[32]``, from which sub-keys are derived; drawn from the operating system's entropy if not given.
+
+    Example::
+
+        sizes = {"image_size": (32, 32), "block_size": (8, 8)}
+        bundle = keys.KeyBundle(keys.RMTKey.generate(**sizes), keys.PermutationKey.generate(**sizes))
     """
 
     kind: ClassVar[str] = "bundle"
@@ -67,17 +72,17 @@ class KeyBundle(Key):
 
     @property
     def params(self) -> dict[str, Any]:
-        """Kind and parameters of each key it holds."""
+        """Kind and parameters of each key in the bundle."""
         return {name: {"kind": key.kind, "params": key.params} for name, key in self._keys().items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors of each key under the prefix ``transform.``, ``permutation.`` or ``labels.``, and ``root``."""
+        """The tensors of each key under the prefix ``transform.``, ``permutation.`` or ``labels.``, and ``root``."""
         inner = {f"{name}.{k}": t for name, key in self._keys().items() for k, t in key.tensors().items()}
         return {**inner, "root": self.root}
 
     @classmethod
     def from_parts(cls, params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "KeyBundle":
-        """Rebuild the bundle and the keys in it."""
+        """Rebuild the bundle and its keys."""
         parts: dict[str, Any] = {}
         for name, part in params.items():
             prefix = f"{name}."
@@ -87,7 +92,7 @@ class KeyBundle(Key):
 
 
 def require_same_grid(key: BlockKey, permutation: PermutationKey) -> None:
-    """Check that a permutation lays out the very blocks that ``key`` disguises.
+    """Check that a permutation is made for the same image and block size as ``key``.
 
     Raises:
         KeySizeError: image or block size differ.
@@ -100,7 +105,7 @@ def require_same_grid(key: BlockKey, permutation: PermutationKey) -> None:
 
 
 def key_class(kind: str) -> type[Key]:
-    """Return the class of a kind of key, other than a bundle.
+    """Return the class for a kind of key, other than a bundle.
 
     Raises:
         KeyKindError: there is no such kind.

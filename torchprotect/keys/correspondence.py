@@ -1,4 +1,4 @@
-"""The secret map from classes to the target classes that their images are perturbed toward."""
+"""The secret map from each class to the target classes that its images are perturbed toward."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -37,13 +37,15 @@ _PRESET_WEIGHTS = {"mixup-and-concat": [0.2, 0.3, 0.3, 0.2]}  # 40 : 60 on the l
 @secret_fields("targets", "weights", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class CorrespondenceKey(Key):
-    """The target classes that images of each class are perturbed toward, and the weight of each target.
+    """A secret map from each class to the target classes that its images are perturbed toward.
 
     Attributes:
         targets: int64 ``[classes, K]``; a class with fewer than ``K`` targets repeats its first one.
-        weights: float32 ``[classes, K]``, non-negative, rows sum to 1; 0 where a class has no K-th target.
-        mix_mode: how the versions of an image, one for each target, are mixed: one of ``adversarial.MIX_MODES``.
-        root: uint8 ``[32]``, source of the sub-keys; it keeps the fingerprint from naming a small map.
+        weights: float32 ``[classes, K]``, non-negative; each row sums to 1. The weight is 0 where a class has no K-th
+            target.
+        mix_mode: how the versions of an image, one for each target, are combined: one of ``adversarial.MIX_MODES``.
+        root: uint8 ``[32]``, from which sub-keys are derived. It enters the fingerprint, so that a small map cannot
+            be guessed from the fingerprint by trying all maps.
     """
 
     kind: ClassVar[str] = "correspondence"
@@ -77,16 +79,17 @@ class CorrespondenceKey(Key):
         mix_mode: str = "concat",
         weights: Sequence[Sequence[float]] | None = None,
     ) -> "CorrespondenceKey":
-        """Draw a map from OS entropy.
+        """Generate a random map from the operating system's entropy.
 
-        The first targets are a uniformly random derangement: each class is the first target of one other, none of
-        itself. Further targets of a class are drawn from the rest, without regard to other classes.
+        The first targets are a uniformly random derangement: each class is the first target of exactly one other class,
+        and no class is its own. Further targets of a class are drawn from the remaining classes, independently of other
+        classes.
 
         Args:
             classes: number of classes.
-            targets: how many targets each class has, one number for all or one for each.
-            mix_mode: how the versions of an image are mixed, see :func:`torchprotect.adversarial.combine`.
-            weights: a row for each class, with the weight of each of its targets; equal weights when ``None``.
+            targets: number of targets: one number for all classes, or one for each.
+            mix_mode: how the versions of an image are combined, see :func:`torchprotect.adversarial.combine`.
+            weights: one row for each class, with the weight of each of its targets; equal weights when ``None``.
 
         Raises:
             InputRangeError: the numbers do not make a valid map.
@@ -105,7 +108,7 @@ class CorrespondenceKey(Key):
         mix_mode: str = "concat",
         weights: Sequence[Sequence[float]] | None = None,
     ) -> "CorrespondenceKey":
-        """Make a key from a given map: a row of targets for each class, of 1 to 8 classes each.
+        """Make a key from a given map: one row for each class, with 1 to 8 target classes.
 
         Raises:
             InputRangeError: a target is not a class, or the numbers do not make a valid map.
@@ -123,11 +126,11 @@ class CorrespondenceKey(Key):
 
     @classmethod
     def preset(cls, name: str) -> "CorrespondenceKey":
-        """Make a key from a published map, which everyone knows: for reproductions only.
+        """Make a key from a published map. Everybody knows these maps: use them only to reproduce the paper.
 
         Args:
-            name: ``"basic"`` (section 3.3 of the paper), ``"horizontal-concat"`` (Table 4), ``"mixup-and-concat"``
-                (Table 6), each for 10 classes, or ``"mri"`` (section 5) for 5.
+            name: ``"basic"`` (section 3.3 of the paper), ``"horizontal-concat"`` (Table 4) or ``"mixup-and-concat"``
+                (Table 6), each for 10 classes; or ``"mri"`` (section 5), for 5 classes.
 
         References:
             Hu et al., Adversarial Data Encryption.
@@ -151,10 +154,16 @@ class CorrespondenceKey(Key):
         return len(self.targets)
 
     def of(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return targets int64 ``[N, K]`` and weights float32 ``[N, K]`` for labels ``[N]``, on their device.
+        """Look up the targets and weights of labels.
+
+        Args:
+            labels: integers ``[N]``.
+
+        Returns:
+            Targets, int64 ``[N, K]``, and weights, float32 ``[N, K]``, on the device of the labels.
 
         Raises:
-            InputTypeError: labels are not integers.
+            InputTypeError: the labels are not integers.
             LabelError: a label lies outside ``0..classes-1``.
         """
         require_tensor("labels", labels)
@@ -164,11 +173,11 @@ class CorrespondenceKey(Key):
 
     @property
     def params(self) -> dict[str, Any]:
-        """``classes``, the largest number of ``targets`` of a class, and ``way``, as files call the mix mode."""
+        """``classes``, ``targets`` (largest number for one class) and ``way`` (the mix mode, as files call it)."""
         return {"classes": self.classes, "targets": self.targets.shape[1], "way": self.mix_mode}
 
     def tensors(self) -> dict[str, Tensor]:
-        """``targets``, ``shares``, as files call the weights, and ``root``."""
+        """``targets``, ``shares`` (the weights, by their name in files), and ``root``."""
         return {"targets": self.targets, "shares": self.weights, "root": self.root}
 
     @classmethod
@@ -192,7 +201,7 @@ def _counts(classes: int, targets: int | Sequence[int]) -> list[int]:
 
 
 def _weights(counts: list[int], weights: Sequence[Sequence[float]] | None) -> Tensor:
-    """Return float32 ``[classes, K]`` with zeros where a class has no further target."""
+    """Return the weights, float32 ``[classes, K]``, with zeros where a class has no further target."""
     given = [[1 / count] * count for count in counts] if weights is None else weights
     if any(not isinstance(row, Sequence) or any(not isinstance(s, int | float) for s in row) for row in given):
         raise InputTypeError("weights must be a row of numbers for each class")

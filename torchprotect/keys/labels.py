@@ -21,9 +21,12 @@ Labels = TypeVar("Labels", int, Tensor)
 class LabelKey(Key):
     """A secret permutation of class numbers: class ``y`` is written as ``labels[y]``.
 
+    It changes names only. Which images share a class, and how many images each class has, stays visible.
+
     Attributes:
         labels: int64 ``[classes]``.
-        root: uint8 ``[32]``, source of the sub-keys; it keeps the fingerprint from naming a small map.
+        root: uint8 ``[32]``, from which sub-keys are derived. It enters the fingerprint, so that a small map cannot
+            be guessed from the fingerprint by trying all maps.
     """
 
     kind: ClassVar[str] = "labels"
@@ -36,10 +39,10 @@ class LabelKey(Key):
 
     @classmethod
     def generate(cls, *, classes: int) -> "LabelKey":
-        """Draw a uniformly random permutation of ``classes`` class numbers from OS entropy.
+        """Generate a uniformly random permutation of ``classes`` class numbers from the operating system's entropy.
 
         Raises:
-            InputRangeError: fewer than two classes.
+            InputRangeError: there are fewer than two classes.
         """
         require_int("classes", classes, at_least=2)
         return cls(random_permutation(classes), random_bytes(32))
@@ -54,20 +57,26 @@ class LabelKey(Key):
         return self._computed_once("plain", self.labels.argsort)
 
     def map(self, labels: Labels) -> Labels:
-        """Replace plain class numbers, an int or an integer tensor of any shape, by secret ones.
+        """Replace plain class numbers by secret ones.
+
+        Args:
+            labels: an int, or an integer tensor of any shape.
 
         Raises:
-            InputTypeError: something else, such as one-hot rows.
+            InputTypeError: the labels are something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
         checked = _checked(labels, self.classes)
         return _look_up(self.labels, checked)
 
     def unmap(self, labels: Labels) -> Labels:
-        """Replace secret class numbers, such as a model's predictions, by plain ones.
+        """Replace secret class numbers, such as the predictions of a model, by plain ones.
+
+        Args:
+            labels: an int, or an integer tensor of any shape.
 
         Raises:
-            InputTypeError: something else, such as one-hot rows.
+            InputTypeError: the labels are something else, such as one-hot rows.
             LabelError: a number lies outside ``0..classes-1``.
         """
         checked = _checked(labels, self.classes)
@@ -75,7 +84,7 @@ class LabelKey(Key):
 
     @property
     def params(self) -> dict[str, Any]:
-        """``classes``."""
+        """The number of ``classes``."""
         return {"classes": self.classes}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -90,7 +99,10 @@ class LabelKey(Key):
 
 
 def _checked(labels: Any, classes: int) -> Any:
-    """Return an int, or a tensor of class numbers. Functions that raise hold no secret table in a local variable."""
+    """Return an int, or a tensor of class numbers.
+
+    A function of its own, so that the frame that raises holds no secret table in a local variable.
+    """
     if isinstance(labels, np.integer):
         labels = int(labels)
     if isinstance(labels, int) and not isinstance(labels, bool):

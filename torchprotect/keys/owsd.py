@@ -1,4 +1,4 @@
-"""A random generator network, whose weights are the secret."""
+"""The key of OWSD: a random generator network whose weights are secret."""
 
 import copy
 import math
@@ -34,18 +34,19 @@ _MAX_WIDTH = 1 << 12
 @secret_fields("generator", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class OWSDKey(Key):
-    """The weights of a DCGAN generator, drawn once and never trained, and its batch-norm statistics.
+    """A secret random DCGAN generator, never trained, which turns an embedding into an image.
 
-    With DCGAN's usual initialisation, images are flat (0.001 of the range). He's initialisation and batch-norm
-    statistics that are measured once and kept make them span the range, and make each image independent of its batch.
+    With DCGAN's usual initialisation the images are flat: they span 0.001 of the range. This key uses He
+    initialisation, and batch-norm statistics that are measured once and then kept. The images then span the range, and
+    each image is independent of the rest of its batch.
 
     Attributes:
         embedding_size: length of an embedding.
         image_size: ``(H, W)`` of the generated images, in pixels.
-        width: channels before the last layer, doubled at every halving of the size.
+        width: channels before the last layer; each halving of the size doubles it.
         generator: tensors of a :class:`torchprotect.models.DCGANGenerator` by name: float32 weights, and the mean and
             variance of each batch norm.
-        root: uint8 ``[32]``, source of the sub-keys.
+        root: uint8 ``[32]``, from which sub-keys are derived.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -78,18 +79,20 @@ class OWSDKey(Key):
         width: int = 32,
         embeddings: Tensor | None = None,
     ) -> "OWSDKey":
-        """Draw a generator from OS entropy.
+        """Generate a random generator network from the operating system's entropy.
 
         Args:
             embedding_size: length of the encoder's embeddings.
-            image_size: ``(H, W)`` in pixels; even.
-            width: channels before the last layer; the default gives 256 x 256 images the paper's 1,024 in front.
-            embeddings: float ``[n, embedding_size]``, n at least 2: embeddings of public images, with which the
-                batch-norm statistics are measured, on 512 of them where there are more. Without them exponentially
-                distributed ones are drawn, of mean 1: images of embeddings on a much smaller scale are then flat.
+            image_size: ``(H, W)`` in pixels; both even.
+            width: channels before the last layer. With the default, 256 x 256 images start from 1,024 channels, as in
+                the paper.
+            embeddings: floating point ``[n, embedding_size]``, n at least 2: embeddings of public images, from which
+                the batch-norm statistics are measured. If there are more than 512, a random 512 are used. Without them,
+                exponentially distributed embeddings of mean 1 are drawn; images of embeddings on a much smaller scale
+                are then flat.
 
         Raises:
-            InputShapeError: the image size is odd, or the embeddings have another shape.
+            InputShapeError: the image size is odd, or the embeddings have the wrong shape.
             InputRangeError: a size is out of range, or the images of this key hardly differ.
         """
         _require_params(embedding_size, width)
@@ -107,12 +110,12 @@ class OWSDKey(Key):
 
     @cached_property
     def network(self) -> nn.Module:
-        """The generator without its weights, on the meta device."""
+        """The generator's architecture without weights, on the meta device."""
         with torch.device("meta"):
             return DCGANGenerator(self.embedding_size, self.image_size, width=self.width, affine=False).eval()
 
     def network_on(self, device: torch.device) -> nn.Module:
-        """Return the generator on a device, in eval mode; copies of its tensors there are kept beside the key."""
+        """Return the generator on a device, in eval mode; copies of its tensors there are cached with the key."""
         network = copy.deepcopy(self.network)  # a copy, because threads may share the key
         tensors = {name: self._copy_on(name, tensor, device) for name, tensor in self.generator.items()}
         network.load_state_dict(tensors, strict=False, assign=True)  # batch counts are missing, and not needed
@@ -120,7 +123,7 @@ class OWSDKey(Key):
 
     @property
     def params(self) -> dict[str, Any]:
-        """``embedding_size``, ``image_size``, ``width``."""
+        """``embedding_size``, ``image_size`` and ``width``."""
         return {"embedding_size": self.embedding_size, "image_size": list(self.image_size), "width": self.width}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The secret order of an image's blocks."""
+"""The secret order of the blocks of an image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from torchprotect.keys._secret import secret_fields
 @secret_fields("order", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class PermutationKey(BlockKey):
-    """A secret order of blocks: block ``order[i]`` of the plain image lands at position ``i``.
+    """A secret order of blocks: block ``order[i]`` of the plain image is placed at position ``i``.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        order: int64 ``[positions]``.
-        root: uint8 ``[32]``, source of the sub-keys.
+        order: int64 ``[positions]``; positions are numbered row by row.
+        root: uint8 ``[32]``, from which sub-keys are derived.
     """
 
     kind: ClassVar[str] = "permutation"
@@ -36,7 +36,11 @@ class PermutationKey(BlockKey):
 
     @classmethod
     def generate(cls, *, image_size: tuple[int, int], block_size: tuple[int, int]) -> "PermutationKey":
-        """Draw a uniformly random order from OS entropy.
+        """Generate a uniformly random order from the operating system's entropy.
+
+        Args:
+            image_size: ``(H, W)`` in pixels.
+            block_size: ``(h, w)`` in pixels.
 
         Raises:
             BlockSizeError: the blocks do not divide the image.
@@ -48,7 +52,7 @@ class PermutationKey(BlockKey):
 
     @property
     def inverse_order(self) -> Tensor:
-        """The inverse order, which puts the blocks back: int64 ``[positions]``."""
+        """The inverse order, which restores the blocks: int64 ``[positions]``."""
         return self._computed_once("inverse_order", self.order.argsort)
 
     @property

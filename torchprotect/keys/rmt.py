@@ -1,4 +1,4 @@
-"""Random matrices, one for each block position or one for all."""
+"""The keys of RMT: secret random matrices, one for each block position or one for all."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def _orthogonal(count: int, size: int) -> Tensor:
     return q * signs.unsqueeze(-2)
 
 
-def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
+def _draw_well_conditioned(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
     """Draw until ``count`` matrices have a condition number of at most :data:`MAX_CONDITION`."""
     kept = torch.empty(0, size, size, dtype=torch.float64)
     for _ in range(_MAX_ROUNDS):
@@ -55,17 +55,18 @@ def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
 @secret_fields("matrices", "root")
 @dataclass(frozen=True, eq=False, repr=False)
 class RMTKey(BlockKey):
-    """A random matrix for each block position, or one for all; and for each channel if ``channels`` is given.
+    """Secret random matrices: one for each block position (or one for all), and optionally one for each channel.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        channels: number of channels, each with its own matrix; ``None`` uses one matrix for any number of channels.
-        matrix: ``"orthogonal"`` (Haar on O(m)), ``"uniform"`` (entries in (0, 1)) or ``"gaussian"``; the last two
-            are drawn again until their condition number is at most 10,000.
-        side: ``"right"`` for ``X R`` with m = block width, ``"left"`` for ``R X`` with m = block height.
+        channels: number of channels, each with its own matrices; ``None`` uses the same matrices for any number of
+            channels.
+        matrix: ``"orthogonal"`` (Haar measure on O(m)), ``"uniform"`` (entries in (0, 1)) or ``"gaussian"``. Uniform
+            and Gaussian matrices are drawn again until their condition number is at most 10,000.
+        side: ``"right"`` for ``X R``, with m the block width; ``"left"`` for ``R X``, with m the block height.
         matrices: float32 ``[positions, channels or 1, m, m]``.
-        root: uint8 ``[32]``, source of the sub-keys.
+        root: uint8 ``[32]``, from which sub-keys are derived.
     """
 
     kind: ClassVar[str] = "rmt"
@@ -84,7 +85,7 @@ class RMTKey(BlockKey):
         require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinite or NaN values")
-        if not bool((torch.linalg.cond(self._different.double()) <= MAX_CONDITION).all()):  # NaN for zeros
+        if not bool((torch.linalg.cond(self._distinct.double()) <= MAX_CONDITION).all()):  # NaN for zeros
             raise KeyFileError("tensor 'matrices' of the key holds an ill-conditioned matrix")
 
     @classmethod
@@ -98,21 +99,26 @@ class RMTKey(BlockKey):
         side: Side = "right",
         shared: bool = False,
     ) -> "RMTKey":
-        """Draw independent matrices from OS entropy.
+        """Generate independent random matrices from the operating system's entropy.
 
         Args:
             image_size: ``(H, W)`` in pixels.
             block_size: ``(h, w)`` in pixels.
-            channels: number of channels, each with matrices of its own; ``None`` for one matrix for any number of
+            channels: number of channels, each with its own matrices; ``None`` uses the same matrices for any number of
                 channels.
             matrix: ``"orthogonal"``, ``"uniform"`` or ``"gaussian"``.
-            side: from which the matrices multiply.
+            side: ``"right"`` multiplies the rows of a block, ``"left"`` its columns.
             shared: use one matrix at all positions (of each channel, if ``channels`` is given). One known pair then
-                gives it away, and blocks can be compared across positions.
+                reveals it, and blocks can be compared across positions.
 
         Raises:
             BlockSizeError: the blocks do not divide the image, or are too large for this kind of matrix.
             InputRangeError: ``matrix``, ``side`` or ``channels`` is out of range.
+
+        Example::
+
+            key = keys.RMTKey.generate(image_size=(28, 28), block_size=(7, 7))
+            disguise = transforms.RMTDisguise(key, noise=100)
         """
         image_size, block_size = as_size(image_size), as_size(block_size)
         _require_params(image_size, block_size, channels, matrix, side)
@@ -122,31 +128,31 @@ class RMTKey(BlockKey):
         if matrix == "orthogonal":
             drawn = _orthogonal(count, size)
         else:
-            drawn = _bounded(random_uniform if matrix == "uniform" else random_normal, count, size)
+            drawn = _draw_well_conditioned(random_uniform if matrix == "uniform" else random_normal, count, size)
         # at_positions makes them contiguous: qr gives columns of memory, of which torch.export.save would warn
         matrices = at_positions(drawn.float().reshape(drawn_at, channels or 1, size, size), positions)
         return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
 
     @cached_property
     def shared(self) -> bool:
-        """Whether all positions, at least two, use the same matrix; told from the matrices themselves."""
+        """Whether all positions (at least two) use the same matrix, determined from the matrices themselves."""
         return is_shared(self.matrices)
 
     @property
     def inverses(self) -> Tensor:
         """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
         return self._computed_once(
-            "inverses", lambda: at_positions(torch.linalg.inv(self._different.double()).float(), self.positions)
+            "inverses", lambda: at_positions(torch.linalg.inv(self._distinct.double()).float(), self.positions)
         )
 
     @property
-    def _different(self) -> Tensor:
-        """The matrices, those that all positions share only once: there may be thousands of positions."""
+    def _distinct(self) -> Tensor:
+        """The distinct matrices: one if all positions share it, because there may be thousands of positions."""
         return self.matrices[:1] if self.shared else self.matrices
 
     @property
     def params(self) -> dict[str, Any]:
-        """``image_size``, ``block_size``, ``channels``, ``matrix``, ``side``."""
+        """``image_size``, ``block_size``, ``channels``, ``matrix`` and ``side``."""
         return {
             "image_size": list(self.image_size),
             "block_size": list(self.block_size),

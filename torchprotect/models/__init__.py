@@ -1,4 +1,4 @@
-"""Networks of the papers that no maintained library has."""
+"""Networks from the papers that no maintained library provides."""
 
 from torchprotect.models.dcgan import DCGANGenerator, ResidualEncoder
 from torchprotect.models.gta import GTANetworks

@@ -12,8 +12,8 @@ class DCGANGenerator(nn.Module):
     Args:
         embedding_size: length of an embedding.
         image_size: ``(H, W)`` in pixels, both even.
-        channels: of the images.
-        width: channels before the last layer, doubled at every halving of the size.
+        channels: channels of the images.
+        width: channels before the last layer; each halving of the size doubles it.
         affine: whether batch normalisation has a learnable scale and shift.
 
     Shape: float ``[N, embedding_size]`` to float ``[N, channels, H, W]`` in 0..1.
@@ -46,13 +46,13 @@ class DCGANGenerator(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """An encoder of images: the discriminator of DCGAN with a residual block after each halving.
+    """Encode an image: the discriminator of DCGAN with a residual block after each halving.
 
     Args:
         embedding_size: length of an embedding.
         image_size: ``(H, W)`` in pixels, both even.
-        channels: of the images.
-        width: channels after the first layer, doubled at every halving.
+        channels: channels of the images.
+        width: channels after the first layer; each halving doubles it.
 
     Shape: float ``[N, channels, H, W]`` to float ``[N, embedding_size]``.
 

@@ -1,4 +1,4 @@
-"""The layer of a network that reads the picture."""
+"""Find the layer of a network that reads the picture."""
 
 from typing import Any, TypeAlias
 
@@ -17,8 +17,8 @@ def find_first_layer(network: nn.Module, image: Tensor) -> tuple[str, PatchLayer
     """Return name and module of the one layer that reads the picture, if it is linear in patches.
 
     Args:
-        network: is called once, in the mode it is in.
-        image: of the shape that the network takes, ``[1, C, H, W]``.
+        network: called once, in its current mode.
+        image: image of the shape that the network takes, ``[1, C, H, W]``.
 
     Raises:
         ModelError: there is no such layer, or the network does not take such an image.
@@ -65,10 +65,10 @@ def weight_of(layer: PatchLayer, image_size: tuple[int, int]) -> Tensor:
 
 
 def channels_of(network: nn.Module, image_size: tuple[int, int]) -> int:
-    """Return how many channels the pictures of a network have, by the first layer that it lists.
+    """Return the number of channels that a network takes, from its first registered layer that determines it.
 
     Raises:
-        ModelError: it has no layer that tells.
+        ModelError: no layer determines it.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -7,20 +7,21 @@ from torchprotect.models._halving import halvings
 
 
 class GTANetworks(nn.Module):
-    """A feature extractor and classifier, and a generator and discriminator that train the extractor on a new domain.
+    """The networks of Generate To Adapt: an extractor with a classifier, and a generator with a discriminator.
 
-    The generator makes an image from an embedding, noise and a label, with one extra label for "no known class". The
-    discriminator tells real from generated images, and classifies them.
+    The latter two train the extractor on a new domain. The generator makes an image from an embedding, noise and a
+    label, with one extra label for "no known class". The discriminator distinguishes real from generated images, and
+    classifies them.
 
     Args:
         channels: channels of the images.
         classes: number of classes.
         image_size: ``(H, W)`` in pixels, both even.
         features: length of an embedding.
-        width: channels of the first layers, doubled at every halving.
+        width: channels of the first layers; each halving doubles it.
         noise: length of the noise.
-        extractor: a network of your own in place of the small one: float ``[N, channels, H, W]`` in 0..1 to
-            ``[N, features]``.
+        extractor: your own network instead of the small one: float ``[N, channels, H, W]`` in 0..1 to ``[N,
+            features]``.
 
     Shape: float ``[N, channels, H, W]`` in 0..1 to scores ``[N, classes]``.
 
@@ -48,16 +49,16 @@ class GTANetworks(nn.Module):
         self.discriminator = GTADiscriminator(channels, classes, widths, base)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of each class."""
+        """Return the scores of all classes."""
         scores: Tensor = self.classifier(self.extractor(images))
         return scores
 
     def generate(self, embeddings: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        """Make images, -1..1.
+        """Generate images, with pixels in -1..1.
 
         Args:
             embeddings: ``[N, features]``.
-            labels: int64 ``[N]``; ``classes`` for an image of no known class.
+            labels: int64 ``[N]``; the number ``classes`` stands for an image of no known class.
             noise: ``[N, noise]``.
         """
         known = nn.functional.one_hot(labels, self.classes + 1).to(embeddings.dtype)
@@ -67,7 +68,7 @@ class GTANetworks(nn.Module):
 
 
 class GTADiscriminator(nn.Module):
-    """Tell real from generated images, and classify them.
+    """Distinguish real from generated images, and classify them.
 
     Args:
         channels: channels of the images.

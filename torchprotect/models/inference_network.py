@@ -1,13 +1,13 @@
-"""The internal inference network of one way scrambling."""
+"""The local inference network of one way scrambling."""
 
 from torch import Tensor, nn
 
 
 class InferenceNetwork(nn.Module):
-    """Classify by an embedding and a cloud classifier's vector for the scrambled image: one hidden layer.
+    """Classify an image from its embedding and a cloud classifier's vector for the scrambled image: one hidden layer.
 
     Args:
-        features: length of embeddings and cloud vectors together.
+        features: total length of embeddings and cloud vectors.
         classes: number of classes.
         hidden: width of the hidden layer.
         dropout: probability of dropping a hidden unit in training.
@@ -30,6 +30,6 @@ class InferenceNetwork(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the scores of each class."""
+        """Return the scores of all classes."""
         scores: Tensor = self.layers(features)
         return scores

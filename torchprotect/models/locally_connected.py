@@ -1,22 +1,22 @@
-"""A layer of patches with a kernel for each position."""
+"""A convolution over patches with a separate kernel for each position."""
 
 import torch
 from torch import Tensor, nn
 
 
 class LocallyConnected(nn.Module):
-    """What ``nn.Conv2d`` with stride = kernel size computes, but with another kernel at each position.
+    """Like ``nn.Conv2d`` with stride equal to the kernel size, but with a separate kernel at each position.
 
     Args:
         grid_size: rows and columns of patches in an image.
         in_channels: channels of an image.
-        out_channels: numbers that a patch becomes.
+        out_channels: number of outputs per patch.
         patch_size: ``(h, w)`` in pixels.
         device, dtype: of the weights.
 
     Attributes:
-        weight: ``[positions, out_channels, in_channels, h, w]``, zero at first.
-        bias: ``[out_channels]``, the same at all positions; zero at first.
+        weight: ``[positions, out_channels, in_channels, h, w]``, initially zero.
+        bias: ``[out_channels]``, the same at all positions; initially zero.
 
     Shape: ``[N, in_channels, rows * h, columns * w]`` to ``[N, out_channels, rows, columns]``.
     """

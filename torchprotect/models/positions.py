@@ -1,4 +1,4 @@
-"""Where a vision transformer keeps what it knows of the places of patches."""
+"""Find and permute the position embeddings of vision transformers."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ _TABLES = ("pos_embed", "pos_embedding", "position_embedding", "position_embeddi
 
 
 class Positions(NamedTuple):
-    """The position embeddings of a network, by name; ``None`` for what it does not have.
+    """The position embeddings of a network, by name; ``None`` for a kind that it does not have.
 
     Attributes:
         table: parameter ``[1, prefix + positions, width]`` that is added to the patches; class and register tokens,
@@ -24,8 +24,8 @@ def find_positions(network: nn.Module, count: int) -> Positions:
     """Find the position embeddings of a vision transformer, by the names that torchvision and timm give them.
 
     Args:
-        network: any.
-        count: patches in an image.
+        network: any network.
+        count: number of patches in an image.
     """
     tables = [
         name
@@ -37,11 +37,11 @@ def find_positions(network: nn.Module, count: int) -> Positions:
 
 
 class PermutedRotary(nn.Module):
-    """Rotary position embedding of patches that lie in another order.
+    """Rotary position embedding for patches in another order.
 
     Args:
-        rotary: has ``get_embed``, as the modules of timm.
-        count: patches in an image.
+        rotary: has ``get_embed``, like the modules of timm.
+        count: number of patches in an image.
 
     Attributes:
         order: int64 ``[positions]``: the patch at place ``i`` has the coordinates of place ``order[i]``.
@@ -60,7 +60,7 @@ class PermutedRotary(nn.Module):
         return rows.index_select(-2, self.order)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the rotary embedding has: a network also asks it for its shape."""
+        """Return an attribute of the rotary embedding, whose shape a network may also ask for."""
         try:
             return super().__getattr__(name)
         except AttributeError:

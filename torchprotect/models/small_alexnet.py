@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 
 class SmallAlexNet(nn.Module):
-    """Four convolutions and two dense layers: for images from 16 x 16 on, larger ones are read in strides.
+    """A small AlexNet with four convolutions and two dense layers, for images from 16 x 16 pixels.
 
-    The paper on image disguising trains "AlexNet" on 28 x 28 images without naming its layers; absolute accuracies of
-    this one differ from the paper's.
+    The first layer has a larger stride for larger images. The paper on image disguising trains "AlexNet" on 28 x 28
+    images without naming its layers; absolute accuracies of this network differ from the paper's.
 
     Args:
         channels: channels of the images.
@@ -41,6 +41,6 @@ class SmallAlexNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of each class."""
+        """Return the scores of all classes."""
         scores: Tensor = self.classifier(torch.flatten(self.features(images), 1))
         return scores

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class UNet(nn.Module):
-    """Convolutions at full size, half, quarter and so on, each connected to its counterpart on the way up.
+    """A U-Net: convolutions at full size, half, quarter and so on, each with a skip connection on the way up.
 
-    One convolution a level, where the original has two, and as many pixels out as in.
+    It has one convolution per level, where the original has two, and its output is as large as its input.
 
     Args:
         in_channels: channels of the images.
         out_channels: channels of the result.
-        width: channels after the first layer, doubled at every halving.
-        halvings: how often the size is halved; the image must have that many to give, odd sizes are rounded down.
+        width: channels after the first layer; each halving doubles it.
+        halvings: number of halvings; the image must be large enough for them, and odd sizes are rounded down.
 
     Shape: float ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``.
 
@@ -31,7 +31,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the result, as large as the images."""
+        """Return the result, of the same height and width as the images."""
         passed = [self.down[0](images)]
         for layer in self.down[1:]:
             passed.append(layer(nn.functional.max_pool2d(passed[-1], 2)))

@@ -1,7 +1,7 @@
-"""Operators ``torch.ops.torchprotect.*``: block operations on images, without keys, pictures or state.
+"""Operators ``torch.ops.torchprotect.*``: block operations on image tensors, without keys, PIL images or state.
 
-Importing this package registers them; ``import torchprotect`` alone does not. ``StoredImages``, which is no operator,
-reads images from files.
+Importing this package registers them; ``import torchprotect`` alone does not. ``StoredImages``, which is not an
+operator, reads images from files.
 """
 
 from torchprotect.ops import _kernels

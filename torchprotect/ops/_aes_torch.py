@@ -1,4 +1,4 @@
-"""AES (FIPS 197) in plain PyTorch, for devices that pycryptodome cannot reach. Vectorised over keys and units."""
+"""AES (FIPS 197) in plain PyTorch, for devices without pycryptodome; vectorised over keys and units."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Find and load the compiled kernels, if there are any."""
+"""Find and load the compiled kernels, if they exist."""
 
 import ctypes
 import os
@@ -14,10 +14,10 @@ _loaded: list[ctypes.CDLL] = []
 
 
 def function(name: str, result: Any) -> Any:
-    """Return a compiled function that is no operator, or ``None`` if there is none.
+    """Return a compiled function that is not an operator, or ``None`` if there is none.
 
     Args:
-        name: of the function.
+        name: name of the function.
         result: its ctypes type.
     """
     for library in _loaded:
@@ -31,8 +31,8 @@ def function(name: str, result: Any) -> Any:
 def load() -> None:
     """Add the compiled kernels to the operators.
 
-    Kernels that are not there are no matter: the reference serves. Those that do not load give one warning. They are
-    left out where the environment sets ``TORCHPROTECT_DISABLE_EXT=1``.
+    Missing kernels are silent, because the reference implementations work without them. Kernels that fail to load give
+    one warning. The environment variable ``TORCHPROTECT_DISABLE_EXT=1`` skips them.
     """
     if os.environ.get("TORCHPROTECT_DISABLE_EXT", "0") != "0":
         return

@@ -30,8 +30,8 @@ def register(
 ) -> None:
     """Define ``torchprotect::name`` and its ``out`` overload from one reference kernel.
 
-    A third overload, ``reference``, stays with this kernel whatever is compiled: compiled code turns to it for types
-    that it does not cover.
+    A third overload, ``reference``, always runs this kernel; compiled code falls back to it for dtypes that it does not
+    support.
 
     Args:
         name: operator name.
@@ -87,10 +87,10 @@ def register(
 
 
 def call(name: str, *arguments: Any, out: Tensor | None) -> Tensor:
-    """Call ``torchprotect::name``, into ``out`` if that is given.
+    """Call ``torchprotect::name``, and write to ``out`` if it is given.
 
     Raises:
-        ProtectError: raised by the reference's checks, which also replace a compiled kernel's ``RuntimeError``.
+        ProtectError: from the reference's checks, which also replace a compiled kernel's ``RuntimeError``.
     """
     operator = _operators[name]
     try:
@@ -162,7 +162,13 @@ def _vmap_rule(name: str) -> Callable[..., tuple[Tensor, int]]:
 
 
 def backend() -> dict[str, dict[str, str]]:
-    """Return which kernel serves each operator: ``"compiled"`` or ``"reference"``, by operator and device type."""
+    """Return which kernel serves each operator: ``"compiled"`` or ``"reference"``, by operator and device type.
+
+    Example::
+
+        >>> ops.backend()["block_permute"]["cpu"]
+        'compiled'
+    """
 
     def kernel(name: str, key: str) -> str:
         found = torch._C._dispatch_has_kernel_for_dispatch_key(f"torchprotect::{name}", key)

@@ -94,14 +94,17 @@ def aes_ecb(
 
     Args:
         image: uint8 ``[..., C, H, W]``.
-        keys: uint8 ``[positions, C or 1, 16 | 24 | 32]`` on the image's device; 1: one key for all channels.
+        keys: uint8 ``[positions, C or 1, 16 | 24 | 32]`` on the image's device; with 1, all channels share a key.
         block: ``(h, w)`` in pixels; must divide ``H`` and ``W``, and ``h * w`` must be a multiple of 16.
         decrypt: decrypt instead of encrypting.
         order: int64 ``[positions]``; block ``i`` of the result then comes from block ``order[i]``, under key
             ``order[i]``.
-        out: where to write; shape, dtype and device of ``image``, and no memory shared with it.
+        out: tensor to write to, with the shape, dtype and device of ``image``; it must not share memory with it.
 
     Returns:
         ``out``, or a new tensor like ``image``.
+
+    References:
+        FIPS 197 (AES), NIST SP 800-38A (ECB mode).
     """
     return call("aes_ecb", image, keys, block, decrypt, order, out=out)

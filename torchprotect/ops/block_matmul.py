@@ -12,7 +12,8 @@ from torchprotect.ops.block_permute import check_order, require_permutation
 from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 ORDERED_SUM_LIMIT = 16
-"""Up to this matrix size, sums run over k in order, each product and sum rounded: the same bits on every backend."""
+"""Up to this matrix size, sums run over k in order, and each product and sum is rounded: the same bits on every
+backend."""
 
 
 def _check(
@@ -97,18 +98,19 @@ def block_matmul(
     order: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Multiply every block ``X_p`` of every channel plane: ``X_p R_p``, or ``R_p X_p`` with ``left``.
+    """Multiply every block ``X_p`` of every channel plane by its matrix: ``X_p R_p``, or ``R_p X_p`` with ``left``.
 
     Args:
         image: floating point ``[..., C, H, W]``.
-        matrices: ``[positions, C or 1, m, m]``, dtype and device of the image; ``m`` is the block's width, or its
-            height with ``left``.
+        matrices: ``[positions, C or 1, m, m]``, with the dtype and device of the image; ``m`` is the block's width, or
+            its height with ``left``.
         block: ``(h, w)`` in pixels; must divide ``H`` and ``W``.
         left: multiply from the left.
         order: int64 ``[positions]``; block ``i`` of the result is then the product of block ``order[i]``.
-        out: where to write; shape, dtype and device of ``image``, and no memory shared with it.
+        out: tensor to write to, with the shape, dtype and device of ``image``; it must not share memory with it.
 
     Returns:
-        ``out``, or a new tensor like ``image``. For ``m <= 16`` products are summed in order, each step rounded.
+        ``out``, or a new tensor like ``image``. For ``m <= 16`` products are summed in order, and each step is rounded,
+        so that every device gives the same bits.
     """
     return call("block_matmul", image, matrices, block, left, order, out=out)

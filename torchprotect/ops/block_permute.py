@@ -60,7 +60,7 @@ def block_permute(image: Tensor, order: Tensor, block: tuple[int, int], *, out: 
         image: ``[..., H, W]``, any dtype and memory format.
         order: int64 ``[positions]``, each block once, on the image's device.
         block: ``(h, w)`` in pixels; must divide ``H`` and ``W``.
-        out: where to write; shape, dtype and device of ``image``, and no memory shared with it.
+        out: tensor to write to, with the shape, dtype and device of ``image``; it must not share memory with it.
 
     Returns:
         ``out``, or a new tensor like ``image``.

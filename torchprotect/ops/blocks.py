@@ -1,4 +1,4 @@
-"""Cut images into blocks, in row-major order, and assemble them again."""
+"""Divide images into blocks in row-major order, and assemble them again."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -9,7 +9,7 @@ from torchprotect.errors import BlockSizeError
 
 
 def count_blocks(image: Tensor, block: Sequence[int]) -> int:
-    """Return the number of blocks in one plane of ``image``; raise if ``block`` does not divide it."""
+    """Return the number of blocks in one plane of ``image``; raise if ``block`` does not divide its size."""
     if len(block) != 2:
         raise BlockSizeError(f"block must be two integers, height and width, not {len(block)} of them")
     (block_h, block_w), (height, width) = block, image.shape[-2:]
@@ -28,7 +28,7 @@ def divisors(size: int) -> list[int]:
 
 
 def to_blocks(image: Tensor, block: Sequence[int]) -> Tensor:
-    """Cut ``[..., H, W]`` into ``[..., positions, h, w]``."""
+    """Divide ``[..., H, W]`` into ``[..., positions, h, w]``."""
     (block_h, block_w), (height, width) = block, image.shape[-2:]
     rows, columns = height // block_h, width // block_w
     grid = image.unflatten(-1, (columns, block_w)).unflatten(-3, (rows, block_h))

@@ -1,4 +1,4 @@
-"""Plain PyTorch in place of the operators."""
+"""Plain PyTorch replacements for the operators."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +11,10 @@ from torchprotect.ops.block_permute import _reference as block_permute
 
 
 def decompositions() -> dict[torch._ops.OpOverload, Callable[..., Tensor]]:
-    """Return a table for ``ExportedProgram.run_decompositions``, after which a program runs without this package.
+    """Return a table for ``ExportedProgram.run_decompositions`` that makes a program run without this package.
 
-    It has ``block_permute`` and ``block_matmul``, slower than their kernels and with the same bits, up to matrices of
-    16 x 16. ``aes_ecb`` is not in it: its reference calls a cryptographic library.
+    It contains ``block_permute`` and ``block_matmul``, which are slower than their kernels and give the same bits, for
+    matrices of up to 16 x 16. ``aes_ecb`` is not included: its reference calls a cryptographic library.
     """
     operators: Any = torch.ops.torchprotect
     return {

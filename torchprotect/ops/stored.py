@@ -1,4 +1,4 @@
-"""Reading images that are stored alike, at any place in any file: one call for a batch."""
+"""Read images with a common layout from any offset in any file: one call for a batch."""
 
 import ctypes
 import os
@@ -14,10 +14,10 @@ _SCRATCH = 1 << 18  # bytes of files that are read before their pixels are copie
 
 
 class StoredError(Exception):
-    """An image is not stored as it should be.
+    """An image is not stored in the expected layout.
 
     Attributes:
-        image: its number among those that were asked for.
+        image: its index among the requested images.
         how: what is wrong with it.
     """
 
@@ -27,13 +27,14 @@ class StoredError(Exception):
 
 
 class StoredImages:
-    """How images lie in files, and a reader of them. It has memory of its own: take one for each thread.
+    """Reader of images that all have the same layout in their files. It has its own memory: use one per thread.
 
     Args:
-        parts: how many bytes of a file are no pixels, are pixels, are no pixels and so on, one after the other.
-        fixed: uint8, the bytes that are no pixels.
-        matters: bool, likewise: which of them are the same in all files.
-        row: bytes of a row of pixels, which stands behind a byte of 0, as in PNG; 0: pixels follow one another.
+        parts: lengths in bytes of the consecutive parts of a file, which alternate: not pixels, pixels, not pixels, and
+            so on.
+        fixed: uint8, the bytes that are not pixels.
+        matters: bool, one for each of these bytes: whether it is the same in all files.
+        row: bytes in a row of pixels, each of which follows a byte of 0, as in PNG. With 0, pixels follow one another.
     """
 
     def __init__(self, parts: Sequence[int], fixed: NDArray[np.uint8], matters: NDArray[np.bool_], row: int) -> None:
@@ -48,10 +49,10 @@ class StoredImages:
 
         Args:
             files: descriptor of the file of each image.
-            offsets: its first byte there.
+            offsets: offset of its first byte in that file.
 
         Raises:
-            StoredError: an image is not stored so.
+            StoredError: an image is not stored in this layout.
         """
         out = np.empty((len(files), self._size), np.uint8)
         if self._native is None:
@@ -70,7 +71,7 @@ class StoredImages:
         return out
 
     def _read(self, files: list[int], offsets: list[int], out: NDArray[np.uint8]) -> None:
-        """Do in Python what the compiled function does."""
+        """Do the work of the compiled function in Python."""
         assert self._scratch is not None  # noqa: S101 - for the type checker
         rows = len(self._scratch.buffers)
         for start in range(0, len(files), rows):
@@ -85,7 +86,7 @@ class StoredImages:
             self._unpack(out[start : start + len(places)], start)
 
     def _unpack(self, out: NDArray[np.uint8], start: int) -> None:
-        """Copy the pixels of the files that were read, of which the first has the number ``start``."""
+        """Copy the pixels of the files that were read; ``start`` is the index of the first."""
         assert self._scratch is not None  # noqa: S101 - for the type checker
         fixed, pixels = (memory[: len(out)] for memory in self._scratch.memory)
         wrong = (fixed != self._fixed)[:, self._matters].any(1)
@@ -103,11 +104,11 @@ _CUT, _OTHER = "cannot be read in full", "is not stored as the others are"
 
 
 class _Scratch:
-    """Memory for a few files, which the system writes to: pixels apart from the bytes between them.
+    """Memory for a few files, into which the system reads: pixels are separate from the bytes between them.
 
     Attributes:
-        memory: uint8, of each file what is no pixels, and what is.
-        buffers: of each file, in the order of its bytes.
+        memory: uint8, for each file the bytes that are not pixels, and the pixels.
+        buffers: buffers of each file, in the order of its bytes.
     """
 
     def __init__(self, parts: NDArray[np.int64], files: int) -> None:

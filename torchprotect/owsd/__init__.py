@@ -1,4 +1,4 @@
-"""One way scrambling by deconvolution: clients inside the organisation, and the clouds they ask."""
+"""One Way Scrambling by Deconvolution (OWSD): use a cloud classifier without showing it the images."""
 
 from torchprotect.owsd._fit import InferenceSettings
 from torchprotect.owsd.answers import AnswerCache, image_ids

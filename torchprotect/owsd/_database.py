@@ -1,4 +1,4 @@
-"""A small SQLite file, opened for each use, so that threads, forks and other processes can share it."""
+"""A small SQLite file that is opened for each use, so that threads, forks and other processes can share it."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ _LONGEST = 1_000_000  # seconds; SQLite counts milliseconds in 32 bits
 
 @dataclass(frozen=True)
 class Database:
-    """One file. Every use is a transaction that waits for others to end, and is on disk when it ends itself.
+    """One file. Every use is a transaction, which waits for others to end and is on disk when it ends.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         what: name of this kind of file, for messages.
         application: number in the file's header that identifies this kind of file.
-        version: of its tables; others are refused.
-        schema: statements that make the tables.
+        version: version of its tables; others are refused.
+        schema: statements that create the tables.
         error: class of all errors raised about the file.
         wait: seconds to wait for other users of the file.
 
@@ -43,7 +43,7 @@ class Database:
         require_number("wait, in seconds,", self.wait, at_least=0, at_most=_LONGEST)
 
     def create(self) -> None:
-        """Create the file, readable by its owner only, unless it exists; it gets its name after its tables."""
+        """Create the file, readable by its owner only, unless it exists; it is renamed into place with its tables."""
         if self.path.exists():
             return
         with self._errors():

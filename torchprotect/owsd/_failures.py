@@ -29,7 +29,7 @@ class CloudBusyError(CloudError):
 
 
 def excerpt(text: Any) -> str:
-    """Return at most 100 printable ASCII characters of what a cloud said."""
+    """Return at most 100 printable ASCII characters of a cloud's message."""
     shown = "".join(char if " " <= char <= "~" else "?" for char in str(text)[: _MOST_SHOWN + 1])
     return shown if len(shown) <= _MOST_SHOWN else shown[: _MOST_SHOWN - 3] + "..."
 
@@ -39,9 +39,9 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
     Args:
         host: the one that answered.
-        status: of the answer.
+        status: status of the answer.
         retry_after: the header of that name.
-        body: of the answer.
+        body: body of the answer.
         secrets: texts to hide even if the cloud echoes them.
     """
     if 300 <= status < 400:
@@ -49,7 +49,7 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
             f"{host} answers with a redirect (HTTP {status}), which is not followed: images would go elsewhere; give "
             "the final address yourself"
         )
-    message = f"{host} answers with HTTP {status}{_said(body, ' '.join(secrets))}"
+    message = f"{host} answers with HTTP {status}{_error_text(body, ' '.join(secrets))}"
     wait = _seconds(retry_after)
     if status in _TRY_AGAIN and wait is not None:
         return CloudBusyError(f"{message}, asking to wait {wait:.0f} s", wait=wait)
@@ -57,16 +57,16 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
 
 
 def failure(host: str, error: BaseException) -> CloudError:
-    """Return the error for a request without an answer, without the cause's text, which may contain the request."""
+    """Return the error for a request without an answer; not its cause's text, which may contain the request."""
     import requests
     import urllib3.exceptions
 
-    if _cause(error, ssl.SSLCertVerificationError):
+    if _find_cause(error, ssl.SSLCertVerificationError):
         return CloudError(
             f"the certificate of {host} is not trusted; if your own CA signed it, give the CA's certificate as "
             "ca_bundle"
         )
-    if isinstance(error, requests.exceptions.SSLError) and not _cause(error, ssl.SSLEOFError):
+    if isinstance(error, requests.exceptions.SSLError) and not _find_cause(error, ssl.SSLEOFError):
         return CloudError(f"no TLS connection can be made to {host}; check its address and ca_bundle")
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return CloudError(f"{host} does not answer in time", again=True)
@@ -78,8 +78,8 @@ def failure(host: str, error: BaseException) -> CloudError:
     )
 
 
-def _cause(error: BaseException, kind: type[BaseException]) -> bool:
-    """Find an error of a kind that another one wraps as its reason, its cause or an argument."""
+def _find_cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Find an error of a given kind that another error wraps as its reason, its cause or an argument."""
     seen = [error]
     for each in seen:
         if isinstance(each, kind):
@@ -89,7 +89,7 @@ def _cause(error: BaseException, kind: type[BaseException]) -> bool:
     return False
 
 
-def _said(body: bytes, secrets: str) -> str:
+def _error_text(body: bytes, secrets: str) -> str:
     """Return the start of the cloud's error message, without lists of numbers and without secrets."""
     try:
         said = json.loads(body)["error"]

@@ -15,17 +15,17 @@ from torchprotect.models import InferenceNetwork
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """Settings of the training of an inference network; learning rate, decay and epochs are the paper's.
+    """Training settings of an inference network; learning rate, decay and epochs are the paper's.
 
     Attributes:
         hidden: width of the hidden layer.
         dropout: probability of dropping a hidden unit.
-        learning_rate: initial one, of Adam.
+        learning_rate: initial learning rate of Adam.
         decay: factor of the learning rate after each epoch.
         epochs: largest number of epochs.
-        patience: number of epochs without a better validation loss before training stops; the best epoch is kept.
+        patience: number of epochs without a better validation loss after which training stops; the best epoch is kept.
         validation: fraction of the images held out for validation.
-        batch_size: images per step, at least 2, as batch normalisation needs.
+        batch_size: images per step; at least 2, because of batch normalisation.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution, section 4.1; width, dropout, rate of decay and patience

@@ -1,4 +1,4 @@
-"""One POST of JSON: with verified certificates, no redirects, no retries and a limit on the answer's size."""
+"""One POST of JSON, with verified certificates, no redirects, no retries and a size limit on the answer."""
 
 import ipaddress
 import re
@@ -13,7 +13,7 @@ from torchprotect.errors import CloudError, InputRangeError
 from torchprotect.owsd._failures import failure, refusal
 
 MOST_BYTES = 1 << 26
-"""Bytes of an answer that are read: a thousand vectors of several thousand numbers."""
+"""Largest number of bytes read from an answer: a thousand vectors of several thousand numbers."""
 
 _MOST_BYTES_OF_ERROR = 1 << 13
 _OURS = ("content-type", "content-length", "transfer-encoding", "accept-encoding")
@@ -21,12 +21,12 @@ _OURS = ("content-type", "content-length", "transfer-encoding", "accept-encoding
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address to post to, and how. ``repr`` hides all that may be a credential.
+    """An address to post to, with its connection settings. ``repr`` hides everything that may be a credential.
 
     Attributes:
         url: http or https, without user, query and fragment.
         timeout: seconds to connect, and seconds without an answer.
-        headers: additional ones to send.
+        headers: additional headers to send.
         token: returns a bearer token; called for each request.
         ca_bundle: file or folder of certificates to trust instead of the default ones.
     """
@@ -57,7 +57,7 @@ class Endpoint:
 
     @property
     def local(self) -> bool:
-        """Whether the address is a loopback address: then no proxy is used."""
+        """Whether the address is a loopback address, for which no proxy is used."""
         name = urlsplit(self.url).hostname or ""
         try:
             return ipaddress.ip_address(name).is_loopback
@@ -98,7 +98,7 @@ class Endpoint:
         return token
 
     def _exchange(self, session: Any, body: bytes, token: str | None) -> bytes:
-        """Send by the adapter itself, which follows no redirect and keeps no cookie."""
+        """Send through the adapter itself, which follows no redirect and keeps no cookie."""
         import requests
 
         def authorise(request: Any) -> Any:  # with it, requests looks for no password in ~/.netrc

@@ -25,29 +25,31 @@ class InferenceProtocolCloud:
     """A classifier behind the Open Inference Protocol, version 2, over REST: KServe, MLServer, Triton and others.
 
     It sends ``POST {url}/v2/models/{model}/infer`` with the images as JSON numbers, and the headers that the library
-    ``requests`` sends by itself. Certificates are always verified, redirects never followed, cookies and ``~/.netrc``
-    not used. Proxies, and the CA bundle where none is given, come from the environment as ``requests`` has it, but for
-    loopback addresses, which are spoken to directly. It asks once; :func:`ask` repeats. Needs the extra ``cloud``.
+    ``requests`` adds. Certificates are always verified; redirects are never followed; cookies and ``~/.netrc`` are not
+    used. Proxies, and the CA bundle if none is given, come from the environment, as in ``requests``, except for
+    loopback addresses, which are contacted directly. It sends each request once; :func:`ask` retries. Needs the extra
+    ``cloud``.
 
-    Over http, everybody on the network path can read the images; credentials are sent over https or to loopback
+    Over http, everybody on the network path can read the images. Credentials are sent over https or to loopback
     addresses only.
 
     Args:
-        url: of the server, ``https://host:port``, with a path in front of ``/v2`` where there is one.
+        url: URL of the server, ``https://host:port``, with any path that precedes ``/v2``.
         model: name of the model.
         input_name: name of its input.
-        version: of the model; the server's choice when ``None``.
-        output: name of the output with the vectors ``[N, V]``; needed where there are several.
-        datatype: ``"UINT8"``: grey levels 0..255. ``"FP32"``: the same divided by 255, then normalised if ``mean`` and
-            ``std`` say so; five times as many bytes.
-        layout: ``"NCHW"``, or ``"NHWC"`` for models that have channels last.
-        size: ``(height, width)`` images are resized to, bilinearly with antialiasing; not at all when ``None``.
+        version: version of the model; the server's choice when ``None``.
+        output: name of the output with the vectors ``[N, V]``; needed if there are several.
+        datatype: ``"UINT8"``: grey levels 0..255. ``"FP32"``: the same divided by 255, then normalised with ``mean``
+            and ``std`` if given; five times as many bytes.
+        layout: ``"NCHW"``, or ``"NHWC"`` for models with channels last.
+        size: ``(height, width)`` to resize images to, bilinearly with antialiasing; no resizing when ``None``.
         mean: subtracted per channel, on the 0..1 scale; ``"FP32"`` only.
         std: divided by per channel, on the 0..1 scale; ``"FP32"`` only.
         batch_size: images per request.
-        timeout: seconds to connect, and seconds until an answer begins; it must end within the latter time again.
-        token: returns a bearer token, called before each request.
-        headers: sent along, an API key for instance; shown in no ``repr`` and no error, like the token.
+        timeout: seconds to connect, and seconds until an answer begins; once begun, it must end within the latter time
+            again.
+        token: a function that returns a bearer token, called before each request.
+        headers: extra headers, such as an API key; like the token, they appear in no ``repr`` and no error.
         ca_bundle: file or folder of CA certificates to trust instead of the default ones.
 
     Raises:
@@ -112,9 +114,8 @@ class InferenceProtocolCloud:
 
         Raises:
             InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
-            CloudError: the server does not answer, refuses, or answers with something else than finite vectors of the
-                length it has answered with before; ``again`` for time-outs, cut connections and HTTP 429, 500, 502, 503
-                and 504.
+            CloudError: the server does not answer, refuses, or does not answer with finite vectors of the same length
+                as before. ``again`` is set for time-outs, cut connections and HTTP 429, 500, 502, 503 and 504.
         """
         require_images(images)
         with self._endpoint.session() as session:

@@ -20,7 +20,7 @@ def request_body(images: Tensor, *, input_name: str, datatype: Datatype, layout:
 
     Args:
         images: ``[N, 3, H, W]``.
-        input_name: of the model's input.
+        input_name: name of the model's input.
         datatype: type of the numbers.
         layout: order of the dimensions sent.
         output: name of the only output wanted; all of them when ``None``.
@@ -37,7 +37,7 @@ def read_answer(body: bytes, count: int, output: str | None) -> Tensor:
     """Return the vectors in an inference response, float32 ``[count, V]``.
 
     Raises:
-        CloudError: it is something else than finite floating-point vectors, one for each image.
+        CloudError: it does not contain one finite floating-point vector for each image.
     """
     try:
         answer = json.loads(body)

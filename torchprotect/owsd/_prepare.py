@@ -26,12 +26,12 @@ def require_images(images: Any) -> None:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resizes and normalises images.
+    """Resizing and normalisation of images for a classifier.
 
     Attributes:
         size: ``(height, width)`` that the classifier takes; unchanged when ``None``.
-        mean: of the three channels, on the 0..1 scale; not subtracted when ``None``.
-        std: of the three channels, on the 0..1 scale; not divided by when ``None``.
+        mean: mean of the three channels, on the 0..1 scale; not subtracted when ``None``.
+        std: standard deviation of the three channels, on the 0..1 scale; not divided by when ``None``.
     """
 
     size: tuple[int, int] | None = None

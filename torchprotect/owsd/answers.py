@@ -1,4 +1,4 @@
-"""The cloud's answers, kept on disk, so that none is paid for twice."""
+"""The cloud's answers, cached on disk so that none is paid for twice."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _SELECT = "SELECT image, vector, checksum FROM answers WHERE of_set = ? AND imag
 
 
 def image_ids(images: Tensor) -> list[str]:
-    """Return the id of each scrambled image: the SHA-256 of its shape and its bytes, as 64 hex digits.
+    """Compute the id of each scrambled image: the SHA-256 of its shape and bytes, as 64 hex digits.
 
     Equal images have equal ids, in any batch and at any index.
 
@@ -42,14 +42,14 @@ def image_ids(images: Tensor) -> list[str]:
 
 
 class AnswerCache:
-    """Cached vectors by key, cloud and scrambled image, in a file that threads and processes can share.
+    """A file of answered vectors, by key, cloud and scrambled image; threads and processes can share it.
 
-    An answer is on disk when :meth:`put` returns, so that a run that is interrupted afterwards has lost nothing it
-    paid for. The file has the answers in clear: with the right inference network they tell labels.
+    An answer is on disk when :meth:`put` returns, so that a run that is interrupted afterwards loses nothing it paid
+    for. The file holds the answers unencrypted: with the right inference network they reveal labels.
 
     Args:
-        path: of the file, an SQLite database; made, with mode 0600, if it does not exist. On a local disk: network file
-            systems often have no working locks.
+        path: path of the file, an SQLite database; created with mode 0600 if it does not exist. Use a local disk:
+            network file systems often have no working locks.
         wait: seconds to wait for other processes that use it.
 
     Raises:
@@ -68,10 +68,10 @@ class AnswerCache:
         return f"AnswerCache({str(self.path)!r})"
 
     def get(self, fingerprint: str, cloud: str, ids: Sequence[str]) -> dict[str, Tensor]:
-        """Return the answers there are for some images.
+        """Return the cached answers for some images.
 
         Args:
-            fingerprint: of the key that the images were scrambled with.
+            fingerprint: fingerprint of the key that the images were scrambled with.
             cloud: name of the cloud, the same as in :meth:`put`.
             ids: from :func:`image_ids`; duplicates are allowed.
 
@@ -98,13 +98,13 @@ class AnswerCache:
         """Store answers, all of them or none; they are on disk when this returns. Existing answers are kept.
 
         Args:
-            fingerprint: of the key that the images were scrambled with.
+            fingerprint: fingerprint of the key that the images were scrambled with.
             cloud: name of the cloud and its model.
             ids: from :func:`image_ids`.
             vectors: floating point ``[N, V]``, finite, one for each id.
 
         Raises:
-            InputShapeError: there is not one vector for each id, or this cloud's vectors had another length before.
+            InputShapeError: there is not one vector for each id, or earlier vectors of this cloud have another length.
             InputRangeError: vectors are NaN or infinite.
             CloudError: the file is locked, missing or damaged, or the disk is full.
         """
@@ -124,9 +124,9 @@ class AnswerCache:
             connection.executemany(_INSERT, rows)
 
     def forget(self, fingerprint: str) -> int:
-        """Delete all answers under a key, of every cloud, and return how many there were.
+        """Delete all answers under a key, of every cloud, and return their number.
 
-        They are overwritten in the file; copies that the disk itself or a backup keeps are not.
+        They are overwritten in the file. Copies that the disk itself or a backup keeps are not.
         """
         with self._database.transaction() as connection:
             connection.execute("PRAGMA main.secure_delete = ON")
@@ -153,7 +153,7 @@ class AnswerCache:
 
 
 def _checksum(fingerprint: str, cloud: str, image: str, blob: bytes) -> int:
-    """Return the checksum of an answer and of what it is the answer to."""
+    """Return a checksum of an answer with its key, cloud and image."""
     return zlib.crc32(blob, zlib.crc32(json.dumps([fingerprint, cloud, image]).encode()))
 
 

@@ -1,4 +1,4 @@
-"""The client of a cloud: everything that stays inside the organisation."""
+"""The client of a cloud: the part that stays inside the organisation."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,30 +20,35 @@ Progress = Callable[[int, int], None]
 
 
 class Client:
-    """Uses a cloud classifier for images that the cloud never sees.
+    """Classify images with a cloud classifier that never sees them.
 
-    Each image is embedded by each encoder, each embedding scrambled under each key, each scrambled image sent to the
-    cloud. A small network inside reads embeddings and answers. Only scrambled images leave.
+    Each image is embedded by each encoder, each embedding is scrambled under each key, and each scrambled image is sent
+    to the cloud. A small local network then combines embeddings and answers. Only scrambled images leave.
 
     Args:
         encoders: one or more networks whose embeddings all have the keys' length; in eval mode, and none of them the
             cloud's own. Their order matters to the inference network.
         keys: one or more generators.
-        cloud: takes uint8 images ``[N, 3, H, W]``, returns vectors ``[N, V]``. Where it has a ``batch_size``, it is
-            asked about no more at once.
-        ledger: counts what is sent under each key and stops at its bound.
-        answers: where answers are kept, so that none is paid for twice; not kept when ``None``.
-        name: of the cloud and its model, under which answers are kept; needed where they are. Another model has another
-            name.
-        batch_size: images embedded and scrambled at once. Keep it as it is where answers are kept: in batches of
-            another size a pixel may differ by one grey level, and the answer for that image is asked for again.
+        cloud: takes uint8 images ``[N, 3, H, W]`` and returns vectors ``[N, V]``. If it has a ``batch_size``, no
+            request is larger.
+        ledger: counts what is sent under each key, and stops at its bound.
+        answers: cache of answers, so that no answer is paid for twice; no caching when ``None``.
+        name: name of the cloud and its model, under which answers are cached; needed with ``answers``. Another model
+            needs another name.
+        batch_size: images embedded and scrambled together. Do not change it if answers are cached: in batches of
+            another size a pixel may differ by one grey level, and the answer for that image is requested again.
 
     Raises:
         InputRangeError: encoders, keys or the name are missing, or ``batch_size`` is out of range.
-        ModelError, KeyKindError: an encoder is not a module, or a key not an ``OWSDKey``.
+        ModelError, KeyKindError: an encoder is not a module, or a key is not an ``OWSDKey``.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
+
+    Example::
+
+        client = owsd.Client(encoder, key, cloud, ledger=owsd.Ledger("use.sqlite"))
+        classes = client.fit(train_images, labels, classes=10).predict(images)[:, 0]
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class Client:
 
     @property
     def inference(self) -> Inference | None:
-        """The network that reads answers, set by :meth:`fit`; a loaded one can be assigned."""
+        """The network that interprets answers, trained by :meth:`fit`; a loaded one can be assigned."""
         return self._inference
 
     @inference.setter
@@ -89,13 +94,13 @@ class Client:
         return tuple(key.fingerprint for key in self.keys)
 
     def observe(self, images: Tensor, *, progress: Progress | None = None) -> Observations:
-        """Ask the cloud about images, batch by batch.
+        """Query the cloud about images, batch by batch.
 
-        If ``answers`` was given, an interrupted call loses at most the answers that the cloud had not given yet.
+        With an answer cache, an interrupted call loses at most the answers that had not arrived yet.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
-            progress: called with images done and in all.
+            progress: called with the number of images done and the total.
 
         Raises:
             InputTypeError, InputShapeError: images are not such a tensor.
@@ -123,15 +128,18 @@ class Client:
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> "Client":
-        """Train the inference network and its ablations; returns the client.
+        """Train the inference network and its ablations.
 
         Args:
-            observed: images, or what :meth:`observe` returned for them.
-            labels: int64 ``[N]``: true ones, or what the cloud says of the plain images, to learn its answers.
+            observed: images, or the result of :meth:`observe` for them.
+            labels: int64 ``[N]``: true labels, or the cloud's answers for the plain images, to learn to imitate it.
             classes: number of classes.
-            settings: of the training.
+            settings: training settings.
             generator: draws validation images, batches, initial weights and dropout.
-            progress: called with epochs done and at most in all.
+            progress: called with epochs done and the largest possible number.
+
+        Returns:
+            The client itself.
         """
         self.inference = Inference.fit(
             self._observed(observed),
@@ -148,13 +156,13 @@ class Client:
         return self._trained().predict(self._observed(observed))
 
     def evaluate(self, observed: Tensor | Observations, labels: Tensor) -> Evaluation:
-        """Count right labels, beside those of embeddings alone and of the cloud's answers alone."""
+        """Return the accuracy, and for comparison those with embeddings alone and with the cloud's answers alone."""
         return self._trained().evaluate(self._observed(observed), labels)
 
     def rotate(self, keys: OWSDKey | Sequence[OWSDKey]) -> "Client":
-        """Return a client with other keys, to be fitted anew: cloud answers under old keys say nothing under new ones.
+        """Return a client with other keys. It must be fitted anew: answers under old keys say nothing about new ones.
 
-        To replace several keys one by one, pass each new key together with those that stay.
+        To replace several keys one by one, pass each new key together with the ones that stay.
         """
         same = {"ledger": self.ledger, "answers": self.answers, "name": self.name, "batch_size": self.batch_size}
         return Client(self.encoders, keys, self.cloud, **same)  # type: ignore[arg-type]

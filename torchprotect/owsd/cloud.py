@@ -24,10 +24,10 @@ LONGEST_WAIT = 300.0
 
 
 class Cloud(Protocol):
-    """A callable that takes uint8 images ``[N, 3, H, W]`` on the CPU and returns float vectors ``[N, V]``.
+    """Interface of a cloud: a callable that maps uint8 images ``[N, 3, H, W]`` on the CPU to float vectors ``[N, V]``.
 
-    V is the same for all images. It raises :class:`~torchprotect.errors.CloudError` with ``again=True`` if another
-    attempt may help; any other error ends the run.
+    V is the same for all images. It raises :class:`~torchprotect.errors.CloudError` with ``again=True`` if a retry may
+    succeed; any other error ends the run.
     """
 
     def __call__(self, images: Tensor, /) -> Tensor:
@@ -37,15 +37,15 @@ class Cloud(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ModelCloud:
-    """A local network in the role of the cloud.
+    """A local network that plays the cloud.
 
     Attributes:
-        model: takes normalised float images, returns scores ``[N, V]``; used in eval mode on the device it is on, each
-            module put back into its own mode afterwards.
+        model: takes normalised float images, returns scores ``[N, V]``. It runs in eval mode on its own device;
+            afterwards each module is put back into its own mode.
         size: ``(height, width)`` to resize images to, bilinearly with antialiasing; no resizing when ``None``.
         mean: subtracted per channel, on the 0..1 scale.
         std: divided by per channel, on the 0..1 scale.
-        softmax: whether scores become probabilities; a model that ends in a softmax needs ``False``.
+        softmax: whether to turn scores into probabilities; a model that ends in a softmax needs ``False``.
         batch_size: images per forward pass.
     """
 
@@ -66,7 +66,7 @@ class ModelCloud:
 
         Raises:
             InputTypeError, InputShapeError: images are not uint8 ``[N, 3, H, W]``.
-            ModelError: the model returns something else than finite scores ``[N, V]``, V the same for all batches.
+            ModelError: the model does not return finite scores ``[N, V]``, with the same V for all batches.
         """
         require_images(images)
         with eval_mode(self.model):
@@ -95,16 +95,16 @@ def ask(
     backoff: float = 1.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Tensor:
-    """Ask a cloud about one batch, with retries; the ledger counts each attempt before it is made.
+    """Send one batch to a cloud, with retries; the ledger counts each attempt before it is made.
 
-    An attempt that fails has counted all the same: the cloud may have seen the images. Keep batches as small as the
-    cloud's own (``InferenceProtocolCloud.batch_size``), or a failure in a later part repeats the earlier ones.
+    A failed attempt counts too, because the cloud may have seen the images. Keep batches as small as the cloud's own
+    (``InferenceProtocolCloud.batch_size``): otherwise a failure in a later part repeats the earlier ones.
 
     Args:
-        cloud: what to ask.
+        cloud: the cloud to query.
         images: uint8 ``[N, 3, H, W]``, scrambled.
         ledger: counts the images.
-        fingerprint: of the key that they were scrambled with.
+        fingerprint: fingerprint of the key that they were scrambled with.
         retries: attempts after the first one.
         backoff: seconds before the second attempt, doubled for each further one, times a random number in 0.5..1. The
             cloud's own ``Retry-After`` is respected if it is longer and at most :data:`LONGEST_WAIT`.
@@ -116,7 +116,7 @@ def ask(
     Raises:
         InputTypeError, InputShapeError, InputRangeError: images, ``retries`` or ``backoff`` are invalid.
         LedgerError: the key's bound would be exceeded, or the ledger cannot be used; nothing was sent in this attempt.
-        CloudError: all attempts failed, another cannot help, or the answer is not a finite vector for each image.
+        CloudError: all attempts failed, a retry cannot help, or the answer is not one finite vector for each image.
     """
     require_images(images)
     require_int("retries", retries, at_least=0)
@@ -126,7 +126,7 @@ def ask(
     while True:
         ledger.reserve(fingerprint, len(images))
         try:
-            return _vectors(cloud(images.clone()), len(images))  # which may change what it is given
+            return _vectors(cloud(images.clone()), len(images))  # a copy, because the cloud may change its input
         except CloudError as error:
             wanted = error.wait if isinstance(error, CloudBusyError) else 0.0
             if not error.again or attempt == retries or wanted > LONGEST_WAIT:

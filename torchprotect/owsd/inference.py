@@ -1,4 +1,4 @@
-"""The internal inference network, which predicts labels from embeddings and the cloud's answers."""
+"""The local inference network, which predicts labels from embeddings and the cloud's answers."""
 
 import os
 import re
@@ -22,13 +22,13 @@ _FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, eq=False)
 class Inference:
-    """Trained networks, one for each of :data:`INPUTS`, and the keys whose answers they were trained on.
+    """Trained inference networks, one for each of :data:`INPUTS`, and the keys whose answers they were trained on.
 
     Attributes:
-        networks: by input, in eval mode, on the CPU.
+        networks: the networks by input, in eval mode, on the CPU.
         classes: number of classes.
-        keys: fingerprints, in order.
-        settings: of the training.
+        keys: fingerprints of the keys, in order.
+        settings: training settings.
     """
 
     networks: Mapping[str, nn.Module]
@@ -50,12 +50,12 @@ class Inference:
         """Train the network and its two ablations.
 
         Args:
-            observations: of the training images.
-            labels: int64 ``[N]``: true ones, or what the cloud says of the plain images.
+            observations: observations of the training images.
+            labels: int64 ``[N]``: true labels, or the cloud's answers for the plain images.
             classes: number of classes.
-            settings: of the training.
+            settings: training settings.
             generator: draws validation images, batches, initial weights and dropout.
-            progress: called with the number of epochs done and the largest number of all.
+            progress: called with epochs done and the largest possible number.
 
         Raises:
             InputShapeError, LabelError: observations and labels do not match.
@@ -90,7 +90,7 @@ class Inference:
         return ranked
 
     def evaluate(self, observations: Observations, labels: Tensor) -> Evaluation:
-        """Return the accuracy, also of the networks that see only the embedding or only the cloud's answer."""
+        """Return the accuracy, and those of the networks that see only the embedding or only the cloud's answer."""
         _require_labels(observations, labels, self.classes)
         top1, top5 = {}, {}
         for inputs in INPUTS:
@@ -100,7 +100,7 @@ class Inference:
         return Evaluation(len(labels), self.classes, top1, top5)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the networks atomically as safetensors of mode 0600; keys by their fingerprints only."""
+        """Write the networks atomically to a safetensors file with mode 0600; keys are written as fingerprints only."""
         tensors = {f"{name}.{k}": t for name, net in self.networks.items() for k, t in net.state_dict().items()}
         params = {"classes": self.classes, "keys": list(self.keys), "settings": vars(self.settings)}
         _inference_file.write(Path(path), params, tensors)
@@ -110,8 +110,8 @@ class Inference:
         """Read networks that were trained on the answers to images scrambled with these keys.
 
         Args:
-            path: of the file.
-            keys: fingerprints, in order (:attr:`Client.fingerprints`).
+            path: path of the file.
+            keys: fingerprints of the keys, in order (:attr:`Client.fingerprints`).
 
         Raises:
             ModelError: the file is of another kind or damaged, or its networks belong to other keys.

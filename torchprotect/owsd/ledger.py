@@ -13,8 +13,9 @@ from torchprotect.errors import InputRangeError, LedgerError
 from torchprotect.owsd._database import Database
 
 PAPER_BOUND = 9_000
-"""The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images; less
-4,500 that train an inference network, 9,000 remain to be sent. This is one experiment, not a guarantee."""
+"""The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images.
+Minus 4,500 images that train an inference network, 9,000 remain to be sent. This is one experiment, not a
+guarantee."""
 
 _SCHEMA = (
     "CREATE TABLE used (fingerprint TEXT PRIMARY KEY NOT NULL, images INTEGER NOT NULL, checksum INTEGER NOT NULL)",
@@ -24,12 +25,12 @@ _MOST = 2**53
 
 
 class BudgetWarning(UserWarning):
-    """A key has used 80 % of its bound: prepare the next one."""
+    """A key has used 80 % of its bound: prepare a new key."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """The use of a key.
+    """How much of a key's bound is used.
 
     Attributes:
         used: images counted, including retries and failed attempts.
@@ -41,24 +42,24 @@ class Use:
 
     @property
     def left(self) -> int:
-        """Number of images that may still be sent; 0 if more than the bound were counted."""
+        """Number of images that may still be sent; 0 if the bound was exceeded."""
         return max(0, self.bound - self.used)
 
 
 class Ledger:
-    """Counts the images sent under each key separately, in a file that threads and processes can share.
+    """Count the images sent under each key, in a file that threads and processes can share.
 
-    The file holds fingerprints of keys and numbers of images. A count is on disk before an image is sent, so that one
-    that was interrupted counts too. Deleting the file, or restoring an older one, loses the count.
+    The file holds fingerprints of keys and numbers of images. A count is on disk before the images are sent, so that
+    interrupted ones count too. Deleting the file, or restoring an older one, loses the count.
 
     Args:
-        path: of the file, an SQLite database; made, with mode 0600, if it does not exist. On a local disk: network file
-            systems often have no working locks.
-        bound: images that may be sent under one key. The default is an empirical figure, :data:`PAPER_BOUND`.
+        path: path of the file, an SQLite database; created with mode 0600 if it does not exist. Use a local disk:
+            network file systems often have no working locks.
+        bound: largest number of images to send under one key. The default is an empirical figure, :data:`PAPER_BOUND`.
         wait: seconds to wait for other processes that write to it.
 
     Raises:
-        InputRangeError: the bound is not an integer of at least 1, or ``wait`` not a number of seconds.
+        InputRangeError: the bound is not an integer of at least 1, or ``wait`` is not a number of seconds.
         LedgerError: the file cannot be created, is of another kind, or is damaged.
     """
 
@@ -77,19 +78,19 @@ class Ledger:
         """Count images that are about to be sent under a key: all of them, or none if the bound would be exceeded.
 
         Args:
-            fingerprint: of the key.
-            count: images, at least 1.
+            fingerprint: fingerprint of the key.
+            count: number of images, at least 1.
 
         Returns:
-            The use of the key, these images included.
+            The use of the key, including these images.
 
         Raises:
             InputRangeError: the count is not an integer of at least 1, or the fingerprint is invalid.
-            LedgerError: the bound would be passed, or the file is locked, gone or damaged. Nothing was counted, and
-                nothing may be sent.
+            LedgerError: the bound would be exceeded, or the file is locked, missing or damaged. Nothing was counted,
+                and nothing may be sent.
 
         Warns:
-            BudgetWarning: 80 % of the bound are reached with these images. Where warnings are errors, nothing was
+            BudgetWarning: with these images, 80 % of the bound are reached. If warnings are errors, nothing was
                 counted, and nothing may be sent.
         """
         require_int("count", count, at_least=1)

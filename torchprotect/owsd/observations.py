@@ -16,10 +16,10 @@ INPUTS = ("both", "embedding", "cloud")
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Embeddings of some images and the cloud's answers to them.
+    """Embeddings of images, and the cloud's answers to their scrambled versions.
 
     Attributes:
-        embeddings: float32 ``[N, E]``, those of all encoders concatenated.
+        embeddings: float32 ``[N, E]``, embeddings of all encoders concatenated.
         vectors: float32 ``[N, V]``, the cloud's answers for all encoders and keys concatenated.
         keys: fingerprints of the keys that the images were scrambled with, in order; may be empty.
     """

@@ -1,4 +1,4 @@
-"""From a trained network to predictions, and from a pretrained one to disguised images."""
+"""Classify plain pictures with a network that was trained on disguised ones, and match pretrained networks to a key."""
 
 from torchprotect.predict._file import is_model_file, load_network, read_header
 from torchprotect.predict._structure import MatchedStructure

@@ -1,4 +1,4 @@
-"""Model files, format version 1: a safetensors file with a header; ``docs/reference/model-format.md`` specifies it."""
+"""Model files, format version 1: a safetensors file with a header, specified in ``docs/reference/model-format.md``."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ def write_model(network: nn.Module, header: ModelHeader, path: Path) -> None:
 
     Raises:
         FileExistsError: ``path`` exists.
-        ModelError: the network has state that is no tensor.
+        ModelError: the network has state that is not a tensor.
     """
     metadata = {
         "format": FORMAT,
@@ -42,10 +42,10 @@ def write_model(network: nn.Module, header: ModelHeader, path: Path) -> None:
 
 
 def read_header(path: str | os.PathLike[str]) -> ModelHeader:
-    """Read what a model file says of its network; its weights are not read.
+    """Read the description of the network from a model file, without its weights.
 
     Raises:
-        ModelFileError: it is no model file, of a newer version, truncated or damaged.
+        ModelFileError: it is not a model file, has a newer version, or is truncated or damaged.
     """
     name = os.fspath(path)
     require_safetensors(Path(path), "a torchprotect model file", ModelFileError)
@@ -60,12 +60,12 @@ def read_header(path: str | os.PathLike[str]) -> ModelHeader:
     except (KeyError, ValueError):
         described = None
     if not isinstance(described, dict):
-        raise ModelFileError(f"{name} is damaged: its header is no JSON")
+        raise ModelFileError(f"{name} is damaged: its header is not JSON")
     return ModelHeader.from_description(described, name)
 
 
 def is_model_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file calls itself a model file of this package."""
+    """Return whether a file declares itself a model file of this package."""
     try:
         require_safetensors(Path(path), "a safetensors file", ModelFileError)
         return _metadata(os.fspath(path)).get("format") == FORMAT
@@ -74,19 +74,19 @@ def is_model_file(path: str | os.PathLike[str]) -> bool:
 
 
 def load_network(path: str | os.PathLike[str], network: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    """Load the weights of a model file, such as to go on training. No key is needed.
+    """Load the weights of a model file into a network, for example to continue training. No key is needed.
 
     Args:
-        path: of the model file.
-        network: of the architecture that was saved, or a function that returns one; of a matched network, the
-            architecture that was matched. It is not changed.
+        path: path of the model file.
+        network: a network of the architecture that was saved, or a function that returns one; for a matched network,
+            the architecture that was matched. It is not changed.
 
     Returns:
-        A network with the weights of the file, in the mode of the one that was given.
+        A network with the weights of the file, in the train/eval mode of the given one.
 
     Raises:
-        ModelFileError: it is no model file, of a newer version, truncated or damaged.
-        ModelError: the network has other weights.
+        ModelFileError: it is not a model file, has a newer version, or is truncated or damaged.
+        ModelError: the weights do not fit the network.
     """
     header, name = read_header(path), os.fspath(path)
     if not isinstance(network, nn.Module) and not callable(network):
@@ -129,7 +129,7 @@ def _weights_of(network: nn.Module) -> dict[str, Tensor]:
     weights, seen = dict[str, Tensor](), set[int]()
     for name, tensor in network.state_dict().items():
         if not isinstance(tensor, Tensor):
-            raise ModelError(f"{name} in the state of the network is no tensor, got {type_name(tensor)}")
+            raise ModelError(f"{name} in the state of the network is not a tensor, got {type_name(tensor)}")
         memory, own = tensor.untyped_storage().data_ptr(), tensor.detach().cpu().contiguous()
         weights[name] = own.clone() if memory in seen else own
         seen.add(memory)

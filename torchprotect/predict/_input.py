@@ -1,4 +1,4 @@
-"""From disguised images to what a network takes, and what it answers to an image that every file states."""
+"""Normalise disguised images for a network, and check its scores for a fixed input that every file records."""
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +41,13 @@ def answers_of(network: nn.Module, inputs: Tensor, classes: int | None = None) -
 
 
 def check_scores(network: nn.Module, shape: Shape, classes: int | None = None) -> Tensor:
-    """Return what a network in eval mode answers to a fixed input, which has nothing to do with any data."""
+    """Return the scores of a network in eval mode for a fixed input that is unrelated to any data."""
     ramp = torch.linspace(-1, 1, shape.channels * shape.height * shape.width, dtype=torch.float64).reshape(1, *shape)
     return answers_of(network, ramp.to(device_of(network), _dtype_of(network)), classes)[0]
 
 
 def differs(wanted: tuple[float, ...], given: Tensor) -> bool:
-    """Return whether the first scores of a check are others than a file states."""
+    """Return whether the first scores of a check differ from those recorded in a file."""
     expected = torch.tensor(wanted)
     spread = max(float(expected.max() - expected.min()), float(expected.abs().max()), 1e-3)
     return not bool(((given[: len(wanted)].cpu() - expected).abs() <= _TOLERANCE * spread).all())

@@ -1,4 +1,4 @@
-"""A disguise as the linear map that it is."""
+"""A disguise as a linear map."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from torchprotect.transforms import BlockPermute, Disguise, RMTDisguise
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LinearDisguise:
-    """What a disguise does to an image ``X``: ``D (X + noise)`` with a linear map ``D`` that works block by block.
+    """A disguise as the map ``D (X + noise)`` of an image ``X``, with a linear ``D`` that works block by block.
 
     Attributes:
         image_size: ``(H, W)`` in pixels.
         block_size: ``(h, w)`` in pixels.
-        order: int64 ``[positions]``, or ``None`` where blocks stay in their places.
-        matrices: float64 ``[positions, C or 1, m, m]``, or ``None`` where pixels stay as they are in their block.
+        order: int64 ``[positions]``, or ``None`` if blocks keep their places.
+        matrices: float64 ``[positions, C or 1, m, m]``, or ``None`` if pixels do not change inside their block.
         left: whether matrices multiply from the left.
         noise: mean of the noise on the scale of 0..1.
         shared: whether pixels change in the same way at each position.
@@ -64,7 +64,7 @@ class LinearDisguise:
         return self._mapped(images + self.noise, self.matrices)
 
     def for_weights(self, weights: Tensor) -> Tensor:
-        """Return weights that give for disguised images what ``weights`` give for plain ones.
+        """Return weights that give the same result for disguised images as ``weights`` for plain ones.
 
         With ``<W, X>`` for the sum over all pixels: ``<for_weights(W), D X> = <W, X>``.
 

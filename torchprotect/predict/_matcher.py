@@ -1,4 +1,4 @@
-"""Carrying a disguise over to the weights of a network."""
+"""Transfer a disguise to the weights of a network."""
 
 import copy
 from dataclasses import replace
@@ -24,12 +24,12 @@ _OUT_AT_ONCE = 64  # bounds the memory: rows of weights as large as an image
 
 
 class Matcher:
-    """Carries a disguise over to weights.
+    """Transfers a disguise to weights.
 
     Args:
         disguise: as a linear map.
-        mean, std: of plain images, ``[C, 1, 1]``.
-        scale: of disguised images.
+        mean, std: normalisation of plain images, ``[C, 1, 1]``.
+        scale: scale of disguised images.
         described: the disguise, as a manifest describes it.
     """
 
@@ -40,7 +40,7 @@ class Matcher:
         self._described = described
 
     def structure(self, network: nn.Module, image: Tensor) -> MatchedStructure:
-        """Find what is to be replaced."""
+        """Find the layers to replace."""
         trial = _trial_of(network)
         name, layer = find_first_layer(trial, image.double())
         size, patch = self._disguise.image_size, patch_size_of(layer, self._disguise.image_size)
@@ -95,7 +95,7 @@ class Matcher:
             parameter.requires_grad_(first.weight.requires_grad)
 
     def _for_one_patch(self, structure: MatchedStructure, plain: Tensor) -> LinearDisguise:
-        """Return what the disguise does to each patch, which is the same for all of them."""
+        """Return the effect of the disguise on each patch, which is the same for all patches."""
         own = self._disguise
         if structure.patches == 1:
             return own
@@ -127,7 +127,7 @@ class Matcher:
             rotary.order.copy_(order)
 
     def _patch_order(self, structure: MatchedStructure) -> Tensor:
-        """Return the place that each patch of a disguised image has in the plain one, int64 ``[patches]``."""
+        """Return the original place of each patch of a disguised image, int64 ``[patches]``."""
         own, (rows, columns) = self._disguise, structure.grid_size
         assert own.order is not None  # noqa: S101 - asked before; tells the type checker
         in_block = (rows * own.block_size[0] // own.image_size[0], columns * own.block_size[1] // own.image_size[1])
@@ -183,7 +183,7 @@ def _trial_of(network: nn.Module) -> nn.Module:
 
 
 def _outputs_of(result: object) -> Tensor:
-    """Return what a network says of each image, float64 ``[N, outputs]``."""
+    """Return the outputs of a network for each image, float64 ``[N, outputs]``."""
     if not isinstance(result, Tensor) or not result.is_floating_point():
         came = str(result.dtype) if isinstance(result, Tensor) else type(result).__name__
         raise ModelError(f"the network must return a floating-point tensor, got {came}")
@@ -191,7 +191,7 @@ def _outputs_of(result: object) -> Tensor:
 
 
 def _are_equal(wanted: Tensor, given: Tensor) -> bool:
-    """Compare outputs with how much each varies from image to image: a large constant would hide what differs.
+    """Compare outputs relative to their variation between images, because a large constant would hide differences.
 
     Raises:
         ModelError: nothing varies, so that nothing can be compared.
@@ -199,7 +199,7 @@ def _are_equal(wanted: Tensor, given: Tensor) -> bool:
     finite = wanted.isfinite().all(0)
     varies = (wanted.amax(0) - wanted.amin(0))[finite]
     if not bool((varies > 0).any()):
-        raise ModelError("the network's outputs do not depend on the picture, so that nothing tells whether it matches")
+        raise ModelError("the network's outputs do not depend on the picture, so a match cannot be verified")
     same = torch.equal(wanted[:, ~finite], given[:, ~finite])  # classes that are masked by infinity
     off = (wanted - given).abs().amax(0)[finite]
     rounding = _ROUNDING * wanted.abs().amax(0)[finite]

@@ -1,4 +1,4 @@
-"""What a matched network has in place of the layers of the original."""
+"""The layers that replace the original ones in a matched network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,15 +20,15 @@ _MOST_PATCHES = 1 << 12  # in a row or column
 
 @dataclass(frozen=True)
 class MatchedStructure:
-    """Which layers :func:`torchprotect.predict.match_key` replaced; the weights are not in it.
+    """Which layers :func:`torchprotect.predict.match_key` replaced, without their weights.
 
     Attributes:
         first_layer: name of the layer that reads the picture.
         grid_size: rows and columns of patches in an image.
-        own_kernels: whether that layer has a kernel for each patch; otherwise they share one.
+        own_kernels: whether that layer has one kernel per patch; otherwise all patches share one.
         rotary: name of the rotary position embedding, if its rows were permuted.
         scale: value of white in the images that the network takes.
-        disguise: of these images, as a manifest describes it.
+        disguise: disguise of these images, as a manifest describes it.
     """
 
     first_layer: str
@@ -44,10 +44,10 @@ class MatchedStructure:
         return self.grid_size[0] * self.grid_size[1]
 
     def build(self, network: nn.Module) -> None:
-        """Replace the layers of a network, with weights that are still to be loaded, and mark it as matched.
+        """Replace the layers of a network, with weights still to be loaded, and mark it as matched.
 
         Raises:
-            ModelError: it has no such layers.
+            ModelError: the network has no such layers.
         """
         first, rotary = self._layers(network)
         new = _new_first_layer(first, self.grid_size if self.own_kernels else None)
@@ -59,14 +59,14 @@ class MatchedStructure:
             _replace(network, str(self.rotary), PermutedRotary(rotary, order))
 
     def require_weights(self, network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
-        """Check, before anything is allocated, that a file has the weights of the layers that are replaced.
+        """Check that a file has the weights of the replaced layers, before anything is allocated.
 
         Args:
-            network: of the architecture that was matched.
-            shapes: of the weights in the file, by name.
+            network: a network of the architecture that was matched.
+            shapes: shapes of the weights in the file, by name.
 
         Raises:
-            ModelError: the network has no such layers, or the file other weights.
+            ModelError: the network has no such layers, or the weights of the file do not fit them.
         """
         first, _ = self._layers(network)
         wanted = [self.patches, *first.weight.shape] if self.own_kernels else list(first.weight.shape)
@@ -88,15 +88,15 @@ class MatchedStructure:
         return first, rotary
 
     def describe(self) -> dict[str, Any]:
-        """Return it as it stands in the header of a model file."""
+        """Return the structure as it is written to the header of a model file."""
         return asdict(self) | {"grid_size": list(self.grid_size)}
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any]) -> "MatchedStructure":
-        """Rebuild it.
+        """Rebuild the structure from the result of :meth:`describe`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            KeyError, TypeError, ValueError: the description is not one of a matched structure.
         """
         rows, columns = described["grid_size"]
         for number in (rows, columns):
@@ -112,10 +112,10 @@ class MatchedStructure:
 
 
 def matched_structure(network: nn.Module) -> MatchedStructure | None:
-    """Return what was replaced in a network that was matched, or has layers of one; ``None`` if there is none.
+    """Return what was replaced in a network that was matched, or contains a matched one; ``None`` if nothing was.
 
     Raises:
-        ModelError: weights are marked as matched, but how is not known any more.
+        ModelError: weights are marked as matched, but the structure is no longer known.
     """
     modules = dict(network.named_modules())
     rotary = next((name for name, module in modules.items() if isinstance(module, PermutedRotary)), None)
@@ -134,9 +134,9 @@ def matched_structure(network: nn.Module) -> MatchedStructure | None:
 
 
 def _new_first_layer(first: nn.Conv2d | nn.Linear, grid_size: tuple[int, int] | None) -> nn.Module:
-    """Return a layer of the same sizes that has a bias, and a kernel for each position where there is a grid.
+    """Return a layer of the same sizes with a bias and, if there is a grid, a kernel for each position.
 
-    Its weights are not drawn, which would touch the random state.
+    Its weights are not drawn, because that would change the random state.
     """
     kind: dict[str, Any] = {"device": first.weight.device, "dtype": first.weight.dtype}
     if isinstance(first, nn.Linear):

@@ -1,4 +1,4 @@
-"""What a model file says of its network: how pictures become its input, and what its answers mean."""
+"""The description of a network in its model file: how pictures become its input, and what its answers mean."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,18 +16,19 @@ _MOST_CLASSES, _LONGEST_SIDE, _MOST_NUMBERS, _LARGEST_NUMBER = 1_000_000, 1 << 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelHeader:
-    """What a model file says of its network. Everything in it is public.
+    """The description of a network in its model file. Everything in it is public.
 
     Attributes:
         recipe: how pictures become disguised images.
-        mean, std: normalisation of disguised images after they are divided by the recipe's scale: one number, or one
-            for each channel.
-        shape: of an image.
+        mean, std: normalisation of disguised images after division by the recipe's scale: one number, or one per
+            channel.
+        shape: shape of an image.
         classes: number of scores that the network returns.
-        check: the first scores of the network for a fixed input: they tell another architecture with the same weights.
+        check: the first scores of the network for a fixed input; they detect another architecture with the same
+            weights.
         several_labels: whether an image may have several labels, so that scores are independent of each other.
-        plain_labels: whether the network answers with plain class numbers, although the key may rename classes.
-        matched: what was replaced in a network that was matched to the key; ``None`` of any other.
+        plain_labels: whether the network answers with plain class numbers although the key may rename classes.
+        matched: what was replaced in a network that was matched to the key; ``None`` for any other network.
     """
 
     recipe: Recipe
@@ -42,11 +43,11 @@ class ModelHeader:
 
     @property
     def security_claim(self) -> str:
-        """What may be claimed: ``"obfuscation"``, or nothing of a network whose weights contain the key."""
+        """``"obfuscation"``; or no claim for a network whose weights contain the key."""
         return "obfuscation" if self.matched is None else MATCHED_CLAIM
 
     def describe(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the header as JSON-compatible values."""
         return {
             "check": list(self.check),
             "classes": self.classes,
@@ -61,10 +62,10 @@ class ModelHeader:
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any], path: str) -> "ModelHeader":
-        """Make a header from its :meth:`describe`, which may come from an untrusted file.
+        """Make a header from the result of :meth:`describe`, which may come from an untrusted file.
 
         Raises:
-            ModelFileError: it is none.
+            ModelFileError: the description is not one of a model file.
         """
         if wrong := [name for name, fits in _MEMBERS.items() if not fits(described.get(name))]:
             raise ModelFileError(f"{path} is damaged: its header lacks or has a wrong {', '.join(wrong)}")
@@ -90,7 +91,7 @@ class ModelHeader:
 
 
 def _require_shape(described: Mapping[str, Any], recipe: Recipe) -> None:
-    """Check that images have the size of the disguise, and the normalisation as many numbers as they have channels."""
+    """Check that images have the size of the disguise, and that the normalisation fits their channels."""
     channels, *size = described["shape"]
     stated = recipe.transform[-1].get("image_size")
     if stated != size:

@@ -1,4 +1,4 @@
-"""Networks that read disguised pictures as they read plain ones. Their weights give the key away."""
+"""Adapt networks to disguised pictures without training. Their weights then give the key away."""
 
 import warnings
 from typing import Literal
@@ -19,35 +19,36 @@ def match_key(
 ) -> nn.Module:
     """Give the key away to whoever gets the result: return a copy of a network that reads disguised pictures.
 
-    **For the owner of the key, on the owner's machines.** The copy gives on disguised images what ``network`` gives on
-    plain ones, without any training. Whoever has the copy and the original network reads order and matrices off the
-    difference (:func:`torchprotect.attacks.read_key_from_weights`), also after fine-tuning. So never give it to a party
-    that must not see the pictures: let that party fine-tune the network as it is.
+    **For the owner of the key, on the owner's machines.** On disguised images, the copy returns what ``network``
+    returns on plain ones, without any training. Whoever has the copy and the original network can compute order and
+    matrices from the difference (:func:`torchprotect.attacks.read_key_from_weights`), even after fine-tuning. So never
+    give the copy to a party that must not see the pictures: let that party fine-tune the original network.
 
-    A permutation becomes the order of the position embedding; matrices, scale, normalisation and the mean of the noise
-    go into the first layer. Its kernel is one for all positions where all positions share a matrix, or a kernel for
-    each. The result is compared with the original, in float64 and with other weights, before it is returned.
+    A permutation becomes the order of the position embedding. Matrices, scale, normalisation and the mean of the noise
+    go into the first layer, whose kernel is shared by all positions if they share a matrix, and is separate for each
+    position otherwise. Before it is returned, the result is compared with the original, in float64 and with other
+    weights.
 
     Args:
         network: pretrained on plain images. Its first layer must be a convolution whose windows do not overlap, as in
-            vision transformers, or a dense layer on all pixels. For permuted blocks: a vision transformer of
-            torchvision or timm, with learned or rotary positions, or that dense layer.
+            vision transformers, or a dense layer on all pixels. For permuted blocks, it must be a vision transformer of
+            torchvision or timm, with learned or rotary positions, or have that dense layer.
         disguise: ``BlockPermute`` or ``RMTDisguise``. A matrix must not reach over the edge of a patch, and a permuted
-            block must hold whole patches; blocks of the size of a patch do both.
+            block must hold whole patches. Blocks of the size of a patch satisfy both.
         mean, std: normalisation of the plain images, on the scale of 0..1, that ``network`` was trained with; 0 and 1
             if there was none.
-        scale: value of white in the images that the copy will be given: 255 for RMT images of an export of 8-bit
-            pictures, 1 otherwise. They are given to it as they are, without any normalisation.
+        scale: value of white in the images that the copy will receive: 255 for RMT images of an export of 8-bit
+            pictures, 1 otherwise. Pass them to the copy without any normalisation.
 
     Returns:
-        A network on the same device, of the same dtype and mode, with the same number of layers.
+        A network on the same device, with the same dtype, mode and number of layers.
 
     Raises:
         InputTypeError: the disguise is not linear.
-        InputRangeError: a number is no possible one.
-        KeySizeError: blocks and patches do not go together.
-        ModelError: the network has another first layer, or needs patches in their places; or it is in half precision,
-            and the matrices are not orthogonal.
+        InputRangeError: a number is out of range.
+        KeySizeError: blocks and patches do not fit together.
+        ModelError: the network has another kind of first layer, or needs patches in their original places; or it is in
+            half precision, and the matrices are not orthogonal.
 
     Warns:
         KeyInWeightsWarning: always.

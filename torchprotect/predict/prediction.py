@@ -1,4 +1,4 @@
-"""What a predictor answers."""
+"""The answers of a predictor."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from torchprotect._inputs import require_int, require_number
 
 
 class ClassScore(NamedTuple):
-    """A class and its score.
+    """A class with its score.
 
     Attributes:
         label: plain class number.
-        name: of the class; ``None`` if it is not known.
+        name: name of the class; ``None`` if it is not known.
         score: 0..1.
     """
 
@@ -24,12 +24,12 @@ class ClassScore(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """The answer for one picture, in plain classes.
+    """The scores of one picture, in plain classes.
 
     Attributes:
-        scores: float32 ``[classes]``, in the order of the plain class numbers. They add up to 1, or, where pictures may
-            have several labels, are independent of each other.
-        class_names: of the plain class numbers from 0 up; ``None`` if they are not known.
+        scores: float32 ``[classes]``, in the order of the plain class numbers. They sum to 1 or, if pictures may have
+            several labels, are independent of each other.
+        class_names: names of the plain class numbers from 0 up; ``None`` if they are not known.
     """
 
     scores: Tensor
@@ -37,7 +37,7 @@ class Prediction:
 
     @property
     def label(self) -> int:
-        """Plain class number of the highest score."""
+        """Plain class number with the highest score."""
         return int(self.scores.argmax())
 
     @property
@@ -54,13 +54,13 @@ class Prediction:
         """Return the classes with the highest scores, best first.
 
         Args:
-            count: how many, at most all.
+            count: how many classes; at most all of them.
         """
         require_int("count", count, at_least=1)
         return self._told(self.scores.topk(min(count, len(self.scores))).indices.tolist())
 
     def above(self, threshold: float) -> tuple[ClassScore, ...]:
-        """Return the classes with scores from a threshold on, best first: of pictures with several labels."""
+        """Return the classes whose score is at least ``threshold``, best first; for pictures with several labels."""
         require_number("threshold", threshold, at_least=0, at_most=1)
         ranked = self.scores.sort(descending=True, stable=True).indices.tolist()
         return self._told([label for label in ranked if float(self.scores[label]) >= threshold])

@@ -1,4 +1,4 @@
-"""Predictions with a network that was trained on disguised images."""
+"""Predict plain classes with a network that was trained on disguised images."""
 
 import itertools
 import os
@@ -22,17 +22,24 @@ from torchprotect.training import require_running_statistics
 
 
 class Predictor:
-    """Prepares, disguises and classifies plain pictures with a network that was trained on disguised ones.
+    """Classify plain pictures with a network that was trained on disguised ones; make one with :meth:`load`.
 
-    For the owner of the key: pictures come in plain, and answers are plain classes. Noise is set to its mean, half of
-    its upper end, and salt and pepper is left out, so that a picture always gets the same answer. Threads may share a
-    predictor. :meth:`load` makes one.
+    For the owner of the key: pictures come in plain, and answers are plain classes. Each picture is prepared and
+    disguised first. Noise is replaced by its mean, half of its upper end, and salt and pepper is left out, so that a
+    picture always gets the same answer. Threads may share a predictor.
 
     Attributes:
-        header: what the model file says.
-        network: in eval mode.
-        class_names: of the plain class numbers from 0 up; ``None`` if they are not known.
-        note: on other versions of image decoders than those of the export, which may give other pixels; or ``None``.
+        header: the description of the network in the model file.
+        network: the network, in eval mode.
+        class_names: names of the plain class numbers from 0 up; ``None`` if they are not known.
+        note: warns that image decoders have other versions than those of the export, so that pixels may differ; or
+            ``None``.
+
+    Example::
+
+        predictor = predict.Predictor.load("model.safetensors", key=key, network=resnet18(num_classes=10))
+        for prediction in predictor.predict(["cat.jpg", "dog.jpg"]):
+            print(prediction.name, prediction.score)
     """
 
     def __init__(
@@ -70,21 +77,21 @@ class Predictor:
         """Load a model file that :func:`torchprotect.predict.save` wrote.
 
         Args:
-            path: of the model file.
-            key: that the training images were disguised with.
-            network: of the architecture that was trained, or a function that returns one; of a matched network, the
-                architecture that was matched. It is not changed.
-            class_names: of all plain class numbers, from 0 up.
-            export: folder or URL of an export of the same key, whose owner's file has the names, in place of
+            path: path of the model file.
+            key: the key that the training images were disguised with.
+            network: a network of the architecture that was trained, or a function that returns one; for a matched
+                network, the architecture that was matched. It is not changed.
+            class_names: names of all plain class numbers, from 0 up.
+            export: folder or URL of an export of the same key, whose owner's file has the names; instead of
                 ``class_names``.
             identity: opens that export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
-            device: to put the network on; where it is when ``None``.
+            device: device for the network; where it already is when ``None``.
 
         Raises:
-            ModelFileError: it is no model file, of a newer version, truncated or damaged.
+            ModelFileError: it is not a model file, has a newer version, or is truncated or damaged.
             KeyKindError: the key is another one.
-            ModelError: the network has other weights, or returns something else than scores of the classes.
-            InputRangeError: there are not as many names as classes.
+            ModelError: the weights do not fit the network, or it returns something other than one score per class.
+            InputRangeError: the number of names differs from the number of classes.
         """
         header = read_header(path)
         header.recipe.require_key(key, os.fspath(path))
@@ -114,11 +121,11 @@ class Predictor:
         return Prediction(self.scores([picture])[0], self.class_names)
 
     def predict(self, pictures: Iterable[Picture], *, batch_size: int = 64) -> Iterator[Prediction]:
-        """Classify pictures in batches, and yield the answers in their order.
+        """Classify pictures in batches, and yield a prediction for each in their order.
 
         Args:
-            pictures: paths, PIL images, arrays or tensors; a batch, uint8 ``[N, C, H, W]``, is an iterable of these.
-            batch_size: pictures that are prepared and classified at once.
+            pictures: paths, PIL images, arrays or tensors. A batch, uint8 ``[N, C, H, W]``, is an iterable of these.
+            batch_size: number of pictures that are prepared and classified together.
 
         Raises:
             SourceError, KeySizeError: as when one picture is classified.
@@ -161,7 +168,7 @@ class Predictor:
         return image
 
     def _answer(self, disguised: Tensor) -> Tensor:
-        """Return scores 0..1 of disguised images, in the order of the classes that the network knows."""
+        """Return scores in 0..1 of disguised images, in the order of the network's classes."""
         inputs = normalise(disguised, self.header.recipe.scale, *self._normalisation, like=self.network)
         scores = answers_of(self.network, inputs, self.header.classes)
         if not bool(scores.isfinite().all()):
@@ -170,7 +177,7 @@ class Predictor:
 
 
 def _require_several(pictures: Any) -> None:
-    """Refuse an array or tensor that is one picture: its rows would be taken for pictures."""
+    """Refuse an array or tensor that is one picture, because its rows would be taken for pictures."""
     if isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4:
         expected = "[N, H, W, C]" if isinstance(pictures, np.ndarray) else "[N, C, H, W]"
         raise InputTypeError(
@@ -187,15 +194,15 @@ def _moved(network: nn.Module, device: torch.device | str) -> nn.Module:
 
 
 def _mean_noise(shape: tuple[int, ...]) -> Tensor:
-    """Return what uniform noise is on average."""
+    """Return the mean of uniform noise."""
     return torch.full(shape, 0.5)
 
 
 def _require_same_classes(header: ModelHeader, labels: LabelKey | None, names: Sequence[str] | None) -> None:
-    """Check that scores, label map and names go together.
+    """Check that scores, label map and names fit together.
 
     Raises:
-        ModelError: the network has another number of scores than the key renames classes.
+        ModelError: the number of scores differs from the number of classes that the key renames.
         InputRangeError: there are more names than classes.
     """
     if labels is not None and labels.classes != header.classes:

@@ -1,4 +1,4 @@
-"""Writing a trained network to a file that says how pictures become its input."""
+"""Write a trained network to a file that records how pictures become its input."""
 
 import os
 from pathlib import Path
@@ -35,21 +35,21 @@ def save(
     plain_labels: bool | None = None,
     identity: Identities = None,
 ) -> ModelHeader:
-    """Write the weights of a network, and what it needs to know of its data, to a model file. No key is needed.
+    """Write the weights of a network, and how its images were disguised, to a model file. No key is needed.
 
-    The network is tried on one image first.
+    The network is run on one image first.
 
     Args:
         network: takes disguised images, divided by the value of white (255 for 8-bit pictures) and normalised; returns
             scores ``[N, classes]``, before any softmax.
-        path: of the safetensors file; never overwritten.
-        like: folder or URL of the finished export that the network was trained on. For images that were disguised as
-            they were read: :meth:`torchprotect.data.Recipe.of_disguise`.
+        path: path of the safetensors file; never overwritten.
+        like: folder or URL of the finished export that the network was trained on. For images that were disguised on
+            the fly: :meth:`torchprotect.data.Recipe.of_disguise`.
         mean, std: normalisation that the network was trained with, on the scale of 0..1; 0 and 1 if there was none. A
             network that took images on the scale of 0..255 has ``std=1/255``.
-        plain_labels: whether the network answers with plain class numbers, although the key may rename classes: a
-            matched network that was not trained does, as its original did. It must be said of matched networks; any
-            other is taken to answer with the numbers that the key makes.
+        plain_labels: whether the network answers with plain class numbers although the key may rename classes. A
+            matched network that was not trained does, as its original did. Required for matched networks; any other
+            network is assumed to answer with the numbers that the key makes.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`.
 
     Returns:
@@ -57,17 +57,17 @@ def save(
 
     Raises:
         FileExistsError: ``path`` exists.
-        ModelError: the network does not take such images, normalises over the batch, or returns no finite scores or
-            fewer than there are classes.
-        KeyKindError: it was matched to another key than that of the images.
+        ModelError: the network does not take such images, normalises over the batch, or returns scores that are not
+            finite or fewer than there are classes.
+        KeyKindError: the network was matched to another key than that of the images.
         ExportError: the export is not finished.
-        NotInvertibleError: its disguise depends on a network, so that a key holder cannot make the input of this one.
+        NotInvertibleError: the disguise depends on a network, so that a key holder cannot make the input of this one.
     """
     _require_arguments(network, like)
-    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    network = getattr(network, "_orig_mod", network)  # unwrap torch.compile
     require_running_statistics("network", network)
     recipe = like if isinstance(like, Recipe) else Recipe.of_export(like, identity=identity)
-    settings_of(recipe.transform)  # refuses what nobody can repeat
+    settings_of(recipe.transform)  # raises if the steps cannot be repeated
     image, needed = _example(network, recipe) if isinstance(like, Recipe) else _first_image(like, identity)
     shape, matched = Shape(*image.shape), matched_structure(network)
     normalisation = (per_channel("mean", mean, shape.channels), per_channel("std", std, shape.channels))
@@ -134,7 +134,7 @@ def _require_same_disguise(matched: MatchedStructure, recipe: Recipe, mean: Tens
 
 
 class _Labels(NamedTuple):
-    """How many classes there are at least, and whether an image may have several."""
+    """The minimum number of classes, and whether an image may have several labels."""
 
     least: int = 0
     several: bool = False
@@ -150,7 +150,7 @@ def _first_image(export: str | os.PathLike[str], identity: Identities) -> tuple[
 
 
 def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, _Labels]:
-    """Return a black image of the shape that the disguise makes."""
+    """Return a black image of the shape that the disguise produces."""
     step = recipe.transform[-1]
     height, width = (int(side) for side in step["image_size"])
     prepared = CHANNELS.get(recipe.preparation.mode) if recipe.preparation.mode else None
@@ -159,7 +159,7 @@ def _example(network: nn.Module, recipe: Recipe) -> tuple[Tensor, _Labels]:
 
 
 def _require_outputs(labels: _Labels, scores: Tensor) -> None:
-    """Check for finite scores, of as many classes as there are labels; the key holder's names tell the rest."""
+    """Check for finite scores, at least as many as there are labels; the key holder's names determine the rest."""
     if not bool(scores.isfinite().all()):
         raise ModelError("the network's scores of the first image are NaN or infinite; check its weights")
     if labels.least > scores.shape[1]:

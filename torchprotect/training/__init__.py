@@ -1,4 +1,4 @@
-"""A small training loop, and how the package handles networks that it is given."""
+"""A small training loop, and device, mode and output checks for user-supplied networks."""
 
 from torchprotect.training._digest import model_digest
 from torchprotect.training._loop import Batches, evaluate, fit, require_repeatable

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs, in a file."""
+"""Save the state of a training between two epochs to a file."""
 
 import hashlib
 from pathlib import Path
@@ -17,14 +17,14 @@ _MODEL, _OPTIMIZER, _RANDOM = "model.", "optimizer.", "random."
 
 
 class Checkpoint:
-    """What a training needs to go on after an epoch: weights, states of the optimizer and of the random generators.
+    """Everything that a training needs to continue after an epoch: weights, optimizer state and random generators.
 
     Args:
-        path: of the file, in a folder that exists; ``None`` keeps nothing.
+        path: path of the file, in a folder that exists; ``None`` keeps nothing.
         model: its weights are read and written.
-        optimizer: of the model, without steps so far.
-        generator: of the training; torch's global ones are always included.
-        settings: what else decides the training; a checkpoint under other settings is refused.
+        optimizer: optimizer of the model, without steps so far.
+        generator: generator of the training; torch's global ones are always included.
+        settings: other settings that determine the training; a checkpoint under other settings is refused.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -57,7 +57,7 @@ class Checkpoint:
             file.write(safetensors.torch.save(copies, about))
 
     def load(self) -> int:
-        """Restore the state; return the number of epochs that are done, 0 without a file.
+        """Restore the state; return the number of finished epochs, 0 without a file.
 
         Raises:
             ModelError: the file belongs to another model or another training, or cannot be read.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def model_digest(model: nn.Module, key: bytes) -> str:
-    """Return 64 hex digits that identify a model's class and weights; only who has the key can compute them.
+    """Compute 64 hex digits that identify a model's class and weights; only the holder of the key can compute them.
 
     HMAC-SHA256 over the qualified name of the class and, for each tensor of the state in sorted name order, name,
     dtype, shape (uint64 each) and bytes, little-endian; every field preceded by its length as uint64 little-endian.

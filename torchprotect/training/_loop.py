@@ -34,33 +34,33 @@ def fit(
     progress: Callable[[int, int], None] | None = None,
     checkpoint: Path | None = None,
 ) -> nn.Module:
-    """Train a classifier on the device its parameters are on.
+    """Train a classifier on the device where its parameters are.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
-        data: tensors, or an iterable of batches, iterated once per epoch.
+        data: tensors, or an iterable of batches that is iterated once per epoch.
         epochs: passes over the data.
         batch_size: for tensors, which are shuffled anew each epoch.
         recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
-        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own;
-            :func:`torchprotect.training.fast_precision` returns what a device computes fast in. In float16 small
-            gradients can vanish, since losses are not scaled.
-        channels_last: whether images and weights are stored in that memory format, which convolutions are faster in.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model under autocast, or ``None`` for its own
+            dtype; :func:`torchprotect.training.fast_precision` returns a fast dtype for a device. In float16, small
+            gradients can vanish, because losses are not scaled.
+        channels_last: whether images and weights have channels-last memory format, which is faster for convolutions.
         prepare: called with the images and labels of each batch, on the model's device; returns the images to train
             on.
         generator: shuffles tensors; torch's global one when ``None``.
-        progress: called with the number of epochs done and of all.
-        checkpoint: file that is written after each epoch and removed at the end. If it exists, training goes on from
-            it, with the same result as without the interruption if ``data`` draws from ``generator`` or torch's global
-            ones only. It holds weights, and states of the optimizer and of these generators. That the data are the same
-            is up to the caller.
+        progress: called with the number of epochs done and the total.
+        checkpoint: file that is written after each epoch and removed at the end. If it exists, training continues from
+            it. The result is the same as without the interruption if ``data`` draws only from ``generator`` or torch's
+            global generators. The file holds weights, and the states of the optimizer and of these generators. The
+            caller must make sure that the data are the same.
 
     Returns:
         The model, in eval mode.
 
     Raises:
         InputTypeError: ``data`` is an iterator, which can be used only once, but there are several epochs; the
-            learning rate changes with each batch, but ``data`` has no length; or ``precision`` is no half precision.
+            learning rate changes with each batch, but ``data`` has no length; or ``precision`` is not a half precision.
         InputRangeError: an epoch had no batch.
         ModelError: the checkpoint belongs to another model or to other settings, or the loss is not finite at the end
             of an epoch.
@@ -72,7 +72,7 @@ def fit(
     optimizer = recipe.make_optimizer(model.parameters())
     settings = (recipe, epochs, batch_size, precision, channels_last)
     state = Checkpoint(checkpoint, model, optimizer, generator, settings)
-    each = _count(data, batch_size) if recipe.by_batch else math.inf  # by epochs: the share of an epoch counts as 0
+    each = _count(data, batch_size) if recipe.by_batch else math.inf  # by epochs: fractions of an epoch count as 0
     model.train()
     for epoch in range(state.load(), epochs):
         seen = 0
@@ -105,18 +105,19 @@ def evaluate(
     precision: torch.dtype | None = None,
     channels_last: bool = False,
 ) -> float:
-    """Return the accuracy, 0..1, in eval mode; the modes of all modules are restored afterwards.
+    """Compute the accuracy, 0..1, in eval mode; the modes of all modules are restored afterwards.
 
     Args:
         model: takes float images, returns scores ``[N, classes]``.
         data: tensors, or an iterable of batches.
         batch_size: for tensors.
-        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own.
-        channels_last: whether images are passed in that memory format.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model under autocast, or ``None`` for its own
+            dtype.
+        channels_last: whether images are passed in channels-last memory format.
 
     Raises:
         InputRangeError: there are no images.
-        InputTypeError: ``precision`` is no half precision.
+        InputTypeError: ``precision`` is not a half precision.
     """
     require_precision(precision)
     device = device_of(model)
@@ -163,7 +164,7 @@ def _loss(
 
 
 def _require_finite(loss: float, epoch: int) -> None:
-    """Check the loss of the last batch of an epoch: a network that has once become NaN stays so."""
+    """Check the loss of the last batch of an epoch: once a network becomes NaN, it stays NaN."""
     if not math.isfinite(loss):
         raise ModelError(
             f"the loss is {loss} after epoch {epoch}: train with a lower learning rate, or look for NaN in the images"
@@ -171,7 +172,7 @@ def _require_finite(loss: float, epoch: int) -> None:
 
 
 def _autocast(device: torch.device, precision: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
-    """Compute in a precision; with ``None``, whatever the caller has set stays."""
+    """Compute in a precision; ``None`` leaves the caller's setting unchanged."""
     return contextlib.nullcontext() if precision is None else torch.autocast(device.type, precision)
 
 

@@ -23,21 +23,21 @@ def device_of(model: nn.Module, default: torch.device = _CPU) -> torch.device:
 
 
 def input_dtype_of(model: nn.Module) -> torch.dtype:
-    """Return the dtype to pass images in: float64 for a float64 model, otherwise float32."""
+    """Return the dtype of a model's inputs: float64 for a float64 model, otherwise float32."""
     kinds = (tensor.dtype for tensor in _tensors_of(model) if tensor.is_floating_point())
     return torch.float64 if next(kinds, None) == torch.float64 else torch.float32
 
 
 def scores_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
-    """Return a model's scores of images, in its current mode; it gets a copy of the images, which it may change.
+    """Compute a model's scores of images, in its current mode. The model receives a copy, which it may change.
 
     Args:
         model: any network.
         images: ``[N, ...]``, on the model's device.
-        classes: number of classes that the model must know; any when ``None``.
+        classes: number of classes that the model must have; any number when ``None``.
 
     Raises:
-        ModelError: it returns something else than scores ``[N, classes]``.
+        ModelError: it returns something other than scores ``[N, classes]``.
     """
     scores = model(images.clone())
     shown = "classes" if classes is None else classes
@@ -64,16 +64,17 @@ def predict(
     Args:
         model: takes images as they are, returns scores ``[N, classes]``.
         images: ``[N, ...]``, moved to the model's device batch by batch.
-        classes: number of classes that the model must know.
+        classes: number of classes that the model must have.
         batch_size: images per forward pass; all at once when ``None``.
-        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model in (autocast), or ``None`` for its own.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model under autocast, or ``None`` for its own
+            dtype.
 
     Returns:
         int64 ``[N]``, on the images' device.
 
     Raises:
         ModelError: the model does not return finite scores ``[N, classes]``.
-        InputTypeError: ``precision`` is no half precision.
+        InputTypeError: ``precision`` is not a half precision.
     """
     require_precision(precision)
     device, predicted = device_of(model, images.device), []
@@ -102,9 +103,9 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Compute in full precision, whatever autocast or TF32 settings the caller has.
+    """Compute in full precision, whatever autocast or TF32 settings the caller has (a context manager).
 
-    On CUDA, cuDNN is limited to deterministic algorithms, and one thread at a time computes.
+    On CUDA, cuDNN is limited to deterministic algorithms, and only one thread at a time computes.
     """
     with contextlib.ExitStack() as settings:
         settings.enter_context(torch.autocast(device.type, enabled=False))
@@ -118,10 +119,10 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def require_running_statistics(name: str, model: nn.Module) -> None:
-    """Check that no batch norm normalises over the batch in eval mode, where images would depend on each other.
+    """Check that no batch norm normalises over the batch in eval mode, which would make images depend on each other.
 
     Args:
-        name: what error messages call the model.
+        name: name of the model in error messages.
         model: any network.
 
     Raises:

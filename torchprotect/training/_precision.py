@@ -1,4 +1,4 @@
-"""Half precision: what a device computes fast in, and a check of what callers ask for."""
+"""Half precision: the fast dtype of a device, and a check of requested dtypes."""
 
 import torch
 
@@ -6,10 +6,10 @@ from torchprotect.errors import InputTypeError
 
 
 def fast_precision(device: torch.device) -> torch.dtype | None:
-    """Return the half precision that a device has instructions for, or ``None`` if float32 is as fast there.
+    """Return the half-precision dtype for which a device has instructions, or ``None`` if float32 is as fast there.
 
-    bfloat16 on CPUs with AMX or AVX512-BF16 and on CUDA devices that compute in it. Without such instructions a CPU
-    converts every operand, and half precision is slower than float32.
+    The dtype is bfloat16 on CPUs with AMX or AVX512-BF16, and on CUDA devices that compute in it. Without such
+    instructions, a CPU converts every operand, and half precision is slower than float32.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
@@ -17,7 +17,7 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
 
 
 def require_precision(precision: torch.dtype | None) -> None:
-    """Check that a precision is one that models are run in by autocast, or ``None``.
+    """Check that a dtype is one that models can be run in by autocast, or ``None``.
 
     Raises:
         InputTypeError: it is something else.

@@ -23,11 +23,11 @@ class Recipe:
 
     Args:
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum 0.9.
-        learning_rate: the highest.
+        learning_rate: highest learning rate.
         weight_decay: of all weights.
-        schedule: ``"cosine"`` lowers the learning rate epoch by epoch along half a cosine; ``"one-cycle"`` raises it
+        schedule: ``"cosine"`` lowers the learning rate epoch by epoch along half a cosine. ``"one-cycle"`` raises it
             linearly from 0 over the first quarter of all batches and lowers it linearly to 0 over the rest; each batch
-            has the rate of its middle; ``"steps"`` divides it by 10 after 40, 60 and 80 percent of the epochs.
+            has the rate of its middle. ``"steps"`` divides it by 10 after 40, 60 and 80 percent of the epochs.
         label_smoothing: of the cross-entropy, 0..1.
 
     References:
@@ -52,11 +52,11 @@ class Recipe:
 
     @property
     def by_batch(self) -> bool:
-        """Whether the learning rate changes with every batch, not only with every epoch."""
+        """Whether the learning rate changes with every batch instead of every epoch."""
         return self.schedule == "one-cycle"
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return a new optimizer of these parameters."""
+        """Return a new optimizer for these parameters."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 parameters, self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
@@ -64,7 +64,7 @@ class Recipe:
         return torch.optim.AdamW(parameters, self.learning_rate, weight_decay=self.weight_decay)
 
     def rate_at(self, done: float) -> float:
-        """Return the learning rate when a share of the training, 0..1, is done."""
+        """Return the learning rate at a point of the training, given as the fraction done, 0..1."""
         if self.schedule == "cosine":
             return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
         if self.schedule == "steps":

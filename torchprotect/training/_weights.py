@@ -1,4 +1,4 @@
-"""Weights on their way into a network."""
+"""Load weights into a network, after checking names and shapes."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ _SHOWN = 3
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Load weights into a network that must have exactly these, in these shapes.
+    """Load weights into a network whose weights must have exactly these names and shapes.
 
     Args:
-        network: any; changed in place.
-        weights: by their names in its ``state_dict``.
-        where: they come from, for the message.
+        network: any network; changed in place.
+        weights: weights by their names in its ``state_dict``.
+        where: where the weights come from, for the error message.
 
     Raises:
-        ModelError: the network has others.
+        ModelError: the names or shapes differ.
     """
     state = network.state_dict()
     for name, tensor in weights.items():

@@ -1,4 +1,8 @@
-"""torchvision v2 transforms that disguise pictures. ``transforms.kornia`` has the same for kornia."""
+"""Transforms of torchvision v2 that disguise pictures; :mod:`torchprotect.transforms.kornia` has them for kornia.
+
+A disguise is an obfuscation, not encryption. Each class says at which attacker level (L0 to L4, see the threat model)
+its known weaknesses begin.
+"""
 
 from torchprotect.transforms._disguise import Disguise, DisguisedBatch, NoiseSource
 from torchprotect.transforms._from_key import from_key

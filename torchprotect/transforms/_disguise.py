@@ -1,4 +1,4 @@
-"""``Disguise``, base of all disguises: each picture of a sample is disguised, or an error is raised."""
+"""``Disguise``, base class of all disguises: each picture of a sample is disguised, or an error is raised."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from torchprotect.functional.picture import how_to_convert, is_pure_tensor
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
-"""Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
+"""Takes a shape; returns float32 uniform numbers in [0, 1) of that shape on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
 _HARMLESS = (str, int, float, complex, type(None), np.number, np.bool_, torch.Size, torch.dtype, torch.device)
@@ -25,7 +25,7 @@ _BYTE_SIZED = (torch.uint8, torch.int8, np.dtype(np.uint8), np.dtype(np.int8))
 
 
 def draw_from_torch(shape: tuple[int, ...]) -> Tensor:
-    """Draw from torch's global generator: fresh each time, reproducible by its seed, and so no secret."""
+    """Draw from torch's global generator: fresh numbers, reproducible from its seed, and therefore not secret."""
     return torch.rand(shape)
 
 
@@ -34,8 +34,8 @@ class DisguisedBatch(NamedTuple):
 
     Attributes:
         images: ``[N, C, H, W]``.
-        distances: L2 distance of each image to its plain one in pixel units (0..1), float64 ``[N]``; ``None`` unless
-            the disguise is a perturbation within a budget.
+        distances: L2 distance of each image to its plain version in pixel units (0..1), float64 ``[N]``; ``None``
+            unless the disguise is a perturbation within a budget.
     """
 
     images: Tensor
@@ -43,26 +43,26 @@ class DisguisedBatch(NamedTuple):
 
 
 class Disguise(v2.Transform):
-    """Base of the transforms that disguise pictures. It fails closed, where v2 would leave a value unprotected.
+    """Base class of the transforms that disguise pictures. It raises where v2 would leave a value unprotected.
 
     Every PIL image, ``tv_tensors.Image`` and ``tv_tensors.Video`` in a sample is disguised. A pure tensor is the
-    picture when it is the only value with two or more dimensions; beside it labels may stand: numbers, strings, tensors
-    and arrays of at most one dimension. Anything else raises: masks, boxes, key points, bytes, a row of 8-bit numbers
-    (it may be an encoded picture), a second pure tensor, objects of unknown type. There is no ``p``.
+    picture if it is the only value with two or more dimensions. Labels may stand beside it: numbers, strings, and
+    tensors or arrays with at most one dimension. Everything else raises: masks, boxes, key points, bytes, a row of
+    8-bit numbers (it may be an encoded picture), a second pure tensor, and objects of unknown type. There is no ``p``.
 
-    A subclass has ``transform`` (one picture), ``describe``, and ``draw`` if it needs noise. An export calls
-    ``disguise_batch``, and reads the attributes below to plan its batches and workers. So a subclass with its own
-    ``forward`` must have its own ``disguise_batch``.
+    A subclass defines ``transform`` (disguises one picture), ``describe``, and ``draw`` if it needs noise. An export
+    calls ``disguise_batch`` and reads the attributes below to plan its batches and workers. A subclass with its own
+    ``forward`` must therefore define its own ``disguise_batch``.
 
     Attributes:
         security_claim: always ``"obfuscation"``.
-        noise_source: where noise is drawn from when a sample is disguised.
-        key: its secret; ``None`` if it has none and so protects nothing by itself.
+        noise_source: where the noise for a sample is drawn from.
+        key: the secret; ``None`` if the transform has none and therefore protects nothing by itself.
         permutation: key of the block order, if the disguise also permutes blocks.
-        inverse: whether it turns disguised pictures back into plain ones.
-        leaves_labels: whether it was made from a bundle with a label map, which it leaves to the data set.
+        inverse: whether the transform turns disguised pictures back into plain ones.
+        leaves_labels: whether it was made from a bundle with a label map, which the data set has to apply.
         needs_labels: whether ``disguise_batch`` needs the class of each image.
-        uses_gradients: whether it computes gradients, for which deterministic algorithms must be asked for.
+        uses_gradients: whether it computes gradients; exports then request deterministic algorithms.
     """
 
     security_claim = "obfuscation"
@@ -81,31 +81,34 @@ class Disguise(v2.Transform):
 
     @property
     def max_batch(self) -> int | None:
-        """Most images that one call of ``disguise_batch`` may be given, if there is a limit.
+        """Largest number of images that one call of ``disguise_batch`` accepts; ``None`` if there is no limit.
 
-        Where there is one, the last bits of the result may depend on which images share a batch.
+        If there is a limit, the last bits of a result may depend on which images share a batch.
         """
         return None
 
     @property
     def device(self) -> torch.device | None:
-        """The only device that it computes on; ``None`` if it computes wherever the picture is."""
+        """The only device that the disguise computes on; ``None`` if it computes wherever the picture is."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return name and public parameters, as they stand in a manifest."""
+        """Return the name and the public parameters, as they are written to a manifest."""
         return {"name": type(self).__name__}
 
     def disguise_batch(
         self, images: Tensor, labels: Tensor | None = None, *, noise: NoiseSource = draw_from_torch
     ) -> DisguisedBatch:
-        """Disguise a batch of images. No state is read or kept but the settings, so that any process can do it.
+        """Disguise a batch of images, using no state except the settings, so that any process can do it.
 
         Args:
             images: ``[N, C, H, W]``.
-            labels: class numbers, int64 ``[N]``; for disguises that need them.
-            noise: source of all noise; it is asked for shapes whose first dimension is N. An export gives one that
-                knows the ids of the images and draws from a keyed stream for each.
+            labels: class numbers, int64 ``[N]``; only for disguises that need them.
+            noise: source of all noise. It is asked for shapes whose first dimension is N. An export passes a source
+                that knows the ids of the images and draws from a keyed stream for each.
+
+        Returns:
+            The disguised images and, for a perturbation, their distances.
 
         Raises:
             InputShapeError: ``images`` is not a batch of images.
@@ -114,49 +117,49 @@ class Disguise(v2.Transform):
         return DisguisedBatch(self.transform(images, self.draw(tuple(images.shape), noise)), None)
 
     def require_invertible(self) -> None:
-        """Check that :meth:`undo` gives the pictures back, as far as they were not damaged before.
+        """Check that :meth:`undo` can restore the pictures, apart from information that was lost before.
 
         Raises:
-            NotInvertibleError: the disguise loses what would be needed.
+            NotInvertibleError: the disguise discards information that the inverse would need.
         """
         name = type(self).__name__
         raise NotInvertibleError(f"{name} cannot be undone, not even with its key; keep the plain images")
 
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
-        """Return what a batch was before it was disguised.
+        """Restore a batch to the state before it was disguised.
 
         Args:
             images: disguised, ``[N, C, H, W]``.
             params: what ``draw`` returned for this batch when it was disguised.
-            scale: of plain pixels: 255 for uint8, 1 for floating point.
+            scale: value of white in plain pixels: 255 for uint8, 1 for floating point.
 
         Raises:
-            NotInvertibleError: the disguise loses what would be needed.
+            NotInvertibleError: the disguise discards information that the inverse would need.
         """
         raise NotInvertibleError(
             f"{type(self).__name__} cannot be undone, not even with its key; keep the plain images"
         )
 
     def for_batches(self) -> "Disguise":
-        """Return this disguise for use with ``disguise_batch`` alone, fit to be sent to a worker process."""
+        """Return this disguise in a form for ``disguise_batch`` alone, which can be sent to a worker process."""
         return self
 
     def check_label(self, label: int | tuple[int, ...] | None, where: str) -> None:
         """Check that ``disguise_batch`` can take an image of this class.
 
         Args:
-            label: class number, several, or ``None`` where the image has none.
-            where: location of the sample, for the message.
+            label: one class number, several, or ``None`` if the image has none.
+            where: location of the sample, for the error message.
 
         Raises:
             LabelError: it cannot.
         """
 
     def note_on(self, images: Iterable[Tensor]) -> str | None:
-        """Return a note for the owner of such images, in whole sentences, or ``None``.
+        """Return advice for the owner of such images, in whole sentences, or ``None``.
 
         Args:
-            images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.
+            images: some of the images, ``[C, H, W]``, all of one shape; each is read only when it is iterated over.
         """
         return None
 
@@ -164,7 +167,7 @@ class Disguise(v2.Transform):
         """Refuse a sample in which something would be left unprotected.
 
         Raises:
-            InputTypeError: the message names the type.
+            InputTypeError: the message names the type of the value.
         """
         name = type(self).__name__
         pictures = [value for value in flat_inputs if self.is_picture(value)]
@@ -193,11 +196,11 @@ class Disguise(v2.Transform):
         """Draw the noise for one picture, or for one batch of pictures.
 
         Args:
-            shape: of the picture, ``[..., C, H, W]``.
-            noise: where to draw from.
+            shape: shape of the picture, ``[..., C, H, W]``.
+            noise: source to draw from.
 
         Returns:
-            Parameters of ``transform``.
+            The parameters for ``transform``.
         """
         return {}
 
@@ -209,12 +212,13 @@ class Disguise(v2.Transform):
         return self.draw(picture_shape(flat_inputs[0]), source)
 
     def forward(self, *inputs: Any) -> Any:
-        """Disguise every picture of a sample and leave the rest as it is.
+        """Disguise every picture of a sample and leave the rest unchanged.
 
-        v2 asks not to override this. It is done because v2 takes the first pure tensor for the picture, be it a label,
-        and draws once for all pictures of a sample, while two pictures under one noise would give it away.
+        v2 advises against overriding this method. It is necessary because v2 takes the first pure tensor for the
+        picture, even if it is a label, and draws once for all pictures of a sample. Two pictures under the same noise
+        would reveal it.
         """
-        if len(inputs) == 1 and self.is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
+        if len(inputs) == 1 and self.is_picture(inputs[0]):  # the common case: nothing to flatten or check
             return self.transform(inputs[0], self.make_params(list(inputs)))
         flat, spec = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
         self.check_inputs(flat)
@@ -227,7 +231,7 @@ class Disguise(v2.Transform):
         return f"{text[:-1]}, labels=left to the data set)" if self.leaves_labels else text
 
     def extra_repr(self) -> str:
-        """Show keys redacted and the public parameters."""
+        """Return the public parameters and the redacted keys."""
         hidden = ("training", "noise_source", "leaves_labels")
         shown = {k: v for k, v in self.__dict__.items() if not k.startswith("_") and k not in hidden}
         return ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)

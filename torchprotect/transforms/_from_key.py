@@ -1,4 +1,4 @@
-"""``from_key``: the transform that belongs to a key."""
+"""``from_key``: make the transform that belongs to a key."""
 
 import inspect
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
 
     Args:
         key: a block key, a correspondence or an OWSD key, or a bundle of one with an optional permutation. A label map
-            in the bundle is left to the data set, as the ``repr`` of the transform says: pass it there as ``labels``.
+            in the bundle is not applied: pass it to the data set as ``labels``. The ``repr`` of the transform says so.
         inverse: make the inverse transform, for the key holder.
-        **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``; a correspondence
-            needs ``model``, ``eps``, ``step_size`` and ``steps``, an OWSD key ``encoder``.
+        **options: further keyword arguments of the transform, such as ``unit_pixels`` or ``noise``. A correspondence
+            needs ``model``, ``eps``, ``step_size`` and ``steps``; an OWSD key needs ``encoder``.
 
     Returns:
         :class:`BlockPermute`, :class:`AESECBDisguise`, :class:`RMTDisguise`, :class:`AdversarialEncrypt` or
@@ -39,8 +39,13 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
 
     Raises:
         KeyKindError: there is no transform for this kind of key.
-        InputTypeError: an option that the transform does not have, or one missing that it needs.
-        NotInvertibleError: ``AdversarialEncrypt`` and ``OWSDScramble`` have no inverse.
+        InputTypeError: the transform does not have one of the options, or needs one that is missing.
+        NotInvertibleError: the inverse of ``AdversarialEncrypt`` or ``OWSDScramble`` was asked for; they have none.
+
+    Example::
+
+        disguise = transforms.from_key(keys.load("rmt.key"), noise=100)
+        disguised = disguise(image)
     """
     made, parts = class_and_keys(
         key, _TRANSFORMS, "transform", "use a permutation, AES, RMT, correspondence or OWSD key"
@@ -55,23 +60,23 @@ def from_key(key: Key, *, inverse: bool = False, **options: Any) -> Any:
 
 
 def leaves_labels(key: Key, inverse: bool) -> bool:
-    """Return whether a disguise made from a key leaves a label map to the data set."""
+    """Return whether a disguise made from this key leaves a label map to the data set."""
     return isinstance(key, KeyBundle) and key.labels is not None and not inverse
 
 
 def class_and_keys(
     key: Key, classes: Mapping[type[Key], type[Any]], what: str, hint: str
 ) -> tuple[type[Any], dict[str, Any]]:
-    """Return the class that belongs to a key or bundle, and the keys to make it with, by parameter.
+    """Return the class that belongs to a key or bundle, and the keys to construct it with, by parameter name.
 
     Args:
         key: key or bundle.
-        classes: by kind of key.
-        what: they are, for the message.
-        hint: what to do about a kind that none belongs to, for the message.
+        classes: the class for each kind of key.
+        what: what these classes are, for the error message.
+        hint: advice for a kind of key without a class, for the error message.
 
     Raises:
-        KeyKindError: there is none for this kind of key.
+        KeyKindError: there is no class for this kind of key.
     """
     if not isinstance(key, Key):
         raise KeyKindError(f"a key is needed, got {type_name(key)}; read one with keys.load")
@@ -85,10 +90,10 @@ def class_and_keys(
 
 
 def make(made: type[Any], options: Mapping[str, Any]) -> Any:
-    """Make a transform with options that it has.
+    """Construct a transform from options that it has.
 
     Raises:
-        InputTypeError: an option that it does not have, or one missing that it needs.
+        InputTypeError: the transform does not have one of the options, or needs one that is missing.
     """
     parameters = inspect.signature(made).parameters
     if unknown := sorted(options.keys() - parameters.keys()):

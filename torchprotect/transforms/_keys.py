@@ -8,12 +8,12 @@ from torchprotect.keys import BlockKey, Key, KeyBundle
 
 
 def require_kind(name: str, key: Any, kind: type[Key]) -> None:
-    """Check that a key is of the kind a transform needs, and compute the fingerprint that its errors name.
+    """Check that a key is of the kind that a transform needs, and compute the fingerprint that error messages name.
 
-    Dynamo cannot compute a fingerprint, so the errors of a program that it traces would not be ours.
+    Dynamo cannot compute a fingerprint. Without this step, a traced program would raise other errors than ours.
 
     Raises:
-        KeyKindError: it is another; the message names both.
+        KeyKindError: it is another kind; the message names both.
     """
     if not isinstance(key, kind):
         hint = "; hand a bundle to transforms.from_key" if isinstance(key, KeyBundle) else ""
@@ -22,9 +22,9 @@ def require_kind(name: str, key: Any, kind: type[Key]) -> None:
 
 
 def describe_key(key: BlockKey) -> dict[str, Any]:
-    """Return the public parameters of a key: an attacker is assumed to know the sizes, and whether positions share.
+    """Return the public parameters of a key: an attacker is assumed to know the sizes, and whether a secret is shared.
 
-    ``shared`` is stated only where it is true, so that other descriptions keep their bytes.
+    ``shared`` is stated only if it is true, so that other descriptions keep their bytes.
     """
     sizes = {"image_size": list(key.image_size), "block_size": list(key.block_size)}
     shared = {"shared": True} if getattr(key, "shared", False) else {}

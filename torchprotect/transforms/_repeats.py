@@ -1,4 +1,4 @@
-"""How often units of pixels repeat at their position: what AES in ECB mode keeps of images."""
+"""Measure how often units of pixels repeat at their position: the only information that AES in ECB mode keeps."""
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ def repeated_units(
     """Return the fraction of units that occur at least twice at their block position.
 
     Args:
-        images: uint8 ``[C, H, W]``, all of one shape. Of large images only every n-th block is used, the same ones of
-            all images.
+        images: uint8 ``[C, H, W]``, all of one shape. Of large images only every n-th block is used, the same blocks
+            in all images.
         block_size: height and width of a block in pixels.
         unit_pixels: pixels in a unit; units are read row by row within a block.
-        anywhere: count units at any block position as repeats of each other.
+        anywhere: count units as repeats of each other at any block position.
 
     Returns:
-        A number in 0..1, or ``None`` if there are no images or their size is no multiple of the block size.
+        A number in 0..1, or ``None`` if there are no images or their size is not a multiple of the block size.
     """
     if not images:
         return None

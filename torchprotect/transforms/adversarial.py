@@ -34,45 +34,48 @@ _MANY_STEPS = 10
 
 
 class AdversarialEncrypt(Disguise):
-    """Perturb each picture toward secret target classes, to make models trained on the result fail on plain pictures.
+    """Perturb each picture toward secret target classes, so that models trained on the result fail on plain pictures.
 
-    It hides nothing: people and other models see the same picture, and adversarial training, augmentation or coarse
-    rounding undo much of what it does to a model. The name is the paper's; nothing is encrypted.
+    **It hides nothing.** People and other models see the same picture. Adversarial training, augmentation or coarse
+    rounding undo much of its effect on a model, which needs only the released images (L0) or a few plain ones (L1). The
+    name is the paper's; nothing is encrypted.
 
-    It takes batches with their labels, as a ``DataLoader`` returns them, or single samples. To perturb a data set, use
-    :func:`torchprotect.data.export`, which runs in batches: ``steps`` passes forward and backward for each
-    picture are too slow for the worker processes of a training run, and there a warning says so.
+    Call it on a batch with labels, as a ``DataLoader`` returns it, or on a single sample. To perturb a whole data set,
+    use :func:`torchprotect.data.export`, which works in batches: ``steps`` forward and backward passes for each picture
+    are too slow for the worker processes of a training run, and there a warning says so.
 
     Args:
         model: takes float images ``[N, C, H, W]`` in 0..1 and returns scores ``[N, classes]``; normalisation belongs
-            inside it. Its device, weights and train/eval mode stay as they are; pictures are moved to its device and
-            back. It is no submodule: ``to``, ``train`` and ``state_dict`` of this transform do not affect it.
-        key: map from classes to target classes, and how the versions of a picture are combined.
-        eps: radius of the ball, L2 over the whole picture, in pixel units (0..1). The paper takes 0.5 for 32 x 32
-            pixels, 2 for 320 x 320. Pictures of K targets set side by side can be farther away, by up to sqrt(K),
-            and rounding adds to the distance, see ``reproject``.
+            inside it. Its device, weights and train/eval mode stay unchanged; pictures are moved to its device and
+            back. It is not registered as a submodule: ``to``, ``train`` and ``state_dict`` of this transform do not
+            affect it.
+        key: the secret map from classes to target classes, and how the versions of a picture are combined.
+        eps: radius of the L2 ball around the whole picture, in pixel units (0..1). The paper uses 0.5 for 32 x 32
+            pixels and 2 for 320 x 320. Pictures composed of K targets side by side can be farther away, by up to
+            sqrt(K), and rounding adds to the distance; see ``reproject``.
         step_size: length of a step; 0.1 in the paper.
         steps: number of steps; 100 in the paper.
-        target_source: ``"label"``: the targets of the picture's class. ``"predicted"``: those of the class that the
-            model predicts; no labels are needed. ``"random"``: one class other than its own, drawn anew for each
-            picture; of the key only the number of classes counts. That is the paper's control experiment, from which
-            models learn well.
-        labels_getter: takes a sample, returns its labels. ``"default"``: the second item of a tuple or list; in a dict,
-            there or alone, the value under "label", another name with "label" in it, or "cls". ``None``: no labels.
-        batch_size: most pictures in one call of the model; the last bits of a result depend on it.
+        target_source: ``"label"``: the targets of the picture's own class. ``"predicted"``: the targets of the class
+            that the model predicts; no labels are needed. ``"random"``: one class other than the picture's own, drawn
+            anew for each picture; of the key, only the number of classes matters. This is the paper's control
+            experiment, from which models learn well.
+        labels_getter: a function that takes a sample and returns its labels. ``"default"`` takes the second item of a
+            tuple or list; in a dict (as that item or as the sample itself), the value under "label", under another name
+            that contains "label", or under "cls". ``None``: there are no labels.
+        batch_size: largest number of pictures in one call of the model; the last bits of a result depend on it.
         keep_best: return the iterate of lowest loss, as the paper's authors do, instead of the last one.
-        reproject: keep every result within ``eps``, after combining and after rounding (as far as a plain picture whose
-            pixels are no multiples of 1 / 255 allows).
+        reproject: keep every result within ``eps`` after combining and after rounding (as far as a plain picture allows
+            whose pixels are not multiples of 1 / 255).
         to_8bit: round floating-point pictures to 256 levels too.
-        precision: ``torch.bfloat16`` or ``torch.float16`` to run the network in (autocast).
-        channels_last: hand pictures to the network in that memory format.
+        precision: ``torch.bfloat16`` or ``torch.float16`` to run the model under autocast; ``None`` for its own dtype.
+        channels_last: pass pictures to the model in channels-last memory format.
 
-    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same; labels are whole numbers of the shape
+    Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same. Labels are whole numbers of shape
     ``[...]``, or of its first dimensions.
 
     Raises:
         LabelError: a label is missing, or lies outside the key's map.
-        ModelError: the model returns something else than finite scores, or normalises over the batch.
+        ModelError: the model returns something other than finite scores, or normalises over the batch.
 
     References:
         Hu et al., Adversarial Data Encryption.
@@ -122,7 +125,7 @@ class AdversarialEncrypt(Disguise):
 
     @property
     def max_batch(self) -> int:
-        """``batch_size``, which the result depends on."""
+        """``batch_size``, on which the result depends."""
         return self.batch_size
 
     @property
@@ -131,13 +134,13 @@ class AdversarialEncrypt(Disguise):
         return device_of(self.model)
 
     def for_batches(self) -> "AdversarialEncrypt":
-        """Return a copy without ``labels_getter``: batches come with labels, and a function may not be picklable."""
+        """Return a copy without ``labels_getter``: batches carry their labels, and a function may not be picklable."""
         own = copy.copy(self)
         own.labels_getter = None
         return own
 
     def check_label(self, label: int | tuple[int, ...] | None, where: str) -> None:
-        """Check that a class has target classes, if targets depend on it.
+        """Check that a class has target classes, if the targets depend on the class.
 
         Raises:
             LabelError: it has none, or the sample has no label.
@@ -159,7 +162,7 @@ class AdversarialEncrypt(Disguise):
             raise LabelError(f"class {label} of sample {where} has no target class: the key's map covers 0..{last}")
 
     def describe(self) -> dict[str, Any]:
-        """Return name and public parameters: all that determines the bytes on one machine, except the secret map.
+        """Return the name and the public parameters: all that determines the bytes on one machine, except the map.
 
         The model is identified by a keyed digest of its class and weights.
         """
@@ -188,29 +191,29 @@ class AdversarialEncrypt(Disguise):
     def disguise_batch(
         self, images: Tensor, labels: Tensor | None = None, *, noise: NoiseSource = draw_from_torch
     ) -> DisguisedBatch:
-        """Perturb a batch of images by their labels, see :meth:`Disguise.disguise_batch`."""
+        """Perturb a batch of images according to their labels, see :meth:`Disguise.disguise_batch`."""
         require_batch(images)
         own = as_labels(labels) if self.needs_labels else None
         disguised = self.transform(images, {"labels": own, **self.draw(tuple(images.shape), noise)})
         return DisguisedBatch(disguised, distances(_in_pixel_units(disguised), _in_pixel_units(images)))
 
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Perturbed:
-        """Perturb a batch and return the distance of each image and its losses too.
+        """Perturb a batch, and also return the distance and the losses of each image.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
             labels: whole numbers ``[N]``; not needed with ``target_source="predicted"``.
 
         Returns:
-            Images like those given; L2 distances in pixel units ``[N]``, after rounding where there was any; losses
-            ``[N, K]`` toward each target before the versions are combined.
+            The perturbed images; L2 distances in pixel units ``[N]``, measured after rounding if there was any; and
+            losses ``[N, K]`` toward each target, before the versions are combined.
         """
         require_batch(images)
         own = as_labels(labels) if self.needs_labels else None
         return self._perturb(images, own, self.make_params([images]))
 
     def draw(self, shape: tuple[int, ...], noise: NoiseSource) -> dict[str, Any]:
-        """Draw for each image of a picture a position to paste at, or a class."""
+        """Draw random numbers for each image: a position to paste at, or a random class."""
         leading = shape[:-3]
         if self.target_source == "random":
             return {"classes": noise(leading).reshape(-1)}
@@ -219,7 +222,7 @@ class AdversarialEncrypt(Disguise):
         return {}
 
     def forward(self, *inputs: Any) -> Any:
-        """Perturb every picture of a sample by the sample's labels and leave the rest as it is."""
+        """Perturb every picture of a sample according to the labels, and leave the rest unchanged."""
         sample = inputs if len(inputs) > 1 else inputs[0]
         flat, spec = tree_flatten(sample)
         self.check_inputs(flat)
@@ -243,7 +246,7 @@ class AdversarialEncrypt(Disguise):
         return on_picture(operate)(inpt)
 
     def extra_repr(self) -> str:
-        """Show the class of the model, the key redacted and the settings."""
+        """Return the class of the model, the redacted key and the settings."""
         shown = {
             "model": type(self.model).__name__,
             "key": self.key,
@@ -303,7 +306,7 @@ class AdversarialEncrypt(Disguise):
         return Perturbed(pixels.to(home).to(images.dtype), found.distances.to(home), found.losses.to(home))
 
     def _wrong_classes(self, labels: Tensor, uniforms: Tensor) -> Tensor:
-        """Return for each label one of the other classes ``[N, 1]``, uniformly drawn."""
+        """Return for each label a uniformly random other class, ``[N, 1]``."""
         others = self.key.classes - 1
         return ((labels + 1 + (uniforms.double() * others).long()) % self.key.classes)[:, None]
 

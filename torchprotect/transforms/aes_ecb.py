@@ -16,18 +16,24 @@ _FEW_REPEATS = 0.1
 
 
 class AESECBDisguise(Disguise):
-    """Replace units of pixels by AES code words, with a key for each block position or one for all.
+    """Encrypt units of pixels with AES in ECB mode, under a key for each block position or one key for all.
 
-    "AES" describes the building block, not what the disguise withstands: ECB shows which units are equal, in one image
-    and across the data set. It is obfuscation, not cryptographic confidentiality.
+    **What leaks.** "AES" names the building block, not a level of protection. ECB shows which units are equal, within
+    an image and across the data set (L0): even backgrounds stay visible as silhouettes. Statistics of public images
+    give away the block order, classes and coarse pictures (L1). Each known pair adds to a codebook of units (L2). It is
+    obfuscation, not cryptographic confidentiality.
 
     Args:
-        key: AES keys; also fix the image size.
+        key: AES keys; they also fix the image size.
         permutation: secret order of the disguised blocks.
-        unit_pixels: 16, 8, 4 or 2; fewer keep more for a model, and for an attacker.
-        inverse: decrypt; for units of 16 pixels only.
+        unit_pixels: 16, 8, 4 or 2. Smaller units keep more information for a model, and for an attacker.
+        inverse: decrypt instead; possible for units of 16 pixels only.
 
-    Shape: uint8 ``[..., C, H, W]`` to the same; memory format kept. Place it before ``ToDtype``.
+    Shape: uint8 ``[..., C, H, W]`` to the same; the memory format is kept. Place it before ``ToDtype``.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B. AES: FIPS 197; ECB mode: NIST SP 800-38A.
     """
 
     key: AESKey
@@ -61,7 +67,7 @@ class AESECBDisguise(Disguise):
         }
 
     def note_on(self, images: Iterable[Tensor]) -> str | None:
-        """Say when a network can learn next to nothing, since few units are equal and AES keeps nothing else."""
+        """Warn the owner if few units repeat: AES keeps nothing else, so a network would learn next to nothing."""
         looked_at = list(images)
         shared = self.key.shared
         repeated = repeated_units(looked_at, self.key.block_size, self.unit_pixels, anywhere=shared)
@@ -78,9 +84,9 @@ class AESECBDisguise(Disguise):
         return F.aes_ecb_disguise(inpt, self.key, self.permutation, self.unit_pixels, self.inverse)
 
     def require_invertible(self) -> None:
-        """Check for units of 16 pixels."""
+        """Check that units have 16 pixels; smaller ones have no inverse."""
         check_aes_ecb(self.key, self.permutation, self.unit_pixels, inverse=True)
 
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
-        """Decrypt a batch; raise ``NotInvertibleError`` for units of less than 16 pixels."""
+        """Decrypt a batch; raise ``NotInvertibleError`` for units of fewer than 16 pixels."""
         return F.aes_ecb_disguise(images, self.key, self.permutation, self.unit_pixels, inverse=True)

@@ -13,14 +13,24 @@ from torchprotect.transforms._keys import describe_key, require_kind
 class BlockPermute(Disguise):
     """Permute the blocks of a picture in a secret order.
 
-    This hides layout, not content: each block stays readable, and a few known images reveal the order. It is
+    **What leaks.** It hides the layout, not the content: each block stays readable. Edges alone reveal nearly the whole
+    order from a few disguised images, like a jigsaw puzzle (L0), and so do a few known pairs (L2). It is
     obfuscation, not cryptographic confidentiality.
 
     Args:
-        key: order of the blocks; also fixes the image size.
-        inverse: undo it.
+        key: order of the blocks; it also fixes the image size.
+        inverse: undo the permutation instead.
 
-    Shape: ``[..., C, H, W]`` to the same; any dtype; memory format kept.
+    Shape: ``[..., C, H, W]`` to the same; any dtype; the memory format is kept.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-A.
+
+    Example::
+
+        key = keys.PermutationKey.generate(image_size=(32, 32), block_size=(8, 8))
+        dataset = CIFAR10(root, transform=v2.Compose([v2.ToImage(), transforms.BlockPermute(key)]))
     """
 
     key: PermutationKey
@@ -40,8 +50,8 @@ class BlockPermute(Disguise):
         return F.block_permute(inpt, self.key, inverse=self.inverse)
 
     def require_invertible(self) -> None:
-        """Do nothing: it is invertible."""
+        """Do nothing: a permutation is always invertible."""
 
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
-        """Put the blocks of a batch back into their places."""
+        """Put the blocks of a batch back into their original places."""
         return F.block_permute(images, self.key, inverse=True)

@@ -1,4 +1,4 @@
-"""``from_description``: the transform that a plan or manifest describes, rebuilt with its key."""
+"""``from_description``: rebuild the transform that a plan or manifest describes, with its key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,22 +20,22 @@ def from_description(described: Sequence[dict[str, Any]], key: Key) -> Pipeline:
     """Rebuild the steps of an export.
 
     Args:
-        described: ``transform`` of its plan or manifest.
-        key: that the export was made with.
+        described: the entry ``transform`` of its plan or manifest.
+        key: the key that the export was made with.
 
     Raises:
         KeyKindError: the disguise was made with another key.
         NotInvertibleError: the disguise depends on a network, which the export does not hold.
-        ExportError: there are steps besides the disguises of this package, or several disguises with keys.
+        ExportError: there are steps other than this package's disguises, or several disguises with keys.
     """
     return Pipeline(v2.Compose([_step(each, key) for each in _require_known(described)]))
 
 
 def settings_of(described: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the options of :func:`torchprotect.transforms.from_key` that the described disguise was made with.
+    """Return the options of :func:`torchprotect.transforms.from_key` with which the described disguise was made.
 
     Raises:
-        NotInvertibleError, ExportError: as :func:`from_description`.
+        NotInvertibleError, ExportError: as for :func:`from_description`.
     """
     found = {}
     for each in _require_known(described):

@@ -1,19 +1,19 @@
 """The disguises as kornia augmentations, for use alone or inside ``kornia.augmentation.AugmentationSequential``.
 
-They take batches of float images ``[B, C, H, W]`` as a pipeline of kornia gives them:
+They take batches of float images ``[B, C, H, W]``, as a kornia pipeline passes them:
 
-* :class:`BlockPermute` any dtype and values, also after ``Normalize``;
-* :class:`RMTDisguise` values in 0..1, so it stands before ``Normalize``;
-* :class:`AESECBDisguise` 8-bit pictures: values n/255 within 1e-4, or with ``rounding="nearest"`` any in 0..1.
+* :class:`BlockPermute` takes any dtype and any values, also after ``Normalize``;
+* :class:`RMTDisguise` takes values in 0..1, so it belongs before ``Normalize``;
+* :class:`AESECBDisguise` takes 8-bit pictures: values n/255 within 1e-4 or, with ``rounding="nearest"``, any in 0..1.
 
-In 0..1 means within 1e-4: interpolation in float32 leaves the range by less, and what lies outside is clamped.
+"In 0..1" allows for 1e-4 on either side: interpolation in float32 leaves the range by less. Such values are clamped.
 
-Images are always disguised: there is no ``p``. Masks, boxes and key points raise, since they would be left
-unprotected. kornia's own ``inverse`` leaves intensity augmentations as they are; make a module with ``inverse=True``
-instead. It needs kornia 0.9.
+Images are always disguised: there is no ``p``. Masks, boxes and key points raise, because they would be left
+unprotected. kornia's own ``inverse`` does not undo intensity augmentations; make a module with ``inverse=True``
+instead. The module needs kornia 0.9.
 
-What a container does is beyond these modules: ``random_apply`` may leave them out, and class data and dict entries that
-kornia does not know pass without being shown to them. Give it no pictures there.
+These modules cannot control their container. ``random_apply`` may skip them, and class data and dict entries that
+kornia does not know pass through without reaching them. Put no pictures there.
 """
 
 from importlib.metadata import version
@@ -32,8 +32,8 @@ from torchprotect.transforms._from_key import class_and_keys, leaves_labels, mak
 
 if tuple(map(int, version("kornia").split(".")[:2])) < (0, 9):
     raise ImportError(
-        f"torchprotect.transforms.kornia needs kornia 0.9, not {version('kornia')}: earlier ones let boxes pass by an "
-        "intensity augmentation unprotected, without asking it; update kornia (and Python to 3.11)"
+        f"torchprotect.transforms.kornia needs kornia 0.9, not {version('kornia')}: earlier versions pass boxes, "
+        "unprotected, around an intensity augmentation without calling it; update kornia (and Python to 3.11)"
     )
 
 Rounding = Literal["exact", "nearest"]
@@ -42,23 +42,24 @@ _TOLERANCE = 1e-4
 
 
 def _clamp_to_unit(image: Tensor) -> Tensor:
-    """Return an image in 0..1, without the rounding errors by which it left that range.
+    """Return an image in 0..1, without the rounding errors that took it out of that range.
 
     Raises:
         InputRangeError: a value lies further outside, or is NaN.
     """
     if not bool(((image >= -_TOLERANCE) & (image <= 1 + _TOLERANCE)).all()):
         raise InputRangeError(
-            "images must be float in 0..1; place the disguise before Normalize, and clamp what adds noise or contrast"
+            "images must be float in 0..1; place the disguise before Normalize, and clamp after augmentations that add "
+            "noise or contrast"
         )
     return image.clamp(0, 1)
 
 
 def _to_grey_levels(image: Tensor, rounding: Rounding) -> Tensor:
-    """Return the uint8 image that a float image in 0..1 stands for, or with ``"nearest"`` the closest one.
+    """Return the uint8 image that a float image in 0..1 represents; with ``"nearest"``, the closest one.
 
     Raises:
-        InputRangeError: a value lies outside 0..1, or is no n/255 and must not be rounded.
+        InputRangeError: a value lies outside 0..1, or is not n/255 and must not be rounded.
     """
     exact = image if image.dtype == torch.float64 else image.float()  # half precision rounds too coarsely to compare
     unit = _clamp_to_unit(exact)
@@ -72,7 +73,7 @@ def _to_grey_levels(image: Tensor, rounding: Rounding) -> Tensor:
 
 
 class _KorniaDisguise(IntensityAugmentationBase2D):
-    """Base: wraps a v2 disguise, whose checks and settings it shares."""
+    """Base class: wraps a v2 disguise and uses its checks and settings."""
 
     def __init__(self, disguise: Disguise, keepdim: bool) -> None:
         super().__init__(p=1.0, p_batch=1.0, same_on_batch=False, keepdim=keepdim)
@@ -84,7 +85,7 @@ class _KorniaDisguise(IntensityAugmentationBase2D):
         return self.disguise.security_claim
 
     def __repr__(self) -> str:
-        return repr(self.disguise)  # a disguise has the name of its module
+        return repr(self.disguise)  # the disguise has the same class name as the module
 
     def _refuse(self, what: str) -> InputTypeError:
         return InputTypeError(f"{type(self).__name__} would leave {what} unprotected; take them out of the data keys")
@@ -107,7 +108,7 @@ class BlockPermute(_KorniaDisguise):
 
     Args:
         key: order of the blocks.
-        inverse: undo it.
+        inverse: undo the permutation instead.
         keepdim: return a tensor of the same rank as the input.
 
     Shape: ``[B, C, H, W]`` to the same; any dtype and values.
@@ -117,12 +118,12 @@ class BlockPermute(_KorniaDisguise):
         super().__init__(block_permute.BlockPermute(key, inverse=inverse), keepdim)
 
     def validate_tensor(self, input: Tensor) -> None:
-        """Check for four dimensions, and take any dtype: a permutation computes nothing."""
+        """Check for four dimensions and accept any dtype, because a permutation computes nothing."""
         if input.ndim != 4:
             raise InputShapeError(f"images must be [B, C, H, W], got {list(input.shape)}")
 
     def transform_tensor(self, input: Tensor, *, shape: Tensor | None = None, match_channel: bool = True) -> Tensor:
-        """Bring images to four dimensions; kornia would refuse dtypes that it cannot compute with."""
+        """Add dimensions up to four; kornia would refuse dtypes that it cannot compute with."""
         if input.is_floating_point() or not 2 <= input.ndim <= 4:
             four: Tensor = super().transform_tensor(input, shape=shape, match_channel=match_channel)
             return four
@@ -142,12 +143,13 @@ class AESECBDisguise(_KorniaDisguise):
         key: AES keys.
         permutation: secret order of the disguised blocks.
         unit_pixels: 16, 8, 4 or 2.
-        rounding: what to do with values between two grey levels, as interpolation gives them: ``"exact"`` refuses all
-            that are not n/255 within 1e-4, ``"nearest"`` takes the nearest grey level.
-        inverse: decrypt; for units of 16 pixels only. It takes exact grey levels: others are not what was disguised.
+        rounding: how to treat values between two grey levels, as interpolation produces them: ``"exact"`` refuses every
+            value that is not n/255 within 1e-4; ``"nearest"`` rounds to the nearest grey level.
+        inverse: decrypt instead; possible for units of 16 pixels only. The inverse needs exact grey levels: rounded
+            values are not what was disguised.
         keepdim: return a tensor of the same rank as the input.
 
-    Shape: floating point ``[B, C, H, W]`` in 0..1 to n/255 of the same shape and dtype.
+    Shape: floating point ``[B, C, H, W]`` in 0..1 to values n/255 of the same shape and dtype.
     """
 
     def __init__(
@@ -185,8 +187,8 @@ class RMTDisguise(_KorniaDisguise):
     Args:
         key: matrices.
         permutation: secret order of the disguised blocks.
-        noise: upper end of the uniform noise in grey levels of the 0..255 scale.
-        inverse: multiply by the inverse matrices; takes any float images.
+        noise: upper end ``u`` of the noise, which is uniform in [0, u) grey levels of the 0..255 scale.
+        inverse: multiply by the inverse matrices instead; takes any float images.
         keepdim: return a tensor of the same rank as the input.
 
     Shape: floating point ``[B, C, H, W]`` in 0..1 to float32 of the same shape, on the 0..1 scale.
@@ -204,7 +206,7 @@ class RMTDisguise(_KorniaDisguise):
         super().__init__(rmt.RMTDisguise(key, permutation=permutation, noise=noise, inverse=inverse), keepdim)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """Draw the noise of a batch, in grey levels; kept in ``_params``, as kornia keeps all draws."""
+        """Draw the noise of a batch, in grey levels; kornia keeps it in ``_params``, like all its draws."""
         delta = self.disguise.make_params([torch.empty(batch_shape, device="meta")])["delta"]
         return {} if delta is None else {"delta": delta}
 
@@ -221,11 +223,11 @@ _MODULES: dict[type[Key], type[Any]] = {PermutationKey: BlockPermute, AESKey: AE
 
 
 def from_key(key: Key, *, inverse: bool = False, keepdim: bool = False, **options: Any) -> Any:
-    """Make the module that belongs to a key or bundle, as :func:`torchprotect.transforms.from_key` makes the transform.
+    """Make the kornia module that belongs to a key or bundle, like :func:`torchprotect.transforms.from_key`.
 
     Args:
         key: a permutation, AES or RMT key, or a bundle of one with an optional permutation. A label map in the bundle
-            is used by the data set, not by the module.
+            is not applied by the module: pass it to the data set.
         inverse: make the inverse module, for the key holder.
         keepdim: return a tensor of the same rank as the input.
         **options: further keyword arguments of the module, such as ``unit_pixels``, ``rounding`` or ``noise``.
@@ -235,7 +237,7 @@ def from_key(key: Key, *, inverse: bool = False, keepdim: bool = False, **option
 
     Raises:
         KeyKindError: there is no module for this kind of key.
-        InputTypeError: an option that the module does not have.
+        InputTypeError: the module does not have one of the options.
     """
     made, keys = class_and_keys(key, _MODULES, "kornia module", "use a permutation, AES or RMT key")
     module = make(made, {**keys, "inverse": inverse, "keepdim": keepdim, **options})

@@ -1,4 +1,4 @@
-"""Labels of a sample: where they are found, and what is accepted as class numbers."""
+"""Find the labels of a sample, and check that they are class numbers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, LabelError
 
 LabelsGetter = Callable[[Any], Any]
-"""Takes a sample, returns its labels."""
+"""Takes a sample and returns its labels."""
 
 _HINT = "give a labels_getter that returns them, or target_source='predicted'"
 
@@ -20,7 +20,7 @@ def find_labels(sample: Any) -> Any:
     """Return the labels of a sample.
 
     They are the second item of a tuple or list. In a dict, which may itself be that second item, they are the value
-    under ``"label"``, another name with "label" in it, or ``"cls"``.
+    under ``"label"``, under another name that contains "label", or under ``"cls"``.
 
     Raises:
         LabelError: there are none, or a dict has several such names.
@@ -31,7 +31,7 @@ def find_labels(sample: Any) -> Any:
 
 
 def map_labels(sample: Any, rename: Callable[[Any], Any]) -> Any:
-    """Return a copy of a sample with ``rename`` applied to its labels, which :func:`find_labels` would return.
+    """Return a copy of a sample with ``rename`` applied to the labels that :func:`find_labels` would return.
 
     Raises:
         LabelError: there are none, or a dict has several names for them.
@@ -40,7 +40,7 @@ def map_labels(sample: Any, rename: Callable[[Any], Any]) -> Any:
 
 
 def _path_to_labels(sample: Any) -> list[Any]:
-    """Return the index and the name under which the labels are: at most one of each."""
+    """Return the index and the name under which the labels are stored: at most one of each."""
     if isinstance(sample, tuple | list) and len(sample) > 1:
         return [1, *_path_to_labels(sample[1])] if isinstance(sample[1], Mapping) else [1]
     if isinstance(sample, Mapping):
@@ -77,7 +77,7 @@ def _replace(sample: Any, path: list[Any], rename: Callable[[Any], Any]) -> Any:
 
 
 def as_labels_getter(getter: str | LabelsGetter | None) -> LabelsGetter | None:
-    """Return the function that ``labels_getter`` stands for.
+    """Return the function that a ``labels_getter`` argument stands for.
 
     Raises:
         InputRangeError: it is neither "default", a callable nor ``None``.
@@ -113,12 +113,12 @@ def as_labels(labels: Any) -> Tensor:
         or labels.is_complex()
         or labels.dtype == torch.bool
     ):
-        raise LabelError(f"labels must be whole class numbers from 0 up, {_what_came(labels)}; {_HINT}")
+        raise LabelError(f"labels must be whole class numbers from 0 up, {_describe_labels(labels)}; {_HINT}")
     return labels
 
 
-def _what_came(labels: Any) -> str:
-    """Return what came in place of class numbers, and how to turn it into them."""
+def _describe_labels(labels: Any) -> str:
+    """Describe what was given in place of class numbers, and how to convert it."""
     if isinstance(labels, list | tuple):
         return f"not a {type(labels).__name__}: give torch.tensor(labels)"
     if isinstance(labels, Tensor):
@@ -130,14 +130,16 @@ def one_for_each(labels: Tensor, leading: tuple[int, ...]) -> Tensor:
     """Return one label for each image of a picture, int64 ``[N]``.
 
     Args:
-        labels: of the shape ``leading``, or of its first dimensions: one label then serves all images below it, such as
-            all frames of a video.
+        labels: labels of the shape ``leading``, or of its first dimensions. In the latter case one label serves all
+            images below it, such as all frames of a video.
         leading: dimensions of the picture before C, H, W; their product is N.
 
     Raises:
-        LabelError: their number does not fit.
+        LabelError: the number of labels does not fit.
     """
     if tuple(labels.shape) != leading[: labels.ndim]:
-        raise LabelError(f"{list(leading)} images and labels {list(labels.shape)} do not fit: one label each is needed")
+        raise LabelError(
+            f"{list(leading)} images and labels {list(labels.shape)} do not fit: one label per image is needed"
+        )
     below = [1] * (len(leading) - labels.ndim)
     return labels.long().reshape([*labels.shape, *below]).expand(leading).reshape(-1)

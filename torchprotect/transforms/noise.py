@@ -10,15 +10,20 @@ from torchprotect.transforms._disguise import Disguise, NoiseSource
 
 
 class SaltAndPepper(Disguise):
-    """Turn a fraction of the pixels black or white, drawn anew for each picture; place it before a disguise.
+    """Turn random pixels black or white, drawn anew for each picture; place it before a disguise.
 
-    It makes equal units differ, at the cost of accuracy. Alone it protects nothing.
+    Before a disguise it makes equal units differ, at the cost of accuracy. Alone it protects nothing: all other pixels
+    stay plain.
 
     Args:
-        amount: expected fraction of pixels replaced, 0..1, half of them black and half white; a pixel changes in
-            all its channels.
+        amount: expected fraction of pixels replaced, 0..1, half of them black and half white; a pixel changes in all
+            its channels.
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to the same.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B.
     """
 
     def __init__(self, amount: float) -> None:
@@ -36,12 +41,12 @@ class SaltAndPepper(Disguise):
         return {"uniforms": noise((*leading, height, width))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Change one picture."""
+        """Add the noise to one picture."""
         return F.salt_and_pepper(inpt, params["uniforms"], self.amount)
 
     def require_invertible(self) -> None:
-        """Do nothing: pixels that turned black or white stay so, all others are as they were."""
+        """Do nothing: replaced pixels stay black or white, and all others are unchanged."""
 
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
-        """Return the images as they are: what pixels were before they turned black or white is lost."""
+        """Return the images unchanged: the original values of replaced pixels are lost."""
         return images

@@ -18,24 +18,25 @@ from torchprotect.transforms._keys import require_kind
 
 
 class OWSDScramble(Disguise):
-    """Turn a picture into one that people cannot recognise: its embedding, run through a random generator.
+    """Scramble a picture beyond recognition by people: compute its embedding and feed it to a secret random generator.
 
-    A cloud classifier's answer to the scrambled picture still says something about the plain one to whoever has its
-    embedding; see :class:`torchprotect.owsd.Client`. Equal pictures give equal pictures, and pairs of plain and
-    scrambled pictures teach an attacker to link others. It is obfuscation, not cryptographic confidentiality.
+    **What leaks.** Distances between embeddings survive almost unchanged (L0), and equal pictures give equal pictures.
+    Known pairs teach an attacker to link other scrambled pictures to plain ones (L2). A cloud classifier's answer to
+    the scrambled picture still says something about the plain one to whoever has its embedding; see
+    :class:`torchprotect.owsd.Client`. It is obfuscation, not cryptographic confidentiality.
 
     Args:
-        encoder: takes float images in 0..1 (any normalisation is its own), returns embeddings ``[N, E]``; in eval mode.
-            It is no submodule: its weights stay out of ``state_dict()``.
-        key: the generator; also fixes E and the size of the result.
-        batch_size: images through encoder and generator at once.
+        encoder: takes float images in 0..1 and returns embeddings ``[N, E]``; any normalisation happens inside it. It
+            must be in eval mode. It is not registered as a submodule: its weights stay out of ``state_dict()``.
+        key: the generator; it also fixes E and the size of the result.
+        batch_size: images per forward pass of encoder and generator.
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to uint8 ``[..., 3, h, w]`` of the key's image size, on
-    the encoder's device. It has no inverse. Autocast and TF32 do not reach encoder and generator.
+    the encoder's device. There is no inverse. Autocast and TF32 settings do not affect encoder and generator.
 
     Raises:
-        ModelError: the encoder is in training mode, cannot take the images, or returns something else.
-        InputShapeError: its embeddings are of another length than the key's.
+        ModelError: the encoder is in training mode, cannot take the images, or returns something other than embeddings.
+        InputShapeError: the length of its embeddings differs from the key's.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution.
@@ -64,7 +65,7 @@ class OWSDScramble(Disguise):
         return {**super().describe(), "key": self.key.fingerprint, "image_size": list(self.key.image_size)}
 
     def extra_repr(self) -> str:
-        """Show the class of the encoder and the key redacted."""
+        """Return the class of the encoder and the redacted key."""
         return f"encoder={type(self.encoder).__name__}, key={self.key!r}, batch_size={self.batch_size}"
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

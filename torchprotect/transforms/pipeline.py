@@ -1,4 +1,4 @@
-"""Several steps run on batches as one disguise: what an export needs to know of a transform."""
+"""Run several steps on batches as one disguise: everything that an export needs to know about a transform."""
 
 from typing import Any
 
@@ -34,18 +34,18 @@ def _parts(transform: Any) -> list[Any]:
 
 
 class Pipeline:
-    """The steps of a transform, run on batches one after another.
+    """The steps of a transform, run one after another on batches.
 
     Args:
         transform: a disguise, or a composition of disguises and other steps; compositions may be nested.
 
     Attributes:
-        steps: in order, disguises made fit for batches.
-        disguises: those steps that are disguises.
+        steps: the steps in order, with disguises prepared for batches.
+        disguises: the steps that are disguises.
 
     Raises:
-        ExportError: a module other than a composition holds a disguise. Only the module could run it, and would not
-            hand it labels and keyed noise.
+        ExportError: a module other than a composition holds a disguise. Only that module could run it, and it would
+            pass on neither labels nor keyed noise.
     """
 
     def __init__(self, transform: Any) -> None:
@@ -57,24 +57,24 @@ class Pipeline:
 
     @property
     def keyed(self) -> list[Disguise]:
-        """Disguises that have a key, without which nothing is protected."""
+        """The disguises that have a key; without one, nothing is protected."""
         return [disguise for disguise in self.disguises if disguise.key is not None]
 
     @property
     def size_keys(self) -> list[BlockKey]:
-        """Keys that plain images must fit in size; none where a step may resize the images."""
+        """The keys whose image size plain images must have; none if a step may resize the images."""
         if len(self.disguises) < len(self.steps):
             return []
         return [disguise.key for disguise in self.disguises if isinstance(disguise.key, BlockKey)]
 
     @property
     def needs_one_shape(self) -> bool:
-        """Whether images must come out in one shape: those disguised in blocks are not resized afterwards."""
+        """Whether all images must come out in one shape: images disguised in blocks are not resized afterwards."""
         return any(isinstance(disguise.key, BlockKey) for disguise in self.disguises)
 
     @property
     def max_batch(self) -> int | None:
-        """Most images that one call of ``disguise_batch`` may be given, if there is a limit."""
+        """Largest number of images that one call of ``disguise_batch`` accepts; ``None`` if there is no limit."""
         return min((limit for disguise in self.disguises if (limit := disguise.max_batch) is not None), default=None)
 
     @property
@@ -84,16 +84,16 @@ class Pipeline:
 
     @property
     def uses_gradients(self) -> bool:
-        """Whether gradients are computed, for which deterministic algorithms must be asked for."""
+        """Whether gradients are computed; deterministic algorithms must then be requested."""
         return any(disguise.uses_gradients for disguise in self.disguises)
 
     @property
     def devices(self) -> set[torch.device]:
-        """Devices that steps are bound to; empty if they compute wherever the images are."""
+        """The devices that steps are bound to; empty if all compute wherever the images are."""
         return {device for disguise in self.disguises if (device := disguise.device) is not None}
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return name and public parameters of each step, as they stand in a plan.
+        """Return the name and the public parameters of each step, as they are written to a plan.
 
         Raises:
             ExportError: the ``repr`` of a step differs from run to run.
@@ -104,16 +104,16 @@ class Pipeline:
         """Check that every disguise can take an image of this class.
 
         Raises:
-            LabelError: one cannot; the message has ``where``, the location of the sample.
+            LabelError: one cannot; the message contains ``where``, the location of the sample.
         """
         for disguise in self.disguises:
             disguise.check_label(label, where)
 
     def note_on(self, images: Any) -> str | None:
-        """Return a note for the owner of such images, in whole sentences, or ``None``.
+        """Return advice for the owner of such images, in whole sentences, or ``None``.
 
         Args:
-            images: some of them, ``[C, H, W]`` of one shape, read only as they are iterated over.
+            images: some of the images, ``[C, H, W]``, all of one shape; each is read only when it is iterated over.
         """
         others = [step for step in self.steps if not isinstance(step, SaltAndPepper)]
         return others[0].note_on(images) if len(others) == 1 and isinstance(others[0], Disguise) else None
@@ -123,12 +123,12 @@ class Pipeline:
 
         Args:
             images: ``[N, C, H, W]``.
-            labels: class numbers, int64 ``[N]``; where ``needs_labels``.
+            labels: class numbers, int64 ``[N]``; required if ``needs_labels``.
             noise: source of all noise; the disguises draw from it one after another.
 
         Returns:
-            The last step's images. Distances are those of the last perturbation, between what it was given and its
-            result; ``None`` where there is no perturbation.
+            The images after the last step. Distances are those of the last perturbation, between its input and its
+            result; ``None`` if there is no perturbation.
         """
         distances: Tensor | None = None
         for step in self.steps:
@@ -144,8 +144,8 @@ class Pipeline:
 
         Args:
             images: as :meth:`disguise_batch` returned them.
-            noise: the source of noise that was given there, from its start.
-            scale: of plain pixels: 255 for uint8, 1 for floating point.
+            noise: the same source of noise as in that call, from its start.
+            scale: value of white in plain pixels: 255 for uint8, 1 for floating point.
 
         Raises:
             NotInvertibleError: a step cannot be undone.

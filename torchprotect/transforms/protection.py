@@ -1,4 +1,4 @@
-"""A disguise and a label map together: what protects a sample, or a batch of samples."""
+"""A disguise and a label map together: they protect a sample, or a batch of samples."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ _LEFT_PLAIN = (
 
 
 class Protection:
-    """The transform on all of a sample, the label map on its label.
+    """A transform for the pictures of a sample, and a label map for its label.
 
     Attributes:
-        transform: a disguise, or a composition with one.
+        transform: a disguise, or a composition that contains one.
         labels: renames the classes, or ``None``.
     """
 
@@ -35,8 +35,8 @@ class Protection:
         """Refuse arguments that are often mixed up, and warn if labels would be left plain by mistake.
 
         Args:
-            name: of what takes them, for the warning.
-            stacklevel: of the warning, counted from the caller of this method.
+            name: name of the caller, for the warning.
+            stacklevel: stacklevel of the warning, counted from the caller of this method.
         """
         if isinstance(self.transform, Key):
             raise KeyKindError(
@@ -62,7 +62,7 @@ class Protection:
 
 
 def _protects_nothing(transform: Any) -> bool:
-    """Return whether a pipeline runs nothing but torchvision's own transforms. Functions are trusted."""
+    """Return whether a pipeline consists of torchvision's own transforms alone. Functions are trusted."""
     kinds = [type(step) for step in leaves(transform)]
     return all(kind.__module__.startswith("torchvision.") and kind.__name__ != "Lambda" for kind in kinds)
 
@@ -74,7 +74,7 @@ def _rename(sample: Any, labels: LabelKey) -> Any:
         pictures = sample.values() if isinstance(sample, Mapping) else sample[:1]
         if isinstance(label, Tensor) and label.numel() > 1 and any(map(_is_single, pictures)):
             raise InputTypeError(
-                f"one picture has a label of shape {list(label.shape)}; give its class number, of a one-hot row "
+                f"one picture has a label of shape {list(label.shape)}; give its class number; for a one-hot row, "
                 "label.argmax()"
             )
         return labels.map(label)

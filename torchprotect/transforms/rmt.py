@@ -22,26 +22,39 @@ _SCALE = (
 
 
 class RMTDisguise(Disguise):
-    """Add uniform noise to the pixels, then multiply each block by a secret random matrix.
+    """Add uniform noise to the pixels, then multiply each block by a secret random matrix (RMT).
 
-    Orthogonal matrices keep all distances; known pairs give the matrices away by regression. It is obfuscation, not
+    **What leaks.** Orthogonal matrices keep all distances. Statistics of public images reveal the matrices, the block
+    order, classes and pictures, also under noise (L1); known pairs reveal the matrices by regression (L2). Without
+    noise, rows of orthogonal matrices can be read from the disguised images themselves (L0). It is obfuscation, not
     cryptographic confidentiality.
 
     Args:
-        key: matrices; also fix the image size and the side they multiply from.
+        key: matrices; they also fix the image size and the side they multiply from.
         permutation: secret order of the disguised blocks.
-        noise: upper end ``u`` of the noise, uniform in [0, u) grey levels of the 0..255 scale, fresh for each picture.
-        inverse: multiply by the inverse matrices; noise stays in, so ``noise`` must be 0.
+        noise: upper end ``u`` of the noise, which is uniform in [0, u) grey levels of the 0..255 scale and drawn anew
+            for each picture.
+        inverse: multiply by the inverse matrices instead. Noise stays in the result, so ``noise`` must be 0.
 
     Shape: uint8, or floating point in 0..1, ``[..., C, H, W]`` to float32 of the same shape and scale (uint8 is read as
-    0..255). A PIL image becomes ``tv_tensors.Image``.
+    0..255). A PIL image becomes a ``tv_tensors.Image``.
 
-    For training place ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it, so that the result is
-    on the 0..1 scale. After it, ``ToDtype`` changes nothing, since the result is floating point already.
+    For training, place ``v2.ToImage()`` and ``v2.ToDtype(torch.float32, scale=True)`` before it, so that the result is
+    on the 0..1 scale. ``ToDtype`` after it changes nothing, because the result is floating point already.
 
     Warns:
-        PixelScaleWarning: the first time that it is given 8-bit pixels. An export, whose manifest states the scale, and
+        PixelScaleWarning: on the first 8-bit picture. An export, whose manifest states the scale, and
             :func:`torchprotect.functional.rmt_disguise` do not warn.
+
+    References:
+        Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
+        section III-B.
+
+    Example::
+
+        key = keys.RMTKey.generate(image_size=(28, 28), block_size=(7, 7))
+        to_unit = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+        disguise = v2.Compose([*to_unit, transforms.RMTDisguise(key, noise=100)])
     """
 
     key: RMTKey
@@ -85,7 +98,7 @@ class RMTDisguise(Disguise):
         return {"delta": self.noise * noise(shape) if self.noise else None}
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the noise of one picture; warn once if it has 8-bit pixels."""
+        """Draw the noise of one picture; warn once if the picture has 8-bit pixels."""
         if not self._warned_of_scale and not self.inverse and _has_bytes(flat_inputs[0]):
             self._warn_of_scale()
         return super().make_params(flat_inputs)
@@ -101,10 +114,10 @@ class RMTDisguise(Disguise):
         return F.rmt_disguise(inpt, self.key, params["delta"], self.permutation, self.inverse)
 
     def require_invertible(self) -> None:
-        """Do nothing: it is invertible."""
+        """Do nothing: the matrices are always invertible."""
 
     def undo(self, images: Tensor, params: dict[str, Any], *, scale: int) -> Tensor:
-        """Multiply a batch by the inverse matrices, and take away the noise that was added."""
+        """Multiply a batch by the inverse matrices, and subtract the noise that was added."""
         noisy: Tensor = F.rmt_disguise(images.float(), self.key, None, self.permutation, inverse=True)
         delta = params["delta"]
         return noisy if delta is None else noisy - delta * (scale / 255)

@@ -29,7 +29,7 @@ def probe(data=None, **options):
     return pretrained_probe(images, labels, test, generator=torch.Generator().manual_seed(0), **given)
 
 
-def test_features_that_the_perturbation_does_not_reach_give_what_they_give_on_plain_images():
+def test_features_unaffected_by_the_perturbation_reach_plain_accuracy():
     found, plain, on_pixels = probe(), probe(nature(1000, 3)), probe(encoder=nn.Flatten())
     assert found.level is Level.PUBLIC_DATA
     assert found.cost == {"epochs": 15, "images": 15_000, "passes": 1_200}

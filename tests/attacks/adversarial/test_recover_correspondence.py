@@ -218,7 +218,7 @@ def test_score():
         score_correspondence(result, PAIRS)
 
 
-def test_a_true_target_that_a_reading_cannot_name_has_no_chance():
+def test_targets_that_a_reading_cannot_name_have_chance_zero():
     images, labels = own_images()
     result = read_correspondence_from_victim(victim(), images, labels, classes=CLASSES)
     itself = torch.arange(CLASSES)[:, None]

@@ -89,7 +89,7 @@ def test_floating_point_images():
         assert rmse(result.images * 255, target) < 0.5 * chance(plain, target)
 
 
-def test_it_repeats_and_tells_its_progress():
+def test_it_is_repeatable_and_reports_progress():
     plain, target = scenes(60, 0), scenes(20, 1)
     seen = []
 

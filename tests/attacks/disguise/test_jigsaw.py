@@ -109,7 +109,7 @@ def evidence_with_loops(images, block):
 
 
 @pytest.mark.parametrize("block", [(4, 8), (8, 4)])
-def test_evidence_is_as_the_loops_say(block):
+def test_evidence_equals_a_reference_with_loops(block):
     images = torch.cat([smooth(2, channels=2), make_image(2, 2, *SIZE) % 2])  # the last ones have ties
     expected = evidence_with_loops(images, block)
     for found, wanted in zip(jigsaw._evidence(images, block), expected):
@@ -159,7 +159,7 @@ def test_blocks_that_were_not_permuted():
     assert jigsaw_attack(smooth(40), scheme=permute_scheme(BLOCK)).guesses.tolist() == list(range(24))
 
 
-def test_noise_tells_nothing():
+def test_noise_reveals_nothing():
     shares = []
     for seed in range(8):
         disguised, order = permuted(make_image(20, 1, *SIZE, seed=seed), seed=seed)

@@ -124,7 +124,7 @@ def test_noise_stays_in_the_pictures():
     assert float(off.max()) < 20.5
 
 
-def test_a_network_that_was_not_matched_tells_nothing():
+def test_an_unmatched_network_reveals_no_key():
     network, key = transformer(), rmt()
     result, plain = read(network, key, matched=copy.deepcopy(network))
     assert torch.equal(result.order, torch.arange(16))

@@ -110,7 +110,7 @@ def test_no_matrix_changes_products_in_shared_coordinates(matrix):
         torch.testing.assert_close(seen, plain, rtol=1e-3, atol=1)
 
 
-def test_directions_of_noise_count_for_nothing():
+def test_directions_with_only_noise_are_left_out():
     """However strong it is: neighbouring lines do not share it."""
     generator = torch.Generator().manual_seed(0)
     shared = torch.randn(1, 5000, 1, 1, 1, generator=generator).expand(-1, -1, -1, 4, -1)

@@ -349,7 +349,7 @@ def test_there_is_a_limit(tmp_path, monkeypatch):
 def test_no_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "nowhere", tmp_path / "file"):
-        with pytest.raises(SourceError, match="no folder"):
+        with pytest.raises(SourceError, match="not a folder"):
             attacks.metadata_scan(path)
     (tmp_path / "empty").mkdir()
     result = scan(tmp_path / "empty")

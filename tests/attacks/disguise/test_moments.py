@@ -121,7 +121,7 @@ def test_noise_in_place_of_disguised_images_gives_no_picture():
     assert wrong > 0.95 * chance
 
 
-def test_positions_where_nothing_varies_are_told_and_not_guessed():
+def test_constant_positions_are_reported_and_not_guessed():
     blank = PUBLIC.clone(), PLAIN.clone()
     for images in blank:
         images[:, :, :4, :4] = 0  # the first block

@@ -102,7 +102,7 @@ def test_pairs_tell_the_order_under_any_matrix(matrix, side):
     assert score.chance == 1 / 16
 
 
-def test_more_pairs_tell_more():
+def test_more_pairs_reveal_more():
     plain = shapes(200, 3)[0]
     for kind in KINDS:
         disguised, order = disguise(kind, plain)
@@ -124,7 +124,7 @@ def test_empty_blocks_are_ties():
     assert result.margins[~sure].abs().max() < 1e-3
 
 
-def test_pairs_of_fresh_noise_tell_chance():
+def test_pairs_of_fresh_noise_give_chance_level():
     plain, fresh = shapes(30, 0)[0], make_image(30, 1, *SIZE, seed=9)
     right = []
     for seed in range(20):
@@ -154,7 +154,7 @@ def test_statistics_tell_the_order(kind, device):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_images_tell_the_order_and_so_do_they_undisguised(kind):
+def test_the_same_images_reveal_the_order_disguised_or_not(kind):
     """The control: equal statistics leave no doubt but between blocks that are equal."""
     plain = few_levels(900, 1) if kind == "equality" else shapes(900, 1)[0] // 2 + make_image(900, 1, *SIZE) // 2
     given = {"scheme": SCHEMES[kind]()}
@@ -165,7 +165,7 @@ def test_the_same_images_tell_the_order_and_so_do_they_undisguised(kind):
 
 
 @pytest.mark.slow
-def test_statistics_of_fresh_noise_tell_chance():
+def test_statistics_of_fresh_noise_give_chance_level():
     public = shapes(300, 0)[0]
     right = []
     for seed in range(20):
@@ -177,7 +177,7 @@ def test_statistics_of_fresh_noise_tell_chance():
     assert sum(right) / len(right) < 0.15
 
 
-def test_a_learned_scale_finds_the_order_whatever_the_scales():
+def test_a_learned_scale_recovers_the_order_under_any_scales():
     public, plain = shapes(2000, 1)[0], shapes(2000, 2)[0]
     public, plain = (each // 2 + make_image(*each.shape, seed=n) // 8 for n, each in enumerate((public, plain)))
     scales = torch.logspace(-1, 1, 16).reshape(4, 4).repeat_interleave(4, 0).repeat_interleave(4, 1)

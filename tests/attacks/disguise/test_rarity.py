@@ -41,7 +41,7 @@ def rmse(images, truth):
     return float((images.double() - truth.double()).square().mean().sqrt())
 
 
-def test_pictures_and_classes_where_silhouettes_tell_nothing():
+def test_pictures_and_classes_without_useful_silhouettes():
     (public, labels), (plain, truth) = rare(500, 1), rare(400, 2)
     disguised, given = aes(plain), {"classes": 2, "scheme": aes_scheme()}
     result = rarity_regression(public, disguised, labels=labels, generator=draws(), **given)
@@ -64,7 +64,7 @@ def test_a_secret_order_is_recovered():
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_key_does_not_matter_and_the_same_images_undisguised_tell_no_more(shared):
+def test_the_key_does_not_matter_and_undisguised_images_reveal_no_more(shared):
     (public, labels), plain = shapes(200, 1), shapes(150, 2)[0]
     given = {"labels": labels, "classes": CLASSES, "scheme": aes_scheme(shared=shared)}
     first, second = (
@@ -74,7 +74,7 @@ def test_the_key_does_not_matter_and_the_same_images_undisguised_tell_no_more(sh
     assert torch.equal(first.guesses, second.guesses)
 
 
-def test_fresh_noise_tells_chance():
+def test_fresh_noise_gives_chance_level():
     (public, labels), (plain, truth) = shapes(400, 1), shapes(400, 2)
     noise = make_image(400, 1, *SIZE)
     result = rarity_regression(public, noise, labels=labels, generator=draws(), **LABELLED)

@@ -184,7 +184,7 @@ def test_known_images_are_found_by_units_that_come_anywhere():
     assert found[True] > 0.7
 
 
-def test_classes_are_told_by_how_rare_units_are():
+def test_rarity_reveals_classes():
     """Classes with the same silhouette: the foreground is drawn from frequent patterns, or from rare ones."""
 
     def drawn(count, seed):
@@ -265,7 +265,7 @@ def test_noisy_pairs_tell_the_order_sooner_under_one_matrix(matrix, noise, chann
     assert shared > 0.8
 
 
-def test_one_scale_tells_bright_positions_from_dark_ones():
+def test_a_shared_scale_keeps_relative_brightness():
     levels = torch.linspace(0.2, 1, 16)[torch.randperm(16, generator=torch.Generator().manual_seed(0))]
     levels = levels.reshape(4, 4).repeat_interleave(4, 0).repeat_interleave(4, 1)
     public, plain = (make_image(400, 1, *SIZE, seed=seed).float().mul(levels).to(torch.uint8) for seed in (1, 2))
@@ -308,7 +308,7 @@ def test_long_lines_are_aligned_too():
 
 
 @pytest.mark.parametrize("noise", [0.0, 60.0])
-def test_classes_are_told_by_rows_themselves_under_one_matrix(noise):
+def test_rows_reveal_classes_under_a_shared_matrix(noise):
     """Classes that differ in the direction of rows, not in their norms."""
 
     shades = 0.4 * torch.rand(SIZE, generator=torch.Generator().manual_seed(0))

@@ -135,7 +135,7 @@ def test_what_it_refuses(given, error, message):
         attacks.feature_inversion(*given)
 
 
-def test_equal_pairs_tell_nothing_and_break_nothing():
+def test_equal_pairs_add_no_information():
     same = PICTURES[:1].expand(6, -1, -1, -1)
     result = attacks.feature_inversion(VECTORS[:1].expand(6, -1), same, PICTURES, VECTORS, PICTURES)
     assert len(result.images.unique(dim=0)) == 1

@@ -1,4 +1,4 @@
-"""Classifiers that an attacker trains on released images and on own plain ones, and what a release tells."""
+"""Classifiers that an attacker trains on released or on their own plain images, and the settings of a release."""
 
 from typing import Any, NamedTuple
 
@@ -13,13 +13,14 @@ from torchprotect.attacks.scheme import Scheme
 from torchprotect.errors import InputShapeError, InputTypeError
 
 FOR_PERTURBED = only_for("AdversarialEncrypt")
-"""The reason against all other disguises."""
+"""Gives the reason against all other disguises."""
 
 TRAINING = "trains networks, which takes long: ask for it by name (--attack; in Python, attacks=)"
-"""Why an audit leaves an attack out unless it is asked for."""
+"""Why an audit runs an attack only on request."""
 
 NEEDS = frozenset({Need.PUBLIC, Need.LABELS, Need.RELEASED_LABELS})
-"""What attackers on perturbed images need: the release with its labels, and labelled plain images of their own."""
+"""Requirements of attacks on perturbed images: the release with its labels, and the attacker's own labelled plain
+images."""
 
 
 class Labelled(NamedTuple):
@@ -35,7 +36,7 @@ def released(seen: Seen) -> Labelled:
 
 
 def own_for_training(seen: Seen) -> Labelled:
-    """Return a drawn half of the attacker's own plain images."""
+    """Return a random half of the attacker's own plain images."""
     return _half(seen, 0)
 
 
@@ -50,15 +51,15 @@ def victim(seen: Seen) -> nn.Module:
 
 
 def surrogate(seen: Seen) -> nn.Module:
-    """Train a classifier on plain images of the attacker's own."""
+    """Train a classifier on the attacker's own plain images."""
     return _trained(seen, own_for_training(seen))
 
 
 def search_settings(scheme: Scheme) -> PGDSettings:
-    """Return the settings of the search by which a release was perturbed.
+    """Return the settings of the search that perturbed a release.
 
     Raises:
-        InputTypeError: the scheme does not tell them.
+        InputTypeError: the scheme does not contain them.
     """
     step = _described(scheme)
     return PGDSettings(
@@ -67,13 +68,13 @@ def search_settings(scheme: Scheme) -> PGDSettings:
 
 
 def targets_per_class(scheme: Scheme) -> int:
-    """Return to how many classes the images of each class were led."""
+    """Return the number of target classes of each class."""
     count: int = _described(scheme)["targets"]
     return count
 
 
 def mix_mode_of(scheme: Scheme) -> str:
-    """Return how versions for several targets were mixed into one image."""
+    """Return how versions for several targets were combined into one image."""
     mode: str = _described(scheme)["way"]
     return mode
 

@@ -25,16 +25,16 @@ from torchprotect.training import device_of, eval_mode, evaluate
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DomainAdaptationResult(AttackResult):
-    """Accuracy on clean test images, with adaptation and without.
+    """Accuracy on clean test images, with domain adaptation and without.
 
     Attributes:
-        source_only: of the same networks after as many epochs on the released images alone.
-        source_accuracies: float64 ``[epochs]``, of these after each epoch.
-        accuracies: float64 ``[epochs]``, of the adapted networks.
-        peak: the highest of the adapted ones.
-        peak_epoch: the first epoch that has it, counted from 1.
-        last: that of the last epoch.
-        losses: ``[epochs, 3]``, means of each epoch: discriminator, generator, extractor with classifier.
+        source_only: accuracy of the same networks after as many epochs on the released images alone.
+        source_accuracies: float64 ``[epochs]``: accuracy of these networks after each epoch.
+        accuracies: float64 ``[epochs]``: accuracy of the adapted networks after each epoch.
+        peak: highest accuracy of the adapted networks.
+        peak_epoch: first epoch that reaches it, counted from 1.
+        last: accuracy after the last epoch.
+        losses: ``[epochs, 3]``, mean losses of each epoch: discriminator, generator, extractor with classifier.
     """
 
     source_only: float
@@ -62,35 +62,38 @@ def adapt_gta(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DomainAdaptationResult:
-    """Adapt a classifier from released to clean images by Generate To Adapt: an attacker with public data (level L1).
+    """Adapt a classifier from released to clean images with Generate To Adapt: an attacker with public data (level L1).
 
-    The attacker has released images with labels and clean ones without. Embeddings of both are turned into images by a
-    generator; a discriminator sees whether these look like released images, and of which class. The extractor learns to
-    classify released images, to have their made images recognised, and to have those of clean ones pass for real.
+    The attacker has released images with labels, and clean images without. A generator turns embeddings of both into
+    images. A discriminator tells whether such an image looks like a released one, and of which class. The feature
+    extractor learns three things: to classify released images, to have the images generated from them recognised, and
+    to have those generated from clean images pass for real.
 
-    Cost: ``epochs`` (of each training, with adaptation and without), ``images`` (adaptation steps of one released and
-    one clean image).
+    Cost: ``epochs`` (of each training, with adaptation and without), ``images`` (adaptation steps, each on one released
+    and one clean image).
 
     Args:
         source: released images, floating point in 0..1 ``[N, C, H, W]``.
         labels: int64 ``[N]``, their released labels.
         target: clean images without labels ``[M, C, H, W]``.
-        test: clean images and labels that accuracy is measured on; the training does not see them.
-        networks: untrained; trained in place and left in eval mode. To repeat a run, seed torch before making them.
-        epochs: passes over the released images; clean ones are repeated or left over.
-        batch_size: of released images, and of clean ones.
+        test: clean images and labels to measure accuracy on; the training does not see them.
+        networks: untrained; trained in place and left in eval mode. For a repeatable run, seed torch before making
+            them.
+        epochs: passes over the released images; clean images are repeated or left over.
+        batch_size: number of released images, and of clean ones, in a batch.
         learning_rate: of Adam, for all networks.
         beta1: of Adam.
-        adv_weight: weight, for the extractor, of the class that the discriminator gives made released images.
-        alpha: weight of the real-or-made loss of clean images, in parts of ``adv_weight``.
+        adv_weight: weight, in the extractor's loss, of the class that the discriminator assigns to images generated
+            from released ones.
+        alpha: weight of the real-or-generated loss of clean images, as a fraction of ``adv_weight``.
         generator: shuffles images and draws noise.
-        progress: called with epochs done and in all, of both trainings together.
+        progress: called with epochs done and the total, over both trainings.
 
     Raises:
-        InputRangeError: a setting makes no sense, or too few images.
-        InputShapeError: images that do not fit each other.
-        LabelError: a label is none of the networks' classes.
-        ModelError: losses are no longer finite, or the networks are for other images.
+        InputRangeError: a setting is invalid, or there are too few images.
+        InputShapeError: the images do not fit each other.
+        LabelError: a label is not a class of the networks.
+        ModelError: losses are no longer finite, or the networks are made for other images.
 
     References:
         Sankaranarayanan et al., Generate To Adapt: Aligning Domains using Generative Adversarial Networks, CVPR 2018;
@@ -109,7 +112,7 @@ def adapt_gta(
     require_int("batch_size", batch_size, at_least=1)
     if min(batch_size, len(source)) < 2:
         raise InputRangeError("batch normalisation needs batches, and released images, of at least 2")
-    _require_fitting(networks, source)
+    _require_compatible(networks, source)
     rates = {"lr": learning_rate, "betas": (beta1, 0.999)}
     alone = _Training(copy.deepcopy(networks), rates, 0, 0, adapting=False)
     adapting = _Training(networks, rates, adv_weight, adv_weight * alpha, adapting=True)
@@ -135,7 +138,7 @@ def adapt_gta(
 
 
 class _Training:
-    """Networks with their optimizers."""
+    """The networks with their optimizers."""
 
     def __init__(
         self, networks: GTANetworks, rates: dict[str, object], kind_weight: float, real_weight: float, *, adapting: bool
@@ -205,7 +208,7 @@ def _real(scores: Tensor, real: bool) -> Tensor:
 def _batches(
     source: Tensor, labels: Tensor, target: Tensor, batch_size: int, generator: torch.Generator | None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield as many clean images as released ones, both shuffled; a last batch of one image is left out."""
+    """Yield equally many clean and released images, both shuffled; a final batch of one image is left out."""
 
     def shuffled(count: int) -> Tensor:
         device = None if generator is None else generator.device
@@ -220,8 +223,8 @@ def _batches(
 
 
 @torch.no_grad()
-def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
-    """Check that the networks take the images, and make such ones."""
+def _require_compatible(networks: GTANetworks, source: Tensor) -> None:
+    """Check that the networks take images of this size, and generate such images."""
     device = device_of(networks, source.device)
     try:
         with eval_mode(networks):

@@ -1,4 +1,4 @@
-"""Strong augmentation of a batch, each image in its own way."""
+"""Strong augmentation of a batch, drawn separately for each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,26 +20,28 @@ def strong_augmentation(
 ) -> Callable[[Tensor], Tensor]:
     """Make an augmentation for :func:`train_and_watch`: an attacker with the released images only (level L0).
 
-    Each image is shifted, mirrored or not, changed in brightness, contrast and saturation, and loses a square. The
-    transforms of torchvision draw once for a whole batch; these draw for each image, without a loop over images.
+    Each image is shifted, mirrored or not, changed in brightness, contrast and saturation, and loses a square.
+    torchvision's transforms draw once for a whole batch; this function draws for each image, without a loop over
+    images.
 
-    Cost: some passes over the pixels of each batch, anew in each epoch.
+    Cost: a few passes over the pixels of each batch, anew in each epoch.
 
     Args:
-        padding: how many pixels an image is shifted at most, in each direction; black comes in.
+        padding: largest shift in each direction, in pixels; black comes in.
         jitter: brightness, contrast and saturation are multiplied by a number from ``1 - jitter`` to ``1 + jitter``.
-        hole: side of the square that turns black, as part of the shorter side of the image; it may lie across an edge.
-        generator: draws everything; torch's global one when ``None``.
+        hole: side of the square that turns black, as a fraction of the shorter side of the image; it may lie across an
+            edge.
+        generator: source of randomness; torch's global one when ``None``.
 
     Returns:
-        A function of images, floating point in 0..1 ``[N, C, H, W]``, that returns images like them.
+        A function that takes images, floating point in 0..1 ``[N, C, H, W]``, and returns images like them.
 
     Raises:
-        InputRangeError: padding is negative, or jitter or hole no number in 0..1.
+        InputRangeError: ``padding`` is negative, or ``jitter`` or ``hole`` is not a number in 0..1.
 
     References:
         DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout; on augmentation
-        against perturbed data: Qin et al., Learning the Unlearnable (arXiv 2303.15127), which uses others.
+        against perturbed data: Qin et al., Learning the Unlearnable (arXiv 2303.15127), which uses other augmentations.
     """
     require_int("padding", padding, at_least=0)
     for name, value in (("jitter", jitter), ("hole", hole)):

@@ -1,4 +1,4 @@
-"""The secret map from classes to targets, found by trying."""
+"""Recover the secret map from classes to targets by trying candidates."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ from torchprotect.training import device_of, predict
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EnumerationResult(CorrespondenceResult):
-    """What :func:`recover_correspondence` found. Its scores are the victim's accuracies over all the images.
+    """Result of :func:`recover_correspondence`. Its scores are the victim's accuracies over all the images.
 
     Attributes:
         class_scores: ``[classes, candidates]``, the victim's accuracy on the images of the probed class alone.
-        clean_accuracy: the victim's accuracy with no image perturbed.
+        clean_accuracy: the victim's accuracy when no image is perturbed.
     """
 
     class_scores: Tensor
@@ -60,34 +60,35 @@ def recover_correspondence(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EnumerationResult:
-    """Recover, by enumeration, a correspondence: an attacker with public data and the algorithm (level L1).
+    """Recover a correspondence by trying every target: an attacker with public data and the algorithm (level L1).
 
-    The images of one class at a time are led to each candidate target, the others stay clean; the candidate with which
-    the victim recognises most is the guess. Any map can come out, not only a permutation. Of one target, the class
-    itself stands for its images as they are; of two, for images led to their own class.
+    For one class at a time, its images are perturbed toward each candidate target while all other images stay clean.
+    The guess is the candidate with which the victim classifies most images correctly. Any map can come out, not only a
+    permutation. The class itself is a candidate too: with one target, it stands for unperturbed images; with two, for
+    images perturbed toward their own class.
 
     Cost: ``trials`` (classes x candidates: m x m or m x m^2), ``passes`` (gradients of one image by the surrogate: at
-    most m for each image and step, also for pairs, which are put together from single targets), ``queries`` (images
-    shown to the victim). Memory grows with the batch, not with the images.
+    most m for each image and step, also for pairs, which are composed of single targets), ``queries`` (images shown to
+    the victim). Memory grows with the batch, not with the images.
 
     Args:
         victim: a classifier trained on the released data.
-        surrogate: a classifier trained on clean images, which leads images to targets; normalisation belongs inside.
+        surrogate: a classifier trained on clean images, used to compute perturbations; normalisation belongs inside.
         images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
         labels: int64 ``[N]``, at least one image of each class.
         classes: number of classes.
-        settings: of the search; an export's manifest states those of the release.
-        targets: how many targets a class is assumed to have, 1 or 2; two are set side by side.
-        weights: of two targets: the part of the width that each is assumed to have.
-        to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
-        batch_size: images at once.
+        settings: settings of the perturbation; an export's manifest states those of the release.
+        targets: assumed number of targets of a class, 1 or 2; two are set side by side.
+        weights: for two targets, the fraction of the width that each is assumed to have.
+        to_8bit: round perturbed images to 256 levels of 0..1, like released ones.
+        batch_size: images per batch.
         generator: draws random starts.
-        progress: called with trials done and in all.
+        progress: called with trials done and the total.
 
     Raises:
-        InputRangeError: a class has no image, settings are not targeted, another number of targets.
-        LabelError: a label is no class.
-        ModelError: a model returns something else than scores ``[N, classes]``.
+        InputRangeError: a class has no image, settings are not targeted, or the number of targets is not 1 or 2.
+        LabelError: a label is not a class.
+        ModelError: a model returns something other than scores ``[N, classes]``.
 
     References:
         Hu et al., Adversarial Data Encryption, sections 3.4 and 4.3, Tables 3 and 8.
@@ -131,7 +132,7 @@ def recover_correspondence(
 
 @dataclass(frozen=True, eq=False)
 class _Probe:
-    """What stays the same from class to class."""
+    """Everything that is the same for all classes."""
 
     victim: nn.Module
     surrogate: nn.Module
@@ -148,7 +149,7 @@ class _Probe:
         return self.classes**self.targets
 
     def count_right(self, images: Tensor, labels: Tensor, progress: Callable[[int, int], None] | None) -> Tensor:
-        """Return how many images of each class the victim recognises, by candidate: int64 ``[classes, candidates]``."""
+        """Count the images of each class that the victim classifies correctly: int64 ``[classes, candidates]``."""
         counts = torch.zeros(self.classes, self.candidates, dtype=torch.int64)
         for label in range(self.classes):
             plain, done = images[labels == label], 0
@@ -186,13 +187,13 @@ class _Probe:
 
 
 def rank(scores: Tensor) -> Tensor:
-    """Return the candidates of each row, best first, those with NaN (as many in each row) left out."""
+    """Return the candidates of each row, best first, without those that are NaN (equally many in each row)."""
     considered = int(scores[0].isfinite().sum())
     return scores.nan_to_num(-torch.inf).argsort(dim=1, descending=True, stable=True)[:, :considered]
 
 
 def margin(scores: Tensor, order: Tensor, taken: int = 1) -> Tensor:
-    """Return how far the last candidate that is taken is ahead of the next; NaN where all are taken."""
+    """Return how far the last accepted candidate is ahead of the next one; NaN if all are accepted."""
     if order.shape[1] <= taken:
         return scores.new_full((len(scores),), torch.nan)
     ahead, behind = scores.gather(1, order[:, taken - 1 : taken + 1]).unbind(1)

@@ -1,7 +1,7 @@
-"""The secret map from classes to targets, read off in one pass over some images.
+"""Read the secret map from classes to targets in one pass over some images.
 
-Both readings are hypotheses of this package, not of a paper: they rest on perturbations that mean the same to different
-networks. A class is never taken for its own target.
+Both readings are hypotheses of this package, not of a paper: they assume that perturbations mean the same to different
+networks. A class is never guessed as its own target.
 """
 
 import torch
@@ -37,11 +37,11 @@ def read_correspondence_from_victim(
     natural: Tensor | None = None,
     batch_size: int = 256,
 ) -> ReadingResult:
-    """Read a correspondence off the victim's mistakes on clean images: an attacker with public data (level L1).
+    """Read a correspondence from the victim's mistakes on clean images: an attacker with public data (level L1).
 
-    Hypothesis: released images of class y carry weak features of their target P(y), so that the victim has learned to
-    call these y, and natural images of class P(y) are often called y. The score of candidate t for class y is the share
-    of natural images of class t that the victim calls y, beyond what is natural.
+    Hypothesis: released images of class y carry weak features of their target P(y). The victim has therefore learned to
+    call such features y, and often calls clean images of class P(y) y. The score of candidate t for class y is the
+    share of clean images of class t that the victim calls y, minus the natural confusion.
 
     Cost: ``queries``, one for each image. No gradients, no second classifier.
 
@@ -50,15 +50,15 @@ def read_correspondence_from_victim(
         images: the attacker's own labelled clean images, floating point ``[N, C, H, W]``.
         labels: int64 ``[N]``, at least one image of each class.
         classes: number of classes.
-        targets: how many targets to guess for each class.
-        natural: what is confused without any perturbation, ``[classes, classes]``: the ``confusion`` of a clean
-            classifier on clean images, which is subtracted.
-        batch_size: images at once.
+        targets: number of targets to guess for each class.
+        natural: natural confusion, ``[classes, classes]``, which is subtracted: the ``confusion`` of a clean classifier
+            on clean images.
+        batch_size: images per batch.
 
     Raises:
         InputRangeError: a class has no image, or more targets are asked for than there are other classes.
-        LabelError: a label is no class.
-        ModelError: the model returns something else than scores ``[N, classes]``.
+        LabelError: a label is not a class.
+        ModelError: the model returns something other than scores ``[N, classes]``.
     """
     confusion = _confusion(victim, images, labels, classes, targets, batch_size)
     return _read(confusion, (confusion - _natural(natural, classes)).T, targets, len(images))
@@ -74,11 +74,11 @@ def read_correspondence_from_data(
     natural: Tensor | None = None,
     batch_size: int = 256,
 ) -> ReadingResult:
-    """Read a correspondence off the released images: an attacker with public data (level L1).
+    """Read a correspondence from the released images: an attacker with public data (level L1).
 
-    Hypothesis: perturbations carry over from one network to another, so that a classifier trained on clean images takes
-    released images of class y, where it is wrong, for their target P(y). The score of candidate t for class y is the
-    share of released images of class y that the classifier calls t, beyond what is natural.
+    Hypothesis: perturbations transfer from one network to another. A classifier trained on clean images, where it is
+    wrong about released images of class y, therefore often answers with their target P(y). The score of candidate t for
+    class y is the share of released images of class y that the classifier calls t, minus the natural confusion.
 
     Cost: ``queries``, one for each image, to the attacker's own classifier. No victim, no gradients.
 
@@ -87,15 +87,15 @@ def read_correspondence_from_data(
         disguised: released images, floating point ``[N, C, H, W]``.
         labels: int64 ``[N]``, their released labels, at least one image of each class.
         classes: number of classes.
-        targets: how many targets to guess for each class.
-        natural: what is confused without any perturbation, ``[classes, classes]``: the ``confusion`` of a clean
-            classifier on clean images, which is subtracted.
-        batch_size: images at once.
+        targets: number of targets to guess for each class.
+        natural: natural confusion, ``[classes, classes]``, which is subtracted: the ``confusion`` of a clean classifier
+            on clean images.
+        batch_size: images per batch.
 
     Raises:
         InputRangeError: a class has no image, or more targets are asked for than there are other classes.
-        LabelError: a label is no class.
-        ModelError: the model returns something else than scores ``[N, classes]``.
+        LabelError: a label is not a class.
+        ModelError: the model returns something other than scores ``[N, classes]``.
     """
     confusion = _confusion(surrogate, disguised, labels, classes, targets, batch_size)
     return _read(confusion, confusion - _natural(natural, classes), targets, len(disguised))
@@ -146,7 +146,7 @@ def _run_on_victim(seen: Seen) -> ReadingResult:
 
 
 def run_on_data(seen: Seen) -> ReadingResult:
-    """Read a release with a classifier of the attacker's own plain images."""
+    """Read a release with a classifier trained on the attacker's own plain images."""
     classes, classifier = seen.classes, surrogate(seen)
     natural = read_correspondence_from_data(classifier, *own_for_tests(seen), classes=classes).confusion
     targets = targets_per_class(seen.scheme)
@@ -156,7 +156,7 @@ def run_on_data(seen: Seen) -> ReadingResult:
 READING_OF_VICTIM = Attack(
     name="read_correspondence_from_victim",
     title="Correspondence read from a trained network",
-    about="reads targets from what a network trained on the release mistakes plain images for",
+    about="reads targets from the mistakes that a network trained on the release makes on plain images",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run_on_victim,
@@ -169,7 +169,7 @@ READING_OF_VICTIM = Attack(
 READING_OF_DATA = Attack(
     name="read_correspondence_from_data",
     title="Correspondence read from the images",
-    about="reads targets from what a network trained on plain images mistakes released ones for",
+    about="reads targets from the mistakes that a network trained on plain images makes on released ones",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=run_on_data,

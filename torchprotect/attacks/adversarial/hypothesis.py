@@ -1,4 +1,4 @@
-"""How well a supposed plan of perturbation fits a victim."""
+"""Test how well an assumed perturbation plan fits a victim."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ from torchprotect.training import device_of, predict
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HypothesisResult(AttackResult):
-    """How a victim takes images perturbed by a supposed plan.
+    """How well a victim classifies images that were perturbed by an assumed plan.
 
     Attributes:
-        accuracy: of the victim on all perturbed images.
+        accuracy: the victim's accuracy on all perturbed images.
         class_accuracy: float64 ``[classes]``; NaN for a class with no image.
-        clean_accuracy: of the victim on the images as they are.
-        mean_distance: of the perturbed images to the plain ones, L2 in pixel units.
-        max_distance: the largest.
+        clean_accuracy: the victim's accuracy on the unperturbed images.
+        mean_distance: mean L2 distance of the perturbed images to the plain ones, in pixel units.
+        max_distance: largest such distance.
     """
 
     accuracy: float
@@ -71,34 +71,36 @@ def hypothesis_accuracy(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> HypothesisResult:
-    """Test a supposed plan of perturbation on a victim: an attacker with public data and the algorithm (level L1).
+    """Test an assumed perturbation plan on a victim: an attacker with public data and the algorithm (level L1).
 
-    All images are perturbed as the plan says, also a class that the plan leads to itself. This probes plans with wrong
-    weights, or with some of the targets only: how near to the release's own plan must an attacker come?
+    All images are perturbed as the plan says, including classes whose target is the class itself. The function can test
+    plans with wrong weights, or with only some of the targets: how close to the release's own plan must an attacker
+    come?
 
     Cost: ``trials`` (one), ``passes`` (gradients of one image by the surrogate), ``queries`` (images shown to the
     victim).
 
     Args:
         victim: a classifier trained on the released data.
-        surrogate: a classifier trained on clean images, which leads images to targets.
+        surrogate: a classifier trained on clean images, used to compute perturbations.
         images: the attacker's own labelled images, floating point ``[N, C, H, W]`` within the settings' bounds.
         labels: int64 ``[N]``.
-        targets: int64 ``[classes, K]``, the supposed targets of each class.
-        weights: ``[classes, K]``, the supposed part of each; rows sum to 1, a target with weight 0 costs nothing.
-        settings: of the search.
-        mix_mode: how versions are supposed to be mixed, see :func:`torchprotect.adversarial.combine`.
-        positions: ``[N, 2]`` uniform numbers for the mix modes that paste somewhere; drawn if ``None``.
-        to_8bit: round perturbed images to 256 levels of 0..1, as the released ones are.
-        batch_size: images at once.
+        targets: int64 ``[classes, K]``, the assumed targets of each class.
+        weights: ``[classes, K]``, the assumed weight of each target; rows sum to 1. A target with weight 0 costs
+            nothing.
+        settings: settings of the perturbation.
+        mix_mode: how versions are assumed to be combined, see :func:`torchprotect.adversarial.combine`.
+        positions: ``[N, 2]`` uniform numbers for the mix modes that paste at a position; drawn if ``None``.
+        to_8bit: round perturbed images to 256 levels of 0..1, like released ones.
+        batch_size: images per batch.
         generator: draws random starts and positions.
-        progress: called with images done and in all.
+        progress: called with images done and the total.
 
     Raises:
-        InputShapeError: the plan is no ``[classes, K]``.
-        InputRangeError: weights that do not sum to 1, or settings that are not targeted.
-        LabelError: a label or a target is no class.
-        ModelError: a model returns something else than scores ``[N, classes]``.
+        InputShapeError: the plan is not ``[classes, K]``.
+        InputRangeError: weights do not sum to 1, or settings are not targeted.
+        LabelError: a label or a target is not a class.
+        ModelError: a model returns something other than scores ``[N, classes]``.
 
     References:
         Hu et al., Adversarial Data Encryption, sections 4.2 and 4.3, Tables 5 and 9.
@@ -177,7 +179,7 @@ def _run(seen: Seen) -> HypothesisResult:
 
 
 def _measures(result: HypothesisResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return both accuracies of the victim; they have no scale."""
+    """Return both accuracies of the victim; they have no leakage scale."""
     named = {"accuracy by the guessed plan": result.accuracy, "accuracy on plain images": result.clean_accuracy}
     count = result.cost["queries"] // len(named)
     return tuple(
@@ -196,5 +198,5 @@ HYPOTHESIS = Attack(
     needs=NEEDS,
     reason=FOR_PERTURBED,
     long=TRAINING,
-    note="A plan that is right makes the network right more often than it is on plain images.",
+    note="Under the right plan, the network is right more often than on plain images.",
 )

@@ -1,4 +1,4 @@
-"""Take out of images what a linear classifier reads in them."""
+"""Remove from images what a linear classifier reads in them."""
 
 from dataclasses import dataclass, field
 
@@ -18,13 +18,13 @@ _RANK = 1e-5  # directions with less than this part of the largest singular valu
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OrthogonalProjectionResult(AttackResult):
-    """Images without what a linear classifier reads.
+    """Images after everything that a linear classifier reads was removed from them.
 
     Attributes:
-        images: like those given; pixels may leave 0..1.
-        basis: ``[directions, C, H, W]``, orthonormal patterns that were taken out; at most classes - 1.
-        linear_accuracy: of the linear classifier on the images given, which it was fitted to.
-        remaining_accuracy: of the same classifier on the projected ones; its scores are constant there.
+        images: like the given ones; pixels may leave 0..1.
+        basis: ``[directions, C, H, W]``, the orthonormal patterns that were removed; at most classes - 1.
+        linear_accuracy: accuracy of the linear classifier on the given images, to which it was fitted.
+        remaining_accuracy: accuracy of the same classifier on the projected images; its scores are constant there.
     """
 
     images: Tensor
@@ -33,7 +33,7 @@ class OrthogonalProjectionResult(AttackResult):
     remaining_accuracy: float
 
     def project(self, images: Tensor) -> Tensor:
-        """Return other images ``[N, C, H, W]`` without the same patterns."""
+        """Remove the same patterns from other images ``[N, C, H, W]``."""
         require_pictures(images)
         if images.shape[1:] != self.basis.shape[1:]:
             raise InputShapeError(f"images must be {list(self.basis.shape[1:])}, not {list(images.shape[1:])}")
@@ -48,10 +48,11 @@ def orthogonal_projection(
     steps: int = 200,
     weight_decay: float = 1e-4,
 ) -> OrthogonalProjectionResult:
-    """Project released images onto the complement of a linear classifier: released data only (level L0).
+    """Remove from released images everything that a linear classifier reads: released data only (level L0).
 
-    A softmax classifier is fitted to the pixels; the images lose their part in the space of its weights. It works on
-    perturbations that are the same for a whole class; those that depend on the image need not be linear.
+    A softmax classifier is fitted to the pixels. The images are then projected onto the orthogonal complement of the
+    space that its weights span. This works on perturbations that are the same for a whole class; perturbations that
+    depend on the image need not be linear.
 
     Cost: ``passes`` (evaluations of the linear classifier and its gradient on all images, a matrix product each).
 
@@ -59,12 +60,12 @@ def orthogonal_projection(
         images: released images, floating point ``[N, C, H, W]``.
         labels: int64 ``[N]``, their released labels.
         classes: number of classes.
-        steps: iterations of L-BFGS at most; the paper trains by stochastic gradient descent.
+        steps: largest number of L-BFGS iterations; the paper trains by stochastic gradient descent.
         weight_decay: half of it times the squared weights is added to the loss.
 
     Raises:
-        InputRangeError: a setting makes no sense.
-        LabelError: a label is no class.
+        InputRangeError: a setting is invalid.
+        LabelError: a label is not a class.
 
     References:
         Sandoval-Segura et al., What Can We Learn from Unlearnable Datasets? (arXiv 2305.19254).
@@ -75,7 +76,7 @@ def orthogonal_projection(
     require_number("weight_decay", weight_decay, at_least=0)
     pixels = images.detach().flatten(1).to(torch.promote_types(images.dtype, torch.float32))
     weights, bias, passes = _fit(pixels, labels, classes, steps, weight_decay)
-    # of the columns' differences alone: a direction that all scores share decides nothing
+    # use only differences of columns: a direction that all scores share does not affect the decision
     directions, sizes, _ = torch.linalg.svd(weights - weights.mean(1, keepdim=True), full_matrices=False)
     basis = directions[:, sizes > _RANK * sizes[0]].T.reshape(-1, *images.shape[1:])
     clean = _without(images.detach(), basis.to(images.dtype))
@@ -130,6 +131,6 @@ def _run(seen: Seen) -> NetworkResult:
 ORTHOGONAL_PROJECTION = training_attack(
     "orthogonal_projection",
     "Training after orthogonal projection",
-    "takes out of the released images what a linear classifier reads in them, then trains",
+    "removes from the released images what a linear classifier reads, then trains",
     _run,
 )

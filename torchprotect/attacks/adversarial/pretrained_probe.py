@@ -1,4 +1,4 @@
-"""A linear classifier on the features of a pretrained network."""
+"""Train a linear classifier on the features of a pretrained network."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputTypeError, ModelError
 from torchprotect.training import DEFAULT_RECIPE, Recipe, device_of, eval_mode
 
-_LEAST_DEVIATION = 1e-6  # a feature that never changes is divided by this, and stays 0
+_LEAST_DEVIATION = 1e-6  # constant features are divided by this, and stay 0
 
 
 def pretrained_probe(
@@ -33,9 +33,9 @@ def pretrained_probe(
 ) -> TrainingCurve:
     """Train a linear classifier on features of released images: an attacker with a pretrained network (level L1).
 
-    The network was trained on other images, so that it has not learned the perturbation, and it stays frozen. Features
-    are standardised with the means and deviations of those of the released images. The test images say when to stop, as
-    in :func:`train_and_watch`.
+    The network was trained on other images, so it has not learned the perturbation, and it stays frozen. Features are
+    standardised with the means and standard deviations of the released images' features. The test images determine the
+    best epoch, as in :func:`train_and_watch`.
 
     Cost: ``epochs`` and ``images`` (training steps of one feature vector), ``passes`` (images through the encoder: each
     released and each test image once).
@@ -43,22 +43,22 @@ def pretrained_probe(
     Args:
         images: released images, floating point in 0..1 ``[N, C, H, W]``.
         labels: int64 ``[N]``, their released labels.
-        test: clean images and labels that accuracy is measured on; the training does not see them.
-        encoder: takes float images in 0..1 (resizing and normalisation are its own), returns features ``[N, E]``. A
-            module is run in eval mode, without gradients, on its own device.
+        test: clean images and labels to measure accuracy on; the training does not see them.
+        encoder: takes float images in 0..1 and returns features ``[N, E]``; resizing and normalisation happen inside
+            it. A module is run in eval mode, without gradients, on its own device.
         classes: number of classes.
         epochs: passes over the features.
-        batch_size: images in a step, and images that go through the encoder at once.
+        batch_size: images in a step, and images per forward pass of the encoder.
         recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
         generator: shuffles the features.
-        progress: called with epochs done and in all.
+        progress: called with epochs done and the total.
 
     Raises:
         InputTypeError: the encoder cannot be called.
-        InputRangeError: a setting makes no sense.
-        InputShapeError: images and labels, or released and test images, do not fit.
-        LabelError: a label is no class.
-        ModelError: the encoder does not take the images, or returns something else than finite features ``[N, E]``.
+        InputRangeError: a setting is invalid.
+        InputShapeError: images and labels, or released and test images, do not fit together.
+        LabelError: a label is not a class.
+        ModelError: the encoder does not take the images, or returns something other than finite features ``[N, E]``.
 
     References:
         Linear probes of frozen features: Alain and Bengio, Understanding intermediate layers using linear classifier
@@ -75,7 +75,7 @@ def pretrained_probe(
     probe = nn.Sequential(nn.Flatten(), nn.Linear(features.shape[1], classes)).to(features.device)
     with torch.no_grad():
         for parameter in probe.parameters():
-            parameter.zero_()  # a convex loss needs no draws to start from
+            parameter.zero_()  # a convex loss needs no random initialisation
     curve = train_and_watch(
         probe,
         (_as_pictures((features - mean) / deviation), labels),
@@ -136,7 +136,7 @@ def _run(seen: Seen) -> NetworkResult:
 PRETRAINED_PROBE = training_attack(
     "pretrained_probe",
     "Linear probe of pretrained features",
-    "trains a linear classifier on what a network pretrained on other images reads in the released ones",
+    "trains a linear classifier on the features that a pretrained network finds in the released images",
     _run,
     needs=NEEDS | {Need.PRETRAINED},
 )

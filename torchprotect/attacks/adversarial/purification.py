@@ -1,4 +1,4 @@
-"""A purifier of released images, learned from known pairs."""
+"""Learn a purifier of released images from known pairs."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from torchprotect.attacks.results import Level, NetworkResult, Reconstruction
 from torchprotect.errors import InputRangeError
 
 FEWEST_PAIRS = 10
-"""Of them a tenth is held back, at least one pair."""
+"""A tenth of them is held out, at least one pair."""
 
 
 def purify_by_pairs(
@@ -29,10 +29,11 @@ def purify_by_pairs(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reconstruction:
-    """Learn from known pairs to take the perturbation out of released images: an attacker with pairs (level L2).
+    """Learn from known pairs to remove the perturbation from released images: an attacker with known pairs (level L2).
 
-    A small U-Net learns what a released image lacks to be the plain one. A tenth of the pairs is held back, and tells
-    by least squares how much of the correction is added. Train on the purified images and the released labels.
+    A small U-Net learns the difference between a released image and the plain one. A tenth of the pairs is held out, to
+    fit by least squares how much of the correction is added. Then train on the purified images with the released
+    labels.
 
     Cost: ``pairs``, ``images`` (training steps of one image), ``passes`` (images purified).
 
@@ -42,17 +43,17 @@ def purify_by_pairs(
         images: released images to be purified, ``[N, C, H, W]``.
         epochs: passes over the pairs; few pairs need more of them.
         batch_size: pairs in a step.
-        learning_rate: at its highest.
-        generator: draws the network and the order of training.
-        progress: called with epochs done and in all.
+        learning_rate: peak learning rate.
+        generator: draws the initial weights and the order of training.
+        progress: called with epochs done and the total.
 
     Returns:
-        Images, float32 in 0..1.
+        Purified images, float32 in 0..1.
 
     Raises:
-        InputRangeError: fewer than 10 pairs, or a setting makes no sense.
-        InputShapeError: pairs, or pairs and images, do not fit each other.
-        InputTypeError: images that are neither uint8 nor floating point.
+        InputRangeError: there are fewer than 10 pairs, or a setting is invalid.
+        InputShapeError: pairs, or pairs and images, do not fit together.
+        InputTypeError: images are neither uint8 nor floating point.
 
     References:
         After the idea of BridgePure (arXiv 2412.21061), which trains a diffusion bridge on such pairs; this is a
@@ -84,7 +85,7 @@ def _run(seen: Seen) -> NetworkResult:
 PURIFIER = training_attack(
     "purify_by_pairs",
     "Training after a learned purifier",
-    "learns from known pairs to take the perturbation out of the released images, then trains",
+    "learns from known pairs to remove the perturbation from the released images, then trains",
     _run,
     level=Level.KNOWN_PAIRS,
     needs=NEEDS | {Need.PAIRS},

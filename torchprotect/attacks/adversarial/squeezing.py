@@ -1,7 +1,7 @@
-"""Image squeezing: ways to make images a little worse, which take small perturbations away.
+"""Image squeezing: degrade images slightly, which removes small perturbations.
 
-To be applied to released images before training. Liu et al., Image Shortcut Squeezing (arXiv 2301.13838), found that
-such means undo most published perturbations.
+Apply these functions to released images before training. Liu et al., Image Shortcut Squeezing (arXiv 2301.13838), found
+that such compression undoes most published perturbations.
 """
 
 import io
@@ -23,16 +23,16 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 
 def squeeze_jpeg(images: Tensor, quality: int = 10) -> Tensor:
-    """Write images as JPEG and read them again: an attacker with the released images only (level L0).
+    """Compress images as JPEG and decode them again: an attacker with the released images only (level L0).
 
-    Cost: one image after the other on the CPU, as the codec takes one at a time.
+    Cost: one image after the other on the CPU, because the codec takes one at a time.
 
     Args:
         images: uint8 ``[N, C, H, W]``, one or three channels.
-        quality: 1 to 95, as Pillow counts; colour is stored at half the resolution.
+        quality: Pillow's JPEG quality, 1 to 95; colour is stored at half the resolution.
 
     Returns:
-        Images like those given.
+        Images like the given ones.
 
     References:
         Liu et al., Image Shortcut Squeezing: Countering Perturbative Availability Poisons with Compression.
@@ -46,7 +46,7 @@ def squeeze_jpeg(images: Tensor, quality: int = 10) -> Tensor:
 
 
 def squeeze_grey(images: Tensor) -> Tensor:
-    """Take the colours away: an attacker with the released images only (level L0).
+    """Convert images to grey: an attacker with the released images only (level L0).
 
     Cost: one weighted sum.
 
@@ -54,7 +54,7 @@ def squeeze_grey(images: Tensor) -> Tensor:
         images: uint8, or floating point in 0..1, ``[N, C, H, W]``, one or three channels.
 
     Returns:
-        Images like those given, all channels equal (luminance of ITU-R 601).
+        Images like the given ones, with all channels equal (luminance of ITU-R 601).
 
     References:
         Liu et al., Image Shortcut Squeezing: Countering Perturbative Availability Poisons with Compression.
@@ -65,16 +65,16 @@ def squeeze_grey(images: Tensor) -> Tensor:
 
 
 def squeeze_bits(images: Tensor, bits: int) -> Tensor:
-    """Round pixels to few levels: an attacker with the released images only (level L0).
+    """Round pixels to a few levels: an attacker with the released images only (level L0).
 
     Cost: one rounding.
 
     Args:
         images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
-        bits: 1 to 8; ``2 ** bits`` levels are left, evenly spaced, black and white among them.
+        bits: 1 to 8; leaves ``2 ** bits`` evenly spaced levels, including black and white.
 
     Returns:
-        Images like those given.
+        Images like the given ones.
 
     References:
         Xu et al., Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks; Liu et al., Image Shortcut
@@ -136,7 +136,7 @@ SQUEEZE_JPEG = training_attack(
     _run_jpeg,
 )
 SQUEEZE_GREY = training_attack(
-    "squeeze_grey", "Training without colours", "takes the colours out of the released images, then trains", _run_grey
+    "squeeze_grey", "Training without colours", "converts the released images to grey, then trains", _run_grey
 )
 SQUEEZE_BITS = training_attack(
     "squeeze_bits", "Training on few grey levels", "rounds the released images to four levels, then trains", _run_bits

@@ -1,4 +1,4 @@
-"""Training in stages, in which shallow layers stop first."""
+"""Train in stages, freezing shallow layers first."""
 
 import contextlib
 import itertools
@@ -40,31 +40,31 @@ def staged_training(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingCurve:
-    """Train on released data in stages that freeze ever more layers: an attacker with public data (level L1).
+    """Train on released data in stages that freeze more and more layers: an attacker with public data (level L1).
 
-    Networks are said to learn images and perturbation alike at first, until their shallow layers turn to the
-    perturbation. So the layers with weights, in the order in which they were registered, are divided into as many
-    groups as there are stages. The first stage trains all of them; each later one freezes one group more, the
-    shallowest first, and starts the schedule of the learning rate again.
+    Networks are said to learn images and perturbation alike at first, until their shallow layers adapt to the
+    perturbation. Therefore the layers with weights, in order of registration, are divided into as many groups as there
+    are stages. The first stage trains all of them. Each later stage freezes one more group, shallowest first, and
+    restarts the learning-rate schedule.
 
     Cost: ``epochs``, ``images`` (training steps of one image).
 
     Args:
         model: as for :func:`train_and_watch`; with at least as many layers with weights as there are stages.
         data: released images in 0..1 and labels, as for :func:`train_and_watch`.
-        test: clean images and labels, likewise; they say when to stop.
-        epochs: passes over the data in all, at least one a stage; the first stages take what does not divide.
-        stages: how many.
+        test: clean images and labels, as for :func:`train_and_watch`; they determine the best epoch.
+        epochs: total passes over the data, at least one per stage; the first stages take the remainder.
+        stages: number of stages.
         batch_size: for tensors.
-        recipe: of each stage, as for :func:`train_and_watch`.
+        recipe: recipe of each stage, as for :func:`train_and_watch`.
         precision: as for :func:`torchprotect.training.fit`.
-        channels_last: likewise.
+        channels_last: as for :func:`torchprotect.training.fit`.
         generator: shuffles tensors.
-        progress: called with epochs done and in all.
+        progress: called with epochs done and the total.
 
     Raises:
-        InputRangeError: a setting makes no sense: fewer epochs, or fewer layers, than stages.
-        InputTypeError, InputShapeError, LabelError, ModelError: as by :func:`train_and_watch`.
+        InputRangeError: a setting is invalid: fewer epochs, or fewer layers, than stages.
+        InputTypeError, InputShapeError, LabelError, ModelError: as for :func:`train_and_watch`.
 
     References:
         After the idea of Dang et al., Unlearnable Examples Give a False Sense of Data Privacy (arXiv 2306.02064), which
@@ -117,7 +117,7 @@ def _groups(model: nn.Module, stages: int) -> list[list[nn.Parameter]]:
 
 @contextlib.contextmanager
 def _frozen(groups: list[list[nn.Parameter]]) -> Iterator[None]:
-    """Leave parameters out of the training; restore which of them need gradients on exit."""
+    """Exclude parameters from the training; on exit, restore which of them need gradients."""
     trained = [parameter for group in groups for parameter in group if parameter.requires_grad]
     try:
         for parameter in trained:

@@ -1,4 +1,4 @@
-"""Training on released data, with countermeasures, watched epoch by epoch."""
+"""Train on released data, with or without countermeasures, and record the accuracy after each epoch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class TrainingCurve(AttackResult):
 
     Attributes:
         accuracies: float64 ``[epochs]``.
-        peak: the highest: what an attacker gets who knows when to stop.
-        peak_epoch: the first epoch that has it, counted from 1.
-        last: that of the last epoch.
+        peak: highest accuracy: what an attacker gets who knows when to stop.
+        peak_epoch: first epoch that reaches it, counted from 1.
+        last: accuracy after the last epoch.
     """
 
     accuracies: Tensor
@@ -67,36 +67,38 @@ def train_and_watch(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingCurve:
-    """Train on released data all the same: an attacker with public data (level L1), a few clean labelled images.
+    """Train on released data and stop at the best epoch: an attacker with public data (level L1).
 
-    These are needed to know the best epoch; without them (level L0) an attacker has ``last``. Plain training already is
-    an attack, by stopping early; augmentation and adversarial training are others. The test images stand for those
-    that the trained network would meet; the training does not see them.
+    The attacker needs a few clean labelled images to know the best epoch; without them (level L0) the result is
+    ``last``. Plain training with early stopping is already an attack; augmentation and adversarial training are others.
+    The test images stand for images that the trained network would meet; the training does not see them.
 
     Cost: ``epochs``, ``images`` (training steps of one image), ``passes`` (gradients of one image in adversarial
-    training; steps of the search each).
+    training; as many for each as the search has steps).
 
     Args:
-        model: untrained, takes float images, returns scores ``[N, classes]``; trained in place and left in eval mode.
-        data: released images in 0..1 and labels, two tensors or an iterable of batches.
-        test: clean images and labels, likewise.
+        model: untrained; takes float images and returns scores ``[N, classes]``. It is trained in place and left in
+            eval mode.
+        data: released images in 0..1 and labels: two tensors, or an iterable of batches.
+        test: clean images and labels, in the same form.
         epochs: passes over the data.
         augment: changes the images of each batch, on the model's device, see :func:`strong_augmentation`.
-        adversarial: perturb the images of each batch, after ``augment``, so that the model as it is then mistakes them;
-            the settings have ``targeted=False``.
+        adversarial: adversarial training: perturb the images of each batch, after ``augment``, so that the current
+            model misclassifies them. The settings have ``targeted=False``.
         batch_size: for tensors.
         recipe: optimizer, learning rate and loss; AdamW with a cosine schedule by default.
-        precision: as for :func:`torchprotect.training.fit`; ``adversarial`` has one of its own.
-        channels_last: likewise.
+        precision: as for :func:`torchprotect.training.fit`; ``adversarial`` has its own.
+        channels_last: as for :func:`torchprotect.training.fit`.
         generator: shuffles tensors, draws random starts.
-        progress: called with epochs done and in all.
+        progress: called with epochs done and the total.
 
     Raises:
-        InputTypeError: ``data`` or ``test`` is an iterator, which gives its batches once, and there are several epochs.
-        InputRangeError: a setting makes no sense, or there are no images.
-        InputShapeError: images and labels do not fit.
-        LabelError: a label is none of the model's classes.
-        ModelError: the model returns something else than scores ``[N, classes]``.
+        InputTypeError: ``data`` or ``test`` is an iterator, which yields its batches only once, but there are several
+            epochs.
+        InputRangeError: a setting is invalid, or there are no images.
+        InputShapeError: images and labels do not fit together.
+        LabelError: a label is not a class of the model.
+        ModelError: the model returns something other than scores ``[N, classes]``.
 
     References:
         Early stopping: Sandoval-Segura et al., Poisons that are learned faster are more effective (arXiv 2204.08615).
@@ -140,7 +142,7 @@ def train_and_watch(
 
 
 class _Prepare:
-    """Checks the first batch, changes each batch, counts images."""
+    """Check the first batch, transform each batch, count images."""
 
     def __init__(
         self,
@@ -166,22 +168,22 @@ class _Prepare:
 
 @torch.no_grad()
 def classes_of(model: nn.Module, images: Tensor) -> int:
-    """Return how many classes a model has, by its scores for one of the images."""
+    """Return the number of classes of a model, from its scores for one image."""
     with eval_mode(model):
         return scores_of(model, images[:1].to(device_of(model, images.device))).shape[1]
 
 
 def peak_and_last(accuracies: list[float]) -> tuple[float, int, float]:
-    """Return the highest accuracy, the first epoch that has it, counted from 1, and the last accuracy."""
+    """Return the highest accuracy, the first epoch that reaches it (counted from 1), and the last accuracy."""
     peak = max(accuracies)
     return peak, accuracies.index(peak) + 1, accuracies[-1]
 
 
 def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> NetworkResult:
-    """Train a small network on released images, as they are or after a countermeasure, and watch it.
+    """Train a small network on released images, directly or after a countermeasure, and record its accuracy.
 
     Args:
-        seen: by the attacker, whose own plain images say when to stop.
+        seen: what the attacker sees; their own plain images determine the best epoch.
         images: float ``[N, C, H, W]``, one for each of the released labels.
         augment: as for :func:`train_and_watch`.
     """
@@ -200,7 +202,7 @@ def train_on(seen: Seen, images: Tensor, augment: Callable[[Tensor], Tensor] | N
 
 
 def learned(level: Level, cost: dict[str, int], peak: float, last: float, labels: Tensor) -> NetworkResult:
-    """Return what a training came to on plain images of these labels."""
+    """Return the result of a training, measured on plain images with these labels."""
     return NetworkResult(level, cost, peak, last, float(labels.bincount().max()) / len(labels), len(labels))
 
 
@@ -214,7 +216,7 @@ def training_attack(
     needs: frozenset[Need] = NEEDS,
     least_pairs: int = 1,
 ) -> Attack:
-    """Return an attack on perturbed images that comes to a network."""
+    """Make an attack on perturbed images whose result is a trained network."""
     return Attack(
         name=name,
         title=title,
@@ -238,6 +240,6 @@ def _run(seen: Seen) -> NetworkResult:
 TRAIN_AND_WATCH = training_attack(
     "train_and_watch",
     "Training on the release",
-    "trains on the released images all the same, and stops in time",
+    "trains on the released images, and stops at the best epoch",
     _run,
 )

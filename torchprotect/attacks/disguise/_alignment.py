@@ -1,4 +1,4 @@
-"""The one matrix that all positions share, learned from public images: no known pair is needed."""
+"""Learn the one matrix that all positions share from public images, without a known pair."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ _TOLERANCE = 1e-9  # of second moments: directions with less of the largest are 
 
 
 def aligned(plain: Tensor, disguised: Tensor, scheme: Scheme) -> Tensor:
-    """Multiply disguised lines with the inverse of their matrix, as far as statistics of plain lines tell it.
+    """Multiply disguised lines by the inverse of their matrix, as far as statistics of plain lines determine it.
 
     A matrix R turns the mean m of a line of a block into m R, and its covariances C into R' C R. The lines of one
     position hardly determine R; those of all positions together do.
@@ -19,26 +19,26 @@ def aligned(plain: Tensor, disguised: Tensor, scheme: Scheme) -> Tensor:
     Args:
         plain: lines of public images, ``[positions, N, C, lines, length]``.
         disguised: lines of disguised ones, blocks in the same order, ``[positions, M, C, lines, length]``.
-        scheme: of matrices that all positions share.
+        scheme: scheme of matrices that all positions share.
 
     Returns:
         Lines like ``disguised``, in the coordinates of plain ones.
     """
     if scheme.channels is None:
-        return (disguised.double() @ _way_back(plain, disguised, scheme.keeps_lengths)).to(disguised.dtype)
+        return (disguised.double() @ _inverse_map(plain, disguised, scheme.keeps_lengths)).to(disguised.dtype)
     channels = zip(plain.split(1, 2), disguised.split(1, 2), strict=True)
-    backs = torch.stack([_way_back(one, other, scheme.keeps_lengths) for one, other in channels])
+    backs = torch.stack([_inverse_map(one, other, scheme.keeps_lengths) for one, other in channels])
     return (disguised.double() @ backs).to(disguised.dtype)
 
 
 def forward(plain: Tensor, disguised: Tensor, order: Tensor, scheme: Scheme) -> Tensor:
-    """Multiply plain lines of known pairs with the one matrix that leads to the disguised ones most nearly.
+    """Multiply plain lines of known pairs by the one matrix that comes closest to the disguised lines.
 
     Args:
         plain: ``[positions, N, C, lines, length]``.
-        disguised: likewise; the block at position i is that of ``plain`` at ``order[i]``.
+        disguised: of the same shape; the block at position i is that of ``plain`` at ``order[i]``.
         order: int64 ``[positions]``.
-        scheme: of matrices that all positions share.
+        scheme: scheme of matrices that all positions share.
     """
     given, wanted = (each.movedim(2, 0).flatten(1, -2).double() for each in (plain[order], disguised))  # [C, n, length]
     products, squares = given.mT @ wanted, given.mT @ given
@@ -48,8 +48,8 @@ def forward(plain: Tensor, disguised: Tensor, order: Tensor, scheme: Scheme) -> 
     return (plain.double() @ matrix).to(plain.dtype)
 
 
-def _way_back(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
-    """Return the matrix ``[length, length]`` that disguised lines are to be multiplied with."""
+def _inverse_map(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
+    """Return the matrix ``[length, length]`` that takes disguised lines back."""
     mine, theirs = (lines.double().movedim(1, -2).flatten(0, -3) for lines in (plain, disguised))  # [places, N, length]
     if keeps_lengths:
         own = seen = torch.eye(mine.shape[-1]).to(mine) / mine.square().mean().sqrt().clamp(min=1e-9)
@@ -60,7 +60,7 @@ def _way_back(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
 
 
 def _whitening(lines: Tensor) -> Tensor:
-    """Return coordinates in which the lines of all places together have unit second moments: symmetric."""
+    """Return symmetric coordinates in which the lines of all positions together have unit second moments."""
     squares, directions = torch.linalg.eigh((lines.mT @ lines).sum(0) / lines.shape[:2].numel())
     kept = squares > _TOLERANCE * squares[-1:]
     return directions * (torch.where(kept, squares, 1).rsqrt() * kept) @ directions.mT
@@ -73,17 +73,17 @@ def _moments(lines: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rotation(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the orthogonal Q for which ``means Q`` and ``Q' covariances Q`` are most like theirs."""
+    """Return the orthogonal Q that brings ``means Q`` and ``Q' covariances Q`` closest to theirs."""
     (means, spread), (means_seen, spread_seen) = mine, theirs
     product = means.mT @ means_seen
-    rotation = _polar(product if len(product) > _LONGEST else _relaxed(mine, theirs))
+    rotation = _polar(product if len(product) > _LONGEST else _least_squares_map(mine, theirs))
     for _ in range(_ROUNDS):
-        rotation = _polar(product + (spread @ rotation @ spread_seen).sum(0))  # what is maximised never falls
+        rotation = _polar(product + (spread @ rotation @ spread_seen).sum(0))  # the objective never falls
     return rotation
 
 
-def _relaxed(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the Q, orthogonal or not, with the least squares of ``means Q - means'`` and ``C Q - Q C'``."""
+def _least_squares_map(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the least-squares Q, orthogonal or not, of ``means Q - means'`` and ``C Q - Q C'``."""
     (means, spread), (means_seen, spread_seen) = mine, theirs
     length = means.shape[1]
     one = torch.eye(length).to(means)

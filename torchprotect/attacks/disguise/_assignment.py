@@ -1,4 +1,4 @@
-"""One-to-one assignment of blocks to positions at least cost."""
+"""One-to-one assignment of blocks to positions at minimum cost."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from torchprotect.errors import InputRangeError
 
 
 def assign(costs: Tensor) -> Tensor:
-    """Return the block for each position, int64 ``[n]``, at the least sum of ``costs [positions, blocks]``.
+    """Return the block for each position, int64 ``[n]``, that minimises the sum of ``costs [positions, blocks]``.
 
-    With more blocks than positions, some blocks are left over.
+    With more blocks than positions, some blocks stay unassigned.
 
     Raises:
-        InputRangeError: costs are infinite or NaN, as of images with values that no image has.
+        InputRangeError: costs are infinite or NaN, as for images with impossible values.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -23,9 +23,9 @@ def assign(costs: Tensor) -> Tensor:
 
 
 def margins(costs: Tensor, blocks: Tensor) -> Tensor:
-    """Return by how much the block at each position is cheaper than the cheapest other one there, float32 ``[n]``.
+    """Return how much cheaper the block at each position is than the cheapest other one there, float32 ``[n]``.
 
-    0 is a tie; a negative margin says that another block fits better but was needed elsewhere.
+    0 is a tie; a negative margin means that another block fits better but was needed elsewhere.
     """
     if len(costs) == 1:
         return torch.full((1,), torch.inf, device=costs.device)

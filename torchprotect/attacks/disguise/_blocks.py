@@ -1,4 +1,4 @@
-"""Images as attackers cut them up: blocks and cipher units, read row-major."""
+"""Divide images into blocks and cipher units, read row-major."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def cut(images: Tensor, block_size: tuple[int, int]) -> Tensor:
 
 
 def assemble(blocks: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Put ``[positions, N, C, h, w]`` together to ``[N, C, H, W]``; the inverse of :func:`cut`."""
+    """Join ``[positions, N, C, h, w]`` to ``[N, C, H, W]``; the inverse of :func:`cut`."""
     return from_blocks(blocks.movedim(0, 2), image_size)
 
 
@@ -39,7 +39,7 @@ def cut_units(images: Tensor, block_size: tuple[int, int], unit_pixels: int) -> 
 
 
 def assemble_units(units: Tensor, block_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """Put ``[positions, N, C, units, unit_pixels]`` together to ``[N, C, H, W]``; the inverse of :func:`cut_units`."""
+    """Join ``[positions, N, C, units, unit_pixels]`` to ``[N, C, H, W]``; the inverse of :func:`cut_units`."""
     return assemble(units.flatten(-2).unflatten(-1, block_size), image_size)
 
 
@@ -58,9 +58,10 @@ def undo_order(images: Tensor, order: Tensor, block_size: tuple[int, int]) -> Te
 
 
 def grouped(blocks: Tensor, scheme: Scheme) -> Tensor:
-    """Bring ``[positions, C, N, ...]`` to ``[groups, members, ...]``: a group is what one secret was used for.
+    """Reshape ``[positions, C, N, ...]`` to ``[groups, members, ...]``; each group was made with one secret.
 
-    That is a position, or all of them where they share a secret; with channels of their own, also a channel.
+    A group is one position, or all positions if they share a secret; and one channel, if channels have separate
+    secrets.
     """
     if scheme.shared:
         blocks = blocks.movedim(0, 1)[None]  # [1, C, positions, N, ...]
@@ -71,7 +72,7 @@ def grouped(blocks: Tensor, scheme: Scheme) -> Tensor:
 
 
 def ungrouped(rows: Tensor, scheme: Scheme, sizes: tuple[int, ...]) -> Tensor:
-    """Bring rows by groups back to blocks ``[positions, C, N, ...]`` of these sizes; the inverse of :func:`grouped`."""
+    """Reshape rows by groups back to blocks ``[positions, C, N, ...]``; the inverse of :func:`grouped`."""
     if not scheme.shared:
         return rows.reshape(sizes)
     positions, channels = sizes[:2]

@@ -1,4 +1,4 @@
-"""Class numbers renamed by a secret map, matched by what the classes look like."""
+"""Match class numbers that a secret map renamed, by the mean images of the classes."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 def match_classes(plain: Tensor, plain_labels: Tensor, opened: Tensor, labels: Tensor) -> Tensor:
     """Return the number written for each plain class: int64 ``[classes]``, -1 for a class without images or a match.
 
-    Mean images of classes are matched one to one at the least sum of squared distances.
+    Mean images of classes are matched one to one, with the least sum of squared distances.
 
     Args:
         plain: public images, uint8 or floating point in 0..1, ``[N, C, H, W]``.

@@ -1,4 +1,4 @@
-"""Data that image files carry beside their pixels, found without decoding them."""
+"""Find metadata inside image files without decoding them."""
 
 import io
 import warnings
@@ -11,14 +11,14 @@ PICTURES = {"png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PLAIN_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs"}
 _CHUNKS = 4096  # of one file
-_WHOLE = 1 << 24  # bytes of a file that Pillow is shown
+_WHOLE = 1 << 24  # largest number of bytes passed to Pillow
 _TELLING = ("comment", "xmp", "XML:com.adobe.xmp", "photoshop", "icc_profile")
 _LAYOUT = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317, 320, 322, 323, 324, 325}
 _LAYOUT |= {338, 339, 530, 531, 532}  # TIFF tags that say how pixels are stored
 
 
 def has_extras(entry: Entry) -> bool | None:
-    """Say whether a picture has EXIF, text, a time, a profile or bytes after its end; ``None`` if it is unreadable."""
+    """Return whether a picture has EXIF, text, a time, a profile or bytes after its end; ``None`` if unreadable."""
     if entry.read(len(_PNG)) == _PNG:
         return _png_has_extras(entry)
     if entry.size > _WHOLE:

@@ -1,6 +1,6 @@
-"""The files of a folder and the members of its tar archives, one after the other, whatever they hold.
+"""Iterate over the files of a folder and the members of its tar archives, whatever they hold.
 
-Nothing is unpacked, no link is followed, and no more is read than stated limits allow: a folder may be hostile.
+Nothing is unpacked, no link is followed, and no more is read than fixed limits allow, because a folder may be hostile.
 """
 
 import io
@@ -26,15 +26,15 @@ class Entry:
 
     Attributes:
         name: its path in the archive, or in the folder.
-        size: bytes.
-        time: of the last change, as stated.
+        size: in bytes.
+        time: recorded time of the last change.
         mode: permission bits.
-        owned: an owner is stated other than number 0 without a name; of members only.
-        extended: the header holds fields that a plain one cannot; of members only.
-        regular: it is a file, no link, folder or device.
-        member: it is a member of an archive.
-        file: where its content can be read; closed after the iteration has gone on.
-        start: where in the file its content begins.
+        owned: whether an owner other than number 0 without a name is recorded; for members only.
+        extended: whether the header has fields that a plain one cannot have; for members only.
+        regular: whether it is a regular file: no link, folder or device.
+        member: whether it is a member of an archive.
+        file: open file with its content; closed as soon as the iteration continues.
+        start: offset of its content in that file.
     """
 
     name: PurePosixPath
@@ -49,7 +49,7 @@ class Entry:
     start: int
 
     def read(self, limit: int, skip: int = 0) -> bytes:
-        """Return at most ``limit`` bytes of its content after the first ``skip``."""
+        """Return at most ``limit`` bytes of its content, after the first ``skip`` bytes."""
         if self.file is None:
             return b""
         self.file.seek(self.start + skip)
@@ -58,12 +58,12 @@ class Entry:
 
 @dataclass
 class Folder:
-    """Goes through a folder and counts what could not be looked at.
+    """Iterates over a folder, and counts what could not be examined.
 
     Attributes:
         location: path of the folder, or its files.
-        seen: files and members so far.
-        unread: files that are damaged, compressed archives, or beyond the limits.
+        seen: number of files and members so far.
+        unread: number of files that are damaged, compressed archives, or beyond the limits.
     """
 
     location: Path | Files
@@ -72,7 +72,7 @@ class Folder:
     files: int = field(default=0, init=False)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield files, sorted by name, and for each tar archive its members, in their order.
+        """Yield all files, sorted by name, and for each tar archive its members in their order.
 
         Raises:
             SourceError: there is no such folder, or it cannot be read.
@@ -94,7 +94,7 @@ class Folder:
                 yield self._elsewhere(name, self.location[name])
             return
         if not self.location.is_dir():
-            raise SourceError(f"{self.location} is no folder; give the folder of an export")
+            raise SourceError(f"{self.location} is not a folder; give the folder of an export")
         for parent, folders, names in os.walk(self.location, onerror=_raise):
             folders.sort()
             links = [name for name in folders if (Path(parent) / name).is_symlink()]
@@ -111,7 +111,7 @@ class Folder:
             yield from self._file(name, file, state.st_size, state.st_mtime, stat.S_IMODE(state.st_mode))
 
     def _elsewhere(self, name: str, open_file: Callable[[], BinaryIO]) -> Iterator[Entry]:
-        """Yield the entries of an object of a store; such objects state neither mode nor a time of the owner's."""
+        """Yield the entries of an object in a store; such objects have neither a mode nor a time set by the owner."""
         with open_file() as file:
             yield from self._file(PurePosixPath(name), file, file.seek(0, io.SEEK_END), 0, 0)
 

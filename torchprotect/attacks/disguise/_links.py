@@ -1,4 +1,4 @@
-"""Links between known plain images and disguised ones, of which only those that nothing contradicts are kept."""
+"""Link known plain images to disguised ones, and keep only links that nothing contradicts."""
 
 from dataclasses import dataclass
 
@@ -11,41 +11,41 @@ from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import InputRangeError
 
 _RATIO = 0.8  # the first guess must be this much nearer than the second (Lowe)
-_BEYOND_NOISE = 0.3  # the same for what noise does not explain: images that were not saved exactly still pass
+_BEYOND_NOISE = 0.3  # the same for distances beyond noise: images that were not saved exactly still pass
 _SPREAD = 1.5  # squared distances of right links under noise, as a multiple of what is expected
-_ROUNDING = 0.01  # of second distances: first ones this small are the rounding errors of images without noise
+_ROUNDING = 0.01  # relative to second distances: first distances this small are rounding errors of images without noise
 
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """The disguised image that is most like each known one, int64 ``[K]``, and which links are kept, bool ``[K]``."""
+    """The most similar disguised image for each known one, int64 ``[K]``, and which links are kept, bool ``[K]``."""
 
     guesses: Tensor
     kept: Tensor
 
     @property
     def count(self) -> int:
-        """How many are kept."""
+        """Number of links that are kept."""
         return int(self.kept.sum())
 
 
 class Linker:
-    """Links the first of some plain images to disguised ones, under one order of the blocks after another.
+    """Links known plain images to disguised ones, under a sequence of block orders.
 
-    A link is kept if its disguised image is clearly nearer to the known one than any other is (the ratio test), if it
-    is about as near as the noise allows where that can be told, and if none of the plain images is nearer to it in
-    turn. Images that are not in the set mostly fail. Of equal disguised images the first one is looked at.
+    A link is kept if three conditions hold: its disguised image is clearly nearer to the known one than any other (the
+    ratio test); it is about as near as the noise allows, if that is known; and no other plain image is nearer to it.
+    Images that are not in the set mostly fail. Of equal disguised images, only the first is considered.
 
     Args:
-        reading: says what is compared.
-        plain: the known images, and others after them that stand for the statistics of the set.
-        known: how many are known.
-        disguised: the images to look through.
+        reading: determines what is compared.
+        plain: the known images, followed by others that represent the statistics of the set.
+        known: number of known images.
+        disguised: the images to search.
 
     Attributes:
-        known: likewise.
-        features: numbers compared of each image.
-        comparisons: of a known image and a disguised one, made so far.
+        known: number of known images.
+        features: numbers compared per image.
+        comparisons: comparisons so far of a known image and a disguised one.
 
     Raises:
         InputRangeError: there are no two different disguised images.
@@ -62,10 +62,10 @@ class Linker:
         self.features = theirs.shape[0] * theirs.shape[2]
 
     def link(self, order: Tensor | None) -> Links:
-        """Link known images; without an order features are sorted over the positions, so that it makes no difference.
+        """Link the known images under an order; without one, features are sorted over the positions.
 
         Args:
-            order: int64 ``[positions]``, the original block that lies at each position.
+            order: int64 ``[positions]``, the original block at each position.
         """
         mine, theirs = comparable(self._mine, self._theirs, order)
         self.comparisons += self.known * len(theirs)
@@ -79,10 +79,11 @@ class Linker:
 
 
 def _expected_squares(reading: Reading, known: Tensor, disguised: Tensor) -> Tensor | None:
-    """Return the squared distance that noise makes of a right link on average, ``[K]``; ``None`` where unknown.
+    """Return the expected squared distance of a right link due to noise, ``[K]``; ``None`` if unknown.
 
-    With n noise and x a line of ``m`` pixels, a product of two lines has the variance of ``x n' + n x' + n n'``, twice
-    counted, and an energy that of ``2 x n + n n``; the squares of noise that is even in 0..u vary by ``u**4 / 180``.
+    With n the noise and x a line of ``m`` pixels, a product of two lines has the variance of ``x n' + n x' + n n'``,
+    counted twice, and an energy that of ``2 x n + n n``. The squares of noise that is uniform in 0..u have the variance
+    ``u**4 / 180``.
     """
     if reading.scheme.preserved == "values":
         return known.new_zeros(len(known), dtype=torch.float32)
@@ -97,7 +98,7 @@ def _expected_squares(reading: Reading, known: Tensor, disguised: Tensor) -> Ten
 
 
 def _first_of_equal(images: Tensor) -> Tensor:
-    """Return the index of the first of each group of equal images, ascending, by a 64-bit hash of their bytes."""
+    """Return the index of the first image of each group of equal images, ascending, by a 64-bit hash of their bytes."""
     rows = images.contiguous().flatten(1).view(torch.uint8)
     padded = torch.nn.functional.pad(rows, (0, -rows.shape[1] % 8)).view(torch.int64)
     draws = torch.Generator().manual_seed(0)

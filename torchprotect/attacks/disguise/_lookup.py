@@ -1,21 +1,21 @@
-"""Exact lookup of rows of bytes, in many groups at once."""
+"""Exact lookup of byte rows, in many groups at once."""
 
 import torch
 from torch import Tensor
 
 
 class RowBook:
-    """Number the different rows of each group, and find other rows among them.
+    """Number the distinct rows of each group, and find other rows among them.
 
-    Rows are read eight bytes at a time; each step replaces the bytes read so far by a number, so that nothing is hashed
-    and no two different rows meet.
+    Rows are read eight bytes at a time. Each step replaces the bytes read so far by a number, so that nothing is hashed
+    and different rows never collide.
 
     Args:
         rows: ``[groups, rows, length]``, any dtype; equal means equal in every byte.
 
     Attributes:
         numbers: int64 ``[groups, rows]`` in ``0..count - 1``: equal for equal rows of one group.
-        count: how many different rows there are, over all groups.
+        count: number of distinct rows, over all groups.
     """
 
     def __init__(self, rows: Tensor) -> None:
@@ -28,7 +28,7 @@ class RowBook:
         self.numbers, self.count = numbers, len(joined)
 
     def find(self, rows: Tensor) -> Tensor:
-        """Return the number of each row ``[groups, rows, length]`` in its group, -1 for one that is not in the book."""
+        """Return the number of each row ``[groups, rows, length]`` in its group; -1 for an unknown row."""
         numbers = _groups(rows)
         for (values, joined), word in zip(self._steps, _words(rows), strict=True):
             narrow = _find(values, word)
@@ -37,14 +37,14 @@ class RowBook:
 
 
 def most_frequent(numbers: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each number an index at which its most frequent value stands, and how many different ones it has.
+    """Return, for each number, an index where its most frequent value is, and how many distinct values it has.
 
     Args:
         numbers: int64 ``[n]``; every number from 0 to the largest occurs.
-        values: int64 ``[n]``, from 0 up; of equally frequent ones the smallest counts.
+        values: int64 ``[n]``, from 0 up; of equally frequent ones the smallest is taken.
 
     Returns:
-        Two of int64 ``[numbers]``.
+        Two tensors, int64 ``[numbers]``.
     """
     count = int(values.max()) + 1
     pairs, inverse, frequency = (numbers * count + values).unique(return_inverse=True, return_counts=True)
@@ -71,6 +71,6 @@ def _words(rows: Tensor) -> tuple[Tensor, ...]:
 
 
 def _find(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return where in sorted ``values`` each of ``wanted`` stands, -1 for nowhere."""
+    """Return the index in sorted ``values`` of each of ``wanted``; -1 if it is absent."""
     index = torch.searchsorted(values, wanted.contiguous()).clamp_(max=len(values) - 1)
     return torch.where(values[index] == wanted, index, -1)

@@ -1,4 +1,4 @@
-"""Blocks matched by their statistics over many images."""
+"""Match blocks to positions by their statistics over many images."""
 
 import torch
 from torch import Tensor
@@ -6,22 +6,22 @@ from torch import Tensor
 from torchprotect.attacks.disguise._assignment import assign, margins
 
 _MOST_ROUNDS = 20
-_MOST_COUPLED = 1024  # numbers of an image whose covariances are looked at; features are averaged down to it
+_MOST_COUPLED = 1024  # largest number of values per image for covariances; features are averaged down to it
 _TINY = 1e-12
-_LEAST_GAIN = 1e-3  # of a misfit, below which an exchange fits noise
+_LEAST_GAIN = 1e-3  # smallest decrease of the misfit that counts; smaller ones fit noise
 
 
 def match_statistics(
     mine: Tensor, theirs: Tensor, grid: tuple[int, int], *, coarse: bool = False
 ) -> tuple[Tensor, Tensor, int]:
-    """Return the block of ``mine`` for each position of ``theirs``, margins, and how many assignments were solved.
+    """Return the block of ``mine`` for each position of ``theirs``, margins, and the number of assignments solved.
 
     Args:
         mine: features of images in the original order, ``[positions, N, features]``.
-        theirs: the same of other images in an unknown order, ``[positions, M, features]``.
+        theirs: the same for other images in an unknown order, ``[positions, M, features]``.
         grid: rows and columns of blocks.
-        coarse: features say so little of a block that assignments stop early: exchange any two blocks too. Finer
-            features need none, and with few images exchanges would then fit noise.
+        coarse: whether features say so little about a block that assignments stop early; then swaps of any two blocks
+            are tried too. Finer features need none, and with few images swaps would fit noise.
     """
     alone = torch.cdist(_moments(theirs), _moments(mine)).square()
     match = _Match(alone, _covariances(theirs), _covariances(mine))
@@ -38,9 +38,9 @@ def match_statistics(
 
 
 def _turns(rows: Tensor) -> list[Tensor]:
-    """Return exchanges of blocks with those at mirrored positions: of all, of a row or column, or of two blocks.
+    """Return swaps of blocks with those at mirrored positions: of all blocks, of a row or column, or of two blocks.
 
-    Each says for every block of the grid which one to take instead, int64 ``[positions]``.
+    Each gives, for every block of the grid, the one to take instead, int64 ``[positions]``.
     """
     same, turns = rows.flatten(), [rows.flip(0, 1).flatten()]
     for side in (0, 1):
@@ -52,7 +52,7 @@ def _turns(rows: Tensor) -> list[Tensor]:
 
 
 class _Match:
-    """Cost of taking a block for the one at a position: by itself, and beside the blocks at all other positions."""
+    """Cost of placing a block at a position: on its own, and relative to the blocks at all other positions."""
 
     def __init__(self, alone: Tensor, theirs: Tensor, mine: Tensor) -> None:
         self._alone, self._theirs, self._mine = alone, theirs, mine
@@ -60,7 +60,7 @@ class _Match:
         self.assignments = 0
 
     def refine(self, order: Tensor) -> Tensor:
-        """Give each position the block that fits best beside the others; repeat until nothing changes."""
+        """Give each position the block that fits best with the others; repeat until nothing changes."""
         for _ in range(_MOST_ROUNDS):
             self.assignments += 1
             better = assign(self._together(order))
@@ -70,7 +70,7 @@ class _Match:
         return order
 
     def exchange(self, order: Tensor) -> Tensor:
-        """Exchange the two blocks whose exchange lowers the misfit most; repeat until none does."""
+        """Swap the two blocks whose swap lowers the misfit most; repeat until none does."""
         for _ in range(len(order)):
             misfits = self._if_exchanged(order)
             best = int(misfits.argmin())
@@ -81,7 +81,7 @@ class _Match:
         return order
 
     def turn(self, order: Tensor, turns: list[Tensor]) -> Tensor:
-        """Try exchanges of blocks one after the other, and keep those that fit better."""
+        """Try swaps of blocks one after the other, and keep those that fit better."""
         best = self.misfit(order)
         for exchange in turns:
             tried = exchange[order]
@@ -91,20 +91,20 @@ class _Match:
         return order
 
     def misfit(self, order: Tensor) -> float:
-        """Return the sum of the logarithms of both costs: neither scale counts."""
+        """Return the sum of the logarithms of both costs, so that neither scale matters."""
         alone = self._alone[self._positions, order].double().sum()
         together = (self._theirs - self._mine[order][:, order]).square().sum()
         return float((alone + _TINY).log() + (together + _TINY).log())
 
     def _if_exchanged(self, order: Tensor) -> Tensor:
-        """Return the misfit after an exchange of the blocks at two positions, ``[positions, positions]``.
+        """Return the misfit after a swap of the blocks at two positions, ``[positions, positions]``.
 
         The diagonal is the misfit of the order as it is.
         """
         theirs, mine = self._theirs, self._mine[order][:, order]
         own, tried = (each[self._positions, self._positions] for each in (theirs, mine))
         kept, crossed = _squares(theirs, mine), _squares(theirs, mine.movedim(1, 0))
-        # beside all other positions: rows of the table, without the two positions themselves
+        # relative to all other positions: rows of the table, without the two positions themselves
         rows = torch.cdist(theirs.flatten(1), mine.flatten(1)).square()
         rows = rows - _squares(own[:, None], mine.movedim(1, 0)) - _squares(theirs, tried)
         present = kept.sum(1, keepdim=True) - kept.diagonal()[:, None] - kept
@@ -123,10 +123,10 @@ class _Match:
         return self._alone / (self._alone.mean() + _TINY) + together / (together.mean() + _TINY)
 
     def _together(self, order: Tensor) -> Tensor:
-        """Return how far covariances with the blocks at all positions differ, ``[positions, blocks]``."""
+        """Return how much the covariances with the blocks at all positions differ, ``[positions, blocks]``."""
         expected = self._mine[:, order]
         costs = torch.cdist(self._theirs.flatten(1), expected.flatten(1)).square()
-        # at the position itself the block on trial counts, not the one of the present order
+        # at the position itself, use the candidate block instead of the block of the current order
         own, tried = self._theirs[self._positions, self._positions], self._mine[self._positions, self._positions]
         now = _squares(own[:, None], expected.movedim(1, 0))
         then = torch.cdist(own.flatten(1), tried.flatten(1)).square()
@@ -145,8 +145,8 @@ def _moments(features: Tensor) -> Tensor:
 def _covariances(features: Tensor) -> Tensor:
     """Return how features of all blocks vary together: float64 ``[positions, positions, features, features]``.
 
-    Each feature is divided by the root of its deviation. That lies between covariances, in which few bright blocks
-    would drown the others, and correlations, in which blocks that are nearly always empty would.
+    Each feature is divided by the square root of its standard deviation. This lies between covariances, which a few
+    bright blocks would dominate, and correlations, which blocks that are nearly always empty would dominate.
     """
     positions, _, count = features.shape
     kept = min(count, max(1, _MOST_COUPLED // positions))

@@ -11,7 +11,7 @@ from torchprotect.attacks.disguise.metadata_finding import MetadataFinding
 def _names(seen: Listing) -> MetadataFinding:
     if not seen.plain_names:
         return MetadataFinding("names", "none", 0, "all images are named by hexadecimal numbers")
-    text = "names that are no hexadecimal numbers: they may tell source, number, date or person"
+    text = "names that are not hexadecimal numbers: they may reveal source, number, date or person"
     return MetadataFinding("names", "medium", seen.plain_names, text)
 
 
@@ -36,16 +36,16 @@ def _order(seen: Listing) -> MetadataFinding:
 def _sizes(seen: Listing) -> MetadataFinding:
     if len(seen.sizes) <= len(seen.kinds):
         return MetadataFinding("sizes", "none", len(seen.sizes), "all image files of a format have one size")
-    text = "distinct sizes of image files: of compressed ones the size tells how simple an image is"
+    text = "distinct sizes of image files: the size of a compressed one reveals how simple the image is"
     return MetadataFinding("sizes", "medium", len(seen.sizes), text)
 
 
 def _times(seen: Listing) -> MetadataFinding:
     if seen.times <= {0.0}:
-        return MetadataFinding("times", "none", 0, "no times are stated")
+        return MetadataFinding("times", "none", 0, "no times are recorded")
     if len(seen.times) == 1:
-        return MetadataFinding("times", "low", 1, "one time is stated for all")
-    return MetadataFinding("times", "medium", len(seen.times), "distinct times: they may tell order and source")
+        return MetadataFinding("times", "low", 1, "the same time is recorded for all")
+    return MetadataFinding("times", "medium", len(seen.times), "distinct times: they may reveal order and source")
 
 
 def _owners(seen: Listing) -> MetadataFinding:
@@ -71,7 +71,7 @@ def _embedded(seen: Listing) -> MetadataFinding:
 def _labels(seen: Listing) -> MetadataFinding:
     if not seen.classes:
         return MetadataFinding("labels", "none", 0, "no classes are stated")
-    text = "classes: everybody sees which images belong together, also where the classes are renamed"
+    text = "classes: everybody sees which images belong together, even if the classes are renamed"
     return MetadataFinding("labels", "low", len(seen.classes), text)
 
 
@@ -100,7 +100,7 @@ def _documents(seen: Listing) -> MetadataFinding:
 
 def _unexpected(seen: Listing) -> MetadataFinding:
     if seen.keys:
-        return MetadataFinding("unexpected", "high", seen.keys, "KEY FILES lie beside the images: take them away")
+        return MetadataFinding("unexpected", "high", seen.keys, "KEY FILES lie beside the images: remove them")
     if seen.unexpected:
         text = "files or members that are neither images, class numbers nor documents of an export"
         return MetadataFinding("unexpected", "medium", seen.unexpected, text)
@@ -109,8 +109,8 @@ def _unexpected(seen: Listing) -> MetadataFinding:
 
 def _unread(seen: Listing) -> MetadataFinding:
     if not seen.unread:
-        return MetadataFinding("unread", "none", 0, "everything could be looked at")
-    text = "files that are damaged, compressed archives or beyond the limits were not looked at to their end"
+        return MetadataFinding("unread", "none", 0, "everything could be examined")
+    text = "files that are damaged, compressed archives or beyond the limits were not examined completely"
     return MetadataFinding("unread", "low", seen.unread, text)
 
 

@@ -25,7 +25,7 @@ _OWNER = "owner.sealed"
 
 @dataclass
 class Listing:
-    """What is kept of all entries."""
+    """Counts over all entries."""
 
     images: int = 0
     members: int = 0

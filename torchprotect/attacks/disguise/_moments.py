@@ -1,4 +1,4 @@
-"""First and second moments of block lines over many images, in a form that fits into memory for large images."""
+"""First and second moments of block lines over many images, in a form that fits into memory even for large images."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,15 @@ _MOST_NUMBERS = 2**27  # pixels that moments are taken of: half a gigabyte in fl
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Moments:
-    """Means of lines, and how they vary: within a line exactly, beyond it by the leading principal components.
+    """Means of lines, and their covariances: exact within a line, by the leading principal components between lines.
 
     A group holds the lines that one matrix multiplies at one position.
 
     Attributes:
-        means: of each line, ``[groups, lines, length]``.
-        factors: ``[factors, groups, lines, length]``: principal components of whole images, scaled by their deviations.
-        own: ``[groups, lines, length, length]``: covariance of each line with itself, less that of the factors.
+        means: means of each line, ``[groups, lines, length]``.
+        factors: ``[factors, groups, lines, length]``: principal components of whole images, scaled by their standard
+            deviations.
+        own: ``[groups, lines, length, length]``: covariance of each line with itself, minus that of the factors.
     """
 
     means: Tensor
@@ -28,7 +29,7 @@ class Moments:
     own: Tensor
 
     def turned(self, linear: Tensor) -> "Moments":
-        """Return the moments of lines multiplied with a matrix for each group, ``[groups, length, length]``."""
+        """Return the moments of lines multiplied by one matrix per group, ``[groups, length, length]``."""
         return Moments(
             self.means @ linear,
             self.factors @ linear,
@@ -36,7 +37,7 @@ class Moments:
         )
 
     def numel(self) -> int:
-        """Return how many numbers these are."""
+        """Return the number of values."""
         return self.means.numel() + self.factors.numel() + self.own.numel()
 
     @property
@@ -51,7 +52,7 @@ def moments_of(lines: Tensor, *, variance: float = 0.0) -> Moments:
 
     Args:
         lines: ``[groups, N, lines, length]``.
-        variance: of noise that is to be counted in, for each number.
+        variance: variance of noise to include, for each number.
     """
     groups, _, count, length = lines.shape
     lines = lines[:, : max(2, _MOST_NUMBERS // (groups * count * length))]

@@ -1,4 +1,4 @@
-"""What a disguise preserves of each block, read in the same form from plain and from disguised images."""
+"""Properties of each block that a disguise preserves, computed in the same form from plain and disguised images."""
 
 from dataclasses import dataclass, replace
 
@@ -15,13 +15,13 @@ from torchprotect.errors import InputShapeError
 
 @dataclass(frozen=True)
 class Reading:
-    """Blocks of plain and of disguised images, read in the same form.
+    """Computes the preserved properties of blocks, in the same form from plain and disguised images.
 
-    All readings are ``[positions, N, features]``. Where a block is the same, so is what is read of it, but for noise;
-    for plain images the mean of the noise is counted in.
+    All results are ``[positions, N, features]``. Equal blocks give equal features, apart from noise; for plain images
+    the mean of the noise is included.
 
     Attributes:
-        scheme: says how to read them.
+        scheme: determines how they are computed.
     """
 
     scheme: Scheme
@@ -36,26 +36,26 @@ class Reading:
             raise InputShapeError(f"the scheme is of images {self.scheme.image_size}, but disguised ones are {size}")
 
     def values(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the pixels of each block, in grey levels."""
+        """Return the pixels of each block, in grey levels."""
         first, second = self.blocks(plain, disguised)
         return first.flatten(2), second.flatten(2)
 
     def norms(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the norms of rows (columns): roots of energies, whose noise is about the same everywhere."""
+        """Return the norms of rows (columns): square roots of energies, whose noise is about the same everywhere."""
         first, second = self.lines(plain, disguised)
         spread = self.scheme.noise**2 / 12 * first.shape[-1]
         energies = (first.square().sum(-1) + spread, second.square().sum(-1))
         return energies[0].sqrt().flatten(2), energies[1].sqrt().flatten(2)
 
     def silhouettes(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read where a unit differs from the most frequent one at its position: 1, or 0 for that one."""
+        """Return 1 where a unit differs from the most frequent one at its position, and 0 otherwise."""
         first, second = (_features(_differs_from_most_frequent(self._units(each))) for each in (plain, disguised))
         return first, second
 
     def rarities(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read how frequent a unit is among those at its position in its own set: the logarithm of its share.
+        """Return the logarithm of a unit's share among the units at its position in its own set.
 
-        Shares too small to be told apart in the smaller set count as equal.
+        Shares too small to be distinguished in the smaller set count as equal.
         """
         least = 2 / min(len(plain), len(disguised))
         first, second = (
@@ -65,11 +65,11 @@ class Reading:
         return first, second
 
     def agreements(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the index of the last earlier image with the same unit at its position, or the image's own index.
+        """Return the index of the last earlier image with the same unit at its position, or the image's own index.
 
-        Units agree in the same pairs of images if and only if these indices are equal. Where all positions share a
-        secret, a number for each unit is read beside: that of the images that it occurs in, and how often, at any
-        position. Equal images have equal numbers, in whatever order their blocks lie.
+        Units agree in the same pairs of images if and only if these indices are equal. If all positions share a secret,
+        there is a second number for each unit, which identifies in which images, and how often, it occurs at any
+        position. Equal images have equal numbers, in whatever order their blocks are.
         """
         first, second = (_features(_last_equal(self._units(each))) for each in (plain, disguised))
         if self.scheme.shared:
@@ -78,7 +78,7 @@ class Reading:
         return first, second
 
     def repeats(self, plain: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-        """Read how frequent a unit is at any position, in its set and in its image: logarithms of share and number.
+        """Return how frequent a unit is at any position, in its set and in its image: logarithms of share and number.
 
         For disguises whose positions share a secret. Shares are cut off as in :meth:`rarities`.
         """
@@ -123,9 +123,8 @@ class Reading:
 def levels(norms: Tensor, channels: int, scheme: Scheme) -> Tensor:
     """Return the mean norm at each position and in each channel, repeated for each norm: ``[positions, 1, features]``.
 
-    Positions that share a secret have one mean, so that they keep how bright they are beside each other.
-
-    That is the scale of a matrix there, if it is not orthogonal; never 0.
+    This is the scale of a matrix there, if it is not orthogonal; never 0. Positions that share a secret have one mean,
+    which keeps their relative brightness.
     """
     apart = norms.unflatten(2, (channels, -1))
     means = apart.mean((0, 1, 3) if scheme.shared else (1, 3), keepdim=True).clamp(min=1e-9)
@@ -164,9 +163,10 @@ def _count_in_image(numbers: Tensor) -> Tensor:
 
 
 def _occurrences(numbers: Tensor) -> Tensor:
-    """Return for each unit a number of the images that it occurs in and how often, below 2**20 and so exact in float32.
+    """Return for each unit a number that identifies in which images, and how often, it occurs.
 
-    Each image has a random 64-bit word, drawn from a fixed seed; a unit has the sum of those of its occurrences.
+    Numbers are below 2**20, and so exact in float32. Each image has a random 64-bit word, drawn from a fixed seed; a
+    unit has the sum of the words of its occurrences.
     """
     draws = torch.Generator().manual_seed(0)
     words = torch.randint(-(2**63), 2**63 - 1, numbers.shape[-1:], generator=draws).to(numbers.device)

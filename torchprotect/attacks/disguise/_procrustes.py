@@ -1,4 +1,4 @@
-"""Rows turned back by orthogonal matrices that a few pairs tell, and drawn toward what public rows look like."""
+"""Invert orthogonal matrices that are estimated from a few pairs, with public rows as the prior."""
 
 import torch
 from torch import Tensor
@@ -13,18 +13,18 @@ _PIXELS_AT_ONCE = 2**22  # bounds the memory
 
 
 def rotate_back(plain: Tensor, disguised: Tensor, target: Tensor, public: Tensor, scheme: Scheme) -> Tensor:
-    """Rebuild images: Procrustes gives the matrix of each position, public rows the linear estimate with least error.
+    """Rebuild images: Procrustes estimates the matrix of each position, public rows give the best linear estimate.
 
-    The image of a direction under the matrix is the less certain, the less of it there is in the rows of the pairs.
-    That counts as noise there, so that its estimate stays near the mean of public rows. A regression does not know what
-    rows look like, and needs many more pairs.
+    The image of a direction under the matrix is less certain the less the rows of the pairs extend along it. This
+    uncertainty counts as noise, so that the estimate there stays near the mean of public rows. A regression does not
+    know what rows look like, and needs many more pairs.
 
     Args:
-        plain: of known pairs, ``[P, C, H, W]``.
-        disguised: likewise, blocks in the original order.
+        plain: plain images of known pairs, ``[P, C, H, W]``.
+        disguised: their disguised versions, blocks in the original order.
         target: disguised images, blocks in the original order, ``[M, C, H, W]``.
         public: plain images of the same kind, ``[N, C, H, W]``.
-        scheme: of orthogonal matrices, each position with its own.
+        scheme: scheme of orthogonal matrices, a separate one for each position.
     """
     rows, own = Rows(scheme), 1 if plain.dtype == torch.uint8 else 255
     theirs = 255 // white_of(scheme, public, disguised)

@@ -1,4 +1,4 @@
-"""Inner products of the rows of a block: what a matrix that multiplies the rows from the right does not change.
+"""Inner products of the rows of a block, which a matrix that multiplies the rows from the right does not change.
 
 An orthogonal matrix keeps the products. Any other matrix changes them, and with them the second moments of all rows at
 a position; in coordinates derived from these moments, the products are the same again.
@@ -13,7 +13,8 @@ _TOLERANCE = 1e-13  # of float64 moments: directions with less of the largest ar
 def products(lines: Tensor) -> Tensor:
     """Return the inner products of the lines of each block, ``[positions, N, features]``.
 
-    Those of two different lines come once, times the root of 2, so that distances are those of whole matrices.
+    Products of two different lines occur once, multiplied by the square root of 2, so that distances equal those of
+    whole matrices.
 
     Args:
         lines: ``[positions, N, C, lines, length]``.
@@ -24,26 +25,26 @@ def products(lines: Tensor) -> Tensor:
 
 
 def noise_energy(lines: Tensor, variance: Tensor) -> Tensor:
-    """Return what noise adds on average to :func:`products`: only to products of a line with itself.
+    """Return what noise adds to :func:`products` on average: only to products of a line with itself.
 
     Args:
-        lines: as there.
-        variance: of the noise of a line, summed over its length, ``[positions, C]``.
+        lines: as for :func:`products`.
+        variance: variance of the noise of a line, summed over its length, ``[positions, C]``.
     """
     first, second = _pairs(lines)
     return (variance[..., None] * (first == second)).flatten(1)[:, None].to(lines)
 
 
 def shared_coordinates(lines: Tensor, variance: float = 0.0) -> Tensor:
-    """Return coordinates in which lines count by what neighbouring lines share: ``[positions, C, length, length]``.
+    """Return coordinates that weigh lines by what neighbouring lines share: ``[positions, C, length, length]``.
 
     With second moments S of the lines and L of neighbouring lines, a product of ``lines @ coordinates`` is one in the
-    metric S^-1 L S^-1 L S^-1. If lines are multiplied with R, S turns into R' S R and L into R' L R, and the products
-    stay. Noise is in S, but not in L: directions that hold nothing else are left out.
+    metric S^-1 L S^-1 L S^-1. If lines are multiplied by R, S turns into R' S R and L into R' L R, and the products
+    stay the same. Noise is in S, but not in L: directions that hold only noise are left out.
 
     Args:
         lines: ``[positions, N, C, lines, length]``.
-        variance: of noise that is to be counted in, for each number of a line.
+        variance: variance of noise to include, for each number of a line.
     """
     own, shared = _moments(lines)
     own = own + variance * torch.eye(own.shape[-1]).to(own)

@@ -1,4 +1,4 @@
-"""A layout of blocks on a grid in which neighbours fit."""
+"""Arrange blocks on a grid so that neighbours fit."""
 
 from collections.abc import Callable
 
@@ -15,17 +15,17 @@ _START_WORK = 2**22  # fewer starts where there are so many blocks that each tak
 def solve(
     right: Costs, below: Costs, size: tuple[int, int], progress: Callable[[int, int], None] | None = None
 ) -> tuple[Grid, int]:
-    """Search for the layout of least cost, summed over all neighbours; a local optimum.
+    """Search for the layout with the least total cost over all neighbours; the result is a local optimum.
 
     Args:
-        right: ``[blocks, blocks]``: cost of the second block as right neighbour of the first; of a block beside itself,
-            more than that of any other.
-        below: the same of the lower neighbour.
-        size: rows and columns of the grid, as many as there are blocks.
-        progress: called with layouts done and in all.
+        right: ``[blocks, blocks]``: cost of the second block as right neighbour of the first. The cost of a block
+            beside itself exceeds all others.
+        below: the same for the lower neighbour.
+        size: rows and columns of the grid, as many cells as there are blocks.
+        progress: called with layouts done and the total.
 
     Returns:
-        The block in each cell, and how many layouts were started from.
+        The block in each cell, and the number of starting layouts.
     """
     count = len(right)
     starts = np.unique(np.linspace(0, count - 1, min(_MOST_STARTS, max(1, _START_WORK // count**2))).astype(int))
@@ -38,7 +38,7 @@ def solve(
 
 
 def fits(grid: Grid, right: Costs, below: Costs) -> Costs:
-    """Return what each block would cost in each cell beside the blocks around it: ``[blocks, cells]``, row-major."""
+    """Return the cost of each block in each cell, beside the blocks around it: ``[blocks, cells]``, row-major."""
     costs = np.zeros((len(right), *grid.shape))
     costs[:, :, 1:] += right.T[:, grid[:, :-1]]
     costs[:, :, :-1] += right[:, grid[:, 1:]]
@@ -48,7 +48,7 @@ def fits(grid: Grid, right: Costs, below: Costs) -> Costs:
 
 
 def _grow(start: int, right: Costs, below: Costs, size: tuple[int, int]) -> Grid:
-    """Lay block after block beside those that lie, each time the one that is furthest ahead of its best rival."""
+    """Add blocks one by one beside placed ones, each time the one that is furthest ahead of its best rival."""
     rows, columns = size
     count = rows * columns
     placed = np.full((2 * rows + 1, 2 * columns + 1), -1)  # the first block may end up in any cell
@@ -86,9 +86,9 @@ def _grow(start: int, right: Costs, below: Costs, size: tuple[int, int]) -> Grid
 
 
 def _improve(grid: Grid, right: Costs, below: Costs) -> tuple[Grid, float]:
-    """Lay blocks anew until nothing gets better: those of one colour of a chessboard at once, then rows and columns.
+    """Reassign blocks until nothing improves: all cells of one chessboard colour at once, then rows and columns.
 
-    Cells of one colour are no neighbours, so that the best assignment of their blocks is an exact one.
+    Cells of one colour are not neighbours, so their best assignment can be solved exactly.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -108,7 +108,7 @@ def _improve(grid: Grid, right: Costs, below: Costs) -> tuple[Grid, float]:
 
 
 def _cut_at_worst_seam(grid: Grid, right: Costs, below: Costs) -> Grid:
-    """Roll the grid round so that the worst fitting columns and rows come to lie at its edges."""
+    """Shift the grid cyclically so that the worst-fitting columns and rows lie at its edges."""
     seams = right[grid, np.roll(grid, -1, 1)].sum(0)
     grid = np.roll(grid, -int(seams.argmax()) - 1, 1)
     seams = below[grid, np.roll(grid, -1, 0)].sum(1)

@@ -9,21 +9,21 @@ from torchprotect.attacks._inputs import generator_on
 from torchprotect.attacks.disguise._ridge import error_at_left_out
 
 _FEATURES = 2000
-_WEIGHT = 1.5  # standard deviation of what reaches a feature, beside 1 for its constant
-_FLOOR = 0.1  # what hardly varies among the known images must not count without bound in others
+_WEIGHT = 1.5  # standard deviation of a feature's input, relative to 1 for its constant
+_FLOOR = 0.1  # smallest divisor: inputs that hardly vary among the known images must not dominate in others
 _STRENGTHS = [10.0 ** (power / 2) for power in range(-6, 7)]  # of the penalty, in mean eigenvalues
 _RANK = 1e-10  # eigenvalues below this part of the largest are rounding errors
 
 
 class RandomFeatureRidge:
-    """A network with one hidden layer whose first layer is drawn at random and whose second one is a ridge regression.
+    """A network with one hidden layer: the first layer is random, the second is a ridge regression.
 
-    One decomposition serves all that is fitted, at every strength of the penalty. The cost grows with the number of
-    images and the third power of the number of features, of which there are 2,000, or of images if they are fewer.
+    One decomposition serves all outputs and all strengths of the penalty. The cost grows with the number of images and
+    the third power of the number of features (2,000), or of images if they are fewer.
 
     Args:
-        known: numbers that describe the known examples, float32 ``[N, D]``.
-        new: the same of the examples to be told, ``[M, D]``.
+        known: descriptions of the known examples, float32 ``[N, D]``.
+        new: descriptions of the examples to predict, ``[M, D]``.
         generator: draws the first layer.
 
     References:
@@ -39,21 +39,21 @@ class RandomFeatureRidge:
         )
 
     def best_shares(self, wanted: Tensor) -> Tensor:
-        """Return by how much to shrink each direction: what serves best if each known example is left out in turn.
+        """Return how much to shrink each direction, chosen by leave-one-out validation on the known examples.
 
         Args:
-            wanted: what is known of the known examples, or mixtures of it, float64 ``[N, K]``.
+            wanted: outputs of the known examples, or mixtures of them, float64 ``[N, K]``.
         """
         penalties = [strength * self._values.mean() for strength in _STRENGTHS]
         shares = [torch.nn.functional.pad(self._values / (self._values + each), (0, 1), value=1) for each in penalties]
         return min(shares, key=lambda share: error_at_left_out(wanted, self._known, share))
 
     def of_new(self, wanted: Tensor, shares: Tensor) -> Tensor:
-        """Return what is likely of the new examples, ``[M, K]``.
+        """Predict the outputs of the new examples, ``[M, K]``.
 
         Args:
-            wanted: what is known of the known ones, float64 ``[N, K]``.
-            shares: of :meth:`best_shares`.
+            wanted: outputs of the known examples, float64 ``[N, K]``.
+            shares: from :meth:`best_shares`.
         """
         return self._new @ (shares[:, None] * (self._known.T @ wanted))
 
@@ -71,7 +71,7 @@ def _decomposed(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _hidden(known: Tensor, new: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return rectified random mixtures of standardised numbers, around the mean of the known ones, float64."""
+    """Return rectified random mixtures of standardised numbers, centred at the mean of the known ones, float64."""
     mean, spread = known.mean(0), known.std(0, correction=0) + _FLOOR
     count = known.shape[1]
     weights, constants = (

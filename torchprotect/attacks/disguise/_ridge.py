@@ -1,4 +1,4 @@
-"""Ridge regression of whole images on disguised ones, without knowing how these were made."""
+"""Ridge regression of whole plain images on disguised ones, without knowledge of the disguise."""
 
 import functools
 import math
@@ -10,15 +10,15 @@ from torchprotect.attacks._inputs import generator_on
 
 _STRENGTHS = [10.0**power for power in range(-7, 5)]  # of the penalty, in mean eigenvalues
 _MIXTURES = 64
-_FLOOR = 0.1  # what hardly varies among the known images must not count without bound in others
+_FLOOR = 0.1  # smallest divisor: inputs that hardly vary among the known images must not dominate in others
 _COLUMNS_AT_ONCE = 1024  # bounds the memory
 
 
 class ImageRidge:
-    """The map from disguised to plain images that serves best on pairs it has not seen.
+    """The map from disguised to plain images that predicts held-out pairs best.
 
-    It is linear, or of second order, in the values of the disguised pixels or, for bytes, in their bits: whichever has
-    the least error when each pair is left out in turn. The error is taken of random mixtures of pixels.
+    It is linear, or of second order, in the values of the disguised pixels or, for bytes, in their bits, whichever has
+    the least leave-one-out error. The error is measured on random mixtures of pixels.
 
     Args:
         disguised: ``[N, C, H, W]``.
@@ -36,7 +36,7 @@ class ImageRidge:
         )
         self._least = math.inf
         for bits in (False, True) if disguised.dtype == torch.uint8 else (False,):
-            likeness = _likeness(disguised, disguised, bits)
+            likeness = _kernel(disguised, disguised, bits)
             for order in (1, 2):
                 self._consider(likeness, mixed, bits, order)
 
@@ -51,7 +51,7 @@ class ImageRidge:
                 self._vectors, self._penalised, self._share = vectors, penalised, values * penalised
 
     def of_known(self, folds: tuple[Tensor, ...]) -> Tensor:
-        """Return what the map makes of each known image, ``[N, pixels]``, if it is fitted without the image's fold.
+        """Return the prediction for each known image, ``[N, pixels]``, fitted without the image's fold.
 
         Args:
             folds: int64 indices, each image in one of them.
@@ -65,8 +65,8 @@ class ImageRidge:
         return made + self._mean
 
     def of_new(self, disguised: Tensor) -> Tensor:
-        """Return what the map makes of other images: ``[N, pixels]``."""
-        likeness = (1 + _likeness(disguised, self._disguised, self._bits)) ** self._order
+        """Return the predictions for other images: ``[N, pixels]``."""
+        likeness = (1 + _kernel(disguised, self._disguised, self._bits)) ** self._order
         return likeness @ self._weights + self._mean
 
     @functools.cached_property
@@ -75,13 +75,13 @@ class ImageRidge:
 
 
 def error_at_left_out(wanted: Tensor, vectors: Tensor, share: Tensor) -> float:
-    """Return the mean squared error at each image if it is left out of the fit."""
+    """Return the mean squared error at each image when it is left out of the fit."""
     made = vectors @ (share[:, None] * (vectors.T @ wanted))
     own = (vectors.square() * share).sum(1, keepdim=True)
     return float(((wanted - made) / (1 - own).clamp(min=1e-12)).square().mean())
 
 
-def _likeness(images: Tensor, known: Tensor, bits: bool) -> Tensor:
+def _kernel(images: Tensor, known: Tensor, bits: bool) -> Tensor:
     """Return mean products of features, each scaled to the mean and spread of the known images: ``[N, known]``."""
     floor = _FLOOR * (1.0 if bits else float(known.double().std(correction=0)) or 1.0)
     total, count = torch.zeros((), dtype=torch.float64, device=known.device), 0

@@ -1,4 +1,4 @@
-"""Matrices of all positions, found together: what turns the moments of plain lines into those of disguised ones."""
+"""Fit the matrices of all positions together, so that moments of plain lines become those of disguised ones."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ _TOLERANCE = 1e-9  # of second moments: directions with less of the largest are 
 
 
 class Matrices(NamedTuple):
-    """Matrices that were fitted.
+    """Fitted matrices.
 
     Attributes:
-        forward: float64 ``[groups, length, length]``: leads from plain to disguised lines.
-        back: likewise, the other way; of matrices that are no rotations it is 0 in directions in which disguised lines
-            do not vary.
+        forward: float64 ``[groups, length, length]``: from plain to disguised lines.
+        back: the inverse direction, of the same shape. For matrices that are not rotations, it is 0 in directions in
+            which disguised lines do not vary.
     """
 
     forward: Tensor
@@ -30,7 +30,7 @@ class Matrices(NamedTuple):
 
 
 class KnownRows(NamedTuple):
-    """Rows of rotations that are known, but neither to which pixel each belongs nor its sign.
+    """Known rows of rotations; which pixel each belongs to, and its sign, are unknown.
 
     Attributes:
         rows: ``[known, length]``.
@@ -44,18 +44,18 @@ class KnownRows(NamedTuple):
 def fit_matrices(
     plain: Moments, disguised: Moments, *, orthogonal: bool, tied: int = 0, known: KnownRows | None = None
 ) -> Matrices:
-    """Return the matrices R for which the moments of ``plain @ R`` are most like those of disguised lines.
+    """Return the matrices R that bring the moments of ``plain @ R`` closest to those of disguised lines.
 
     With orthogonal matrices, means m turn into m R and covariances C of lines p and q into R_p' C R_q. Matrices that
-    are no rotations become rotations in coordinates in which the lines of each group have unit second moments. These
-    leave each matrix open up to a rotation; how lines of different groups vary together determines it.
+    are not rotations become rotations in coordinates in which the lines of each group have unit second moments. These
+    coordinates determine each matrix only up to a rotation; how lines of different groups vary together determines that
+    rotation.
 
     Args:
-        plain: moments of public lines, noise counted in.
-        disguised: of disguised lines, in the same order.
+        plain: moments of public lines, including noise.
+        disguised: moments of disguised lines, in the same order.
         orthogonal: whether the matrices are rotations.
-        tied: number of matrices where all positions share them: 1, or one for each channel; 0 where each group has its
-            own.
+        tied: number of matrices if all positions share them: 1, or one for each channel; 0 if each group has its own.
         known: rows of orthogonal matrices, which the fit keeps.
     """
     if orthogonal:
@@ -84,7 +84,7 @@ def _rotations(plain: Moments, disguised: Moments, tied: int) -> Tensor:
 
 
 def _gain(plain: Moments, disguised: Moments, rotation: Tensor) -> Tensor:
-    """Return the gradient of the agreement: for each group how well plain numbers go with disguised ones."""
+    """Return the gradient of the agreement: for each group, how well plain numbers match disguised ones."""
     coupling = (plain.factors @ rotation).flatten(1) @ disguised.factors.flatten(1).mT
     seen = torch.einsum("kl,lgib->kgib", coupling, disguised.factors)
     gain = torch.einsum("kgia,kgib->gab", plain.factors, seen)
@@ -92,9 +92,10 @@ def _gain(plain: Moments, disguised: Moments, rotation: Tensor) -> Tensor:
 
 
 def _with_known_rows(plain: Moments, disguised: Moments, tied: int, known: KnownRows, rotation: Tensor) -> Tensor:
-    """Go on with rotations that hold the known rows, each for the pixel whose moments are most like those along it.
+    """Continue with rotations that contain the known rows, each for the pixel whose moments match those along it best.
 
-    Disguised lines have the values of single pixels along known rows. Pixels are not negative, which tells the signs.
+    Disguised lines have the values of single pixels along known rows. Pixels are not negative, which determines the
+    signs.
     """
     one = torch.eye(rotation.shape[-1]).to(plain.means).expand(rotation.shape)
     squares = _shared(_gain(plain, plain, one), tied).double().diagonal(dim1=1, dim2=2)  # of the moments of each pixel
@@ -106,8 +107,8 @@ def _with_known_rows(plain: Moments, disguised: Moments, tied: int, known: Known
         gain = _shared(_gain(plain, disguised, rotation.to(plain.means)), tied).double()
         for group in groups:
             read = rows[known.group == group]
-            pixels = assign(squares[group] - 2 * read @ gain[group].mT)  # squared distances, but for a constant
-            # so heavy that the nearest rotation keeps these rows
+            pixels = assign(squares[group] - 2 * read @ gain[group].mT)  # squared distances, up to a constant
+            # a weight so large that the nearest rotation keeps these rows
             gain[group, pixels] = _WEIGHT * gain[group].abs().amax() * read
         if tied:
             gain = gain[:tied].repeat(len(gain) // tied, 1, 1)
@@ -118,7 +119,7 @@ def _with_known_rows(plain: Moments, disguised: Moments, tied: int, known: Known
 
 
 def _start(plain: Moments, disguised: Moments, tied: int) -> Tensor:
-    """Return rotations by the lines of each group alone: least squares of ``means Q - means'`` and ``C Q - Q C'``."""
+    """Return rotations from the lines of each group alone: least squares of ``means Q - means'`` and ``C Q - Q C'``."""
     means = plain.means.mT @ disguised.means
     length = means.shape[-1]
     if length > _LONGEST:
@@ -153,7 +154,7 @@ def _shared(values: Tensor, tied: int) -> Tensor:
 
 
 def _whitening(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Return symmetric matrices that bring second moments to unity, and back."""
+    """Return symmetric matrices that normalise second moments to the identity, and their inverses."""
     squares, directions = torch.linalg.eigh(moments)
     kept = squares > _TOLERANCE * squares[..., -1:]
     roots = torch.where(kept, squares, 1).sqrt() * kept
@@ -163,6 +164,6 @@ def _whitening(moments: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_rotations(matrices: Tensor) -> Tensor:
-    """Return the orthogonal matrices nearest to matrices."""
+    """Return the orthogonal matrices nearest to the given matrices."""
     left, _, right = torch.linalg.svd(matrices.double())
     return (left @ right).to(matrices)

@@ -1,4 +1,4 @@
-"""Images as rows of pixels that a matrix was multiplied with."""
+"""Convert images to the rows of pixels that a matrix multiplied, and back."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,9 @@ from torchprotect.attacks.scheme import Scheme
 
 
 class Rows:
-    """What a matrix is multiplied with: rows or columns of blocks, ``[groups, rows, length]``.
+    """The rows or columns of blocks that matrices multiply, ``[groups, rows, length]``.
 
-    A group is what one matrix was used for: a position, or a position and a channel.
+    A group is everything that one matrix was used for: a position, or a position and a channel.
     """
 
     def __init__(self, scheme: Scheme) -> None:
@@ -22,7 +22,7 @@ class Rows:
         return grouped(blocks.mT if self._left else blocks, self._scheme).flatten(1, -2)
 
     def lay(self, rows: Tensor, shape: torch.Size) -> Tensor:
-        """Put rows together to images of a shape; the inverse of :meth:`of`."""
+        """Join rows to images of a shape; the inverse of :meth:`of`."""
         count, channels, height, width = shape
         h, w = self._scheme.blocks
         sizes = (height // h * (width // w), channels, count, *((w, h) if self._left else (h, w)))

@@ -1,4 +1,4 @@
-"""Noise taken out of rebuilt images, by what public images look like."""
+"""Remove noise from rebuilt images, using the statistics of public images."""
 
 import torch
 from torch import Tensor
@@ -7,15 +7,15 @@ from torchprotect.attacks.disguise._moments import Moments
 
 
 class Shrinkage:
-    """The linear estimate of images from noisy ones that has the least squared error (Wiener filter).
+    """The linear estimate of images from noisy ones with the least squared error (Wiener filter).
 
-    With covariance C of noisy images and noise of variance v, it takes v C^-1 of a deviation from the mean off. C is
-    that of the moments: within each line as it is, between lines by the factors. The Woodbury identity keeps the
+    With covariance C of noisy images and noise of variance v, it subtracts v C^-1 times the deviation from the mean. C
+    comes from the moments: exact within each line, by the factors between lines. The Woodbury identity keeps the
     equations small.
 
     Args:
-        moments: of public lines, noise counted in.
-        variance: of the noise of each pixel.
+        moments: moments of public lines, including noise.
+        variance: variance of the noise of each pixel.
     """
 
     def __init__(self, moments: Moments, variance: float) -> None:

@@ -1,4 +1,4 @@
-"""A chain of attacks: known images are linked, links are taken for pairs, and pairs open all other images."""
+"""A chain of attacks: link known images, accept links as pairs, and rebuild all other images from the pairs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,19 +24,19 @@ from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputTypeError
 
 _FEWEST_PUBLIC = 20
-_LEAST_PAIRS: dict[Preserved, int] = {"values": 1, "energies": 1, "equality": 2}  # that tell the order
+_LEAST_PAIRS: dict[Preserved, int] = {"values": 1, "energies": 1, "equality": 2}  # needed to recover the order
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ChainResult(Reconstruction):
-    """Images opened by pairs that the attack found itself.
+    """Images rebuilt from pairs that the attack found itself.
 
     Attributes:
-        links: int64 ``[K]``: for each known image the index of the disguised one that is most like it.
-        kept: bool ``[K]``: which links were taken for pairs.
-        order: int64 ``[positions]``, the original block that lies at each position; ``None`` where blocks are not
-            permuted, or no link was kept.
-        hit_rate: share of the cipher units that are in the codebook; ``None`` for disguises that have none.
+        links: int64 ``[K]``: for each known image, the index of the most similar disguised one.
+        kept: bool ``[K]``: which links were accepted as pairs.
+        order: int64 ``[positions]``, the original block at each position; ``None`` if blocks are not permuted, or no
+            link was accepted.
+        hit_rate: share of the cipher units that are in the codebook; ``None`` for disguises without a codebook.
     """
 
     links: Tensor
@@ -55,44 +55,48 @@ def chain_from_known_images(
     prior: Tensor | None = None,
     rounds: int = 3,
 ) -> ChainResult:
-    """Open other people's images from a few known ones, without key or pairs: an attacker with public data (level L1).
+    """Rebuild unknown images from a few known ones, without key or pairs: an attacker with public data (level L1).
 
-    The attacker has some plain images that lie anywhere among the disguised ones. They are linked by what the disguise
-    preserves of each block, as by :func:`linkage_attack`; only links that nothing contradicts are taken for pairs: the
-    first guess is clearly nearer than the second, no farther than noise explains, and no other plain image is nearer to
-    it. The pairs tell the order of the blocks (:func:`recover_permutation`), the order gives more links, and so on as
-    long as there are not fewer. Then the pairs open the target. Under ``RMTDisguise`` orthogonal matrices come from the
-    pairs (Procrustes), and public images say what rows look like; without these, and for other matrices, it is
-    :func:`regression_attack`. Under ``AESECBDisguise`` it is :func:`codebook_attack` with the mean of rare units in the
-    gaps. Under ``BlockPermute`` the order is undone. The learned inversion is left out: it takes far longer, and a
-    linear map is what it begins with.
+    The attacker has some plain images that lie anywhere among the disguised ones. The attack has three steps:
 
-    Links to images that are not in the set are mostly not kept. Where none is, every image is guessed as the mean of
-    all plain ones.
+    1. Link the known images to disguised ones by what the disguise preserves of each block, as in
+       :func:`linkage_attack`. A link is accepted as a pair only if nothing contradicts it: the first guess is clearly
+       nearer than the second, no farther than noise explains, and no other plain image is nearer to it.
+    2. Recover the order of the blocks from the pairs (:func:`recover_permutation`). The order gives more links; repeat
+       as long as their number does not fall.
+    3. Rebuild the target from the pairs. Under ``RMTDisguise``, orthogonal matrices are computed from the pairs
+       (Procrustes), with public images as the prior for rows; without public images, and for other matrices, it is
+       :func:`regression_attack`. Under ``AESECBDisguise`` it is :func:`codebook_attack`, with the mean of rare units in
+       the gaps. Under ``BlockPermute`` the order is undone. Learned inversion is left out: it takes far longer, and
+       begins with a linear map too.
 
-    Cost: ``known``, ``candidates`` (images looked through), ``features`` (numbers compared of each), ``comparisons``
-    (of a known image and a candidate), ``pairs`` (links kept).
+    Links to images that are not in the set are mostly rejected. If no link is accepted, every image is guessed as the
+    mean of all plain ones.
+
+    Cost: ``known``, ``candidates`` (images searched), ``features`` (numbers compared per image), ``comparisons`` (of a
+    known image and a candidate), ``pairs`` (accepted links).
 
     Args:
-        known: plain images, uint8 or floating point in 0..1, ``[K, C, H, W]``; those that are not among the disguised
+        known: plain images, uint8 or floating point in 0..1, ``[K, C, H, W]``. Images that are not among the disguised
             ones do little harm.
-        disguised: ``[N, C, H, W]``, two different ones at least, exactly as released; ``scheme.white`` says which value
-            is white.
-        target: disguised images to be opened, ``[M, C, H, W]``; they may be among ``disguised``.
-        scheme: of a disguise by blocks.
-        public: other plain images of the same kind, ``[P, C, H, W]``. Needed where statistics of the set are compared:
-            where a cipher replaces units, and where matrices are not orthogonal; some thousand are wanted, 20 is the
-            least. Elsewhere they tell the order of blocks that are alike in all known images, and what rows look like.
-        prior: an order that is likely beforehand, int64 ``[positions]``; with public images ``None`` recovers one by
+        disguised: ``[N, C, H, W]``, at least two different ones, exactly as released; ``scheme.white`` is the value of
+            white.
+        target: disguised images to rebuild, ``[M, C, H, W]``; they may be among ``disguised``.
+        scheme: scheme of a disguise by blocks.
+        public: other plain images of the same kind, ``[P, C, H, W]``. Needed if statistics of the set are compared: for
+            a cipher that replaces units, and for matrices that are not orthogonal. Some thousand are best, 20 is the
+            minimum. Otherwise they help to order blocks that are alike in all known images, and to model rows.
+        prior: a likely order, int64 ``[positions]``. ``None`` with public images recovers one by
             :func:`recover_permutation_from_statistics`. It is used if it gives as many links as no order does.
         rounds: how often, at most, the order is recovered from links and links are made anew.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point, or a cipher's images are not uint8.
-        InputShapeError: images of different sizes or devices, or none.
-        InputRangeError: a setting makes no sense, there are no two different disguised images, or public images are
-            needed and there are too few.
-        BlockSizeError: blocks do not divide the images, or units the blocks; or the order does not fit the blocks.
+        InputShapeError: images differ in size or device, or there are none.
+        InputRangeError: a setting is invalid, there are no two different disguised images, or public images are needed
+            and there are too few.
+        BlockSizeError: blocks do not divide the images, units do not divide the blocks, or the order does not fit the
+            blocks.
 
     References:
         Giannella, Liu, Kargupta: Breaching Euclidean Distance-Preserving Data Perturbation Using Few Known Inputs
@@ -105,9 +109,9 @@ def chain_from_known_images(
     require_int("rounds", rounds, at_least=1)
     plain = known if public is None else torch.cat([known, public])
     if prior is not None:
-        undo_order(disguised[:1], prior, scheme.blocks)  # refuses what is no order of these blocks
+        undo_order(disguised[:1], prior, scheme.blocks)  # raises unless this is an order of these blocks
     linker = Linker(reading, plain, len(known), disguised)
-    found, order, prior = _start(linker, plain, disguised, scheme, prior)
+    found, order, prior = _first_links(linker, plain, disguised, scheme, prior)
     for _ in range(rounds if scheme.permuted and found.count >= _LEAST_PAIRS[preserved] else 0):
         paired = disguised[found.guesses[found.kept]]
         better = recover_permutation(known[found.kept], paired, scheme=scheme, prior=prior).guesses
@@ -126,15 +130,17 @@ def chain_from_known_images(
     }
     pairs = known[found.kept], disguised[found.guesses[found.kept]]
     alike = plain if public is not None and len(public) >= _FEWEST_PUBLIC else None
-    images, hit_rate = _open(*pairs, target, scheme, order, alike) if found.count else (_mean(plain, target), None)
+    images, hit_rate = (
+        _rebuild(*pairs, target, scheme, order, alike) if found.count else (_guess_mean(plain, target), None)
+    )
     told = order if scheme.permuted and found.count else None
     return ChainResult(Level.PUBLIC_DATA, cost, images, found.guesses, found.kept, told, hit_rate)
 
 
-def _start(
+def _first_links(
     linker: Linker, plain: Tensor, disguised: Tensor, scheme: Scheme, prior: Tensor | None
 ) -> tuple[Links, Tensor | None, Tensor | None]:
-    """Return first links, the order that they were made with, and the prior order if it is of use."""
+    """Return the first links, the order they were made with, and the prior order if it is useful."""
     if not scheme.permuted:
         order = torch.arange(len(cut(disguised[:1], scheme.blocks)), device=disguised.device)
         return linker.link(order), order, None
@@ -149,24 +155,24 @@ def _start(
     return ordered, prior, prior
 
 
-def _open(
+def _rebuild(
     plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, order: Tensor | None, alike: Tensor | None
 ) -> tuple[Tensor, float | None]:
-    """Open images by pairs; return them, and the share of units in the codebook, if there is one.
+    """Rebuild images from pairs; return them, and the share of units in the codebook, if there is one.
 
     Args:
-        plain: of pairs.
-        disguised: likewise.
-        target: to be opened.
-        scheme: of the disguise.
-        order: of the blocks; ``None`` where they are not permuted.
-        alike: plain images that tell what images of this kind look like, if there are enough.
+        plain: plain images of pairs.
+        disguised: their disguised versions.
+        target: images to rebuild.
+        scheme: scheme of the disguise.
+        order: order of the blocks; ``None`` if they are not permuted.
+        alike: plain images that show what images of this kind look like, if there are enough.
     """
     if order is not None:
         disguised, target = (undo_order(each, order, scheme.blocks) for each in (disguised, target))
         scheme = replace(scheme, permuted=False)
     if scheme.preserved == "equality" and alike is not None:
-        return _read(plain, disguised, target, scheme, alike)
+        return _decode_units(plain, disguised, target, scheme, alike)
     if scheme.preserved == "values":
         scale = (255 if plain.dtype == torch.uint8 else 1) / white_of(scheme, plain, disguised)
         return target if (scale, target.dtype) == (1, plain.dtype) else like(target.float() * scale, plain), None
@@ -175,8 +181,10 @@ def _open(
     return regression_attack(plain, disguised, target, scheme=scheme).images, None
 
 
-def _read(plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, alike: Tensor) -> tuple[Tensor, float]:
-    """Read units by a codebook; others are the mean of those units of images alike that are in no pair."""
+def _decode_units(
+    plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, alike: Tensor
+) -> tuple[Tensor, float]:
+    """Decode units with a codebook; other units become the mean of those units of similar images in no pair."""
     read = codebook_attack(plain, disguised, target, scheme=scheme)
     bytes_of_pairs, bytes_of_alike = (_as_bytes(each) for each in (plain, alike))
     rare = ~codebook_attack(bytes_of_pairs, bytes_of_pairs, bytes_of_alike, scheme=scheme).known
@@ -189,8 +197,8 @@ def _as_bytes(images: Tensor) -> Tensor:
     return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
 
 
-def _mean(plain: Tensor, target: Tensor) -> Tensor:
-    """Guess the mean of plain images for every image of the target."""
+def _guess_mean(plain: Tensor, target: Tensor) -> Tensor:
+    """Guess the mean of plain images for every target image."""
     return like(plain.float().mean(0), plain).expand(target.shape).clone()
 
 
@@ -238,7 +246,7 @@ def _facts(result: ChainResult) -> dict[str, Any]:
 CHAIN_FROM_KNOWN_IMAGES = Attack(
     name="chain_from_known_images",
     title="Chain from known images",
-    about="links known images, takes the links for pairs, and opens all other images with these",
+    about="links known images to disguised ones, and rebuilds all other images from these pairs",
     finds="picture",
     level=Level.PUBLIC_DATA,
     run=_run,

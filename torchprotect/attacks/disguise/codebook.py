@@ -25,15 +25,15 @@ _UNITS_AT_ONCE = 2**21  # bounds the memory
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CodebookResult(Reconstruction):
-    """Images put together from known units.
+    """Images composed of known units.
 
     Attributes:
-        known: bool ``[N, C, H, W]``: pixels whose unit is in the codebook; the others come from the fall-back.
+        known: bool ``[N, C, H, W]``: pixels whose unit is in the codebook; the others come from the fallback.
         hit_rate: share of the units that are in the codebook.
-        hit_rate_non_constant: the same without the units that the codebook turns into one single grey level, such as
-            background; a unit that is not in the codebook counts as non-constant. NaN if none is left.
-        one_to_one_rate: share of the units that are in the codebook with one plain unit only. With small units, noise
-            or several channels on one key, one disguised unit can stand for several plain ones.
+        hit_rate_non_constant: the same, without units that the codebook decodes to a single grey level, such as
+            background. A unit that is not in the codebook counts as non-constant. NaN if none is left.
+        one_to_one_rate: share of the units whose codebook entry has exactly one plain unit. With small units, noise or
+            several channels on one key, one disguised unit can stand for several plain ones.
     """
 
     known: Tensor = field(metadata={"json": False})
@@ -52,31 +52,31 @@ def codebook_attack(
     order: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> CodebookResult:
-    """Look disguised units up among known ones: an attacker with known pairs (level L2).
+    """Decode disguised units with a codebook made of known pairs: an attacker with known pairs (level L2).
 
-    A cipher without a running state (AES-ECB) turns equal plain units at one position into equal disguised ones. The
-    pairs give a dictionary for each position, or one for all where they share a key: what was seen at one is then read
-    at every other. Where one disguised unit stood for several plain ones, the most frequent is taken.
+    A stateless cipher (AES-ECB) maps equal plain units at one position to equal disguised ones. The pairs give a
+    codebook for each position; if positions share a key, they give one for all, so that a unit seen at one position is
+    decoded at every other. If a disguised unit stood for several plain ones, the most frequent is taken.
 
-    Cost: ``pairs``, ``entries`` (different disguised units, summed over the dictionaries), ``lookups`` (units of the
-    images attacked).
+    Cost: ``pairs``, ``entries`` (different disguised units, summed over the codebooks), ``lookups`` (units of the
+    attacked images).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         disguised: the same images disguised, uint8, in the same order.
-        target: disguised images to be attacked, uint8 ``[M, C, H, W]``.
-        scheme: of ``AESECBDisguise``.
-        fallback: what stands for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
-            plain value of each pixel; ``random-patch``, a plain unit drawn from those known at that position.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it from the pairs.
+        target: disguised images to rebuild, uint8 ``[M, C, H, W]``.
+        scheme: scheme of ``AESECBDisguise``.
+        fallback: replacement for a unit that is not in the codebook: ``zeros``; ``most-likely``, the most frequent
+            plain value of each pixel; ``random-patch``, a random known plain unit of that position.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            from the pairs.
         generator: draws random patches.
 
     Raises:
         InputTypeError: the disguised images are not uint8: only a cipher of bytes has a codebook.
-        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
-        InputRangeError: an unknown fall-back.
-        BlockSizeError: blocks do not divide the images, or units the blocks.
+        InputShapeError: pairs, or pairs and target, do not fit together, or there are none.
+        InputRangeError: ``fallback`` is unknown.
+        BlockSizeError: blocks do not divide the images, or units do not divide the blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
@@ -198,7 +198,7 @@ def _run(seen: Seen, fallback: Fallback) -> CodebookResult:
 CODEBOOK = Attack(
     name="codebook_attack",
     title="Codebook",
-    about="looks cipher units up in a dictionary made of known pairs",
+    about="decodes cipher units with a codebook made of known pairs",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,
@@ -207,5 +207,5 @@ CODEBOOK = Attack(
     reason=only_for("AESECBDisguise"),
     variants=tuple({"fallback": each} for each in get_args(Fallback)),
     facts=lambda result: {"hit_rate": result.hit_rate, "hit_rate_non_constant": result.hit_rate_non_constant},
-    note="Of three ways to fill in units that are not in the book, the one that leaks most.",
+    note="Of three fallbacks for units that are not in the codebook, the one that leaks most.",
 )

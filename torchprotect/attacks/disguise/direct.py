@@ -1,4 +1,4 @@
-"""Direct re-identification: a network that knows plain images looks at disguised ones as they are."""
+"""Direct re-identification: classifies disguised images with a network trained on plain ones."""
 
 import torch
 from torch import Tensor
@@ -22,19 +22,18 @@ def direct_reidentification(
     examiner: DNNExaminer | None = None,
     generator: torch.Generator | None = None,
 ) -> ClassGuesses:
-    """Show disguised images to a classifier of plain ones: an attacker with public data (level L1).
+    """Classify disguised images with a classifier of plain ones: an attacker with public data (level L1).
 
-    Cost: that of :meth:`DNNExaminer.predict`.
+    Cost: as for :meth:`DNNExaminer.predict`.
 
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``, uint8 or floating point.
         classes: number of classes.
-        scale: which value is white in floating-point disguised images, 255 or 1; that of the public images when
-            ``None``.
+        scale: value of white in floating-point disguised images, 255 or 1; that of the public images when ``None``.
         epochs: passes over the public images.
-        examiner: one that was trained on public images before, in place of a new one.
+        examiner: an examiner already trained on public images; ``None`` trains one.
         generator: on the CPU; seeds the training.
 
     Raises:
@@ -69,7 +68,7 @@ def _run(seen: Seen) -> ClassGuesses:
 DIRECT = Attack(
     name="direct_reidentification",
     title="Direct re-identification",
-    about="a network that knows plain images looks at disguised ones as they are",
+    about="classifies disguised images with a network trained on plain ones",
     finds="class",
     level=Level.PUBLIC_DATA,
     run=_run,

@@ -1,4 +1,4 @@
-"""Images and units that repeat."""
+"""Count images and units that repeat."""
 
 import math
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from torchprotect.attacks.scores import NOTHING
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DuplicateResult(AttackResult):
-    """What repeats in a set of disguised images. Where the disguise has no units, their shares are NaN or empty.
+    """Repetitions in a set of disguised images. For a disguise without units, shares of units are NaN or empty.
 
-    Where all positions share a secret, units at any position count as repeats of each other.
+    If all positions share a secret, equal units at any two positions count as repetitions.
 
     Attributes:
         image_groups: number of different images that occur more than once.
         image_share: share of the images that occur more than once.
-        unit_share: share of the units that occur at their position in another image too; with a shared secret, a second
-            time anywhere.
+        unit_share: share of the units that also occur at their position in another image; with a shared secret, a
+            second time anywhere.
         unit_share_by_position: float32 ``[positions]``, the same for each position.
-        background_share: share of the units that are the most frequent ones of their position; with a shared secret, of
-            all. Near 1 / N there is no background to see.
+        background_share: share of the units that equal the most frequent unit of their position; with a shared secret,
+            of all positions. Near 1 / N there is no visible background.
     """
 
     image_groups: int
@@ -41,19 +41,19 @@ class DuplicateResult(AttackResult):
 def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> DuplicateResult:
     """Count equal images, and equal units at one position of different images: disguised images only (level L0).
 
-    A disguise without randomness turns equal images into equal ones. A cipher without state does so unit by unit.
-    Equal means equal in every byte.
+    A disguise without randomness turns equal images into equal ones. A stateless cipher does so unit by unit. "Equal"
+    means equal in every byte.
 
-    Cost: ``images``, ``units`` (numbered by sorting; 0 where the disguise has none).
+    Cost: ``images``, ``units`` (numbered by sorting; 0 if the disguise has none).
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        scheme: of the disguise; only that of ``AESECBDisguise`` has units, and ``None`` has none.
+        scheme: scheme of the disguise; only ``AESECBDisguise`` has units, and ``None`` has none.
 
     Raises:
         InputShapeError: there are no images.
-        InputRangeError: they hold NaN or infinity.
-        BlockSizeError: blocks do not divide the images, or units the blocks.
+        InputRangeError: the images hold NaN or infinity.
+        BlockSizeError: blocks do not divide the images, or units do not divide the blocks.
     """
     require_images("disguised images", disguised)
     sizes = RowBook(disguised.flatten(1)[None]).numbers.flatten().bincount()
@@ -64,13 +64,13 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
         return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, math.nan, torch.empty(0), math.nan)
     numbers = number_units(disguised, scheme)
     counts = count_equal(numbers)
-    background = counts.amax(_one_secret(scheme)).sum() / counts.numel()
+    background = counts.amax(_secret_dimensions(scheme)).sum() / counts.numel()
     seen = (counts > 1).float().mean((1, 2, 3))
     cost["units"] = counts.numel()
     return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))
 
 
-def _one_secret(scheme: Scheme) -> tuple[int, ...]:
+def _secret_dimensions(scheme: Scheme) -> tuple[int, ...]:
     """Return the dimensions of ``[positions, C, units, N]`` over which one most frequent unit stands out."""
     if not scheme.shared:
         return (3,)

@@ -1,4 +1,4 @@
-"""The DNN examiner: a network that stands for somebody who looks at disguised or rebuilt images."""
+"""The DNN examiner: a network that stands in for a person who looks at disguised or rebuilt images."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,22 +24,23 @@ _AT_ONCE = 4096  # images whose mean and deviation are summed at once
 
 
 class DNNExaminer:
-    """A classifier of original images that is shown disguised or rebuilt ones: an attacker with public data (level L1).
+    """A classifier of plain images that is shown disguised or rebuilt ones: an attacker with public data (level L1).
 
-    What it still recognises, somebody who looks can recognise; what it does not, another attack still may. Shown
+    What it recognises, a person who looks can recognise too. What it does not recognise, another attack still may. On
     disguised images as they are, it is the paper's direct re-identification.
 
-    Images are standardised with the means and deviations of the images it was trained on, channel by channel, so that
-    it takes uint8 images, floating-point ones in 0..1, and the real numbers outside these ranges that RMT gives.
+    Images are standardised channel by channel with the means and standard deviations of the training images. It
+    therefore takes uint8 images, floating-point images in 0..1, and the real numbers outside these ranges that RMT
+    gives.
 
     Args:
         classes: number of classes.
         image_size: ``(H, W)`` in pixels.
-        channels: channels of the images.
-        network: an untrained network in place of :class:`torchprotect.models.SmallAlexNet`: standardised float images
+        channels: number of channels of the images.
+        network: an untrained network instead of :class:`torchprotect.models.SmallAlexNet`: standardised float images
             ``[N, C, H, W]`` to scores ``[N, classes]``. The paper takes the architecture that the owner trains. It is
             trained in place and left in eval mode.
-        device: where the network runs; that of the training images when ``None``.
+        device: where the network runs; the device of the training images when ``None``.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
@@ -77,27 +78,27 @@ class DNNExaminer:
         generator: torch.Generator | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "DNNExaminer":
-        """Train on original images, from the start each time unless a network was given.
+        """Train on plain images, from scratch each time unless a network was given.
 
         Args:
             images: uint8, or floating point in 0..1, ``[N, C, H, W]``.
             labels: int64 ``[N]``.
             epochs: passes over the images.
-            batch_size: images of one step.
+            batch_size: images per step.
             recipe: optimizer, learning rate and loss.
-            precision: dtype that the network computes in while it is trained (autocast), or ``None`` for its own.
-            channels_last: whether it is trained in that memory format.
+            precision: autocast dtype of the network during training, or ``None`` for its own dtype.
+            channels_last: whether to train in channels-last memory format.
             generator: on the CPU; seeds weights, order and dropout: the same seed gives the same examiner on the same
-                machine. torch's global one when ``None``.
-            progress: called with epochs done and in all.
+                machine. torch's global generator when ``None``.
+            progress: called with epochs done and the total.
 
         Returns:
-            Itself.
+            The examiner itself.
 
         Raises:
-            InputShapeError: images of another size, or not as many labels.
-            InputTypeError: images that are neither uint8 nor floating point, or labels that are not int64.
-            LabelError: a label is no class.
+            InputShapeError: the images have another size, or there are not as many labels.
+            InputTypeError: images are neither uint8 nor floating point, or labels are not int64.
+            LabelError: a label is not a class.
         """
         require_grey_levels("images", images)
         self._require_size(images)
@@ -105,7 +106,7 @@ class DNNExaminer:
         require_int("epochs", epochs, at_least=1)
         require_int("batch_size", batch_size, at_least=1)
         if len(images) % batch_size == 1:
-            images, labels = images[:-1], labels[:-1]  # batch normalisation takes no single image
+            images, labels = images[:-1], labels[:-1]  # batch normalisation cannot take a single image
         if not len(images):
             raise InputRangeError("an examiner needs at least two images, of any classes")
         device = images.device if self._device is None else self._device
@@ -128,7 +129,7 @@ class DNNExaminer:
 
     @property
     def classifier(self) -> nn.Module:
-        """The trained network behind its standardisation: float images ``[N, C, H, W]`` in 0..1 to scores.
+        """The trained network with its standardisation: float images ``[N, C, H, W]`` in 0..1 to scores.
 
         Raises:
             ModelError: the examiner has not been trained.
@@ -136,20 +137,21 @@ class DNNExaminer:
         return self._trained.with_scale(1).eval()
 
     def predict(self, images: Tensor, *, scale: int | None = None, batch_size: int = 256) -> ClassGuesses:
-        """Guess the class of images, one by one.
+        """Guess the class of each image.
 
-        Cost: ``epochs`` and ``images`` (training steps of one image) of the training, ``passes`` (images looked at).
+        Cost: ``epochs`` and ``images`` (training steps of one image) of the training, ``passes`` (images classified).
 
         Args:
             images: ``[N, C, H, W]``: uint8, or floating point, also outside 0..1.
-            scale: which value is white in floating-point images, 255 or 1; that of the training images when ``None``,
-                as RMT keeps the scale of what it is given.
-            batch_size: images at once.
+            scale: value of white in floating-point images, 255 or 1. ``None`` takes that of the training images,
+                because RMT keeps the scale of its input.
+            batch_size: images per batch.
 
         Raises:
-            ModelError: the examiner has not been trained, or its network returns something else than scores.
-            InputShapeError: images of another size.
-            InputRangeError: trained on uint8 images, it is given floating-point ones within 0..1 without ``scale``.
+            ModelError: the examiner has not been trained, or its network returns something other than scores.
+            InputShapeError: the images have another size.
+            InputRangeError: the examiner was trained on uint8 images, and receives floating-point images within 0..1
+                without ``scale``.
         """
         trained = self._trained
         require_images("images", images)
@@ -170,10 +172,10 @@ class DNNExaminer:
         return {**state, _SCALE: torch.tensor(trained.scale)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> "DNNExaminer":
-        """Take over what :meth:`state_dict` of an examiner of the same kind returned, in place of a training.
+        """Load the result of :meth:`state_dict` of an examiner of the same kind, instead of training.
 
         Returns:
-            Itself.
+            The examiner itself.
 
         Raises:
             ModelError: the weights do not match the network, or the scale is missing.
@@ -218,7 +220,7 @@ class DNNExaminer:
 
 
 class _Standardised(nn.Module):
-    """A network behind the standardisation of its training images."""
+    """A network preceded by the standardisation of its training images."""
 
     mean: Tensor
     deviation: Tensor

@@ -1,4 +1,4 @@
-"""The way back from disguised images, learned."""
+"""Learn to invert a disguise from known pairs."""
 
 from collections.abc import Callable
 
@@ -34,33 +34,34 @@ def reconstruction_attack(
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str | None = None,
 ) -> Reconstruction:
-    """Learn to rebuild images: an attacker with known pairs (level L2) who knows nothing of the disguise.
+    """Learn to rebuild images from known pairs (level L2), without any knowledge of the disguise.
 
-    Neither kind, block size, order nor noise is asked for. Two steps: a ridge regression of all plain pixels on all
-    disguised ones, which follow blocks to any position; and a U-Net that corrects its images, as it has
-    learned on pairs that the regression was fitted without. A tenth of the pairs is held back to tell how much of the
-    correction is taken over.
+    The attack needs neither kind, block size, order nor noise. It has two steps: a ridge regression of all plain pixels
+    on all disguised ones, which follows blocks to any position; and a U-Net that corrects the result, trained on pairs
+    that the regression was not fitted to. A tenth of the pairs is held out, to determine how much of the correction is
+    applied.
 
     Cost: ``pairs``, ``regression_pairs`` (at most 2,000 of them), ``images`` (training steps of one image; none with
     fewer than 20 pairs).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: the same images disguised, in the same order, any number type; of bytes also the bits are read.
-        target: disguised images to be attacked, ``[M, C, H, W]``.
+        disguised: the same images disguised, in the same order, any number type. Of bytes, the single bits are features
+            too.
+        target: disguised images to rebuild, ``[M, C, H, W]``.
         epochs: passes over the pairs.
         batch_size: pairs in a step.
-        learning_rate: at its highest.
-        generator: draws the network, the folds and the order of training.
-        progress: called with epochs done and in all.
-        device: where to compute; that of the disguised images when ``None``.
+        learning_rate: peak learning rate.
+        generator: draws the initial weights, the folds and the order of training.
+        progress: called with epochs done and the total.
+        device: where to compute; the device of the disguised images when ``None``.
 
     Returns:
         Images on the device of the target.
 
     Raises:
-        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
-        InputRangeError: a setting makes no sense.
+        InputShapeError: pairs, or pairs and target, do not fit together, or there are none.
+        InputRangeError: a setting is invalid.
 
     References:
         Networks trained on pairs, among other attacks: Sirichotedumrong, Kiya, Visual Security Evaluation of Learnable
@@ -110,7 +111,7 @@ def _run(seen: Seen) -> Reconstruction:
 INVERSION = Attack(
     name="reconstruction_attack",
     title="Learned inversion",
-    about="fits all pixels to known pairs, then a U-Net that corrects what comes out",
+    about="fits a linear map of all pixels on known pairs, then a U-Net that corrects its result",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

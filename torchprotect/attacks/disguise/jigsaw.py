@@ -1,4 +1,4 @@
-"""Permuted blocks put back in order by how their edges fit."""
+"""Reassemble permuted blocks by matching their edges."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,33 +22,33 @@ _ROUNDING = 1e-12
 def jigsaw_attack(
     disguised: Tensor, *, scheme: Scheme, progress: Callable[[int, int], None] | None = None
 ) -> LayoutResult:
-    """Put permuted blocks back like a jigsaw puzzle: an attacker with disguised images only (level L0).
+    """Reassemble permuted blocks like a jigsaw puzzle: an attacker with disguised images only (level L0).
 
-    All images must share one order, as they do with one key; every image is evidence. Nothing else is needed, but the
-    content of the blocks must be as it was: this is an attack on block permutation alone.
+    All images must share one order, as they do with one key; every image adds evidence. The blocks must be otherwise
+    unchanged: this is an attack on block permutation alone.
 
-    Evidence that one block is the neighbour of another is how near their edges are, each extrapolated by half a pixel:
-    the logarithm of the share of all blocks that are as near or nearer, from either side, averaged over the images.
-    Equal shares count as the largest, so that backgrounds tell nothing. The layout starts with one block, takes
-    the most certain neighbour each time, is improved by exact assignments of every second cell, and rolled to where the
-    worst seams are the edges; this is done from many starts.
+    Two blocks are likely neighbours if their edges, each extrapolated by half a pixel, are close. The evidence is the
+    logarithm of the share of all blocks that are as close or closer, seen from either side, averaged over the images.
+    Ties count as the largest share, so that backgrounds contribute nothing. The layout starts with one block and adds
+    the most certain neighbour each time. It is then improved by exact assignments of every second cell, and shifted
+    cyclically so that the worst seams lie on the borders. All this is repeated from many starts.
 
-    What edges do not tell is not found: blocks that are constant in all images may come anywhere, where a blank margin
-    surrounds all images the layout can be rolled within it, and blocks one pixel wide do not tell left from right.
+    Some things cannot be learned from edges: blocks that are constant in all images may end up anywhere; if a blank
+    margin surrounds all images, the layout can shift within it; and blocks one pixel wide do not distinguish left from
+    right.
 
-    Margins are in units of that evidence: by how much a block fits better beside its neighbours than the best other
-    one.
+    Margins are in units of the evidence: how much better a block fits beside its neighbours than the next best one.
 
     Cost: ``images``, ``pairs`` (of edges compared in each image), ``starts``.
 
     Args:
         disguised: ``[N, C, H, W]``, any number type.
-        scheme: of ``BlockPermute``.
-        progress: called with starts done and in all.
+        scheme: scheme of ``BlockPermute``.
+        progress: called with starts done and the total.
 
     Raises:
-        InputShapeError: not images.
-        InputRangeError: NaN or infinity.
+        InputShapeError: these are not images.
+        InputRangeError: the images hold NaN or infinity.
         BlockSizeError: blocks do not divide the images.
 
     References:
@@ -82,7 +82,7 @@ def _evidence(images: Tensor, block_size: tuple[int, int]) -> tuple[Costs, Costs
         for total, turned in zip(totals, (part, part.mT), strict=True):
             total += _log_ranks(turned.double())
     totals = totals / len(images)
-    totals.diagonal(dim1=1, dim2=2).fill_(1)  # a block is no neighbour of its own
+    totals.diagonal(dim1=1, dim2=2).fill_(1)  # a block is not its own neighbour
     right, below = totals.cpu().numpy()
     return right, below
 
@@ -93,7 +93,7 @@ def _log_ranks(blocks: Tensor) -> Tensor:
     last, before, first, after = (blocks[..., n].flatten(2) for n in (-1, max(-2, -width), 0, min(1, width - 1)))
     ends, begins = 1.5 * last - 0.5 * before, 1.5 * first - 0.5 * after
     distances = ends.square().sum(2)[:, :, None] + begins.square().sum(2)[:, None] - 2 * ends @ begins.mT
-    distances = distances.clamp(min=_ROUNDING * float(distances.max())).float()  # edges that are equal tie
+    distances = distances.clamp(min=_ROUNDING * float(distances.max())).float()  # equal edges are ties
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     return (_ranks(distances).log() + _ranks(distances.mT.contiguous()).mT.log()).sum(0) / 2
 
@@ -113,7 +113,7 @@ def _run(seen: Seen) -> LayoutResult:
 JIGSAW = Attack(
     name="jigsaw_attack",
     title="Jigsaw",
-    about="puts blocks together by what fits at their edges",
+    about="reassembles blocks by matching their edges",
     finds="picture",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

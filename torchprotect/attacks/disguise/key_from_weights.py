@@ -1,4 +1,4 @@
-"""Reading a key off the weights of a network that was matched to it."""
+"""Recover a key from the weights of a network that was matched to it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,17 +22,17 @@ from torchprotect.models.positions import PermutedRotary, find_positions
 from torchprotect.ops.blocks import from_blocks, to_blocks
 from torchprotect.training import device_of, eval_mode
 
-_OUTPUTS = 128  # of the first layer; more tell nothing more
+_OUTPUTS = 128  # outputs of the first layer to use; more add no information
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KeyFromWeights(Reconstruction):
-    """A key read off weights, and the images that it opens.
+    """A key recovered from network weights, and the images that it restores.
 
     Attributes:
-        order: int64 ``[positions]``: the original block that lies at each position.
-        matrices: float64 ``[positions, channels or 1, m, m]``, or one in place of positions where they share one;
-            ``None`` where the disguise has none.
+        order: int64 ``[positions]``: the original block at each position.
+        matrices: float64 ``[positions, channels or 1, m, m]``, or one instead of positions if they share it; ``None``
+            if the disguise has no matrices.
     """
 
     order: Tensor
@@ -48,26 +48,27 @@ def read_key_from_weights(
     std: PerChannel,
     scale: int = 1,
 ) -> KeyFromWeights:
-    """Read the key off a network that :func:`torchprotect.predict.match_key` made from a public one (level L1).
+    """Recover the key from a network that :func:`torchprotect.predict.match_key` made from a public one (level L1).
 
-    Rows of the position embeddings are compared to find the order, or the columns of a first layer that sees all
-    pixels; then the kernels of the first layer give each matrix by least squares. Works after fine-tuning too.
+    The order is found by comparing the rows of the position embeddings, or the columns of a first layer that sees all
+    pixels. The kernels of the first layer then give each matrix by least squares. Fine-tuning does not prevent the
+    attack.
 
     Cost: ``positions``, ``equations`` (weights for one row of a matrix).
 
     Args:
         matched: network for disguised images.
-        original: the network it was made from.
-        target: disguised images to be opened, ``[N, C, H, W]``.
-        scheme: of ``BlockPermute`` or ``RMTDisguise``.
-        std: standard deviation that the original's pictures are normalised with, on the scale of 0..1: one number, or
-            one for each channel. Public, as the original is.
+        original: the network that it was made from.
+        target: disguised images to restore, ``[N, C, H, W]``.
+        scheme: scheme of ``BlockPermute`` or ``RMTDisguise``.
+        std: standard deviation of the original network's normalisation, on the scale of 0..1: one number, or one for
+            each channel. It is public, like that network.
         scale: value of white in the images that ``matched`` takes, 1 or 255.
 
     Raises:
-        InputTypeError: something is no network.
-        InputRangeError: a scheme of another disguise, or a number is no possible one.
-        ModelError: the networks do not go together.
+        InputTypeError: ``matched`` or ``original`` is not a network.
+        InputRangeError: the scheme is of another disguise, or a number is out of range.
+        ModelError: the networks do not belong together.
     """
     require_preserved(scheme, "read_key_from_weights", "values", "energies")
     for name, each in (("matched", matched), ("original", original)):
@@ -96,11 +97,11 @@ def read_key_from_weights(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Weights:
-    """Weights of both first layers, laid out as images: float64 ``[out, C, H, W]``.
+    """Weights of both first layers, arranged as images: float64 ``[out, C, H, W]``.
 
     Attributes:
-        plain: of the original, repeated at each patch.
-        disguised: of the matched network.
+        plain: weights of the original, repeated for each patch.
+        disguised: weights of the matched network.
         patch: size of a patch.
     """
 
@@ -161,20 +162,20 @@ def _by_block(table: Tensor, grid: tuple[int, int], per_block: tuple[int, int]) 
 
 
 def _misfit_of_blocks(weights: _Weights, scheme: Scheme) -> Tensor:
-    """Return how badly the block at each position comes from each original one, ``[positions, blocks]``."""
+    """Return how badly the block at each position matches each original one, ``[positions, blocks]``."""
     blocks = [cut(each, scheme.blocks) for each in (weights.plain, weights.disguised)]  # [positions, out, C, h, w]
     if scheme.name == "BlockPermute":
         plain, disguised = (each.flatten(1) for each in blocks)
         return torch.cdist(disguised, plain)
     left = scheme.side == "left"
     plain, disguised = ((each.mT if left else each).flatten(1, -2) for each in blocks)  # [positions, rows, m]
-    basis = torch.linalg.qr(plain).Q  # what a matrix can make of the rows of each block
+    basis = torch.linalg.qr(plain).Q  # the space that matrices can reach from the rows of each block
     explained = torch.einsum("brm,prn->pbmn", basis, disguised).square().sum((-1, -2))
     return disguised.square().sum((-1, -2))[:, None] - explained
 
 
 def _read_matrices(weights: _Weights, scheme: Scheme, order: Tensor) -> Tensor:
-    """Return what leads back from disguised rows to plain ones, float64 ``[groups, m, m]``.
+    """Return the maps from disguised rows to plain ones, float64 ``[groups, m, m]``.
 
     Weights for disguised rows are those for plain ones times the transpose of the inverse matrix.
     """
@@ -210,7 +211,7 @@ def _positions(weights: _Weights, scheme: Scheme) -> int:
 
 
 def _require_blocks(scheme: Scheme, patch: tuple[int, int], size: tuple[int, int]) -> None:
-    """Check that blocks and patches go together as in a matched network."""
+    """Check that blocks and patches fit together as in a matched network."""
     h, w = scheme.blocks
     crossed = scheme.permuted and (h % patch[0] or w % patch[1])
     cut = scheme.name == "RMTDisguise" and (patch[0] % h or patch[1] % w)

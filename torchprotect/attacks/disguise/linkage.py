@@ -1,4 +1,4 @@
-"""Known images found again among disguised ones."""
+"""Find known images among disguised ones."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +17,8 @@ from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scheme import BLOCK_DISGUISES, Scheme, require_preserved
 from torchprotect.attacks.scores import KNOWN_FOUND
 
-_MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
-_SOFT = 2.0  # products in learned coordinates count by their logarithm beyond this: rare pixels give huge ones
+_MOST_LEARNERS = 2000  # largest number of known images linked to learn the order; far fewer suffice
+_SOFT = 2.0  # beyond this, products in learned coordinates are compressed logarithmically: rare pixels give huge ones
 
 
 def linkage_attack(
@@ -30,44 +30,50 @@ def linkage_attack(
     k: int = 10,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinkageResult:
-    """Look known images up among disguised ones, without key or pairs: an attacker with public data (level L1).
+    """Find known images among disguised ones, without key or pairs: an attacker with public data (level L1).
 
-    The attacker has images that may be in the set, and the public parameters of the disguise. What the disguise
-    preserves of each block is compared, first without regard to the order of the blocks: each feature is sorted over
-    the image. As all images have the same order of blocks, these links then reveal it (the assignment of blocks to
-    positions at which linked images differ least), and with it links are made anew.
+    The attacker has images that may be in the set, and the public parameters of the disguise. The attack compares what
+    the disguise preserves of each block, at first regardless of the order of the blocks: each feature is sorted over
+    the image. Because all images have the same block order, the resulting links reveal it (as the assignment of blocks
+    to positions with the least differences between linked images). With the order, links are made anew.
 
-    What is compared follows from the scheme: pixels; inner products of the rows of a block, of which energies are the
-    diagonal; or how rare a unit is among those at its position. Where all positions share a key, it is also how rare
-    the unit is at any position, and how often its own image has it: a number that the disguise does not change.
+    The scheme determines what is compared: pixels; inner products of the rows of a block, whose diagonal are the
+    energies; or how rare a unit is among the units at its position. If all positions share a key, the comparison also
+    uses how rare the unit is at any position, and how often its own image contains it, a number that the disguise does
+    not change.
 
-    Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared of each), ``comparisons`` (of two images;
-    all with all at the end). Memory: some times ``features`` numbers for each image.
+    Cost: ``known``, ``candidates`` (images), ``features`` (numbers compared per image), ``comparisons`` (of two images;
+    all with all at the end). Memory: a small multiple of ``features`` numbers per image.
 
     Args:
         known: plain images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
-        scheme: of a disguise by blocks. Where a cipher replaces units one by one, the known images have to be many:
-            they stand for the statistics of the set. Where matrices are not orthogonal, products are compared in
-            coordinates that are learned from all known, and from all disguised images, position by position.
-        rounds: how often the order of blocks is learned from links; with 0 the links are made without it.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
+        scheme: scheme of a disguise by blocks. For a cipher that replaces units one by one, the known images must be
+            many, because they represent the statistics of the set. For matrices that are not orthogonal, products are
+            compared in coordinates that are learned from all known and all disguised images, position by position.
+        rounds: how often the block order is learned from links; with 0 the links are made without it.
         k: guesses for each known image, at most M.
-        progress: called with known images compared and in all, once the order of blocks is learned.
+        progress: called with known images compared and the total, once the block order is learned.
 
     Returns:
         Indices of disguised images for each known one, and distances between their features.
 
     Raises:
         InputTypeError: known images are neither uint8 nor floating point.
-        InputShapeError: images of different sizes or devices, or none.
-        InputRangeError: a setting makes no sense.
-        BlockSizeError: blocks do not divide the images, or units the blocks.
+        InputShapeError: images differ in size or device, or there are none.
+        InputRangeError: a setting is invalid.
+        BlockSizeError: blocks do not divide the images, or units do not divide the blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
         section III-B, for the disguises. Giannella, Liu, Kargupta: Breaching Euclidean Distance-Preserving Data
         Perturbation Using Few Known Inputs (arXiv 0911.2942). Moments of neighbours as in blind source separation:
         Tong, Soon, Huang, Liu: AMUSE: a new blind identification algorithm.
+
+    Example::
+
+        scheme = attacks.Scheme.of(disguise.describe())
+        found = attacks.linkage_attack(known, disguised, scheme=scheme)  # found.guesses[i, 0]: best match of known[i]
     """
     require_preserved(scheme, "linkage_attack", "values", "energies", "equality")
     reading = Reading(scheme)
@@ -91,7 +97,7 @@ def linkage_attack(
 
 
 def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what is compared of plain and of disguised images, ``[positions, N, features]``."""
+    """Return the features to compare of plain and of disguised images, ``[positions, N, features]``."""
     if reading.scheme.preserved == "values":
         return reading.values(known, disguised)
     if reading.scheme.preserved == "equality":
@@ -107,20 +113,20 @@ def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Ten
         return products(plain) + noise_energy(plain, variance), products(seen)
     turn, turn_seen = shared_coordinates(plain, spread), shared_coordinates(seen)
     variance = spread * turn.square().sum((2, 3))
-    plain, seen = _turned(plain, turn), _turned(seen, turn_seen)
+    plain, seen = _transformed(plain, turn), _transformed(seen, turn_seen)
     mine, theirs = products(plain) + noise_energy(plain, variance), products(seen)
     return (mine / _SOFT).asinh(), (theirs / _SOFT).asinh()
 
 
-def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
-    """Bring lines to other coordinates, position by position: in float64, as matrices may hardly be invertible."""
+def _transformed(lines: Tensor, coordinates: Tensor) -> Tensor:
+    """Transform lines to other coordinates by position; in float64, because matrices may be nearly singular."""
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
 
 def comparable(mine: Tensor, theirs: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return features side by side, ``[N, positions * features]``.
 
-    Blocks are brought into one order; where the order is not known, each feature is sorted over the positions.
+    Blocks are put into one order. If the order is unknown, each feature is sorted over the positions.
     """
     if order is None:
         mine, theirs = mine.sort(dim=0).values, theirs.sort(dim=0).values
@@ -134,7 +140,7 @@ _GUESSES = 10
 
 def _run(seen: Seen) -> LinkageResult:
     known = sought = seen.need(Need.KNOWN)
-    if seen.scheme.preserved == "equality":  # how rare a unit is can be told from many images only
+    if seen.scheme.preserved == "equality":  # rarity can only be estimated from many images
         public = seen.need(Need.PUBLIC)
         require_plain("known images", sought)
         require_plain("public images", public)

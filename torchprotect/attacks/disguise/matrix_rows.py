@@ -1,4 +1,4 @@
-"""Rows of the secret matrices that stand in images disguised without noise."""
+"""Read rows of the secret matrices that occur in images disguised without noise."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 0.02  # of a squared length, which is a whole number but for rounding
-_NEAR = 0.5  # of a squared length: so near to 1, those of whole grey levels are 1
+_NEAR = 0.5  # of a squared length: if whole grey levels come this close to 1, they are 1
 _ROUNDING = 0.01  # of a number in a line, in grey levels, as the images were stored: more would hide single ones
 _SAME = 0.5  # cosine: rows of an orthogonal matrix are the same or at right angles
 _IMAGES_AT_ONCE = 512  # bounds the memory
@@ -29,11 +29,11 @@ class MatrixRowsResult(AttackResult):
     """Rows of secret matrices.
 
     Attributes:
-        rows: float32 ``[found, m]``, each up to its sign: pieces of the key.
-        groups: int64 ``[found, 2]``: position as released, and channel (0 where channels share a matrix).
-        found: how many rows; of matrices that positions share, how many different ones.
-        total: how many rows the matrices have.
-        complete: matrices of which all rows were found: their blocks open but for the order of the columns.
+        rows: float32 ``[found, m]``, each up to its sign: parts of the key.
+        groups: int64 ``[found, 2]``: position as released, and channel (0 if channels share a matrix).
+        found: number of rows found; if positions share a matrix, number of different rows.
+        total: number of rows of the matrices.
+        complete: number of matrices whose rows were all found: their blocks can be read up to the order of the columns.
     """
 
     rows: Tensor = field(metadata={"json": False})
@@ -44,23 +44,23 @@ class MatrixRowsResult(AttackResult):
 
 
 def read_matrix_rows(disguised: Tensor, *, scheme: Scheme) -> MatrixRowsResult:
-    """Read rows of orthogonal matrices off images of whole grey levels, disguised without noise (level L0).
+    """Read rows of orthogonal matrices from noiseless images of whole grey levels: disguised images only (level L0).
 
     A line x of whole grey levels becomes x R, of the same length. Length 1 means that one pixel of x is 1 and all
-    others are 0: the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines of a
-    block that differ by one grey level in one pixel. Where most squared lengths near 1 are not 1, pixels are no whole
-    grey levels, or these are no such images, and nothing is read. Neither are lines so bright that rounding, as to
-    float16, hides single grey levels in their differences.
+    others are 0, so the disguised line is a row of R. The same holds, up to the sign, for the difference of two lines
+    of a block that differ by one grey level in one pixel. If most squared lengths near 1 are not exactly 1, pixels are
+    not whole grey levels or these are not such images, and nothing is read. Lines are also skipped if they are so
+    bright that rounding, as to float16, hides single grey levels in their differences.
 
-    Cost: ``lines`` (looked at, differences among them).
+    Cost: ``lines`` (examined, including differences).
 
     Args:
-        disguised: ``[N, C, H, W]``, exactly as released; floating-point images are taken for grey levels of 0..255
+        disguised: ``[N, C, H, W]``, exactly as released; floating-point images are assumed to be grey levels of 0..255
             unless ``scheme.white`` is 1.
-        scheme: of ``RMTDisguise`` with orthogonal matrices and without noise.
+        scheme: scheme of ``RMTDisguise`` with orthogonal matrices and without noise.
 
     Raises:
-        InputRangeError: a scheme of another disguise, of other matrices or with noise.
+        InputRangeError: the scheme has another disguise, other matrices or noise.
         BlockSizeError: blocks do not divide the images.
     """
     require_preserved(scheme, "read_matrix_rows", "energies")
@@ -107,14 +107,14 @@ def _lines(images: Tensor, scheme: Scheme) -> Tensor:
 
 
 def _channel_differences(lines: Tensor, channels: int, scheme: Scheme) -> list[Tensor]:
-    """Return differences of the same line in two channels that share a matrix: nearly grey pixels differ little."""
+    """Return differences of the same line in two channels that share a matrix; nearly grey pixels differ little."""
     if scheme.channels is not None or channels == 1:
         return []
     return [lines.unflatten(2, (channels, -1)).diff(dim=2).flatten(2, 3)]
 
 
 def _distinct(rows: Tensor, group: Tensor) -> Tensor:
-    """Return indices of rows that are different within their group, also up to their sign.
+    """Return indices of rows that differ from the others of their group, also up to their sign.
 
     Each pass takes the first row of each group that is unlike all taken before: as many passes as a matrix has rows.
     """
@@ -129,7 +129,7 @@ def _distinct(rows: Tensor, group: Tensor) -> Tensor:
 
 
 def reason_against_rows(scheme: Scheme) -> Reason:
-    """Say why no rows of matrices stand in images under a scheme; ``None`` where they may."""
+    """Return why no rows of matrices can occur in images under a scheme; ``None`` if they may."""
     if (found := only_for("RMTDisguise")(scheme)) is not None:
         return found
     if scheme.matrix != "orthogonal":
@@ -140,7 +140,10 @@ def reason_against_rows(scheme: Scheme) -> Reason:
 
 
 def _measures(result: MatrixRowsResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return the share of the key's rows that were read: of whole grey levels, a line of length 1 is nothing else."""
+    """Return the share of the key's rows that were read.
+
+    In images of whole grey levels, a line of length 1 can be nothing else.
+    """
     share = result.found / result.total
     interval = wilson(share, result.total)
     return (Measure("rows of the matrices", share, *interval, 0.0, 1.0, count=result.total, about="key"),)
@@ -153,7 +156,7 @@ def _run(seen: Seen) -> MatrixRowsResult:
 MATRIX_ROWS = Attack(
     name="read_matrix_rows",
     title="Rows of matrices",
-    about="reads rows of the secret matrices off lines with a single grey level of 1",
+    about="reads rows of the secret matrices from lines of pixels that hold a single 1",
     finds="key",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

@@ -1,4 +1,4 @@
-"""What an export gives away beside its pixels."""
+"""Find what an export reveals apart from its pixels."""
 
 import dataclasses
 import json
@@ -17,12 +17,12 @@ from torchprotect.attacks.scores import NOTHING
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MetadataResult(AttackResult):
-    """What a folder gives away.
+    """What the files of an export reveal apart from pixels.
 
     Attributes:
-        findings: one for each topic, also where nothing was found.
-        samples: images.
-        classes: distinct class numbers, or class folders; 0 where there are none.
+        findings: one for each topic, even if nothing was found.
+        samples: number of images.
+        classes: number of distinct class numbers or class folders; 0 if there are none.
     """
 
     findings: tuple[MetadataFinding, ...]
@@ -43,16 +43,17 @@ class MetadataResult(AttackResult):
 
 
 def metadata_scan(folder: str | Path | Files) -> MetadataResult:
-    """Read what stands beside the pixels of an export: an attacker with the export only (level L0).
+    """Inspect everything in an export except the pixels: an attacker with the export only (level L0).
 
-    Looks at names, order, sizes, times, owners, modes, what image files carry beside pixels, classes and their
-    balance, documents, and files that do not belong there. Takes exports, and other folders of uncompressed tar
-    archives or image files. Archives are not unpacked, links are not followed; findings hold counts, never names.
+    The scan looks at names, order, sizes, times, owners, modes, metadata inside image files, classes and their balance,
+    documents, and files that do not belong there. It takes exports, and other folders of uncompressed tar archives or
+    image files. Archives are not unpacked, and links are not followed. Findings hold counts, never names.
 
-    Cost: ``files`` and ``members`` looked at; image files are not decoded, only their headers are read.
+    Cost: ``files`` and ``members`` examined; image files are not decoded, only their headers are read.
 
     Args:
-        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading.
+        folder: folder of the export; for an export at a URL, its files by name, each with a function that opens it for
+            reading.
 
     Raises:
         SourceError: there is no such folder, or it cannot be read.
@@ -73,7 +74,7 @@ def _run(seen: Seen) -> MetadataResult:
 METADATA = Attack(
     name="metadata_scan",
     title="Metadata",
-    about="reads names, order, sizes, times and whatever else stands beside the pixels",
+    about="inspects names, order, sizes, times and all other metadata of an export",
     finds="metadata",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

@@ -1,4 +1,4 @@
-"""What a metadata scan says of one topic."""
+"""The result of a metadata scan for one topic."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,14 +8,14 @@ Severity = Literal["none", "low", "medium", "high"]
 
 @dataclass(frozen=True)
 class MetadataFinding:
-    """One thing that was looked for.
+    """The result for one topic of :func:`metadata_scan`.
 
     Attributes:
         topic: one word.
-        severity: ``"none"``; ``"low"``: told to everybody, but of little use alone; ``"medium"``: helps to link or
-            to sort samples; ``"high"``: tells about single images, or gives a key away.
-        count: how many members, files or values it is about.
-        text: a sentence; names nothing that was found.
+        severity: ``"none"``; ``"low"``: visible to everybody, but of little use alone; ``"medium"``: helps to link or
+            sort samples; ``"high"``: reveals something about single images, or gives a key away.
+        count: number of members, files or values concerned.
+        text: a sentence; it does not quote what was found.
     """
 
     topic: str

@@ -1,4 +1,4 @@
-"""Pictures rebuilt from public images alone: moments of disguised lines matched with those of plain ones."""
+"""Rebuild pictures from public images alone, by matching moments of disguised lines with those of plain ones."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,29 +24,29 @@ from torchprotect.errors import InputRangeError, InputTypeError
 
 _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
-_GOOD = 5.0  # grey levels: an error for lack of images that hardly shows
+_GOOD = 5.0  # grey levels: an error due to too few images that is hardly visible
 _IMAGES_AT_ONCE = 512  # bounds the memory
 _MOST_CLASSES = 2**20  # likewise: the map of labels has an entry for each number below the largest
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MomentsResult(Reconstruction):
-    """Images rebuilt with matrices that were fitted to moments, and what else the fit gives away.
+    """Images rebuilt with matrices that were fitted to moments, and what else the fit reveals.
 
     Attributes:
-        order: int64 ``[positions]``: the original block that lies at each position. Statistics hardly tell left from
-            right in photographs: the whole result may be a mirror image, see
+        order: int64 ``[positions]``: the original block at each position. Statistics of photographs hardly distinguish
+            left from right: the whole result may be a mirror image, see
             :func:`torchprotect.attacks.up_to_mirror_image`.
-        matrices: float64 ``[positions, channels or 1, m, m]``, or one in place of positions where they share one; 0 in
-            directions in which plain lines do not vary, where nothing determines them.
-        rank: int64 ``[positions, channels or 1]``, or likewise: number of directions in which they do vary, at most m;
-            the mean of the noise counts as one.
-        error: float32 ``[positions, channels or 1]``: root mean square error of a rebuilt pixel that comes from too few
-            images, in grey levels, estimated from fits to two halves of them; rather too high where images are few. It
-            holds neither noise nor systematic differences between public and disguised images.
-        wanted: int64 like ``error``: images of each kind for an error of 5 grey levels there; the error falls with the
-            root of their number.
-        label_map: int64 ``[classes]``: the number written for each class of ``public_labels``, -1 for a class without
+        matrices: float64 ``[positions, channels or 1, m, m]``, or one instead of positions if they share it; 0 in
+            directions in which plain lines do not vary, because nothing determines them.
+        rank: int64 ``[positions, channels or 1]``, or one instead of positions: number of directions in which plain
+            lines do vary, at most m; the mean of the noise counts as one.
+        error: float32 ``[positions, channels or 1]``: root mean square error of a rebuilt pixel that is due to the
+            number of images, in grey levels, estimated from fits to two halves of them. It is rather too high if images
+            are few. It includes neither noise nor systematic differences between public and disguised images.
+        wanted: int64 like ``error``: number of images of each kind needed for an error of 5 grey levels; the error
+            falls with the square root of their number.
+        label_map: int64 ``[classes]``: the number written for each class of ``public_labels``; -1 for a class without
             images or without a match; ``None`` without labels.
     """
 
@@ -71,38 +71,38 @@ def match_moments(
 
     A matrix R turns the mean m of a line of a block into m R, and the covariance C of lines at positions p and q into
     R_p' C R_q. The matrices of all positions are fitted together, so that means and covariances of public lines become
-    those of disguised ones. Orthogonal matrices are fitted as they are; others in coordinates in which lines have unit
-    second moments. The moments of one position leave a general matrix open up to a rotation; how the lines of different
-    positions vary together determines that rotation too. Noise is counted in, and taken out of the rebuilt images as
-    far as public images tell (Wiener filter). Without noise, rows of the matrices that stand in the images themselves
-    (:func:`read_matrix_rows`) make the fit exact.
+    those of disguised ones. Orthogonal matrices are fitted directly; other matrices in coordinates in which lines have
+    unit second moments. The moments of one position determine a general matrix only up to a rotation; how the lines of
+    different positions vary together determines that rotation too. Noise is modelled, and removed from the rebuilt
+    images as far as public images allow (Wiener filter). Without noise, rows of the matrices that occur in the images
+    themselves (:func:`read_matrix_rows`) make the fit exact.
 
     Classes are then matched by their mean images, although a secret map may have renamed them.
 
-    Of sets with more than 2**27 pixels, moments are taken of the first images only; all images are rebuilt.
+    For sets with more than 2**27 pixels, moments are computed from the first images only; all images are rebuilt.
 
     Cost: ``public``, ``disguised`` (images), ``moments`` (numbers compared of each kind).
 
     Args:
-        public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; 20 at least, some
+        public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least 20, some
             1,000 for good pictures.
-        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
-        scheme: of ``RMTDisguise``.
-        public_labels: int64 ``[N]``; with ``labels``, the renaming of classes is told.
-        labels: int64 ``[M]``, as released; with ``public_labels``.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it by :func:`recover_permutation_from_statistics`.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
+        scheme: scheme of ``RMTDisguise``.
+        public_labels: int64 ``[N]``; together with ``labels``, the renaming of classes is recovered.
+        labels: int64 ``[M]``, as released; together with ``public_labels``.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            by :func:`recover_permutation_from_statistics`.
 
     Returns:
         An image for each disguised one, in the dtype and on the scale of the public ones.
 
     Raises:
-        InputTypeError: public images are neither uint8 nor floating point, or labels are not int64, or only one of
+        InputTypeError: public images are neither uint8 nor floating point, labels are not int64, or only one of
             ``public_labels`` and ``labels`` is given.
-        InputShapeError: images of different sizes or devices, or labels that do not fit them.
-        LabelError: labels below 0, or from 2**20 up.
-        InputRangeError: too few images, or a scheme of another disguise.
-        BlockSizeError: blocks do not divide the images, or the order does not fit their blocks.
+        InputShapeError: images differ in size or device, or labels do not fit them.
+        LabelError: a label is below 0, or 2**20 or more.
+        InputRangeError: there are too few images, or the scheme is of another disguise.
+        BlockSizeError: blocks do not divide the images, or the order does not fit the blocks.
 
     References:
         Liu, Giannella, Kargupta: An Attacker's View of Distance Preserving Maps for Privacy Preserving Data Mining, for
@@ -122,7 +122,7 @@ def match_moments(
     layout = _Layout(scheme, public.shape[1:])
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
     variance = scheme.noise**2 / 12
-    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied, _rows_read(disguised, order, scheme))
+    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied, _known_rows(disguised, order, scheme))
     moments, matrices = fit(plain, seen)
     opened = layout.open(seen, matrices.back, moments, variance)
     rank, projected = layout.determined(moments, variance, matrices.forward)
@@ -143,7 +143,7 @@ def match_moments(
 
 @dataclass(frozen=True, eq=False)
 class _Fitting:
-    """What a fit of matrices needs to know beside lines ``[groups, N, lines, length]``."""
+    """The settings for a fit of matrices to lines ``[groups, N, lines, length]``."""
 
     variance: float
     orthogonal: bool
@@ -151,28 +151,29 @@ class _Fitting:
     known: KnownRows | None
 
     def __call__(self, plain: Tensor, seen: Tensor) -> tuple[Moments, Matrices]:
-        """Return the moments of plain lines, noise counted in, and matrices."""
+        """Return the moments of plain lines, including noise, and the matrices."""
         moments = moments_of(plain, variance=self.variance)
         matrices = fit_matrices(moments, moments_of(seen), orthogonal=self.orthogonal, tied=self.tied, known=self.known)
         return moments, matrices
 
     def error(self, plain: Tensor, seen: Tensor, forward: Tensor) -> Tensor:
-        """Return the error of rebuilt pixels for lack of images, float64 ``[groups]``.
+        """Return the error of rebuilt pixels that is due to the number of images, float64 ``[groups]``.
 
-        Fits to two halves differ by twice the error of a fit to all images: their variances are twice as large each.
+        Fits to two halves differ by twice the error of a fit to all images, because their variances are twice as large
+        each.
         """
         one, other = (self(plain[:, half::2], seen[:, half::2])[1].back for half in (0, 1))
         lines = plain[:, :_IMAGES_AT_ONCE].flatten(1, 2).double()
         return (lines @ (forward @ (one - other))).square().mean((1, 2)).sqrt() / 2
 
 
-def _rows_read(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
-    """Return the rows of matrices that stand in the images, by groups in the original order; ``None`` where none may.
+def _known_rows(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
+    """Return the rows of matrices that occur in the images, by groups in the original order; ``None`` if none can.
 
     Args:
         disguised: ``[N, C, H, W]``, as released.
-        order: int64 ``[positions]``, the original block that lies at each position.
-        scheme: of matrices.
+        order: int64 ``[positions]``, the original block at each position.
+        scheme: scheme of matrices.
     """
     if reason_against_rows(scheme) is not None:
         return None
@@ -186,8 +187,8 @@ class _Layout:
     """Lines of images by groups: those that one matrix multiplies at one position, ``[groups, N, lines, length]``.
 
     Args:
-        scheme: of matrices.
-        shape: of an image, ``[C, H, W]``.
+        scheme: scheme of matrices.
+        shape: shape of an image, ``[C, H, W]``.
     """
 
     def __init__(self, scheme: Scheme, shape: torch.Size) -> None:
@@ -200,14 +201,14 @@ class _Layout:
         return lines.unflatten(2, (self._channels, -1)).movedim(2, 1).flatten(0, 1).flatten(2, 3)
 
     def images(self, lines: Tensor) -> Tensor:
-        """Put grouped lines together to images in grey levels, without the mean of the noise."""
+        """Join grouped lines to images in grey levels, without the mean of the noise."""
         blocks = lines.unflatten(0, (-1, self._channels)).movedim(1, 2)  # [positions, N, channels, lines, length]
         blocks = blocks.unflatten(3, (self._shape[0] // self._channels, -1)).flatten(2, 3)
         blocks = blocks.mT if self._scheme.side == "left" else blocks
         return assemble(blocks, (self._shape[1], self._shape[2])) - self._scheme.noise / 2
 
     def open(self, seen: Tensor, back: Tensor, moments: Moments, variance: float) -> Tensor:
-        """Multiply disguised lines with the matrices back, and take out the noise."""
+        """Multiply disguised lines by the inverse matrices, and remove the noise."""
         shrink = Shrinkage(moments, variance) if variance else None
         parts = []
         for part in seen.split(_IMAGES_AT_ONCE, 1):
@@ -286,5 +287,5 @@ MOMENTS = Attack(
     needs=frozenset({Need.PUBLIC}),
     reason=only_for("RMTDisguise"),
     facts=_facts,
-    note="Statistics hardly tell left from right in photographs: pictures count if they are right or all mirrored.",
+    note="Statistics hardly distinguish left from right in photographs: pictures also count if all are mirrored.",
 )

@@ -1,4 +1,4 @@
-"""The secret order of blocks, recovered."""
+"""Recover the secret order of blocks."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ from torchprotect.attacks.scores import ORDER
 from torchprotect.errors import BlockSizeError
 
 _MOST_ROUNDS = 20
-_LOG_ODDS = 6.0  # of a block that a prior order names, against each other block
+_LOG_ODDS = 6.0  # log odds of the block that a prior order names, against each other block
 _TIE = 1e-6  # of the mean cost: differences below it are rounding errors
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
@@ -30,40 +30,41 @@ def recover_permutation(
     scheme: Scheme,
     prior: Tensor | None = None,
 ) -> PermutationResult:
-    """Recover the order of the blocks: an attacker with known pairs (level L2).
+    """Recover the order of the blocks from known pairs: an attacker with known pairs (level L2).
 
-    What the disguise preserves of each block is compared with that of each plain block, over all pairs: pixels; norms
-    of rows; or which pairs of images agree in a unit, which takes two pairs at least. Of all orders, the one with the
-    least sum of differences is taken. Where all positions share a secret, more is compared: in which images, and how
-    often, a unit occurs anywhere; or the rows themselves, under the one matrix that suits the order found so far.
+    What the disguise preserves of each block is compared with the same property of each plain block, over all pairs:
+    pixels; norms of rows; or which pairs of images agree in a unit (which takes at least two pairs). Of all orders, the
+    attack takes the one with the smallest sum of differences. If all positions share a secret, more is compared: in
+    which images, and how often, a unit occurs anywhere; or the rows themselves, under the one matrix that suits the
+    order found so far.
 
-    A guess is certain only where blocks differ: blocks that are empty in all pairs are interchangeable, with margin 0
+    A guess is certain only if blocks differ. Blocks that are empty in all pairs are interchangeable; their margin is 0
     or, with noise, nearly 0.
 
-    Cost: ``pairs``, ``assignments`` (assignment problems solved: one, or some where positions share a matrix).
+    Cost: ``pairs``, ``assignments`` (assignment problems solved: one, or some if positions share a matrix).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: the same images disguised, in the same order, exactly as released; ``scheme.white`` says which value
-            is white.
-        scheme: of a disguise by blocks.
-        prior: an order that is likely beforehand, int64 ``[positions]``, such as one from statistics. It decides where
-            pairs leave several blocks open.
+        disguised: the same images disguised, in the same order, exactly as released; ``scheme.white`` is the value of
+            white.
+        scheme: scheme of a disguise by blocks.
+        prior: a likely order, int64 ``[positions]``, such as one from statistics. It decides if pairs leave several
+            blocks open.
 
     Returns:
-        The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms
-        where matrices are not orthogonal), or shares of units. A negative margin says that another block fits better
-        but was needed elsewhere.
+        The order, and margins as differences of the costs: mean squares of grey levels (of standardised norms if
+        matrices are not orthogonal), or shares of units. A negative margin means that another block fits better but was
+        needed elsewhere.
 
     Raises:
         InputTypeError: plain images are neither uint8 nor floating point.
-        InputShapeError: pairs do not go together, or there are none.
-        InputRangeError: fewer pairs than needed, or a setting makes no sense.
-        BlockSizeError: blocks do not divide the images, or units the blocks.
+        InputShapeError: pairs do not fit together, or there are none.
+        InputRangeError: there are fewer pairs than needed, or a setting is invalid.
+        BlockSizeError: blocks do not divide the images, or units do not divide the blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
-        section IV-B, supposes that the order is known to the attacker.
+        section IV-B, assumes that the attacker knows the order.
     """
     preserved, reading = require_preserved(scheme, "recover_permutation", *_BY_BLOCKS), Reading(scheme)
     require_pairs(plain, disguised, at_least=2 if preserved == "equality" else 1)
@@ -78,24 +79,24 @@ def recover_permutation(
         costs = torch.cdist(theirs, mine).square() / mine.shape[1]
     order, assignments = assign(costs), 1
     if preserved == "energies" and scheme.shared:
-        order, costs, assignments = _by_one_matrix(*reading.lines(plain, disguised), order, scheme)
+        order, costs, assignments = _fit_shared_matrix(*reading.lines(plain, disguised), order, scheme)
     if prior is not None:
-        order, assignments = assign(_favour(prior, costs, order, mine.shape[1])), assignments + 1
+        order, assignments = assign(_apply_prior(prior, costs, order, mine.shape[1])), assignments + 1
     cost = {"pairs": len(plain), "assignments": assignments}
     return PermutationResult(Level.KNOWN_PAIRS, cost, order, margins(costs, order))
 
 
-def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
-    """Fit the matrix that all positions share to an order, give blocks the order it suits best, and repeat.
+def _fit_shared_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
+    """Alternate between fitting the shared matrix to an order and the order to the matrix, until nothing changes.
 
     Args:
         mine: lines of plain blocks, ``[positions, N, C, lines, length]``.
         theirs: lines of disguised ones.
-        order: to begin with.
-        scheme: of shared matrices.
+        order: initial order.
+        scheme: scheme of shared matrices.
 
     Returns:
-        The order, the costs ``[positions, blocks]`` it was taken from, and how many assignments were solved.
+        The order, the costs ``[positions, blocks]`` it was taken from, and the number of assignments solved.
     """
     seen, assignments = theirs.flatten(1), 1
     for _ in range(_MOST_ROUNDS):
@@ -107,13 +108,13 @@ def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) 
     return order, costs, assignments
 
 
-def _favour(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
-    """Return costs ``[positions, blocks]`` that favour the blocks of a prior order as much as its odds are worth.
+def _apply_prior(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
+    """Return costs ``[positions, blocks]`` that favour the blocks of a prior order according to its odds.
 
     Args:
         prior: int64 ``[positions]``.
         costs: mean squares of differences.
-        order: with the least sum of costs, which tells the variance of differences of right blocks.
+        order: the order with the least sum of costs, from which the variance of right blocks is estimated.
         numbers: how many numbers of a block are compared.
     """
     if prior.shape != order.shape or not torch.equal(prior.sort().values, order.sort().values):
@@ -131,30 +132,31 @@ def recover_permutation_from_statistics(
 ) -> StatisticsResult:
     """Recover the order of the blocks without any pair: an attacker with public data (level L1).
 
-    The attacker has other images of the same kind. Means and deviations of what the disguise preserves give a first
-    order (an assignment problem); then blocks are matched by how they vary together with all other blocks (a quadratic
-    one, solved as a row of assignment problems). As both can hardly tell an image from its mirror image, exchanges of
-    blocks with those at mirrored positions are tried too; the guess is what fits best by both statistics.
+    The attacker has other images of the same kind. Means and standard deviations of what the disguise preserves give a
+    first order (an assignment problem). Then blocks are matched by how they vary together with all other blocks (a
+    quadratic assignment, solved as a series of linear ones). Both statistics hardly distinguish an image from its
+    mirror image, so swaps of blocks at mirrored positions are tried too. The guess is the order that fits best by both
+    statistics.
 
-    The order cannot be known where statistics are equal: of blocks that are empty in all images, or of left and right
-    in photographs, for which some 10,000 images are needed.
+    The order cannot be known if statistics are equal: for blocks that are empty in all images, or for left and right in
+    photographs, which take some 10,000 images to distinguish.
 
     Cost: ``public``, ``disguised`` (images), ``assignments`` (assignment problems solved).
 
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
-        scheme: of a disguise by blocks.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
+        scheme: scheme of a disguise by blocks.
 
     Returns:
         The order, its mirror image, and margins of the sum of both costs, each divided by its mean. A negative margin
-        says that another block fits better but was needed elsewhere.
+        means that another block fits better but was needed elsewhere.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point.
-        InputShapeError: images of different sizes or devices, or none.
-        InputRangeError: a setting makes no sense.
-        BlockSizeError: blocks do not divide the images, or units the blocks.
+        InputShapeError: images differ in size or device, or there are none.
+        InputRangeError: a setting is invalid.
+        BlockSizeError: blocks do not divide the images, or units do not divide the blocks.
 
     References:
         Guo, Wu: Deriving Private Information from Arbitrarily Projected Data, use statistics of public data in the same
@@ -177,14 +179,14 @@ def recover_permutation_from_statistics(
 
 
 def order_or_pairs(plain: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor | None:
-    """Return the order given, else that which known pairs tell; ``None`` where blocks are not permuted."""
+    """Return the given order, or otherwise the one recovered from known pairs; ``None`` if blocks are not permuted."""
     if order is not None or not scheme.permuted:
         return order
     return recover_permutation(plain, disguised, scheme=scheme).guesses
 
 
 def order_or_statistics(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> Tensor:
-    """Return the order given, else that which public images tell; where blocks are not permuted, they lie in order."""
+    """Return the given order, or else the one recovered from public images; the identity if nothing is permuted."""
     if order is not None:
         return order
     if scheme.permuted:
@@ -210,7 +212,7 @@ def _run_statistics(seen: Seen) -> PermutationResult:
 
 
 def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
-    """Lay the blocks of the images back where that opens them: where their content is as it was."""
+    """Put the blocks of the images back, if that restores the images: if the content of blocks is unchanged."""
     if seen.scheme.preserved != "values":
         return found
     images = undo_order(seen.target, found.guesses, seen.scheme.blocks)
@@ -220,7 +222,7 @@ def _opened(seen: Seen, found: PermutationResult) -> PermutationResult:
 PERMUTATION = Attack(
     name="recover_permutation",
     title="Order from pairs",
-    about="matches blocks with positions by known pairs",
+    about="matches blocks to positions with known pairs",
     finds="key",
     level=Level.KNOWN_PAIRS,
     run=_run_pairs,
@@ -232,7 +234,7 @@ PERMUTATION = Attack(
 PERMUTATION_FROM_STATISTICS = Attack(
     name="recover_permutation_from_statistics",
     title="Order from statistics",
-    about="matches blocks with positions by public images",
+    about="matches blocks to positions with statistics of public images",
     finds="key",
     level=Level.PUBLIC_DATA,
     run=_run_statistics,

@@ -1,4 +1,4 @@
-"""Pictures and classes guessed from how rare cipher units are."""
+"""Guess pictures and classes from the rarity of cipher units."""
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -25,12 +25,12 @@ _PIXELS_AT_ONCE = 1024  # of each image; bounds the memory
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RarityResult(Reconstruction):
-    """Images rebuilt, and classes guessed.
+    """Images rebuilt, and classes guessed, from the rarity of cipher units.
 
     Attributes:
         guesses: int64 ``[M]``; ``None`` without labels.
-        repeating_share: share of the disguised units that occur more than once at their position. Near 0 the attack has
-            nothing to use, and rebuilds the mean of the public images.
+        repeating_share: share of the disguised units that occur more than once at their position. Near 0, the attack
+            has nothing to use, and rebuilds the mean of the public images.
     """
 
     guesses: Tensor | None
@@ -47,36 +47,37 @@ def rarity_regression(
     order: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> RarityResult:
-    """Rebuild images, and guess their classes, from how rare their cipher units are: only public data (level L1).
+    """Rebuild images, and guess their classes, from how rare their cipher units are: public data only (level L1).
 
-    A cipher without state keeps how frequent each unit is among those at its position. The attacker counts the units of
-    plain images of the same kind in the same way, and fits their pixels and their classes to the logarithms of these
-    shares: ridge regression on random features, the penalty that serves best on images left out. What was fitted is
-    applied to the shares of the disguised images. No key is guessed, and keys of their own for each position do not
-    help. Where all positions share a key, shares among the units of all positions are used too.
+    A stateless cipher preserves how frequent each unit is among the units at its position. The attacker counts the
+    units of plain images of the same kind in the same way, and fits their pixels and classes to the logarithms of these
+    shares, by ridge regression on random features; the penalty is chosen on held-out images. The fit is then applied to
+    the shares of the disguised images. No key is guessed, and separate keys per position do not help. If all positions
+    share a key, shares among the units of all positions are used too.
 
-    Both sets must be large enough for units to repeat as often as they do in the other one: some thousands of images.
+    Both sets must be so large that units repeat about as often in one as in the other: some thousands of images.
 
-    Cost: ``public``, ``disguised`` (images), ``features`` (units of each).
+    Cost: ``public``, ``disguised`` (images), ``features`` (units per image).
 
     Args:
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least 20.
-        disguised: uint8 ``[M, C, H, W]``; shares are counted among them, so give all there are.
-        scheme: of ``AESECBDisguise``.
-        labels: of the public images, int64 ``[N]``; without them no class is guessed. A class that no public image has
-            is never guessed.
+        disguised: uint8 ``[M, C, H, W]``; shares are counted among them, so pass all available images.
+        scheme: scheme of ``AESECBDisguise``.
+        labels: labels of the public images, int64 ``[N]``; without them no class is guessed. A class that no public
+            image has is never guessed.
         classes: number of classes; with labels only.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it by :func:`recover_permutation_from_statistics`.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            by :func:`recover_permutation_from_statistics`.
         generator: draws the random features.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, disguised ones are not uint8, or labels are
             not int64.
-        InputShapeError: images of different sizes, labels that do not fit them, or none.
-        InputRangeError: too few public images, classes without labels, or a setting makes no sense.
-        LabelError: a label is no class.
-        BlockSizeError: blocks do not divide the images, units the blocks, or the order does not fit the blocks.
+        InputShapeError: images differ in size, labels do not fit them, or there are none.
+        InputRangeError: there are too few public images, classes without labels, or a setting is invalid.
+        LabelError: a label is not a class.
+        BlockSizeError: blocks do not divide the images, units do not divide the blocks, or the order does not fit the
+            blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
@@ -115,7 +116,7 @@ def _require(public: Tensor, disguised: Tensor, scheme: Scheme) -> None:
 
 
 def _rarities(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Read both sets in the original order of the blocks, float32 ``[N, features]`` and ``[M, features]``."""
+    """Compute the rarities of both sets in the original order, float32 ``[N, features]`` and ``[M, features]``."""
     order = order_or_statistics(public, disguised, scheme, order)
     reading = Reading(scheme)
     read = reading.repeats if scheme.shared else reading.rarities
@@ -124,7 +125,7 @@ def _rarities(public: Tensor, disguised: Tensor, scheme: Scheme, order: Tensor |
 
 
 def _rebuild(ridge: RandomFeatureRidge, public: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return what is likely of the disguised images, in the dtype and on the scale of the public ones."""
+    """Return estimates of the disguised images, in the dtype and on the scale of the public ones."""
     parts = public.flatten(1).split(_PIXELS_AT_ONCE, 1)
     draws = generator_on(public.device, generator)
     mixed = torch.zeros(len(public), _MIXTURES, dtype=torch.float64, device=public.device)
@@ -169,7 +170,7 @@ def _run_classes(seen: Seen) -> ClassGuesses:
 RARITY = Attack(
     name="rarity_regression",
     title="Rarities",
-    about="fits pixels to how rare cipher units are",
+    about="predicts pixels from the rarity of cipher units",
     finds="picture",
     level=Level.PUBLIC_DATA,
     run=_run,
@@ -182,7 +183,7 @@ RARITY = Attack(
 RARITY_OF_CLASSES = Attack(
     name="rarity_regression (classes)",
     title="Rarities, with classes",
-    about="fits classes to how rare cipher units are",
+    about="predicts classes from the rarity of cipher units",
     finds="class",
     level=Level.PUBLIC_DATA,
     run=_run_classes,

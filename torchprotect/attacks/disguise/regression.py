@@ -1,4 +1,4 @@
-"""Least squares for the inverse of a secret matrix."""
+"""Estimate the inverse of a secret matrix by least squares."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,13 +24,13 @@ _PIXELS_AT_ONCE = 2**22  # bounds the memory
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RegressionResult(Reconstruction):
-    """Images rebuilt by a linear map for each position.
+    """Images rebuilt by one linear map for each position.
 
     Attributes:
-        rank: int64 ``[positions, channels or 1]``: independent directions of the known plain rows (around their mean,
-            with an intercept); a block's width, height for ``side="left"``, where they determine the matrix. In other
-            directions the attack can only say zero, or the mean with an intercept. Positions that share a matrix have
-            one row together.
+        rank: int64 ``[positions, channels or 1]``: number of independent directions of the known plain rows (around
+            their mean, with an intercept). They determine the matrix if it equals the block's width (its height for
+            ``side="left"``). In all other directions the attack can only guess zero or, with an intercept, the mean.
+            Positions that share a matrix have one entry together.
     """
 
     rank: Tensor
@@ -46,29 +46,30 @@ def regression_attack(
     solve_for: Literal["plain", "matrix"] = "plain",
     order: Tensor | None = None,
 ) -> RegressionResult:
-    """Fit a linear map for each position by least squares: an attacker with known pairs (level L2).
+    """Fit a linear map back to plain pixels for each position: an attacker with known pairs (level L2).
 
-    Where a disguise multiplies each block with a matrix of its position, with or without noise, one linear map leads
-    back. Where pairs do not determine it, the shortest solution is taken. Where all positions share one matrix, the
-    rows of all give the map, so that one pair suffices. Under noise each position still has a map of its own, which
-    counts its own rows more, since a map also holds what plain blocks look like there.
+    If a disguise multiplies each block by a matrix of its position, with or without noise, one linear map leads back;
+    it is fitted by least squares. If the pairs do not determine it, the minimum-norm solution is taken. If all
+    positions share one matrix, the rows of all positions give the map, so that one pair suffices. Under noise, each
+    position still has its own map, with more weight on its own rows, because a map also captures what plain blocks look
+    like there.
 
     Cost: ``pairs``, ``equations`` (known rows of pixels for one map), ``solutions`` (maps fitted).
 
     Args:
         plain: known images, uint8 or floating point in 0..1, ``[N, C, H, W]``; at least one.
         disguised: the same images disguised, in the same order, any number type.
-        target: disguised images to be attacked, ``[M, C, H, W]``.
-        scheme: of ``RMTDisguise``.
-        intercept: fit a constant too: it takes out the mean of the noise, ``u / 2`` for noise drawn from 0 to ``u``.
+        target: disguised images to rebuild, ``[M, C, H, W]``.
+        scheme: scheme of ``RMTDisguise``.
+        intercept: also fit a constant. It removes the mean of the noise: ``u / 2`` for noise drawn from 0 to ``u``.
         solve_for: ``plain`` fits plain rows to disguised ones, which weighs noise against signal; ``matrix`` estimates
             the secret matrix, as the paper does, and inverts it.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it from the pairs.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            from the pairs.
 
     Raises:
-        InputShapeError: pairs, or pairs and target, do not go together, or there are none.
-        InputRangeError: an unknown ``solve_for``, or a scheme for another disguise or another number of channels.
+        InputShapeError: pairs, or pairs and target, do not fit together, or there are none.
+        InputRangeError: ``solve_for`` is unknown, or the scheme is of another disguise or number of channels.
         BlockSizeError: blocks do not divide the images.
 
     References:
@@ -121,13 +122,13 @@ def _fit(plain: Tensor, disguised: Tensor, intercept: bool, solve_for: str) -> t
 
 
 def _fit_by_position(plain: Tensor, disguised: Tensor, intercept: bool, channels: int) -> tuple[Tensor, Tensor]:
-    """Return a map and a constant for each position, of its own rows and, with little weight, those of all positions.
+    """Return a map and a constant for each position, from its own rows and, with little weight, those of all positions.
 
     Args:
         plain: ``[positions * channels, rows, length]``.
-        disguised: likewise.
+        disguised: of the same shape.
         intercept: fit a constant.
-        channels: with matrices of their own.
+        channels: number of channels with separate matrices.
     """
     count, length = plain.shape[1:]
     weight = _ROWS_OF_ALL * length
@@ -147,12 +148,12 @@ def _fit_by_position(plain: Tensor, disguised: Tensor, intercept: bool, channels
 
 
 def _least_squares(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the shortest maps from given to wanted rows, and the ranks of the given ones."""
+    """Return the minimum-norm maps from given to wanted rows, and the ranks of the given ones."""
     return _solve(given.mT @ given, given.mT @ wanted)
 
 
 def _solve(squares: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Solve normal equations; they square the condition of the rows, which float64 has room for."""
+    """Solve normal equations; these square the condition number of the rows, which float64 can hold."""
     values, directions = torch.linalg.eigh(squares)
     kept = values > _TOLERANCE**2 * values[:, -1:]
     inverse = torch.where(kept, values, 1).reciprocal() * kept
@@ -167,7 +168,7 @@ def _run(seen: Seen) -> RegressionResult:
 REGRESSION = Attack(
     name="regression_attack",
     title="Regression",
-    about="fits a linear way back to known pairs",
+    about="fits a linear map back to plain pixels on known pairs",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

@@ -1,4 +1,4 @@
-"""Classes guessed from the energies of block rows."""
+"""Guess classes from the energies of block rows."""
 
 import torch
 from torch import Tensor
@@ -26,34 +26,34 @@ def row_energy_attack(
     order: Tensor | None = None,
     voters: int = 5,
 ) -> ClassGuesses:
-    """Guess classes by the norms of block rows, which an orthogonal matrix keeps: only public data (level L1).
+    """Guess classes from the norms of block rows, which orthogonal matrices preserve: public data only (level L1).
 
-    The attacker has labelled images of the same kind. Each disguised image gets the class that its nearest public
-    images vote for, by the norms of all rows of all blocks. Where all positions share one matrix, statistics of the
-    public rows give it away, and rows are compared beside their norms.
+    The attacker has labelled images of the same kind. The nearest public images, by the norms of all rows of all
+    blocks, vote on the class of each disguised image. If all positions share one matrix, statistics of the public rows
+    reveal it, and the rows themselves are compared besides their norms.
 
-    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (norms of each).
+    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (norms per image).
 
     Args:
         public: plain labelled images, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         labels: int64 ``[N]``.
-        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` says which value is white.
+        disguised: ``[M, C, H, W]``, exactly as released; ``scheme.white`` is the value of white.
         classes: number of classes.
-        scheme: of ``RMTDisguise``.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it by :func:`recover_permutation_from_statistics`.
-        voters: nearest public images that vote, nearer ones with more weight.
+        scheme: scheme of ``RMTDisguise``.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            by :func:`recover_permutation_from_statistics`.
+        voters: number of nearest public images that vote; nearer ones have more weight.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
-        InputShapeError: images of different sizes, labels that do not fit them, or none.
-        InputRangeError: a setting makes no sense.
-        LabelError: a label is no class.
-        BlockSizeError: blocks do not divide the images, or the order does not fit their blocks.
+        InputShapeError: images differ in size, labels do not fit them, or there are none.
+        InputRangeError: a setting is invalid.
+        LabelError: a label is not a class.
+        BlockSizeError: blocks do not divide the images, or the order does not fit the blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,
-        section III-B, for the disguise; Giannella, Liu, Kargupta (arXiv 0911.2942) for what distances tell.
+        section III-B, for the disguise; Giannella, Liu, Kargupta (arXiv 0911.2942) for what distances reveal.
     """
     require_preserved(scheme, "row_energy_attack", "energies")
     reading = Reading(scheme)
@@ -77,7 +77,7 @@ def _norms(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor,
 
 
 def _rows(reading: Reading, public: Tensor, disguised: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows themselves, as far as their one matrix is found, and their norms."""
+    """Return the rows themselves, as far as their shared matrix is found, and their norms."""
     mine, theirs = reading.lines(public, disguised)
     theirs = aligned(mine, theirs, reading.scheme)
     spread = reading.scheme.noise**2 / 12 * mine.shape[-1]

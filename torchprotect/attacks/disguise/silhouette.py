@@ -1,4 +1,4 @@
-"""Classes guessed from where cipher units differ from the most frequent one."""
+"""Guess classes from where cipher units differ from the most frequent one."""
 
 from dataclasses import dataclass, field
 
@@ -18,13 +18,13 @@ from torchprotect.attacks.scores import CLASSES
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SilhouetteResult(ClassGuesses):
-    """Classes, and the maps they were guessed from.
+    """Guessed classes, and the silhouettes they were guessed from.
 
     Attributes:
-        silhouettes: float32 ``[N, 1, H, W]``, blocks in their original order: 0 where units are the most frequent ones
-            of their position (background), 1 where they are not, and the mean of several channels in between. It shows
-            the original foreground at the resolution of the units.
-        background_share: share of the units that are the most frequent ones of their position. Near 1 / N the attack
+        silhouettes: float32 ``[N, 1, H, W]``, blocks in their original order: 0 if a unit is the most frequent one of
+            its position (background), 1 if it is not, averaged over channels. They show the original foreground at the
+            resolution of the units.
+        background_share: share of the units that are the most frequent one of their position. Near 1 / N, the attack
             has nothing to use.
     """
 
@@ -42,32 +42,33 @@ def silhouette_attack(
     order: Tensor | None = None,
     voters: int = 10,
 ) -> SilhouetteResult:
-    """Guess classes by where units are not background, which a cipher without state shows: public data (level L1).
+    """Guess classes from where units are not background, which a stateless cipher shows: public data only (level L1).
 
-    Equal units at one position have equal code words, in all images: the most frequent code word of a position stands
-    for its most frequent unit, mostly an even background. Each disguised image gets the class that the public images
-    with the nearest silhouettes vote for. Keys of their own for each position do not help: positions repeat over the
-    images. Where all positions share a key, images are compared by how frequent their units are at any position, which
-    tells more than whether they are background.
+    Equal units at one position have equal code words in all images. The most frequent code word of a position therefore
+    stands for its most frequent unit, usually an even background. The public images with the nearest silhouettes vote
+    on the class of each disguised image. Separate keys per position do not help, because positions repeat over the
+    images. If all positions share a key, images are compared by how frequent their units are at any position, which
+    reveals more than background alone.
 
-    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (units of each).
+    Cost: ``public``, ``disguised`` (images; all are compared with all), ``features`` (units per image).
 
     Args:
         public: plain labelled images of the same kind, uint8 or floating point in 0..1, ``[N, C, H, W]``.
         labels: int64 ``[N]``.
         disguised: ``[M, C, H, W]``; the more there are, the more certain the background.
         classes: number of classes.
-        scheme: of ``AESECBDisguise``.
-        order: int64 ``[positions]``, the original block that lies at each position; where blocks are permuted, ``None``
-            recovers it by :func:`recover_permutation_from_statistics`.
-        voters: nearest public images that vote, nearer ones with more weight.
+        scheme: scheme of ``AESECBDisguise``.
+        order: int64 ``[positions]``, the original block at each position. If blocks are permuted, ``None`` recovers it
+            by :func:`recover_permutation_from_statistics`.
+        voters: number of nearest public images that vote; nearer ones have more weight.
 
     Raises:
         InputTypeError: public images are neither uint8 nor floating point, or labels are not int64.
-        InputShapeError: images of different sizes, labels that do not fit them, or none.
-        InputRangeError: a setting makes no sense.
-        LabelError: a label is no class.
-        BlockSizeError: blocks do not divide the images, units the blocks, or the order does not fit the blocks.
+        InputShapeError: images differ in size, labels do not fit them, or there are none.
+        InputRangeError: a setting is invalid.
+        LabelError: a label is not a class.
+        BlockSizeError: blocks do not divide the images, units do not divide the blocks, or the order does not fit the
+            blocks.
 
     References:
         Sharma, Alam, Chen: Image Disguising for Protecting Data and Model Confidentiality in Outsourced Deep Learning,

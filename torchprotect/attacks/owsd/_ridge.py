@@ -1,4 +1,4 @@
-"""Ridge regression, as strong as leaving samples out tells."""
+"""Ridge regression, with the strength chosen by leave-one-out validation."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ _RANK = 1e-12  # of the largest eigenvalue; what lies below is rounding
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ridge:
-    """A linear map that was fitted.
+    """A fitted linear map.
 
     Attributes:
         input_mean: ``[D]``.
         basis: ``[D, r]``, orthonormal directions of the inputs.
         coefficients: ``[r, K]``.
         mean: ``[K]``, of the outputs.
-        explained: share of the outputs' variance that is predicted for samples left out; 0 or less if nothing is.
+        explained: share of the outputs' variance that is predicted for held-out samples; 0 or less if nothing is.
     """
 
     input_mean: Tensor
@@ -34,7 +34,7 @@ class Ridge:
 
 
 def fit_ridge(inputs: Tensor, outputs: Tensor) -> Ridge:
-    """Fit outputs to inputs; how much to regularise is chosen by leaving samples out in turn.
+    """Fit outputs to inputs; the strength of regularisation is chosen by leave-one-out validation.
 
     Cost: one eigendecomposition, of the smaller of ``[n, n]`` and ``[D, D]``.
 
@@ -79,7 +79,7 @@ def left_out(values: Tensor, scores: Tensor, rotated: Tensor, wanted: Tensor, st
         rotated: ``[r, K]``, products of the scores and outputs of all samples.
         wanted: centred outputs of some samples ``[n, K]``.
         strength: added to the eigenvalues.
-        fitted: how many samples there are in all.
+        fitted: total number of samples.
     """
     shrunk = 1 / (values + strength)
     residual = wanted - scores.to(wanted.dtype) @ (shrunk.to(wanted.dtype)[:, None] * rotated)

@@ -1,4 +1,4 @@
-"""Rebuilding plain images from scrambled ones with an autoencoder, the attack of the paper."""
+"""Rebuild plain images from scrambled ones with an autoencoder, the attack of the paper."""
 
 from collections.abc import Callable
 
@@ -29,11 +29,11 @@ def autoencoder_attack(
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str | None = None,
 ) -> Reconstruction:
-    """Train a network on known pairs to rebuild plain images from scrambled ones (level L2).
+    """Train a network on known pairs to rebuild plain images from scrambled ones: level L2.
 
-    The discriminator of DCGAN with residual blocks reads the scrambled image, the generator of DCGAN writes the plain
-    one; mean squared error. To see how hard scrambled images are to rebuild, run it with the plain images in their
-    place.
+    The discriminator of DCGAN, with residual blocks, encodes the scrambled image, and the generator of DCGAN decodes it
+    to the plain one; the loss is the mean squared error. To see how hard scrambled images are to rebuild, compare with
+    a run on plain images in their place.
 
     Cost: ``pairs``, ``epochs``.
 
@@ -42,15 +42,15 @@ def autoencoder_attack(
         scrambled: uint8 ``[m, 3, H, W]``, of the same images.
         target: uint8 ``[N, 3, H, W]``, under the same key.
         epochs: passes over the pairs.
-        batch_size: pairs a step.
+        batch_size: pairs per step.
         width: channels of the outermost layers.
         learning_rate: of Adam.
         generator: draws initial weights and batches.
-        progress: called with epochs done and in all.
-        device: where to train; that of the scrambled images when ``None``.
+        progress: called with epochs done and the total.
+        device: where to train; the device of the scrambled images when ``None``.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: the inputs do not go together.
+        InputTypeError, InputShapeError, InputRangeError: the inputs do not fit together.
 
     References:
         Savransky et al., One Way Scrambling by Deconvolution, section 5.3.
@@ -105,7 +105,7 @@ def _run(seen: Seen) -> Reconstruction:
 AUTOENCODER = Attack(
     name="autoencoder_attack",
     title="Autoencoder",
-    about="trains a network on known pairs to draw the plain image",
+    about="trains a network on known pairs to rebuild the plain image",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

@@ -1,4 +1,4 @@
-"""Do scrambled images lie as far apart as plain ones?"""
+"""Compare distances between scrambled images with those between plain ones."""
 
 from torchprotect.attacks._inputs import require_scrambled
 from torchprotect.attacks.protocol import Attack, Need, Seen, only_for
@@ -7,7 +7,7 @@ from torchprotect.attacks.scores.distances import DISTANCES, EMBEDDED_DISTANCES
 
 
 def _run(seen: Seen) -> ReleasedImages:
-    """Return the images: their distances are there for everybody to see."""
+    """Return the images, whose distances everybody can compute."""
     require_scrambled("released images", seen.target)
     return ReleasedImages(Level.CIPHERTEXT_ONLY, {"comparisons": 2 * len(seen.target) ** 2}, seen.target)
 
@@ -17,7 +17,7 @@ _NOTE = "a measure rather than an attack: it needs plain images, and has no scal
 DISTANCE_CORRELATION = Attack(
     name="distance_correlation",
     title="Distances",
-    about="tells how far distances between plain images survive",
+    about="measures how well distances between plain images survive",
     finds="distances",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,
@@ -30,7 +30,7 @@ DISTANCE_CORRELATION = Attack(
 DISTANCE_CORRELATION_OF_EMBEDDINGS = Attack(
     name="distance_correlation (embeddings)",
     title="Distances, with the encoder",
-    about="tells how far distances between embeddings survive",
+    about="measures how well distances between embeddings survive",
     finds="distances",
     level=Level.CIPHERTEXT_ONLY,
     run=_run,

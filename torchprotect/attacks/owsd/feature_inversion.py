@@ -1,4 +1,4 @@
-"""Rebuilding plain images from scrambled ones by way of the embedding."""
+"""Rebuild plain images from scrambled ones by way of the embedding."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputShapeError
 
-_SIDE = 64  # images are drawn at this size at most: an embedding tells nothing finer
+_SIDE = 64  # largest side of rebuilt images: an embedding contains no finer detail
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,9 +29,10 @@ class FeatureInversionResult(Reconstruction):
 
     Attributes:
         embeddings: float32 ``[N, E]``, as recovered from the scrambled images.
-        embeddings_explained: share of the variance of the known pairs' embeddings that is recovered for pairs left out;
+        embeddings_explained: share of the variance of the known pairs' embeddings that is recovered for held-out pairs;
             0 or less if nothing is.
-        pixels_explained: share of the variance of public images' pixels that their true embeddings tell, likewise.
+        pixels_explained: share of the variance of public images' pixels that their true embeddings explain, measured in
+            the same way.
     """
 
     embeddings: Tensor = field(metadata={"json": False})
@@ -42,11 +43,11 @@ class FeatureInversionResult(Reconstruction):
 def feature_inversion(
     embeddings: Tensor, scrambled: Tensor, target: Tensor, public_embeddings: Tensor, public: Tensor
 ) -> FeatureInversionResult:
-    """Rebuild plain images by way of their embeddings, from known pairs and public images (level L2).
+    """Rebuild plain images by way of their embeddings, from known pairs and public images: level L2.
 
-    A ridge regression learns embeddings from scrambled pixels, as in :func:`ridge_reidentification`; this alone needs
-    pairs. A second one learns plain pixels from embeddings of public images: whoever can load the encoder can embed as
-    many as there are. How much to regularise is chosen by leaving samples out in turn.
+    One ridge regression learns embeddings from scrambled pixels, as in :func:`ridge_reidentification`; it needs the
+    pairs. A second one learns plain pixels from embeddings of public images; whoever can load the encoder can embed as
+    many as there are. The strength of regularisation is chosen by leave-one-out validation.
 
     Cost: ``pairs``, ``public``; two eigendecompositions: one of ``[pairs, pairs]``, one of the embeddings' length or
     the number of public images, whichever is smaller.
@@ -55,14 +56,14 @@ def feature_inversion(
         embeddings: floating point ``[m, E]`` of the known plain images, m at least 3.
         scrambled: uint8 ``[m, C, H, W]``, of the same images.
         target: uint8 ``[N, C, H, W]``, under the same key.
-        public_embeddings: floating point ``[P, E]`` of the public images; some thousand are wanted, at least 3.
-        public: uint8, or floating point in 0..1, ``[P, c, h, w]``; images larger than 64 x 64 are drawn at that size.
+        public_embeddings: floating point ``[P, E]`` of the public images; some thousand are best, 3 is the minimum.
+        public: uint8, or floating point in 0..1, ``[P, c, h, w]``; images larger than 64 x 64 are rebuilt at that size.
 
     Returns:
         Images like the public ones.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: the inputs do not go together, or there are too few.
+        InputTypeError, InputShapeError, InputRangeError: the inputs do not fit together, or there are too few.
 
     References:
         After Dosovitskiy and Brox, Inverting visual representations with convolutional networks (arXiv 1506.02753);
@@ -121,7 +122,7 @@ def _run(seen: Seen) -> FeatureInversionResult:
 FEATURE_INVERSION = Attack(
     name="feature_inversion",
     title="Feature inversion",
-    about="recovers embeddings by known pairs, and draws pixels from them as public images and the encoder tell",
+    about="recovers embeddings with known pairs, then pixels with public images and the encoder",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,
@@ -135,5 +136,5 @@ FEATURE_INVERSION = Attack(
         "embeddings_explained": result.embeddings_explained,
         "pixels_explained": result.pixels_explained,
     },
-    note="an attacker who can load the same encoder, such as a public one",
+    note="assumes an attacker who can load the same encoder, such as a public one",
 )

@@ -1,4 +1,4 @@
-"""What the cloud learns of labels from its own answers."""
+"""Guess labels from the cloud's own answers."""
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,10 @@ _ITERATIONS = 200
 
 
 def label_probe(vectors: Tensor, labels: Tensor, target: Tensor, *, classes: int, decay: float = 1e-3) -> ClassGuesses:
-    """Guess labels from vectors by a linear classifier that is trained on a few known ones (level L2).
+    """Guess labels from vectors with a linear classifier, trained on a few known labels (level L2).
 
-    A cloud provider has the vectors of all images it was sent; a few labels leak easily. Takes any vectors: the cloud's
-    answers, or an encoder's features of scrambled images.
+    A cloud provider has the vectors of all images it was sent, and a few labels leak easily. Any vectors work: the
+    cloud's answers, or an encoder's features of scrambled images.
 
     Cost: ``labels`` known ones, at most ``iterations`` of L-BFGS.
 
@@ -69,7 +69,7 @@ def _fit(vectors: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[T
     return weights.detach(), bias.detach()
 
 
-_SIDE = 16  # scrambled images are read at this size
+_SIDE = 16  # scrambled images are shrunk to this size
 
 
 def _run(seen: Seen) -> ClassGuesses:

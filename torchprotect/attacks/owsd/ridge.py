@@ -1,4 +1,4 @@
-"""Linking scrambled images to plain ones by a linear map that is learned from known pairs."""
+"""Link scrambled images to plain ones by a linear map learned from known pairs."""
 
 from collections.abc import Callable
 
@@ -23,11 +23,11 @@ from torchprotect.errors import InputRangeError, InputShapeError
 def ridge_reidentification(
     embeddings: Tensor, scrambled: Tensor, target: Tensor, candidates: Tensor, *, k: int = 10
 ) -> LinkageResult:
-    """Find the plain image behind each scrambled one, from known pairs (level L2).
+    """Find the plain image behind each scrambled one, from known pairs: level L2.
 
-    A ridge regression learns embeddings from scrambled pixels; the predicted embedding is looked up among those of the
-    candidates by its cosine. The encoder is taken to be known, as pretrained ones are. How much to regularise is chosen
-    by leaving known pairs out in turn.
+    A ridge regression learns embeddings from scrambled pixels. The predicted embedding is looked up among those of the
+    candidates by cosine similarity. The encoder is assumed to be known, as pretrained ones are. The strength of
+    regularisation is chosen by leave-one-out validation on the known pairs.
 
     Cost: ``pairs``; one eigendecomposition of ``[pairs, pairs]``, and ``comparisons`` of a target with a candidate.
 
@@ -35,14 +35,14 @@ def ridge_reidentification(
         embeddings: floating point ``[m, E]`` of the known plain images, m at least 3.
         scrambled: uint8 ``[m, C, H, W]``, of the same images.
         target: uint8 ``[N, C, H, W]``, under the same key.
-        candidates: floating point ``[M, E]`` of the plain images among which to look.
+        candidates: floating point ``[M, E]`` of the plain images to search.
         k: guesses for each target; at most M.
 
     Returns:
         For each target the candidates, best first, and their cosine distances.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: the inputs do not go together, or there are too few pairs.
+        InputTypeError, InputShapeError, InputRangeError: the inputs do not fit together, or there are too few pairs.
 
     References:
         After the attacks on random encoders: Carlini et al., NeuraCrypt is not private (arXiv 2108.07256).
@@ -93,7 +93,7 @@ def _run_embeddings(seen: Seen) -> LinkageResult:
 RIDGE = Attack(
     name="ridge_reidentification",
     title="Ridge re-identification",
-    about="fits plain to scrambled images by known pairs, and looks known ones up",
+    about="predicts plain images from scrambled ones, and looks them up among known images",
     finds="identity",
     level=Level.KNOWN_PAIRS,
     run=_run_pixels,
@@ -102,13 +102,13 @@ RIDGE = Attack(
     reason=only_for("OWSDScramble"),
     any_size=True,
     least_pairs=3,
-    note="without the encoder, which an attacker may well have: with it, embeddings take the place of pixels",
+    note="assumes an attacker without the encoder, although one may well have it",
 )
 
 RIDGE_OF_EMBEDDINGS = Attack(
     name="ridge_reidentification (embeddings)",
     title="Ridge re-identification, with the encoder",
-    about="the same with embeddings of plain images, for whoever can load the encoder",
+    about="the same with embeddings instead of pixels, for whoever can load the encoder",
     finds="identity",
     level=Level.KNOWN_PAIRS,
     run=_run_embeddings,
@@ -118,5 +118,5 @@ RIDGE_OF_EMBEDDINGS = Attack(
     reason=only_for("OWSDScramble"),
     any_size=True,
     least_pairs=3,
-    note="an attacker who can load the same encoder, such as a public one",
+    note="assumes an attacker who can load the same encoder, such as a public one",
 )

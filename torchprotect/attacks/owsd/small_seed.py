@@ -1,4 +1,4 @@
-"""Trying every seed of a generator whose weights came from one."""
+"""Try every seed of a generator whose weights were drawn from a seed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from torchprotect.errors import InputShapeError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SeedResult(AttackResult):
-    """What trying seeds gave.
+    """Result of a search over seeds.
 
     Attributes:
         found: whether a seed gives the scrambled image.
         seed: that seed, or the nearest one tried.
-        distance: mean difference in grey levels of its image to the one looked for.
+        distance: mean difference, in grey levels, of the seed's image to the given one.
     """
 
     found: bool
@@ -35,19 +35,20 @@ def small_seed_search(
     tolerance: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedResult:
-    """Try seeds until one makes the scrambled image of a known plain one (level L2): why a seed is no key.
+    """Try seeds until one reproduces the scrambled image of a known plain one (level L2): why a seed is not a key.
 
-    Keys of this package are weights from the operating system's entropy, which no seed makes; this is what happens to
-    those of who draws them with a seeded generator of 32 bits or fewer.
+    Keys of this package are weights drawn from the operating system's entropy, which no seed reproduces. This attack
+    shows what happens to keys that are drawn with a seeded generator of 32 bits or fewer.
 
-    Cost: ``trials``, one image made each.
+    Cost: ``trials``, each of which makes one image.
 
     Args:
         scrambled: uint8 ``[1, C, H, W]``: one image.
-        generate: makes the scrambled image of the same plain one under the key of a seed, uint8 ``[1, C, H, W]``.
-        seeds: to try, in order.
-        tolerance: mean difference in grey levels up to which images are the same.
-        progress: called with seeds tried and in all.
+        generate: takes a seed, and returns the scrambled image of the same plain one under the key of that seed, uint8
+            ``[1, C, H, W]``.
+        seeds: seeds to try, in order.
+        tolerance: mean difference, in grey levels, up to which two images count as the same.
+        progress: called with seeds tried and the total.
     """
     require_scrambled("the scrambled image", scrambled)
     if len(scrambled) != 1 or not len(seeds):

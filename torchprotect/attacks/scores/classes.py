@@ -1,4 +1,4 @@
-"""Guessed classes: how many are right, by chance, and on plain images."""
+"""Score guessed classes, with chance and the result on plain images."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -18,12 +18,12 @@ _SHUFFLES = 10
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExaminerScore(ShareScore):
-    """What an examiner still recognises.
+    """Accuracy of an examiner on disguised or rebuilt images.
 
     Attributes:
-        baseline: accuracy of the same examiner on original images; ``None`` if it was not given.
-        success_rate: ``accuracy / baseline``, the paper's attack success rate, as a share: 1 is as good as on original
-            images, and chance is not 0 but ``chance / baseline``. ``None`` without a baseline.
+        baseline: accuracy of the same examiner on plain images; ``None`` if it was not given.
+        success_rate: ``accuracy / baseline``, the paper's attack success rate, as a share. 1 means as good as on plain
+            images; chance is not 0 but ``chance / baseline``. ``None`` without a baseline.
     """
 
     baseline: float | None
@@ -38,18 +38,18 @@ class Examiner(Protocol):
 
 
 class ClassScores(NamedTuple):
-    """Guesses scored in two ways: rare classes count little in the first, as much as others in the second."""
+    """Guesses scored per image, where rare classes count little, and per class, where all classes count alike."""
 
     accuracy: ShareScore
     balanced: ShareScore
 
 
 def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
-    """Count the right classes; the chance level is the share of the most frequent class: what always guessing it gives.
+    """Compute the share of correctly guessed classes; chance is the share of the most frequent class.
 
     Args:
-        result: of an attack that guesses the class of each image.
-        labels: int64 ``[N]``.
+        result: result of an attack that guesses the class of each image.
+        labels: int64 ``[N]``, the true classes.
 
     Raises:
         InputShapeError: there are not as many labels as guesses.
@@ -59,13 +59,14 @@ def score_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
 
 
 def score_balanced_classes(result: ClassGuesses, labels: Tensor) -> ShareScore:
-    """Return the mean over the classes of how many of each were told; the chance level is one by the classes present.
+    """Compute the balanced accuracy: the mean over the classes of the share guessed correctly.
 
-    The interval is that of a share counted over as many images as would vary as much, at the same share in each class.
+    Chance is one divided by the number of classes present. The interval is that of a share counted over so many images
+    that it would vary as much, with the same share in each class.
 
     Args:
-        result: of an attack that guesses the class of each image.
-        labels: int64 ``[N]``.
+        result: result of an attack that guesses the class of each image.
+        labels: int64 ``[N]``, the true classes.
 
     Raises:
         InputShapeError: there are not as many labels as guesses.
@@ -86,18 +87,18 @@ def examiner_score(
     *,
     scale: int | None = None,
 ) -> ExaminerScore:
-    """Show disguised or rebuilt images to an examiner and count what it recognises.
+    """Compute the accuracy of an examiner on disguised or rebuilt images.
 
     Args:
-        examiner: trained on original images.
-        images: ``[N, C, H, W]``; or the result of an attack that rebuilds images, whose level and cost the score then
-            carries: the examiner stands for an eye and is not counted.
+        examiner: trained on plain images.
+        images: ``[N, C, H, W]``; or the result of an attack that rebuilds images. The score then carries that attack's
+            level and cost: the examiner stands for a human eye and is not counted.
         labels: int64 ``[N]``, the true classes.
-        baseline: accuracy of the examiner on original images of the same kind, that it was not trained on.
-        scale: of floating-point images, see :meth:`DNNExaminer.predict`.
+        baseline: accuracy of the examiner on plain images of the same kind that it was not trained on.
+        scale: scale of floating-point images, see :meth:`DNNExaminer.predict`.
 
     Raises:
-        InputRangeError: the baseline is no share above 0.
+        InputRangeError: the baseline is not a share above 0.
         InputShapeError: images or labels do not fit.
         ModelError: the examiner has not been trained.
 
@@ -124,12 +125,12 @@ def examiner_score(
 
 
 def class_measures(result: ClassGuesses, truth: Truth, whose: str = "") -> tuple[Measure, ...]:
-    """Return the share of images whose class was guessed, and the mean of the classes' shares.
+    """Return the accuracy and the balanced accuracy of guessed classes.
 
     Args:
         result: guesses for the first images that the truth is about.
         truth: with labels.
-        whose: guesses they are, as a possessive, if not the attacker's.
+        whose: a possessive that says whose guesses they are, if not the attacker's.
     """
     count = len(result.guesses)
     scores = _scores(result, truth)
@@ -144,7 +145,7 @@ def class_measures(result: ClassGuesses, truth: Truth, whose: str = "") -> tuple
 
 
 def score_both_ways(result: ClassGuesses, labels: Tensor) -> ClassScores:
-    """Score guesses by all images, and by classes."""
+    """Score guesses per image and per class."""
     return ClassScores(score_classes(result, labels), score_balanced_classes(result, labels))
 
 
@@ -164,9 +165,9 @@ def best_renaming(guesses: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _scores(result: ClassGuesses, truth: Truth) -> ClassScores:
-    """Count right classes; where their plain names are not known, after the best renaming."""
+    """Score guessed classes; if their plain names are unknown, under the best renaming."""
     if truth.labels is None:
-        raise InputShapeError("guessed classes are scored with labels, of which there are none")
+        raise InputShapeError("guessed classes cannot be scored: there are no labels")
     labels = truth.labels[: len(result.guesses)].to(result.guesses.device)
     if not truth.renamed:
         return score_both_ways(result, labels)
@@ -179,7 +180,7 @@ def _score_renamed(result: ClassGuesses, labels: Tensor, classes: int) -> ClassS
 
 
 def _chances(result: ClassGuesses, labels: Tensor, truth: Truth) -> list[float]:
-    """Return what the guesses give in a drawn order: the best renaming finds some agreement in anything."""
+    """Return the score of the guesses in random order, because the best renaming finds some agreement in anything."""
     generator = truth.generator("shuffled guesses")
     drawn = [torch.randperm(len(labels), generator=generator).to(labels.device) for _ in range(_SHUFFLES)]
     shuffled = [replace(result, guesses=result.guesses[order]) for order in drawn]
@@ -195,4 +196,4 @@ def _guessed(result: ClassGuesses, truth: Truth) -> tuple[Measure, ...]:
 
 
 CLASSES = Score(("labels",), _guessed, ClassGuesses)
-"""For :class:`ClassGuesses`."""
+"""Scores :class:`ClassGuesses`."""

@@ -20,9 +20,9 @@ class CorrespondenceScore(AttackResult):
     Attributes:
         hits: bool ``[classes, targets]``: the guess is one of the class's true targets.
         ordered: bool ``[classes]``: all targets of the class are right, in their order.
-        unordered: bool ``[classes]``: all are right, in any order.
-        ordered_chance: expected share of classes that are right in order, of guesses drawn evenly from what the attack
-            considers.
+        unordered: bool ``[classes]``: all targets of the class are right, in any order.
+        ordered_chance: expected share of classes that are right in order, for guesses drawn uniformly from the
+            candidates that the attack considers.
         unordered_chance: the same in any order.
     """
 
@@ -37,11 +37,11 @@ def score_correspondence(result: CorrespondenceResult, truth: Tensor) -> Corresp
     """Compare a recovered correspondence with the true one.
 
     Args:
-        result: of an attack.
+        result: result of an attack.
         truth: int64 ``[classes, targets]``.
 
     Raises:
-        InputShapeError: the truth is of another shape than the guesses.
+        InputShapeError: the truth has another shape than the guesses.
     """
     guesses, truth = result.guesses, truth.to(result.guesses.device)
     if truth.shape != guesses.shape:
@@ -70,7 +70,7 @@ def correspondence_measures(result: CorrespondenceResult, truth: Truth) -> tuple
 
 
 CORRESPONDENCE = Score(("correspondence",), correspondence_measures)
-"""For :class:`CorrespondenceResult`."""
+"""Scores a :class:`CorrespondenceResult`."""
 
 
 def _chances(targets: list[int], label: int, result: CorrespondenceResult) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Distances between released images beside those between plain ones."""
+"""Compare distances between released images with those between plain ones."""
 
 import math
 from collections.abc import Callable
@@ -20,12 +20,12 @@ _SIDE = 16  # plain images are compared at this size
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DistanceResult(AttackResult):
-    """How far distances survive.
+    """How well distances survive.
 
     Attributes:
         distance_correlation: of Székely, Rizzo and Bakirov, 0..1: 0 for independence, in the limit of many images.
         pearson: correlation of the distances themselves, -1..1.
-        neighbours: share of images whose nearest neighbour is the same one in both spaces; chance is 1 / (N - 1).
+        neighbours: share of images whose nearest neighbour is the same in both spaces; chance is 1 / (N - 1).
     """
 
     distance_correlation: float
@@ -34,10 +34,11 @@ class DistanceResult(AttackResult):
 
 
 def distance_correlation(embeddings: Tensor, scrambled: Tensor) -> DistanceResult:
-    """Compare distances between embeddings with distances between scrambled images: how well L0 attackers can cluster.
+    """Compare distances between embeddings with those between scrambled images: how well an L0 attacker can cluster.
 
-    A measure rather than an attack: it takes plain embeddings, which a cloud provider does not have, and tells what
-    distances alone give one that has only scrambled images (level L0). Random networks keep distances (Giryes et al.).
+    This is a measure rather than an attack. It takes plain embeddings, which a cloud provider does not have, and shows
+    how much the distances alone reveal to a provider that has only scrambled images (level L0). Random networks keep
+    distances (Giryes et al.).
 
     Cost: ``comparisons``, N x N distances in both spaces.
 
@@ -83,9 +84,9 @@ def _nearest(distances: Tensor) -> Tensor:
 
 
 def _measures(result: ReleasedImages, truth: Truth, features: Callable[[Tensor], Tensor]) -> tuple[Measure, ...]:
-    """Compare distances; chance is what images put beside the wrong ones give, of which a few correlate too."""
+    """Compare distances; chance is the result for randomly paired images, some of which correlate too."""
     if truth.images is None:
-        raise InputShapeError("distances are compared with those between plain images, of which there are none")
+        raise InputShapeError("distances cannot be compared: there are no plain images")
     plain = features(truth.images[: len(result.released)])
     found = distance_correlation(plain, result.released)
     drawn = torch.randperm(len(plain), generator=truth.generator("distances")).to(plain.device)
@@ -116,7 +117,7 @@ def _of_embeddings(result: ReleasedImages, truth: Truth) -> tuple[Measure, ...]:
 
 
 DISTANCES = Score(("images",), _of_pixels, ReleasedImages)
-"""For :class:`ReleasedImages`: distances between plain images by their pixels."""
+"""Scores :class:`ReleasedImages` by distances between plain images, computed from their pixels."""
 
 EMBEDDED_DISTANCES = Score(("images", "embed"), _of_embeddings, ReleasedImages)
-"""For :class:`ReleasedImages`: distances between plain images by their embeddings."""
+"""Scores :class:`ReleasedImages` by distances between plain images, computed from their embeddings."""

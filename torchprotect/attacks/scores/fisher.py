@@ -1,4 +1,4 @@
-"""Diagonal Fisher information leakage: what the scrambling function itself bounds."""
+"""Diagonal Fisher information leakage: a bound from the scrambling function itself."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from torchprotect.errors import InputTypeError, ModelError
 from torchprotect.training import full_precision
 
 ROUNDING = math.sqrt(1 / 12)
-"""Standard deviation, in grey levels, of the error of rounding to whole grey levels, if it is spread evenly."""
+"""Standard deviation, in grey levels, of a uniformly distributed error of rounding to whole grey levels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,15 +22,15 @@ class FisherLeakage(AttackResult):
     """Diagonal Fisher information leakage (dFIL) of scrambled images, on the scale of grey levels 0..255.
 
     Attributes:
-        dfil: float64 ``[N]``, of each image: mean diagonal entry of its Fisher information matrix, in 1 / grey level².
-            Infinite without noise.
-        standard_error: float64 ``[N]``, of ``dfil``: the trace is estimated.
+        dfil: float64 ``[N]``: for each image, the mean diagonal entry of its Fisher information matrix, in
+            1 / grey level². Infinite without noise.
+        standard_error: float64 ``[N]``, of ``dfil``, because the trace is estimated.
         rmse_bound: float64 ``[N]``, ``1 / sqrt(dfil)`` in grey levels: no unbiased estimator of the image has a smaller
-            root mean square error. Infinite where the values do not depend on the image.
-        mean_dfil: over the images.
-        mean_standard_error: of ``mean_dfil``, by the estimated traces of these images.
+            root mean square error. Infinite if the values do not depend on the image.
+        mean_dfil: mean over the images.
+        mean_standard_error: of ``mean_dfil``, from the estimated traces of these images.
         mean_rmse_bound: root of the mean of the squared bounds: the bound over all these images together.
-        noise: standard deviation that was supposed, in grey levels.
+        noise: assumed standard deviation of the noise, in grey levels.
     """
 
     dfil: Tensor
@@ -51,34 +51,34 @@ def diagonal_fisher_leakage(
     batch_size: int = 32,
     generator: torch.Generator | None = None,
 ) -> FisherLeakage:
-    """Return the dFIL of a differentiable scrambler, and the bound that it puts on unbiased reconstruction.
+    """Compute the dFIL of a differentiable scrambler, and the resulting bound on unbiased reconstruction.
 
-    A measure of the owner, who has the encoder and the key, not an attack. If Gaussian noise of standard deviation
-    ``noise`` is added to the released values, the Fisher information about the plain pixels is ``JᵀJ / noise²``, J the
-    Jacobian of the scrambler; dFIL is its trace over the number of pixels, and ``1 / dFIL`` bounds the mean squared
-    error of every unbiased estimator from below, whatever it knows: also the key.
+    This is a measure for the owner, who has the encoder and the key, not an attack. If Gaussian noise of standard
+    deviation ``noise`` is added to the released values, the Fisher information about the plain pixels is ``JᵀJ /
+    noise²``, where J is the Jacobian of the scrambler. dFIL is its trace divided by the number of pixels. ``1 / dFIL``
+    is a lower bound on the mean squared error of every unbiased estimator, whatever it knows, including the key.
 
-    Limits: an estimator that knows what images look like is biased, and may do better than the bound. ``noise`` is a
-    model: scrambled images have no noise, but are rounded to whole grey levels, and the default is the standard
-    deviation of that error if it is spread evenly. Without any noise, ``noise=0``, dFIL is infinite and the bound 0.
-    Where an embedding is shorter than the image no unbiased estimator exists, which the trace does not show.
+    Limits: an estimator that knows what images look like is biased, and may beat the bound. ``noise`` is a model:
+    scrambled images have no noise, but are rounded to whole grey levels, and the default is the standard deviation of a
+    uniformly distributed rounding error. Without any noise, ``noise=0``, dFIL is infinite and the bound 0. If an
+    embedding is shorter than the image, no unbiased estimator exists, which the trace does not show.
 
-    The trace is estimated by Hutchinson's method: for each probe, a drawn vector of signs is carried back through the
-    scrambler, for all images of a batch at once.
+    The trace is estimated by Hutchinson's method: for each probe, a random vector of signs is propagated back through
+    the scrambler, for all images of a batch at once.
 
     Cost: ``images``, ``probes``; one forward pass, and ``passes`` backward, of an image each.
 
     Args:
-        scramble: takes images, floating point in 0..1, on their device; returns the released values before rounding,
-            floating point on 0..1, ``[N, ...]``, each from its own image alone; a network must be in eval mode.
+        scramble: takes images, floating point in 0..1, on their device. Returns the released values before rounding,
+            floating point on 0..1, ``[N, ...]``, each from its own image alone. A network must be in eval mode.
         images: plain ones, uint8 or floating point in 0..1, ``[N, C, H, W]``.
-        noise: standard deviation in grey levels of 0..255, on each released value.
-        probes: drawn vectors for each image, at least 2.
-        batch_size: images at once.
-        generator: draws them; on the CPU.
+        noise: standard deviation of the noise on each released value, in grey levels of 0..255.
+        probes: random vectors for each image, at least 2.
+        batch_size: images per batch.
+        generator: draws the vectors; on the CPU.
 
     Raises:
-        InputTypeError, InputShapeError, InputRangeError: the images or settings cannot be.
+        InputTypeError, InputShapeError, InputRangeError: the images or settings are invalid.
         ModelError: the scrambler is in training mode, cannot be differentiated or rounds, or returns something else.
 
     References:

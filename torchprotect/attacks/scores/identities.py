@@ -1,4 +1,4 @@
-"""Which images are the same one: equal pixel by pixel."""
+"""Find images that are equal pixel by pixel."""
 
 import hashlib
 
@@ -25,5 +25,5 @@ def pixel_digests(images: Tensor) -> list[bytes]:
 
 
 def most_frequent(numbers: Tensor) -> float:
-    """Return the share of the most frequent number: what naming it every time gives."""
+    """Return the share of the most frequent number, which is what always naming it reaches."""
     return float(numbers.unique(return_counts=True)[1].max()) / len(numbers)

@@ -19,17 +19,17 @@ _SHOWN = (1, 5, 10)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinkageScore(AttackResult):
-    """Re-identification at k: shares of known images whose disguised one is among the first k guesses.
+    """Re-identification at k: share of known images whose disguised version is among the first k guesses.
 
     Attributes:
-        k: numbers of guesses looked at.
-        shares: of known images, for each ``k``.
+        k: numbers of guesses evaluated.
+        shares: shares of known images, for each ``k``.
         low: lower ends of the Wilson intervals at 95 %.
         high: upper ends.
-        chance: shares of the candidates that are one of the ``k`` most frequent images: what the best guesses give that
-            do not look at the disguised images.
-        count: known images.
-        candidates: disguised images that were taken to be candidates.
+        chance: shares of the candidates that are one of the ``k`` most frequent images: the best that guesses can reach
+            without looking at the disguised images.
+        count: number of known images.
+        candidates: number of disguised images assumed to be candidates.
     """
 
     k: tuple[int, ...]
@@ -49,22 +49,23 @@ def score_linkage(
     candidates: int | None = None,
     identities: Tensor | None = None,
 ) -> LinkageScore:
-    """Count the known images whose own disguised image is among the first guesses.
+    """Compute the share of known images whose own disguised image is among the first guesses.
 
-    The chance level is the best that naming the same ``k`` candidates for every known image gives.
+    The chance level is the best that naming the same ``k`` candidates for every known image reaches.
 
     Args:
-        result: of an attack that links known images to disguised ones.
+        result: result of an attack that links known images to disguised ones.
         truth: int64 ``[N]``: for each known image, the index of its disguised one.
-        k: how many guesses to look at, one number or several; 1, 5 and 10 as far as there are guesses when ``None``.
-        candidates: how many disguised images the attack chose from, for the chance level; when ``None``, as many as
-            there are known ones, or more if an index says so.
-        identities: int64 ``[candidates]``: equal numbers for disguised images whose plain ones are equal, so that any
-            of them is right; each is an image of its own when ``None``.
+        k: number of guesses to evaluate, one number or several. ``None`` takes 1, 5 and 10, as far as there are
+            guesses.
+        candidates: number of disguised images that the attack chose from, for the chance level. ``None`` takes as many
+            as there are known ones, or more if an index requires it.
+        identities: int64 ``[candidates]``: equal numbers for disguised images whose plain ones are equal, so that each
+            of them counts as right. ``None`` takes every image as different.
 
     Raises:
-        InputShapeError: the truth does not fit the guesses, or the identities the candidates.
-        InputRangeError: there are fewer than ``k`` guesses, or fewer candidates than an index says.
+        InputShapeError: the truth does not fit the guesses, or the identities do not fit the candidates.
+        InputRangeError: there are fewer than ``k`` guesses, or fewer candidates than an index requires.
     """
     guesses = result.guesses
     if truth.shape != guesses.shape[:1] or not len(truth):
@@ -103,7 +104,7 @@ def _originals_found(result: LinkageResult, truth: Truth) -> tuple[Measure, ...]
 
 def _require_links(truth: Truth) -> tuple[Tensor, Tensor]:
     if truth.known is None or truth.identities is None:
-        raise InputShapeError("links are scored with the true ones, of which there are none")
+        raise InputShapeError("links cannot be scored: the true ones are not known")
     return truth.known, truth.identities
 
 
@@ -118,7 +119,7 @@ def _measures(result: LinkageResult, right: Tensor, identities: Tensor, about: A
 
 
 def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
-    """Return the numbers of guesses to look at."""
+    """Return the numbers of guesses to evaluate."""
     if k is None:
         return tuple(each for each in _SHOWN if each <= guesses)
     wanted = (k,) if isinstance(k, int) else tuple(k)
@@ -130,7 +131,7 @@ def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
 
 
 KNOWN_FOUND = Score(("known", "identities"), _known_found, LinkageResult)
-"""For a :class:`LinkageResult` that names a disguised image for each known plain one."""
+"""Scores a :class:`LinkageResult` that names a disguised image for each known plain one."""
 
 ORIGINALS_FOUND = Score(("known", "identities"), _originals_found, LinkageResult)
-"""For a :class:`LinkageResult` that names a known plain image for each disguised one."""
+"""Scores a :class:`LinkageResult` that names a known plain image for each disguised one."""

@@ -11,17 +11,17 @@ from torchprotect.attacks.scores.pictures import picture_measures
 from torchprotect.attacks.scores.shares import ShareScore, right_guesses, share_score
 from torchprotect.attacks.scores.truth import Score, Truth
 
-_BETTER_OF_TWO = 1.52  # right positions of the better of two random orders, where one has 1 on average
+_BETTER_OF_TWO = 1.52  # expected right positions of the better of two random orders; a single one has 1 on average
 
 
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
-    """Count the positions at which the right block was found; the chance level is that of a random order.
+    """Compute the share of positions at which the right block was found; chance is that of a random order.
 
-    The interval takes positions for independent, which they are not quite: each block lies at one position only.
+    The interval treats positions as independent, which is not quite true: each block lies at one position only.
 
     Args:
-        result: of an attack that recovers an order of blocks.
-        order: int64 ``[positions]``, the original block at each position, as a permutation key's ``order``.
+        result: result of an attack that recovers a block order.
+        order: int64 ``[positions]``, the original block at each position, like the ``order`` of a permutation key.
 
     Raises:
         InputShapeError: the order has another length than the guesses.
@@ -30,7 +30,7 @@ def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
 
 
 def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return what opened images say, if there are any; then the share of blocks at their right positions."""
+    """Return the measures of restored images, if there are any; then the share of blocks at their right positions."""
     pictures: tuple[Measure, ...] = ()
     if isinstance(getattr(result, "images", None), Tensor):
         pictures = picture_measures(result, truth)
@@ -51,7 +51,7 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
 
 
 def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
-    """Score an order; one that statistics found, up to a mirror image."""
+    """Score an order; one from statistics, up to a mirror image."""
     found, metric = score_permutation(result, order), "blocks at their right position"
     if not isinstance(result, StatisticsResult) or torch.equal(result.mirrored, result.guesses):
         return metric, found
@@ -62,7 +62,7 @@ def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
 
 
 ORDER = Score(("images", "order"), order_measures, PermutationResult)
-"""For :class:`PermutationResult`, with images or without."""
+"""Scores a :class:`PermutationResult`, with images or without."""
 
 LAYOUT = Score(("images", "identities"), order_measures, PermutationResult)
-"""For a :class:`PermutationResult` with images, also where the true order is not known."""
+"""Scores a :class:`PermutationResult` with images, even if the true order is not known."""

@@ -1,4 +1,4 @@
-"""Rebuilt images: how like the true ones they are, and what can be recognised in them."""
+"""Score rebuilt images: similarity to the true ones, and what can be recognised in them."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -19,7 +19,7 @@ from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputShapeError
 
 EXACT = 100.0
-"""PSNR in dB that an image rebuilt to the last bit counts as: infinity has no mean."""
+"""PSNR in dB assigned to an image that is rebuilt to the last bit, because infinity has no mean."""
 
 Rebuilt = TypeVar("Rebuilt", bound=Reconstruction)
 
@@ -28,18 +28,18 @@ _ROUNDING = 1e-6  # of squared distances in grey levels: those of images of whol
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionScore(AttackResult):
-    """How near rebuilt images are to the true ones, with the level and cost of the attack.
+    """How close rebuilt images are to the true ones, with the level and cost of the attack.
 
-    The chance level is what somebody gets who guesses, for every image, the mean of all other true images (middle grey
-    for a single one). Intervals are those of the means at 95 %, by the normal approximation.
+    The chance level is reached by guessing, for every image, the mean of all other true images (middle grey for a
+    single image). Intervals are 95 % intervals of the means, by the normal approximation.
 
     Attributes:
-        rmse: float32 ``[N]``, root of the mean squared difference in grey levels of 0..255; 0 for an exact image.
+        rmse: float32 ``[N]``, root mean squared difference in grey levels of 0..255; 0 for an exact image.
         psnr: float32 ``[N]``, in dB; infinite for an exact image.
         ssim: float32 ``[N]``, structural similarity, -1..1; 1 for an exact image.
-        mean_rmse: over all images.
-        mean_psnr: likewise; infinite as soon as one image is exact, and then without an interval (NaN).
-        mean_ssim: likewise.
+        mean_rmse: mean over all images.
+        mean_psnr: mean over all images; infinite as soon as one image is exact, and then without an interval (NaN).
+        mean_ssim: mean over all images.
         rmse_interval: of ``mean_rmse``.
         psnr_interval: of ``mean_psnr``.
         ssim_interval: of ``mean_ssim``.
@@ -68,12 +68,12 @@ def score_reconstruction(result: AttackResult, truth: Tensor) -> ReconstructionS
     """Compare rebuilt images with the true ones.
 
     Args:
-        result: of an attack that rebuilds images, with a field ``images``.
+        result: result of an attack that rebuilds images, with a field ``images``.
         truth: ``[N, C, H, W]``, uint8 or floating point in 0..1.
 
     Raises:
         InputTypeError: the result has no images, or images or truth are neither uint8 nor floating point.
-        InputShapeError: truth and images do not go together.
+        InputShapeError: truth and images do not fit together.
         InputRangeError: floating-point images leave 0..1.
     """
     images = images_of(result)
@@ -100,15 +100,15 @@ def score_reconstruction(result: AttackResult, truth: Tensor) -> ReconstructionS
 
 
 def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
-    """Return what rebuilt images still say: their class, which image they are, PSNR and SSIM.
+    """Return what rebuilt images reveal: their class, which image they are, PSNR and SSIM.
 
     Args:
         result: with ``images``, of the first ones that the truth is about.
-        truth: with plain images and identities; with an examiner and labels the class is told too.
+        truth: with plain images and identities; with an examiner and labels, the class is scored too.
     """
     images = images_of(result)
     if truth.images is None or truth.identities is None:
-        raise InputShapeError("rebuilt images are scored with the plain ones, of which there are none")
+        raise InputShapeError("rebuilt images cannot be scored: there are no plain images")
     plain = truth.images
     require_images("rebuilt images", images)
     if images.shape != plain.shape:
@@ -138,12 +138,12 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
 def _identity_measure(images: Tensor, plain: Tensor, identities: Tensor) -> Measure:
     """Return the share of rebuilt images to which no other plain image is nearer than their own.
 
-    Equal plain images are one; where several others are as near, their number shares the credit.
+    Equal plain images count as one. If several others are as near, they share the credit.
 
     Args:
         images: rebuilt, ``[N, C, H, W]``.
-        plain: likewise.
-        identities: which of these are equal, int64 ``[N]``.
+        plain: plain images, of the same shape.
+        identities: equal numbers for equal plain images, int64 ``[N]``.
     """
     numbers, own = identities.unique(return_inverse=True)
     first = torch.full((len(numbers),), len(own)).scatter_reduce_(0, own, torch.arange(len(own)), "amin")
@@ -169,7 +169,7 @@ def _squares(images: Tensor, others: Tensor) -> Tensor:
 
 
 def _mean_of_the_others(images: Tensor) -> Tensor:
-    """Return for each image the mean of all others, float32 in 0..1; of a single one, the image in middle grey."""
+    """Return for each image the mean of all others, float32 in 0..1; for a single image, middle grey."""
     white = 255 if images.dtype == torch.uint8 else 1
     if len(images) == 1:
         return torch.full_like(images, 0.5, dtype=torch.float32)
@@ -178,9 +178,9 @@ def _mean_of_the_others(images: Tensor) -> Tensor:
 
 
 def up_to_mirror_image(result: Rebuilt, truth: Tensor) -> Rebuilt:
-    """Return a result with all images mirrored left to right, if that brings them nearer to the true ones.
+    """Mirror all images of a result left to right, if that brings them closer to the true ones.
 
-    For attacks that find pictures up to a mirror image of the whole set: one look at a picture decides.
+    For attacks that determine pictures only up to a mirror image of the whole set: one look at a picture settles it.
 
     Args:
         result: with ``images``.
@@ -188,7 +188,7 @@ def up_to_mirror_image(result: Rebuilt, truth: Tensor) -> Rebuilt:
 
     Raises:
         InputTypeError: images or truth are neither uint8 nor floating point.
-        InputShapeError: truth and images do not go together.
+        InputShapeError: truth and images do not fit together.
     """
     images = images_of(result)
     truth = truth.to(images.device)
@@ -205,7 +205,7 @@ def _mirrored_if_nearer(result: Reconstruction, truth: Truth) -> Reconstruction:
 
 
 PICTURES = Score(("images", "identities"), picture_measures)
-"""For results with ``images``."""
+"""Scores results with ``images``."""
 
 PICTURES_UP_TO_MIRROR = Score(("images", "identities"), picture_measures, Reconstruction, _mirrored_if_nearer)
-"""For results with ``images`` that may all be mirrored left to right."""
+"""Scores results with ``images`` that may all be mirrored left to right."""

@@ -13,14 +13,14 @@ from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ShareScore(AttackResult):
-    """A share of right guesses, with the level and cost of the attack.
+    """Share of right guesses, with the level and cost of the attack.
 
     Attributes:
         accuracy: share of guesses that are right.
         low: lower end of its Wilson interval at 95 %.
         high: upper end.
-        chance: share that guessing without looking would give.
-        count: guesses it was counted over.
+        chance: share that guessing without looking would reach.
+        count: number of guesses.
     """
 
     accuracy: float
@@ -45,10 +45,10 @@ def require_guesses(guesses: Tensor, shape: tuple[int, ...], values: int, name: 
     """Check the guesses of an attack before they are scored.
 
     Args:
-        guesses: of an attack.
-        shape: that they must have; -1 for any length.
-        values: they must be int64 from 0 up to, not including, this number.
-        name: of what is guessed, for the message.
+        guesses: guesses of an attack.
+        shape: required shape; -1 for any length.
+        values: they must be int64, from 0 up to (not including) this number.
+        name: what is guessed, for the error message.
 
     Raises:
         InputTypeError: they are not int64.
@@ -75,5 +75,5 @@ def share_score(result: AttackResult, right: Tensor, chance: float) -> ShareScor
 
 
 def mean(values: Tensor) -> float:
-    """Return the mean of numbers or truth values, in float64."""
+    """Return the mean of numbers or booleans, in float64."""
     return float(values.double().mean())

@@ -1,4 +1,4 @@
-"""What scores know and no attack is given."""
+"""Knowledge that scores have and attacks never get."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.results import AttackResult, ClassGuesses
 
 OnPlain = Callable[[int], tuple[tuple[float, str], tuple[float, str]]]
-"""Takes a number of images; returns what is reached on the plain versions of the first so many, and by what: once as a
-share of all images, once as the mean of the classes' shares."""
+"""Takes a number n; returns the best result on the plain versions of the first n images, and the method that reached
+it: once as a share of all images, once as the mean of the classes' shares."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,18 +20,18 @@ class Truth:
     """What the owner of the disguised images knows. All tensors are about these images, in their order.
 
     Attributes:
-        generator: returns a seeded generator on the CPU for a purpose.
+        generator: takes a purpose, and returns a seeded generator on the CPU for it.
         classes: number of classes; 0 without labels.
-        labels: int64 ``[N]``, the class of each image; ``None`` where that is not known.
-        renamed: whether the labels are under a renaming of the classes that is not known either.
-        on_plain: upper bounds of guessed classes.
-        images: ``[N, C, H, W]``, the plain image of each; ``None`` where that is not known.
-        plain_labels: int64 ``[N]``, likewise.
+        labels: int64 ``[N]``, the class of each image; ``None`` if unknown.
+        renamed: whether the labels are under an unknown renaming of the classes.
+        on_plain: upper bounds for guessed classes, reached on plain images.
+        images: ``[N, C, H, W]``, the plain image of each; ``None`` if unknown.
+        plain_labels: int64 ``[N]``, the plain class of each image; ``None`` if unknown.
         identities: int64 ``[N]``, equal numbers for images whose plain ones are equal.
-        known: int64 ``[K]``: for each image of ``seen.known`` the index of its disguised one.
+        known: int64 ``[K]``: for each image of ``seen.known``, the index of its disguised one.
         order: int64 ``[positions]``, the true order of the blocks.
-        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were led to.
-        examiner: guesses the class of rebuilt images, in the place of somebody who looks at them.
+        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were perturbed toward.
+        examiner: guesses the class of rebuilt images, in place of a person who looks at them.
         embed: returns embeddings of plain images, floating point ``[N, E]``.
     """
 
@@ -55,11 +55,11 @@ class Score:
     """How the result of an attack is compared with the truth.
 
     Attributes:
-        needs: the fields of :class:`Truth` without which there is no score.
-        measure: takes a result and the truth, returns measures; the first one is the headline where none has a scale.
-        result: kind of results that it is for.
-        align: takes a result and the truth, returns the result that is measured and shown: for attacks that leave open
-            what one look at the pictures decides, such as a mirror image.
+        needs: the fields of :class:`Truth` that the score requires.
+        measure: takes a result and the truth, and returns measures; the first one is the headline if none has a scale.
+        result: kind of results that it applies to.
+        align: takes a result and the truth, and returns the result to measure and show. For attacks that leave open
+            what one look at the pictures settles, such as a mirror image.
     """
 
     needs: tuple[str, ...]
@@ -69,4 +69,4 @@ class Score:
 
 
 NOTHING = Score((), lambda result, truth: ())
-"""For attacks that count or read instead of guessing: their result speaks for itself."""
+"""For attacks that count or read instead of guessing: their result needs no score."""

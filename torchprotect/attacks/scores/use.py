@@ -1,4 +1,4 @@
-"""Networks trained on released images: how near they come to one trained on plain images."""
+"""Score networks trained on released images: how close they come to one trained on plain images."""
 
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.results import NetworkResult
@@ -10,8 +10,8 @@ def use_measures(result: NetworkResult, truth: Truth) -> tuple[Measure, ...]:
     """Return the accuracy on plain images, after the best epoch and after the last one.
 
     Args:
-        result: of a training.
-        truth: with ``on_plain``, for the upper bound, if there is one.
+        result: result of a training.
+        truth: with ``on_plain`` for the upper bound, if there is one.
     """
     upper, by = (None, None) if truth.on_plain is None else truth.on_plain(result.count)[0]
     named = {"accuracy on plain images": result.accuracy, "the same after the last epoch": result.last}
@@ -30,4 +30,4 @@ def use_measures(result: NetworkResult, truth: Truth) -> tuple[Measure, ...]:
 
 
 USE = Score((), use_measures)
-"""For :class:`NetworkResult`."""
+"""Scores a :class:`NetworkResult`."""

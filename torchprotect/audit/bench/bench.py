@@ -51,7 +51,7 @@ class Bench:
     Args:
         evidence: what is audited.
         settings: how much is done.
-        encoder: of scrambled images, where an attacker is to have it.
+        encoder: encoder of scrambled images, where an attacker is to have it.
         networks: one matched to the key and its original, where an attacker is to have them.
         scramble: what scrambles plain images, before rounding and for autograd, which the owner alone has.
         pretrained: a network trained on other images; the one that is installed when ``None``.
@@ -77,7 +77,7 @@ class Bench:
         self.split = split(self.evidence, settings.seed)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Return a generator on the CPU, seeded for one purpose: the order of attacks makes no difference."""
+        """Return a generator on the CPU, seeded for one purpose, so that the order of attacks makes no difference."""
         drawn = hashlib.sha256(f"{self.settings.seed} {purpose}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(drawn[:7], "little"))
 
@@ -85,8 +85,8 @@ class Bench:
         """Return what the attacker of an attack sees.
 
         Args:
-            attack: its level says what the attacker knows.
-            number: how many known pairs there are, from L2 on; or how many known images, where the attack takes some.
+            attack: its level determines what the attacker knows.
+            number: number of known pairs, from L2 on; or of known images, if the attack takes some.
         """
         knows_public = attack.level >= Level.PUBLIC_DATA and self.evidence.plain is not None
         pairs = number if attack.level >= Level.KNOWN_PAIRS else 0
@@ -119,7 +119,7 @@ class Bench:
 
     @cached_property
     def pretrained(self) -> nn.Module | None:
-        """A network trained on other images, the given or the installed one; ``None`` where there is none."""
+        """A network trained on other images, the given or the installed one; ``None`` if there is none."""
         if self.given_pretrained is not None or not is_installed():
             return self.given_pretrained
         return PretrainedFeatures().to(self.settings.device)
@@ -131,11 +131,11 @@ class Bench:
 
     @cached_property
     def known_order(self) -> Tensor:
-        """The order in which attackers are given the plain images of ``targets``: a drawn one, which tells nothing."""
+        """The random order in which attackers receive the plain images of ``targets``, so that it reveals nothing."""
         return torch.randperm(len(self.targets), generator=self.generator("known images"))
 
     def disguised(self, indices: Tensor) -> Tensor:
-        """Return disguised images."""
+        """Return the disguised images at these indices."""
         return self.evidence.disguised[indices.to(self.evidence.disguised.device)]
 
     def truth(self, indices: Tensor) -> Tensor:
@@ -178,14 +178,14 @@ class Bench:
         scheme = self.evidence.scheme
         if attack.trains:
             return [min(self.settings.inversion_pairs, most)]
-        told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs that tell the order
+        told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs needed to recover the order
         least = max(told_by, attack.least_pairs)
         return sorted({min(most, max(least, each)) for each in self.settings.pairs})
 
     def _with_members(self, seen: Seen, count: int) -> Seen:
-        """Give an attacker some plain images, and put their disguised ones anywhere behind the targets.
+        """Give an attacker some plain images, and put their disguised versions at random places behind the targets.
 
-        They are images of others that are not attacked, so that all that is opened is somebody else's.
+        They are not among the attacked images, so that everything the attack rebuilds is unknown to the attacker.
         """
         draws, known = self.generator("images of the set"), self.split.known[:count]
         hidden = torch.cat([self.split.attacked[seen.targets :], known])
@@ -219,16 +219,16 @@ class Bench:
 
     @cached_property
     def clean_guesses(self) -> ClassGuesses:
-        """What the examiner takes plain images for that it has not seen."""
+        """The examiner's guesses for plain images that it has not seen."""
         return self.examiner.predict(self.plain(self.split.clean))
 
     @cached_property
     def clean_accuracy(self) -> float:
-        """How many of these are right."""
+        """The share of these that are right."""
         return score_classes(self.clean_guesses, self.plain_labels(self.split.clean)).accuracy
 
     def _recovered(self, pairs: int) -> Callable[[], PermutationResult] | None:
-        """Return what recovers the order of the blocks, from known pairs or without, once for all attacks."""
+        """Return a function that recovers the block order, from known pairs or without, once for all attacks."""
         if not self.evidence.scheme.permuted or self.evidence.scheme.preserved is None:
             return None
         return partial(self._recover, pairs)
@@ -253,7 +253,7 @@ class Bench:
 
 
 def _unshared(seen: Seen) -> Seen:
-    """Copy what attacks share, for one of the user's own, which may change it; all else is made for each attack."""
+    """Copy shared values for a user-supplied attack, which may change them; all others are made for each attack."""
     recover = seen.recovered
     return replace(
         seen,
@@ -265,5 +265,5 @@ def _unshared(seen: Seen) -> Seen:
 
 def _given(name: str, value: Tensor | None) -> Tensor:
     if value is None:
-        raise InputShapeError(f"{name} are needed, of which there are none")
+        raise InputShapeError(f"this attack needs {name}, but there are none")
     return value

@@ -1,4 +1,4 @@
-"""What was audited, with what, and where."""
+"""Facts about an audit: its data, its settings and its environment."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.evidence.evidence import Evidence
 
 _RENAMED = (
-    "No key was given: scores of guessed classes are after the renaming of classes that suits the guesses best, and "
-    "chance is what the same guesses in a drawn order give after theirs."
+    "No key was given: guessed classes are scored under the renaming of classes that suits the guesses best, and "
+    "chance is the score of the same guesses in random order, under the renaming that suits those best."
 )
 _OVERLAP = (
     "No key was given: it was not checked that the plain images are those that were exported, and public images may "
@@ -97,7 +97,7 @@ def split_facts(bench: Bench) -> dict[str, int]:
 
 
 def _caveats(evidence: Evidence) -> list[str]:
-    """Return what to know where there was no key."""
+    """Return the caveats of an audit without a key."""
     unpaired = evidence.plain is not None and evidence.pairing is None
     told = (
         (unpaired and evidence.labels is not None, _RENAMED),

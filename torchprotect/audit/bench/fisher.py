@@ -1,4 +1,4 @@
-"""What the scrambler itself bounds: dFIL, which the owner can tell who has encoder and key."""
+"""Measure the scrambler itself (dFIL), which the owner can do with encoder and key."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ _LACKING = (
 
 
 def fisher_part(bench: Bench) -> Callable[[], dict[str, Any]] | NotRun | None:
-    """Return what measures the scrambler, or why it cannot be measured; ``None`` for another disguise."""
+    """Return the function that measures the scrambler, or why it cannot be measured; ``None`` for another disguise."""
     if bench.evidence.scheme.name != SCRAMBLING:
         return None
     if bench.scramble is None or bench.evidence.pairing is None:

@@ -1,4 +1,4 @@
-"""A network pretrained on photographs that anybody can load, where it is installed."""
+"""A network pretrained on photographs that anybody can load, if it is installed."""
 
 import contextlib
 import importlib
@@ -14,7 +14,7 @@ _MEAN, _DEVIATION = 127 / 255, 128 / 255  # of pixels in 0..1, as the weights we
 
 
 def is_installed() -> bool:
-    """Say whether the network and its weights are installed, as by the extra ``reproduce``."""
+    """Return whether the network and its weights are installed, as by the extra ``reproduce``."""
     return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
 
 
@@ -34,7 +34,7 @@ def load_network() -> nn.Module:
 
 
 class PretrainedFeatures(nn.Module):
-    """The network behind its own resizing and normalisation; in eval mode.
+    """The network, preceded by its own resizing and normalisation; in eval mode.
 
     Shape: float images in 0..1 ``[N, C, H, W]``, one or three channels of any size, to features ``[N, 1280]``.
     """

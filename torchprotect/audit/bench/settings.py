@@ -1,4 +1,4 @@
-"""How much an audit does."""
+"""Settings for the amount of work in an audit."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,36 +16,37 @@ _LEAST = {
     "trainings": 1,
     "train_images": 2,  # a network is not trained on a single image
     "epochs": 1,
-    "targets": 2,  # one image alone is always found again
+    "targets": 2,  # a single image would always be found
     "inversion_pairs": 2,
     "inversion_epochs": 1,
 }
 _SEEDS = 2**63
 _BATCH = 64  # images of a training step
 _LEAST_STEPS = 96  # of a training: 48 leave a network of 750 small images guessing
-_MOST_PASSES = 4  # times the epochs: what a few dozen images may cost
+_MOST_PASSES = 4  # largest factor by which epochs rise for a few dozen images
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much an audit does. The defaults are for ten thousand small images on two cores.
+    """How much work an audit does. The defaults suit ten thousand small images on two cores.
 
     Attributes:
-        seed: of the split, of every network and of every attack that draws; no key depends on it.
-        trainings: networks trained on plain images, and as many on disguised ones, for the utility.
-        train_images: images that each of them is trained on, at most.
-        epochs: passes over these; up to four times as many where images are too few for 96 steps of 64 images.
-        targets: images that attacks rebuild, at most; 2 or more.
-        pairs: numbers of known pairs, or of known images of the set without pairs, ascending, as far as there are so
-            many.
-        inversion_pairs: known pairs of the learned inversion, at most; 2 or more.
-        inversion_epochs: passes over these.
+        seed: seeds the split, every network and every attack that draws; no key depends on it.
+        trainings: number of networks trained on plain images, and also on disguised ones, for the utility.
+        train_images: largest number of training images for each of them.
+        epochs: passes over these images; up to four times as many if there are too few images for 96 steps of 64
+            images.
+        targets: largest number of images that attacks rebuild; at least 2.
+        pairs: numbers of known pairs (or of known images of the set, without pairs), ascending; numbers beyond the
+            available ones are skipped.
+        inversion_pairs: largest number of known pairs for learned inversion; at least 2.
+        inversion_epochs: passes over these pairs.
         device: where attacks and networks run.
         pictures: whether the page shows plain, disguised and rebuilt images.
 
     Raises:
-        InputRangeError: a number is no whole number, or too small; ``pairs`` are none or do not rise; the device is not
-            given by its name.
+        InputRangeError: a number is not a whole number or too small; ``pairs`` is empty or not ascending; or the device
+            is not given by name.
     """
 
     seed: int = 0
@@ -73,16 +74,16 @@ class Settings:
 
     @property
     def precision(self) -> torch.dtype | None:
-        """What networks are trained in: the half precision that the device computes fast in, if there is one."""
+        """Half-precision dtype in which networks are trained, if the device computes fast in one."""
         return fast_precision(torch.device(self.device))
 
     def epochs_over(self, images: int) -> int:
-        """Return the passes over so many images."""
+        """Return the number of passes over this many images."""
         wanted = ceil(_LEAST_STEPS / ceil(images / _BATCH))
         return max(self.epochs, min(wanted, _MOST_PASSES * self.epochs))
 
     def faster(self) -> "Settings":
-        """Return settings for a fifth of the time: one training, fewer images, fewer points on a curve."""
+        """Return settings that take a fifth of the time: one training, fewer images, fewer points on a curve."""
         return replace(
             self,
             trainings=1,

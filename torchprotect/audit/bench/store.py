@@ -1,4 +1,4 @@
-"""Finished parts of an audit on disk, so that an interrupted one goes on where it was."""
+"""Keep finished parts of an audit on disk, so that an interrupted audit continues where it stopped."""
 
 import contextlib
 import json
@@ -11,22 +11,22 @@ from torchprotect._files import atomic_file
 from torchprotect._lock import SharedDescriptor, lock_folder
 
 _FORMAT = "torchprotect-audit-part"
-_IN_USE = "another audit is writing this report and has {folder}: wait for it to end, or give this one another name"
+_IN_USE = "another audit is writing this report and holds {folder}: wait for it to end, or give this one another name"
 
 
 class Store:
-    """Parts as JSON files in a folder beside the report; each is whole or absent.
+    """Parts as JSON files in a folder beside the report; each is complete or absent.
 
-    One audit at a time has the folder, until the store is left as a context; a process that is killed leaves it too. A
-    part is tied to a digest of the images and the settings: parts of another audit are passed over. The folder holds
+    One audit at a time holds the folder, until the store is left as a context; a process that is killed releases it
+    too. A part belongs to a digest of the images and the settings; parts of other audits are ignored. The folder holds
     plain pictures for the page, so only its owner may open it.
 
     Args:
         folder: where parts are kept; nothing is kept when ``None``.
-        digest: of what is audited and how.
+        digest: digest of the audited images and the settings.
 
     Raises:
-        ExportError: another audit has the folder.
+        ExportError: another audit holds the folder.
     """
 
     def __init__(self, folder: Path | None, digest: str) -> None:
@@ -78,7 +78,7 @@ def _file_name(part: str) -> str:
 
 
 def _make_and_lock(folder: Path) -> SharedDescriptor:
-    """Lock the folder that bears the name: an audit that ended meanwhile may have deleted the one that was opened."""
+    """Lock the folder that currently has the name: an audit that ended meanwhile may have deleted the opened one."""
     while True:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What the images are still good for: networks trained on disguised images beside networks trained on plain ones."""
+"""Measure utility: train networks on disguised images and on plain ones."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,11 +13,11 @@ from torchprotect.audit.report.utility import DISGUISED_TRAINING, PLAIN_TRAINING
 from torchprotect.errors import InputRangeError
 
 Trained = dict[str, float]
-"""Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if it was asked."""
+"""Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if requested."""
 
 
 class Training(NamedTuple):
-    """A training to do, and what somebody knows who can do it."""
+    """A training to run, and the knowledge it requires."""
 
     level: Level
     run: Callable[[], Trained]
@@ -37,7 +37,7 @@ def trainings(bench: Bench) -> dict[str, Training]:
 
 
 def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
-    """Put the accuracies together; ``None`` where there are no labels to train by."""
+    """Combine the accuracies; ``None`` if there are no labels to train with."""
     labels = bench.evidence.labels
     if not done:
         return None
@@ -55,7 +55,7 @@ def gather(bench: Bench, done: dict[str, Trained]) -> Utility | None:
 
 
 def _images(bench: Bench) -> int:
-    """Return how many images every network is trained on: kinds of images are compared, not numbers of them."""
+    """Return the number of training images of every network: kinds of images are compared, not numbers of them."""
     known = len(bench.split.public) if bench.evidence.plain_labels is not None else 0
     return min(bench.settings.train_images, len(bench.split.others), known or len(bench.split.others))
 

@@ -1,1 +1,1 @@
-"""Several settings compared on the same images: what a network keeps, and what attacks find."""
+"""Compare several settings on the same images: how much a network keeps, and how much attacks find."""

@@ -1,4 +1,4 @@
-"""Which setting to take, in one sentence for each question."""
+"""Advice on which setting to choose: one sentence for each question."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 KEEPS = 0.9
-"""Share of the accuracy on plain images that a setting of use keeps."""
+"""Share of the accuracy on plain images that a useful setting keeps."""
 
 _HALF = 0.5
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer to one question.
+    """The answer to one question about the compared settings.
 
     Attributes:
-        question: in words.
-        setting: the one that answers it, by its number from 1 up; ``None`` where none does.
-        sentence: what it keeps and leaks, and what to know beside.
+        question: the question, in words.
+        setting: number of the setting that answers it, from 1 up; ``None`` if none does.
+        sentence: what that setting keeps and leaks, and any caveat.
     """
 
     question: str
@@ -38,16 +38,16 @@ class Advice:
 
 
 def advise(comparison: "Comparison") -> tuple[Advice, ...]:
-    """Answer the questions that a choice comes down to."""
+    """Answer the questions behind a choice of settings."""
     everything = range(len(comparison.settings))
     of_use = [each for each in everything if comparison.kept(comparison.settings[each]).value >= KEEPS]
     if not comparison.plain.low > comparison.chance:
-        return (Advice("Which setting to take", None, _NO_YARDSTICK),)
+        return (Advice("Which setting to choose", None, _NO_YARDSTICK),)
     told = [
         _least(comparison, f"{_USEFUL}, least leakage at {level.value}", of_use, level, f" that keep {_SHARE}")
         for level in (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
     ]
-    told.append(_least(comparison, "Least leakage at L2, whatever it costs", everything, Level.KNOWN_PAIRS, ""))
+    told.append(_least(comparison, "Least leakage at L2, at any cost", everything, Level.KNOWN_PAIRS, ""))
     most = max(everything, key=lambda each: comparison.settings[each].accuracy.value)
     told.append(Advice("Keeps the most", most + 1, _sentence(comparison, most, Level.KNOWN_PAIRS)))
     return tuple(told)
@@ -64,10 +64,10 @@ def _least(comparison: "Comparison", question: str, among: Sequence[int], level:
     """Answer which setting leaks least at a level; of equals, the one that keeps the most, as on the charts.
 
     Args:
-        comparison: to be told of.
+        comparison: the comparison.
         question: in words.
-        among: settings that come into question, by index.
-        level: of the leakage.
+        among: candidate settings, by index.
+        level: level of the leakage.
         which: clause that says what these settings have in common; empty for all.
     """
     known = [each for each in among if comparison.settings[each].leakage(level) is not None]
@@ -112,7 +112,7 @@ def _nearest(comparison: "Comparison") -> str:
 
 
 def _equals(comparison: "Comparison", best: int, known: Sequence[int], level: Level) -> list[int]:
-    """Return the other settings whose interval of leakage meets that of the best one: they are ties."""
+    """Return the other settings whose interval of leakage overlaps that of the best one: they are ties."""
     ends = comparison.settings[best].interval(level)
     return [
         each
@@ -160,10 +160,10 @@ def _where(found: Compared, level: Level) -> str:
 
 
 def _leaks_everything(found: Compared, level: Level) -> bool:
-    """Say whether the leakage is 100 % as people read it."""
+    """Return whether the leakage is 100 % as printed."""
     return percent(found.leakage(level)) == percent(1.0)
 
 
 def _rank(compared: Compared, level: Level) -> tuple[float, float]:
-    """Return a sorting key: less leakage at a level first, of equals that which keeps more."""
+    """Return a sorting key: less leakage at a level first; of equals, the setting that keeps more."""
     return compared.leakage(level) or 0.0, -compared.accuracy.value

@@ -39,7 +39,7 @@ STYLE = """
 """
 LIGHT = "--permuted: #8a6a00; --rmt: #2f6f9f; --aes: #b3405a;"
 DARK = "--permuted: #d3a92c; --rmt: #6aa9d6; --aes: #ec8299;"
-"""Colours of the disguises, beside those of the page."""
+"""Colours of the disguises, in addition to those of the page."""
 
 _GROUND = (
     "--ink: #1c1e21; --soft: #5a616b; --line: #dfe2e7; --ground: #ffffff;",
@@ -67,7 +67,7 @@ def draw_panel(comparison: "Comparison", level: Level, *, left: float = 0) -> st
 
     Args:
         comparison: to be drawn.
-        level: of the leakage.
+        level: level of the leakage.
         left: where the panel begins, in a picture of several.
     """
     points, most = _points(comparison, level)
@@ -95,7 +95,7 @@ def draw_picture(comparison: "Comparison", levels: Sequence[Level]) -> str:
 
 
 def _mark(point: _Point) -> str:
-    """Return the mark of a setting: its shape tells the disguise, beside its colour; hollow if another beats it."""
+    """Return the mark of a setting: shape and colour show the disguise; it is hollow if another setting beats it."""
     kind = f"{point.scheme}{'' if point.best else ' beaten'}"
     x, y = point.x, point.y
     shape = {
@@ -136,7 +136,7 @@ def _height(leakage: float) -> float:
 
 
 def _axes(comparison: "Comparison", most: float) -> str:
-    """Return grid, ticks, names of axes, and marks of guessing and of the share that is of use."""
+    """Return grid, ticks and axis labels, and marks for guessing and for the useful share."""
     drawn = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = _LEFT + (_RIGHT - _LEFT) * share / most, _height(share)
@@ -163,7 +163,7 @@ def _whole(share: float) -> str:
 
 
 def _frontier(points: Iterable[_Point]) -> str:
-    """Return the line along the frontier: steps, since nothing between two settings was measured."""
+    """Return the line along the frontier, in steps, because nothing between two settings was measured."""
     best = sorted((each for each in points if each.best), key=lambda each: (each.x, -each.y))
     if len(best) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""What came out for one setting: what a network keeps, what attacks find, what the disguise costs."""
+"""Results for one setting: what a network keeps, what attacks find, what the disguise costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,21 +24,24 @@ class Share(NamedTuple):
 
     @classmethod
     def of(cls, value: float, count: int) -> "Share":
-        """Return a share that was counted over so many trials, to six decimals: advice is the same after a reload."""
+        """Return a share that was counted over this many trials.
+
+        It is rounded to six decimals, so that a reload gives the same advice.
+        """
         return cls(*(round(each, 6) for each in (value, *wilson(value, count))))
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What came out for one setting.
+    """Results for one setting.
 
     Attributes:
         setting: its public parameters.
-        accuracy: of the small network that was trained on disguised images, on others.
-        probe: of a linear classifier on the features of a pretrained network; ``None`` where none is installed.
+        accuracy: accuracy, on other disguised images, of the small network that was trained on disguised images.
+        probe: accuracy of a linear classifier on the features of a pretrained network; ``None`` if none is installed.
         outcome: findings, and attacks that were not run.
-        cost: of disguising.
-        seconds: CPU time of all that was done for this setting.
+        cost: cost of disguising.
+        seconds: CPU time of all work for this setting.
     """
 
     setting: Setting
@@ -49,20 +52,20 @@ class Compared:
     seconds: float
 
     def leakage(self, level: Level) -> float | None:
-        """Return the most that an attack leaks at a level and below; ``None`` where nothing was measured."""
+        """Return the largest leakage of any attack at a level or below; ``None`` if nothing was measured."""
         return self.outcome.leakage(level)
 
     def worst(self, level: Level) -> Finding | None:
-        """Return the finding that leaks most at a level and below; of equals the one that needs the least knowledge."""
+        """Return the finding that leaks most at a level and below; of equals, the one that needs least knowledge."""
         return min(self.outcome.at(level), key=lambda each: (-(each.leakage or 0.0), each.level.rank), default=None)
 
     def part_of_key(self, attack: str) -> Measure | None:
-        """Return the share of a key's parts that an attack found; ``None`` if it was not run."""
+        """Return the share of the key's parts that an attack found; ``None`` if the attack was not run."""
         found = (each.measures for each in self.outcome.findings if each.attack == attack)
         return next((measure for some in found for measure in some if measure.about == "key"), None)
 
     def interval(self, level: Level) -> tuple[float, float] | None:
-        """Return the 95 % interval of what the worst finding leaks; the value itself where it has none."""
+        """Return the 95 % interval of the worst finding's leakage; the value itself if there is no interval."""
         worst = self.worst(level)
         if worst is None or worst.headline is None or worst.leakage is None:
             return None
@@ -96,7 +99,7 @@ class Compared:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Compared":
-        """Rebuild it from :meth:`to_dict`."""
+        """Rebuild the results from :meth:`to_dict`."""
         return cls(
             Setting.from_dict(fields["setting"]),
             Share(*fields["accuracy"]),

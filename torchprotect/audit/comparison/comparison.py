@@ -27,13 +27,14 @@ _FACTS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out for each setting.
+    """Results of :func:`compare` for each setting.
 
     Attributes:
-        settings: each with what came out for it, in the order in which they were given.
+        settings: the results of each setting, in the given order.
         plain: accuracy of the small network on plain images.
-        plain_probe: of the linear classifier on a pretrained network's features; ``None`` where none is installed.
-        chance: accuracy of somebody who always guesses the most frequent class.
+        plain_probe: accuracy of the linear classifier on a pretrained network's features; ``None`` if none is
+            installed.
+        chance: accuracy of always guessing the most frequent class.
         facts: ``started``, ``seconds``, ``cpu_seconds``, ``environment``, ``effort``, ``data``, ``split``; ``trained``
             and ``probe``, of the networks; ``skipped`` and ``not_compared``, each with the reason.
     """
@@ -45,10 +46,10 @@ class Comparison:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def kept(self, compared: Compared) -> Share:
-        """Return the accuracy of the small network divided by that on plain images; may exceed 1.
+        """Return the accuracy of the small network divided by its accuracy on plain images; it may exceed 1.
 
-        Guessing is not subtracted: see :attr:`kept_by_guessing`.
-        0 where the network gets no plain image right: there is nothing to keep.
+        Guessing is not subtracted: see :attr:`kept_by_guessing`. The result is 0 if the network gets no plain image
+        right, because there is nothing to keep.
         """
         if not self.plain.value:
             return Share(0.0, 0.0, 0.0)
@@ -56,13 +57,14 @@ class Comparison:
 
     @property
     def kept_by_guessing(self) -> float:
-        """What :meth:`kept` is of somebody who always guesses the most frequent class."""
+        """The value of :meth:`kept` for always guessing the most frequent class."""
         return self.chance / self.plain.value if self.plain.value else 0.0
 
     def frontier(self, level: Level | str) -> tuple[int, ...]:
-        """Return the settings that no other beats at a level, by index: none keeps as much and leaks less.
+        """Return the indices of the settings that no other setting beats at a level.
 
-        Where two keep and leak the same, both are on it. Settings of which nothing was measured are not.
+        One setting beats another if it keeps no less and leaks no more, and the two are not equal in both. Settings
+        that keep and leak the same are therefore all included. Settings without measurements are not.
         """
         found = {
             index: (each.accuracy.value, leakage)
@@ -93,11 +95,11 @@ class Comparison:
         }
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON for its owner only, to a temporary name that is renamed."""
+        """Write the JSON atomically, readable by its owner only."""
         _write(path, json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the page for its owner only, to a temporary name that is renamed.
+        """Write the page atomically, readable by its owner only.
 
         Raises:
             ExportError: the extra ``audit`` is missing.
@@ -110,12 +112,12 @@ class Comparison:
         """Read a comparison from its JSON.
 
         Raises:
-            VerificationError: it is none of this version.
+            VerificationError: it is not a comparison of this version.
         """
         try:
             document = parse(read_regular(Path(path), _LARGEST, VerificationError))
             if document["format"] != FORMAT or document["version"] != VERSION:
-                raise VerificationError(f"{path} is no comparison of version {VERSION}; compare again")
+                raise VerificationError(f"{path} is not a comparison of version {VERSION}; run the comparison again")
             return cls(
                 tuple(map(Compared.from_dict, document["settings"])),
                 Share(*document["plain"]),
@@ -124,11 +126,11 @@ class Comparison:
                 {name: document[name] for name in _FACTS},
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise VerificationError(f"{path} is no comparison, or it is damaged") from error
+            raise VerificationError(f"{path} is not a comparison, or it is damaged") from error
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Say whether accuracy and leakage of one are nowhere worse than those of another, and somewhere better."""
+    """Return whether accuracy and leakage of one are nowhere worse than those of another, and somewhere better."""
     return one[0] >= other[0] and one[1] <= other[1] and one != other
 
 

@@ -1,4 +1,4 @@
-"""The settings that are compared unless others are asked for: for images of any size."""
+"""The settings that are compared by default, for images of any size."""
 
 from typing import NamedTuple
 
@@ -13,24 +13,24 @@ _UNIT = 16
 
 
 class Defaults(NamedTuple):
-    """Settings for images of one size, and what is left out because it does not fit them: what, and why."""
+    """Settings for images of one size, and the settings that do not fit it, each with the reason."""
 
     settings: tuple[Setting, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
 def default_settings(image_size: tuple[int, int], *, fast: bool = False) -> Defaults:
-    """Return the settings that suit images of one size.
+    """Return settings that suit images of one size.
 
-    A secret order, its absence, a shared secret and noise are each tried at one block size; the others are compared
-    under a secret order alone.
+    At one block size, a secret order, no secret order, a shared secret and noise are each tried. Other block sizes are
+    compared under a secret order only.
 
     Args:
         image_size: ``(H, W)`` in pixels.
-        fast: a shorter list, with one block size for each disguise.
+        fast: return a shorter list, with one block size for each disguise.
 
     Raises:
-        BlockSizeError: images of this size cannot be cut into blocks.
+        BlockSizeError: images of this size cannot be divided into blocks.
     """
     blocks = _sizes(image_size, None)
     if not blocks:
@@ -64,7 +64,7 @@ def _sizes(image_size: tuple[int, int], unit: int | None) -> list[tuple[int, int
 
 
 def _distance(block: tuple[int, int], image_size: tuple[int, int], grid: int) -> tuple[float, float]:
-    """Return by which factors a block is larger or smaller than that of a grid; then by which it is off a square."""
+    """Return by which factors a block is larger or smaller than that of a grid; then how far it is from a square."""
     height, width = (length * grid / side for length, side in zip(block, image_size, strict=True))
     return round(max(height, 1 / height) * max(width, 1 / width), 6), max(block) / min(block)
 
@@ -72,7 +72,7 @@ def _distance(block: tuple[int, int], image_size: tuple[int, int], grid: int) ->
 def _skipped(
     image_size: tuple[int, int], blocks: list[tuple[int, int]], units: list[tuple[int, int]]
 ) -> list[tuple[str, str]]:
-    """Return what does not fit: what, and why."""
+    """Return the settings that do not fit, each with the reason."""
     if not units:
         reason = f"no block of images of {by(image_size)} holds whole units of {_UNIT} pixels; pad or resize them"
         return [("AES", reason)]

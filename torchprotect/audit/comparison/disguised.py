@@ -1,4 +1,4 @@
-"""A setting put to work: images disguised in memory, under fresh keys that nobody keeps."""
+"""Disguise images in memory under a setting, with fresh keys that nobody keeps."""
 
 import os
 import time

@@ -14,7 +14,7 @@ from torchprotect.data.sources import as_source, prepare_source, read_samples
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError, SourceError
 
 LEAST_IMAGES = 100
-"""Half of the images are attacked; with fewer than 50 of them intervals reach over half of the scale."""
+"""Half of the images are attacked; with fewer than 50 of them, intervals span over half of the scale."""
 
 
 class Images(NamedTuple):
@@ -48,7 +48,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         labels_from: where labels of a source given by name come from.
         prepare: what is done to pictures before the disguise.
         limit: images to read at most.
-        seed: of the sample.
+        seed: seed of the sample.
 
     Raises:
         SourceError: an image cannot be read, or images have several shapes or are not of 8 bits.
@@ -70,7 +70,7 @@ def read_images(source: Any, *, labels_from: str | None, prepare: Preparation | 
         if not isinstance(sample.label, int):
             raise LabelError(_NO_LABEL if sample.label is None else _SEVERAL_LABELS)
         if sample.image.dtype != torch.uint8:
-            raise InputTypeError(f"images must be of 8 bits (uint8), got {sample.image.dtype}: they are disguised so")
+            raise InputTypeError(f"images must be 8-bit (uint8), got {sample.image.dtype}: only such are compared")
         images.append(sample.image)
         labels.append(sample.label)
     _require_one_shape(images)

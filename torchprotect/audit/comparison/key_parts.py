@@ -1,15 +1,15 @@
-"""Parts of a setting's key: they do not count as leakage, but say how much its numbers are worth."""
+"""Parts of a setting's key: they do not count as leakage, but show how reliable its numbers are."""
 
 from torchprotect.attacks import Level, Measure, read_matrix_rows, recover_permutation_from_statistics
 from torchprotect.audit.comparison.compared import Compared
 from torchprotect.audit.report.sentences import whole
 
 _FOUND = 0.9
-"""Share of the blocks from which on their order counts as recovered; and leakage that a known order hardly raises."""
+"""Share of the blocks above which their order counts as recovered; and leakage that a known order hardly raises."""
 
 
 def warn_of_order(compared: Compared, level: Level) -> str | None:
-    """Return the warning that statistics did not give the order of the blocks, where leakage may be low for it."""
+    """Return a warning if statistics did not recover the block order, in which case leakage may be underestimated."""
     order = _hidden_order(compared, level)
     if order is None:
         return None
@@ -20,7 +20,7 @@ def warn_of_order(compared: Compared, level: Level) -> str | None:
 
 
 def tell_parts(compared: Compared, level: Level) -> str | None:
-    """Return how much of the key attacks of this very level found, for a line of the table; ``None`` of nothing."""
+    """Return how much of the key attacks of this very level found, for a line of the table; ``None`` if nothing."""
     if level is Level.CIPHERTEXT_ONLY:
         rows = compared.part_of_key(read_matrix_rows.__name__)
         return f"key: {_counted(rows)} rows" if rows is not None and rows.value > 0 else None
@@ -29,7 +29,7 @@ def tell_parts(compared: Compared, level: Level) -> str | None:
 
 
 def _hidden_order(compared: Compared, level: Level) -> Measure | None:
-    """Return how much of a secret order statistics gave, where that is not enough, and not nearly all leaks anyway."""
+    """Return how much of a secret order statistics recovered, if that is too little and not nearly all leaks anyway."""
     order = compared.part_of_key(recover_permutation_from_statistics.__name__)
     leakage = compared.leakage(level)
     return order if order is not None and order.value < _FOUND and (leakage or 0.0) < _FOUND else None

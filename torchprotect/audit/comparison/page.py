@@ -1,4 +1,4 @@
-"""The comparison as one page: everything is in it, nothing is fetched."""
+"""The comparison as one self-contained HTML page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 CHARTED = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
-"""Levels with a chart: at L0 most settings have no measure on the scale."""
+"""Levels with a chart: at L0, most settings have no measure on the scale."""
 
 _TEMPLATE = "comparison.html.j2"
 
@@ -77,7 +77,7 @@ def _row(comparison: "Comparison", compared: Compared) -> dict[str, Any]:
 
 
 def _leak(compared: Compared, level: Level) -> tuple[float | None, str, str]:
-    """Return leakage, interval and the attack that did it."""
+    """Return the leakage, its interval, and the attack behind it."""
     worst, ends = compared.worst(level), compared.interval(level)
     if worst is None or ends is None:
         return None, "", "not measured"
@@ -102,7 +102,7 @@ def _attacks(comparison: "Comparison") -> list[tuple[str, str, str, list[str]]]:
 
 
 def interval(low: float, high: float) -> str:
-    """Return the 95 % interval of a share for people."""
+    """Return the 95 % interval of a share as text."""
     return f"{100 * low:.1f} to {words.percent(high)}"
 
 

@@ -1,4 +1,4 @@
-"""A linear classifier on the features of a network that was pretrained on photographs, where one is installed."""
+"""A linear classifier on the features of a network pretrained on photographs, if one is installed."""
 
 from functools import cached_property
 
@@ -14,10 +14,10 @@ _EPOCHS, _RECIPE, _AT_ONCE = 40, Recipe(learning_rate=5e-3), 128
 
 
 class Probe:
-    """Trains linear classifiers on the features of EfficientNet-Lite0, whose weights stay as they are.
+    """Trains linear classifiers on the features of EfficientNet-Lite0, whose weights are frozen.
 
-    Images are standardised channel by channel with means and deviations of those that are trained on, so that it takes
-    whatever range a disguise gives; grey ones are shown in all three channels.
+    Images are standardised channel by channel with the means and standard deviations of the training images, so that
+    any range of values works; grey images are repeated in all three channels.
 
     Args:
         device: where it runs.

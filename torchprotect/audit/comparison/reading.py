@@ -19,14 +19,14 @@ _MEMBER = "settings"
 
 
 def read_settings(path: str | os.PathLike[str]) -> tuple[Setting, ...]:
-    """Read the settings of a file: ``.toml``, or JSON under any other name.
+    """Read settings from a file: TOML if its name ends in ``.toml``, JSON otherwise.
 
     JSON: ``{"settings": [{"scheme": "rmt", "block_size": [7, 7], "noise": 50}]}``. TOML: the same with a table
-    ``[[settings]]`` for each. Fields are those of :class:`Setting`.
+    ``[[settings]]`` for each. The fields are those of :class:`Setting`.
 
     Raises:
-        InputTypeError, InputRangeError, BlockSizeError: it is no such file; the message names setting and field.
-        OSError: it cannot be read.
+        InputTypeError, InputRangeError, BlockSizeError: the file is not valid; the message names setting and field.
+        OSError: the file cannot be read.
     """
     file = Path(path)
     content = read_regular(file, _LARGEST, InputRangeError)

@@ -1,4 +1,4 @@
-"""The comparison: images and settings in, side by side out."""
+"""Run a comparison of settings."""
 
 import datetime
 import hashlib
@@ -29,7 +29,7 @@ from torchprotect.data import Preparation
 from torchprotect.errors import BlockSizeError
 
 EFFORT = Settings(epochs=12, targets=500, pictures=False)
-"""How much is done for each setting: more epochs than in an audit, as there are fewer images."""
+"""Amount of work for each setting: more epochs than in an audit, because there are fewer images."""
 
 FAST = replace(EFFORT, trainings=1, epochs=8, targets=200, pairs=(5, 100), inversion_pairs=200, inversion_epochs=3)
 """The same for ``fast``."""
@@ -61,36 +61,43 @@ def compare(
     progress: Progress | None = None,
     resume: bool = True,
 ) -> Comparison:
-    """Compare settings of disguises on one's own images: what a network keeps, and what the best attacks find.
+    """Compare disguise settings on your own images: how much a network keeps, and how much the best attacks find.
 
     Images are disguised in memory, for each setting under fresh keys that are thrown away; nothing is exported. Half of
-    them are attacked at each level by all attacks of :data:`torchprotect.attacks.STANDARD_ATTACKS` that apply, as by
+    them are attacked, at each level, by all attacks of :data:`torchprotect.attacks.STANDARD_ATTACKS` that apply, as in
     :func:`run`. Networks on plain images are trained once for all settings.
 
     Args:
         source: plain images with labels: a name as for :func:`torchprotect.data.open_source`, a source, or a map-style
             data set.
-        settings: to be compared; or a file with them; those of :func:`default_settings` when ``None``.
+        settings: the settings to compare, or a file with them; those of :func:`default_settings` when ``None``.
         labels_from: where labels of a source given by name come from, as for :func:`torchprotect.data.open_source`.
-        prepare: what is done to pictures before the disguise, as for :func:`torchprotect.data.export`.
-        report: path of the page to write, with the same in JSON beside it. Only a comparison is written over. Nothing
-            is written when ``None``.
+        prepare: preparation of pictures before the disguise, as for :func:`torchprotect.data.export`.
+        report: path of the HTML page to write; the JSON is written beside it. Only an earlier comparison is
+            overwritten. ``None`` writes nothing.
         fast: fewer settings, and less work for each: three to four CPU minutes for 2,000 images of 32 x 32 pixels.
-        limit: images to read at most, drawn from the source.
-        probe: whether a pretrained network is asked too, if the packages of the extra ``reproduce`` are installed.
+        limit: largest number of images, drawn from the source.
+        probe: whether to use a pretrained network too, if the packages of the extra ``reproduce`` are installed.
         device: where attacks and networks run, ``"cpu"`` by default.
-        effort: how much is done for each setting, in place of the defaults.
+        effort: how much work is done for each setting, instead of the defaults.
         progress: called before each step and at the end.
-        resume: whether to go on with an interrupted comparison of the same images and effort; finished settings are
-            kept, also where others join the list.
+        resume: whether to continue an interrupted comparison of the same images and effort. Finished settings are kept,
+            even if others join the list.
 
     Raises:
         SourceError: an image cannot be read, or images have several shapes.
-        LabelError: images have no label or several, or one class.
-        InputTypeError, InputRangeError: a setting has no possible value; or there are too few images, or not of 8 bits.
-        BlockSizeError: a setting's blocks do not divide the images.
-        ExportError: the extra ``audit`` is missing and a page is wanted; or the page would take the place of a file
-            that no comparison wrote; or another comparison writes it.
+        LabelError: images have no label or several labels, or only one class.
+        InputTypeError, InputRangeError: a setting has an invalid value; there are too few images; or they are not
+            8-bit.
+        BlockSizeError: the blocks of a setting do not divide the images.
+        ExportError: a page is wanted but the extra ``audit`` is missing; the page would overwrite a file that is not a
+            comparison; or another comparison is writing it.
+
+    Example::
+
+        result = audit.compare("photos/", report="comparison.html", fast=True)
+        for advice in result.advice:
+            print(advice.question, advice.sentence)
     """
     path = None if report is None else Path(report)
     if path is not None:
@@ -124,7 +131,7 @@ def compare(
         }
         done = Comparison(compared, plain, plain_probe, measuring.chance, told)
         if path is not None:
-            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_json(path.with_suffix(".json"))  # first: a page without it would count as another program's file
             done.write_html(path)
             store.remove()
     return done
@@ -154,10 +161,10 @@ def _require_fits(setting: Setting, number: int, images: Images) -> None:
 
 
 def _probe(wanted: bool, images: Images, device: str) -> tuple[probes.Probe | None, list[tuple[str, str]]]:
-    """Return the pretrained network, or why it is not asked."""
+    """Return the pretrained network, or why it is not used."""
     channels = images.plain.shape[1]
     if not wanted:
-        return None, [(_PRETRAINED, "not asked for")]
+        return None, [(_PRETRAINED, "not requested")]
     if not pretrained.is_installed():
         return None, [(_PRETRAINED, f"{pretrained.NAME} is not installed: {pretrained.how_to_install()}")]
     if channels not in (1, 3):
@@ -172,4 +179,4 @@ def _digest(images: Images, effort: Settings, probe: probes.Probe | None) -> str
 
 
 def _show_nothing(name: str, done: int, total: int) -> None:
-    """Show nothing."""
+    """Do nothing."""

@@ -14,7 +14,7 @@ SchemeName = Literal["block-permute", "aes-ecb", "rmt"]
 """Disguises, by their names on the command line."""
 
 TITLES: dict[str, str] = {"block-permute": "Block permutation", "aes-ecb": "AES", "rmt": "RMT"}
-"""What people call the disguises."""
+"""Readable names of the disguises."""
 
 _BELONGS: dict[str, tuple[str, ...]] = {
     "noise": ("rmt",),
@@ -25,27 +25,27 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     "per_channel": ("aes-ecb", "rmt"),
     "permute": ("aes-ecb", "rmt"),
 }
-_LOUDEST = 10_000  # grey levels of noise; far beyond what leaves anything of a picture
+_LOUDEST = 10_000  # grey levels of noise; far more than any picture survives
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A disguise and its public parameters. No key is in it: each comparison draws fresh ones.
+    """A disguise with its public parameters. It holds no key: each comparison draws fresh ones.
 
     Attributes:
         scheme: ``block-permute``, ``aes-ecb`` or ``rmt``.
         block_size: ``(h, w)`` in pixels; must divide the images.
         permute: whether blocks are put in a secret order; always so for ``block-permute``.
         shared: whether all positions share one secret (``aes-ecb``, ``rmt``).
-        per_channel: whether each channel has a secret of its own (``aes-ecb``, ``rmt``).
-        noise: ``u`` of noise drawn evenly from 0 to ``u`` grey levels of 255 (``rmt``).
+        per_channel: whether each channel has its own secret (``aes-ecb``, ``rmt``).
+        noise: ``u`` of the noise, uniform from 0 to ``u`` grey levels of 255 (``rmt``).
         matrix: ``orthogonal``, ``uniform`` or ``gaussian`` (``rmt``).
-        side: from which the matrices multiply, ``right`` or ``left`` (``rmt``).
-        unit_pixels: pixels of a cipher unit, 16, 8, 4 or 2 (``aes-ecb``).
+        side: side from which the matrices multiply, ``right`` or ``left`` (``rmt``).
+        unit_pixels: number of pixels in a cipher unit, 16, 8, 4 or 2 (``aes-ecb``).
 
     Raises:
-        InputTypeError, InputRangeError, BlockSizeError: a field has no possible value, or belongs to another scheme;
-            the message names it.
+        InputTypeError, InputRangeError, BlockSizeError: a field has an invalid value, or belongs to another scheme; the
+            message names it.
     """
 
     scheme: SchemeName
@@ -75,10 +75,10 @@ class Setting:
 
     @classmethod
     def from_dict(cls, described: Any) -> "Setting":
-        """Make a setting from its :meth:`to_dict`, or from an entry of a settings file.
+        """Make a setting from the result of :meth:`to_dict`, or from an entry of a settings file.
 
         Raises:
-            InputTypeError, InputRangeError, BlockSizeError: it is none; the message names the field.
+            InputTypeError, InputRangeError, BlockSizeError: it is not a valid setting; the message names the field.
         """
         if not isinstance(described, Mapping):
             raise InputTypeError(f"a setting must have named fields, such as scheme, got {type_name(described)}")
@@ -91,13 +91,13 @@ class Setting:
         return cls(**{**described, "block_size": tuple(size) if isinstance(size, list) else size})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON: the scheme's own, and those without which there is no setting."""
+        """Return the fields for JSON: the fields of the scheme, and those that every setting needs."""
         told = {each.name: getattr(self, each.name) for each in fields(self) if self.scheme in _schemes(each.name)}
         return {**told, "block_size": list(self.block_size)}
 
     @property
     def name(self) -> str:
-        """What people call it, such as "RMT 7 x 7, u = 50, blocks permuted"."""
+        """Readable name, such as "RMT 7 x 7, u = 50, blocks permuted"."""
         parts = [f"{TITLES[self.scheme]} {by(self.block_size)}"]
         if self.scheme == "aes-ecb" and self.unit_pixels != UNIT_PIXELS[0]:
             parts.append(f"units of {self.unit_pixels}")
@@ -110,10 +110,10 @@ class Setting:
         return ", ".join(parts)
 
     def require_fits(self, image_size: tuple[int, int]) -> None:
-        """Check that the blocks divide images.
+        """Check that the blocks divide images of this size.
 
         Raises:
-            BlockSizeError: they do not; the message says which sizes do.
+            BlockSizeError: they do not; the message lists the sizes that do.
         """
         if any(side % length for side, length in zip(image_size, self.block_size, strict=True)):
             heights, widths = (divisors(side) for side in image_size)
@@ -124,7 +124,7 @@ class Setting:
 
 
 def by(size: tuple[int, int]) -> str:
-    """Return a size for people."""
+    """Return a size as text."""
     return f"{size[0]} x {size[1]}"
 
 

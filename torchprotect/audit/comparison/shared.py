@@ -1,4 +1,4 @@
-"""What all settings of a comparison share: networks trained on plain images."""
+"""Networks trained on plain images, which all settings of a comparison share."""
 
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,11 @@ from torchprotect.audit.evidence.evidence import Evidence
 
 
 class SharedBench(Bench):
-    """A bench that takes what it needs of plain images from another one, whose images and split are the same.
+    """A bench that takes networks for plain images from another bench with the same images and split.
 
     Args:
-        evidence: one setting's.
-        settings: those of ``plain``.
+        evidence: evidence of one setting.
+        settings: the settings of ``plain``.
         plain: the bench on which networks for plain images are trained.
     """
 
@@ -30,12 +30,12 @@ class SharedBench(Bench):
 
     @cached_property
     def clean_guesses(self) -> ClassGuesses:
-        """What the examiner takes plain images for that it has not seen."""
+        """The examiner's guesses for plain images that it has not seen."""
         return self._plain.clean_guesses
 
 
 class Parts(Store):
-    """Finished trainings on plain images, as a session looks for them; it keeps nothing else."""
+    """Finished trainings on plain images, as a session looks them up; nothing else is kept."""
 
     def __init__(self, parts: dict[str, dict[str, Any]]) -> None:
         super().__init__(None, "")

@@ -1,1 +1,1 @@
-"""What is audited, and who knows what of it."""
+"""The evidence of an audit: images, what is known about them, and by whom."""

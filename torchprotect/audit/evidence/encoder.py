@@ -1,4 +1,4 @@
-"""The encoder behind scrambled images, where an attacker is to have it."""
+"""The encoder of scrambled images, for attackers who have it."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def require_encoder(encoder: Any, evidence: Evidence) -> None:
     """Check for an encoder, and for images that went through one.
 
     Raises:
-        InputTypeError: it is no network, or the images went through a disguise that has none.
+        InputTypeError: it is not a network, or the images went through a disguise that has none.
     """
     if not isinstance(encoder, nn.Module):
         raise InputTypeError(f"encoder must be a torch.nn.Module, not {type(encoder).__name__}")
@@ -42,7 +42,10 @@ def embeddings_of(encoder: nn.Module, images: Tensor) -> Tensor:
 
 
 def scrambler_of(encoder: nn.Module | None, key: Key | None) -> Callable[[Tensor], Tensor] | None:
-    """Return what scrambles plain images, before rounding and for autograd; ``None`` without the encoder or its key."""
+    """Return a differentiable function that scrambles plain images; ``None`` without the encoder or its key.
+
+    It returns values before rounding.
+    """
     if encoder is None or not isinstance(key, OWSDKey):
         return None
     return partial(F.owsd_values, encoder=encoder, key=key)
@@ -69,10 +72,11 @@ class Embedder:
 
 
 def encoder_digest(encoder: nn.Module, plain: Tensor | None) -> str:
-    """Return 64 hex digits of class, weights, structure, and what it makes of the first plain image, if there is one.
+    """Return 64 hex digits of class, weights, structure, and the embedding of the first plain image, if there is one.
 
-    The image shows what neither weights nor structure do, such as another normalisation; and, before the work begins,
-    that the encoder cannot take such images. Images with NaN are passed over: attacks refuse them, and say so.
+    The embedding reveals differences that neither weights nor structure show, such as another normalisation; and,
+    before the work begins, that the encoder cannot take such images. Images with NaN are skipped: attacks refuse them,
+    and say so.
 
     Raises:
         ModelError: the encoder is in training mode, cannot take the image, or returns something else.

@@ -1,4 +1,4 @@
-"""What an audit works on: disguised images, and what the owner adds to them."""
+"""The evidence of an audit: disguised images, and what the owner knows about them."""
 
 import functools
 import hashlib
@@ -16,29 +16,29 @@ from torchprotect.attacks.scores.identities import identities
 from torchprotect.errors import InputRangeError, InputShapeError
 
 LEAST_IMAGES = 20
-"""Fewer images give no interval worth printing."""
+"""With fewer images, intervals are too wide to be useful."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evidence:
-    """Disguised images, and what their owner knows about them. Attacks get parts of it, by level.
+    """Disguised images, and what their owner knows about them. Each attack receives the parts that its level allows.
 
-    From an export it comes by :func:`open_evidence`; tensors of one's own do as well, such as controls.
+    :func:`open_evidence` makes it from an export. You can also make it from your own tensors, for example as a control.
 
     Attributes:
         disguised: ``[N, C, H, W]``, uint8 or floating point.
         scheme: public parameters of the disguise.
-        labels: int64 ``[N]``, class numbers as written; ``None`` without.
-        plain: ``[M, C, H, W]``, uint8 or floating point in 0..1; ``None`` without.
-        plain_labels: int64 ``[M]``; ``None`` without.
-        pairing: int64 ``[N]``: the plain image of each disguised one; ``None`` where that is not known.
-        order: int64 ``[positions]``, the true order of the blocks, for scores; ``None`` where that is not known.
-        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were led to, for scores;
-            ``None`` where that is not known.
-        label_map: int64 ``[classes]``, the number written for each plain class; ``None`` where they are not renamed, or
-            that is not known.
-        folder: of the export; of one at a URL, its files by name, each with a function that opens it for reading;
-            ``None`` without an export.
+        labels: int64 ``[N]``, class numbers as written; ``None`` if there are none.
+        plain: ``[M, C, H, W]``, uint8 or floating point in 0..1; ``None`` if there are none.
+        plain_labels: int64 ``[M]``; ``None`` if there are none.
+        pairing: int64 ``[N]``: index of the plain image of each disguised one; ``None`` if unknown.
+        order: int64 ``[positions]``, the true order of the blocks, for scores; ``None`` if unknown.
+        correspondence: int64 ``[classes, targets]``, the classes that the images of each class were perturbed toward,
+            for scores; ``None`` if unknown.
+        label_map: int64 ``[classes]``, the number written for each plain class; ``None`` if classes are not renamed, or
+            the map is unknown.
+        folder: folder of the export; for an export at a URL, its files by name, each with a function that opens it for
+            reading; ``None`` without an export.
         about: facts for the report, such as digests.
     """
 
@@ -63,7 +63,7 @@ class Evidence:
         _require_length("labels", self.labels, count)
         _require_length("pairing", self.pairing, count)
         if self.plain is None and (self.plain_labels is not None or self.pairing is not None):
-            raise InputShapeError("plain_labels and pairing belong to plain images, of which there are none")
+            raise InputShapeError("plain_labels and pairing were given without plain images")
         if self.plain is not None:
             _require_length("plain_labels", self.plain_labels, len(self.plain))
             if self.pairing is not None and not 0 <= int(self.pairing.min()) <= int(self.pairing.max()) < len(
@@ -78,19 +78,22 @@ class Evidence:
 
     @property
     def classes(self) -> int:
-        """One more than the largest class number: how many outputs a network needs; 0 without labels."""
+        """Number of outputs that a network needs: one more than the largest class number; 0 without labels."""
         known = [int(each.max()) + 1 for each in (self.plain_labels, self.labels) if each is not None]
         return max(known, default=0)
 
     @property
     def classes_present(self) -> int:
-        """Number of different classes among the plain labels, or, if there are more, the labels as written."""
+        """Number of different classes among the plain labels or among the labels as written, whichever is larger."""
         known = [len(each.unique()) for each in (self.plain_labels, self.labels) if each is not None]
         return max(known, default=0)
 
     @functools.cached_property
     def identities(self) -> Tensor:
-        """Which plain images are the same one, equal pixel by pixel: int64 ``[M]`` on the CPU; empty without any."""
+        """A number for each plain image, equal for equal images: int64 ``[M]`` on the CPU; empty without any.
+
+        Images are equal if all their pixels are.
+        """
         return torch.empty(0, dtype=torch.int64) if self.plain is None else identities(self.plain)
 
     @property
@@ -98,7 +101,7 @@ class Evidence:
         """The pairing.
 
         Raises:
-            InputShapeError: it is not known.
+            InputShapeError: it is unknown.
         """
         if self.pairing is None:
             raise InputShapeError("which plain image belongs to which disguised one is not known: give the key")
@@ -111,7 +114,7 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all of it, 64 hex digits: which audit an unfinished one belongs to."""
+        """SHA-256 of everything, 64 hex digits: identifies which audit an unfinished one belongs to."""
         found = hashlib.sha256(repr(self.scheme).encode())
         for each in (
             self.disguised,

@@ -1,4 +1,4 @@
-"""From an export and the owner's images to evidence."""
+"""Make evidence from an export and the owner's images."""
 
 import os
 from collections.abc import Callable
@@ -37,18 +37,19 @@ def open_evidence(
 
     Args:
         export: folder or URL of a finished export; or those of several exports of one key.
-        plain: the source it was made from, by name or opened; of several exports a list of as many. It is prepared as
-            the export was. ``None`` leaves attacks out that need plain images.
-        key: the key it was made with. It pairs plain and disguised images and tells the truth for scores; attacks never
-            get it. ``None`` leaves attacks out that need pairs.
+        plain: the source it was made from, by name or opened; for several exports, a list with one source each. Its
+            pictures are prepared as for the export. ``None`` skips attacks that need plain images.
+        key: the key it was made with. It pairs plain and disguised images, and provides the truth for scores; attacks
+            never receive it. ``None`` skips attacks that need pairs.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         labels_from: where labels of sources given by name come from, as for :func:`torchprotect.data.open_source`.
-        limit: images to read at most. An export is written in a keyed order, so the first ones are a fair sample.
+        limit: largest number of images to read. An export is written in a keyed order, so the first ones are a fair
+            sample.
 
     Raises:
-        ExportError: ``export`` is no finished export, or holds images of several sizes.
+        ExportError: ``export`` is not a finished export, or holds images of several sizes.
         EnvelopeError: it is sealed, and neither identity nor key opens it.
-        VerificationError: it is not what its manifest says.
+        VerificationError: it does not match its manifest.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
     """
     require_int("limit", limit, at_least=1)
@@ -102,7 +103,7 @@ def _require_same_labels(written: Tensor | None, plain: Tensor | None, label_map
 
 
 class _Part(NamedTuple):
-    """What is read of one export: its samples, and its plain images and their labels."""
+    """The content of one export: its samples, and their plain images and labels."""
 
     written: ExportedImages
     plain: Tensor | None
@@ -119,7 +120,7 @@ def _open_part(export: FinishedExport, source: Source | None, key: Key | None, l
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    """Return tensors one after the other; ``None`` unless all are known."""
+    """Concatenate tensors; ``None`` unless all are known."""
     known = [part for part in parts if part is not None]
     return torch.cat(known) if len(known) == len(parts) else None
 
@@ -167,7 +168,7 @@ def _class_names(opened: list[FinishedExport], key: Key | None) -> tuple[str, ..
 
 
 def _files(exports: list[FinishedExport]) -> Path | dict[str, Callable[[], BinaryIO]]:
-    """Return the files of exports, opened: of a single open one in a folder, the folder."""
+    """Return the decrypted files of exports; for a single open export in a folder, the folder."""
     first = exports[0]
     if len(exports) == 1 and first.store.local and first.public is None:
         return Path(first.store.location)
@@ -196,7 +197,7 @@ def _order(key: Key | None) -> Tensor | None:
 
 
 def _correspondence(key: Key | None) -> Tensor | None:
-    """Return the targets of each class; nothing where released labels name other classes than the targets do."""
+    """Return the targets of each class; ``None`` if released labels number classes differently than the targets."""
     if isinstance(key, KeyBundle):
         key = key.transform if key.labels is None else None
     return key.targets if isinstance(key, CorrespondenceKey) else None
@@ -212,7 +213,7 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
         samples.append(sample)
     if len({sample.image.shape for sample in samples}) > 1:
         raise SourceError("the plain images have several sizes, so they cannot be the ones an audit needs")
-    labels = [sample.label for sample in samples if isinstance(sample.label, int)]  # several labels tell no class
+    labels = [sample.label for sample in samples if isinstance(sample.label, int)]  # several name no class
     known = torch.tensor(labels) if len(labels) == len(samples) else None
     return torch.stack([sample.image for sample in samples]), known
 

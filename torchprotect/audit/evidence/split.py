@@ -1,4 +1,4 @@
-"""Who may know what: the owner's images divided among the levels of knowledge."""
+"""Divide the owner's images among the attacker levels."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,17 @@ _HELD_OUT = 5  # every fifth plain image, where pairs are not known
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices into the images of an evidence, int64, each in a drawn order.
+    """Indices into the images of an evidence, int64, each in random order.
 
-    Where pairs are known, no image that is attacked is public or known, nor is one that equals it pixel by pixel. Where
-    they are not, any plain image may be that of an attacked one.
+    If pairs are known, no attacked image is public or known, nor is one that equals it pixel by pixel. If pairs are not
+    known, any plain image may be that of an attacked one.
 
     Attributes:
         attacked: disguised images that attacks are run on, at every level.
         others: the other disguised images; a model is trained on them for the utility.
         known: those of the others whose plain images the attacker has at L2.
         public: plain images that the attacker has from L1 on, with labels.
-        clean: plain images that are used to see what is reached without a disguise; not public.
+        clean: plain images for measuring the result without a disguise; not public.
     """
 
     attacked: Tensor

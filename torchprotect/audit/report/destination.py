@@ -1,4 +1,4 @@
-"""Where a report may be written: neither into the export it is about, nor over a file that no audit wrote."""
+"""Check where a report may be written: neither into its export, nor over a file that no audit wrote."""
 
 import os
 from pathlib import Path
@@ -13,15 +13,15 @@ from torchprotect.errors import ExportError
 def require_destination(page: Path, export: Path | None, *, document_format: str = FORMAT) -> None:
     """Check, before the work begins, that neither the page nor the JSON beside it destroys anything.
 
-    A page is taken for an audit's own where the JSON beside it is: an audit writes that first.
+    A page counts as an audit's own if the JSON beside it is one, because an audit writes that first.
 
     Args:
-        page: to be written.
-        export: folder of the export, if there is one; what is none is refused when it is opened.
-        document_format: of the JSON beside the page, which only a document of the same format makes way for.
+        page: page to write.
+        export: folder of the export, if there is one; a wrong one is refused when it is opened.
+        document_format: format of the JSON beside the page; only a document of the same format is overwritten.
 
     Raises:
-        ExportError: it is no page, there is no such folder, the folder is the export's, or a file is in the way.
+        ExportError: it is not a page, there is no such folder, the folder is the export's, or a file is in the way.
     """
     if page.suffix not in (".html", ".htm"):
         raise ExportError(f"the report is a page: give it a name that ends in .html, not {page.name}")
@@ -45,7 +45,7 @@ _DO = "give the report another name, or move the file away"
 
 
 def _lies_in(folder: Path, export: Path) -> bool:
-    """Compare files, not names: links, and file systems that take upper for lower case, give a folder several."""
+    """Compare files, not names: because of links and case-insensitive file systems, a folder may have several names."""
     resolved = folder.resolve()
     return any(each.samefile(export) for each in (resolved, *resolved.parents))
 

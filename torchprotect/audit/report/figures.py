@@ -12,10 +12,10 @@ _MARKERS = "osD^v"
 
 
 def draw_curves(findings: list[Finding], counted: str) -> str:
-    """Return leakage over what is known, one line for each attack, as a data URI of an SVG.
+    """Draw leakage against the number of known pairs or images, one line per attack; return a data URI of an SVG.
 
     Args:
-        findings: with curves.
+        findings: findings with curves.
         counted: what their numbers count: ``known pairs``.
     """
     from matplotlib import rc_context

@@ -1,4 +1,4 @@
-"""What one attack found: numbers with their chance level and upper bound, and what to show of it."""
+"""The finding of one attack: numbers with their chance level and upper bound, and examples."""
 
 import base64
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Finds
 
 _COUNTED = ("class", "picture", "identity", "use")
-"""What counts for a level's leakage. A part of a key does no harm by itself, nor do distances: what they open is
-measured by the attacks that use them."""
+"""Findings that count for a level's leakage. A part of a key does no harm by itself, nor do distances: the attacks
+that use them measure what they give away."""
 
 
 _KEPT = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
 
 Known = Literal["pair", "image"]
-"""What an attacker knows so many of: pairs, or plain images of the set without their disguised ones."""
+"""What an attacker knows: pairs, or plain images of the set without their disguised versions."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a curve: the headline measure of an attack with so many known pairs, or known images."""
+    """One point of a curve: the headline measure of an attack for a number of known pairs, or known images."""
 
     pairs: int
     measure: Measure
@@ -30,13 +30,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Example:
-    """One image, for a person to look at: PNG files of the plain, the disguised and the rebuilt one.
+    """One image for a person to look at, as PNG files: plain, disguised and rebuilt.
 
     Attributes:
-        rank: ``worst``, ``median`` or ``best`` for the attacker.
-        plain: as the owner has it.
-        disguised: as it was released.
-        rebuilt: as the attack gives it.
+        rank: ``worst``, ``median`` or ``best`` result for the attacker.
+        plain: the owner's image.
+        disguised: the released image.
+        rebuilt: the attack's result.
     """
 
     rank: str
@@ -47,24 +47,24 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an attack achieved.
+    """Result of one attack.
 
     Attributes:
         attack: name of the attack.
-        level: what the attacker knows.
-        leaks: what it gives away.
-        measures: numbers; the one that leaks most is the headline.
-        pairs: known pairs it was given, of the headline; or known images, if ``known`` says so.
-        curve: the headline measure for other numbers of these too; the headline is its best point.
+        level: attacker level.
+        leaks: what the attack reveals.
+        measures: the measured numbers; the one that leaks most is the headline.
+        pairs: number of known pairs behind the headline; or of known images, if ``known`` says so.
+        curve: the headline measure for other numbers of pairs too; the headline is its best point.
         examples: pictures, worst to best.
         facts: statistics that have no scale, such as of duplicates.
-        cost: of the attack, by its own count.
-        settings: its options.
-        seconds: it took.
-        note: what to know when reading it.
-        title: what people call the attack; its name if empty.
+        cost: cost of the attack, in its own units.
+        settings: options of the attack.
+        seconds: running time.
+        note: advice for reading the result.
+        title: common name of the attack; its name if empty.
         method: what it does, in half a sentence.
-        holder: who the attacker is; what the level says if empty.
+        holder: who the attacker is; implied by the level if empty.
         known: what ``pairs`` and the curve count.
     """
 
@@ -87,12 +87,12 @@ class Finding:
 
     @property
     def called(self) -> str:
-        """What people call the attack."""
+        """Common name of the attack."""
         return self.title or self.attack
 
     @property
     def given(self) -> str:
-        """How many pairs or images the attacker knows, of the headline: ``5 known images``; empty without any."""
+        """Pairs or images that the attacker knows, for the headline: ``5 known images``; empty without any."""
         if self.pairs is None:
             return ""
         kind = "pair" if self.known == "pair" else "known image"
@@ -100,7 +100,7 @@ class Finding:
 
     @property
     def headline(self) -> Measure | None:
-        """The measure that leaks most; the first one where none has a leakage."""
+        """The measure that leaks most; the first one if none has a leakage."""
         return headline(self.measures)
 
     @property
@@ -115,7 +115,7 @@ class Finding:
 
     @property
     def without_scale(self) -> bool:
-        """Whether it would count, but models on plain images do no better than guessing."""
+        """Whether it would count, except that models on plain images do no better than guessing."""
         return bool(self.measures) and self.leaks in _COUNTED and self.leakage is None
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Finding":
-        """Rebuild a finding from :meth:`to_dict`; pictures are those under ``examples``, if any."""
+        """Rebuild a finding from the result of :meth:`to_dict`; pictures are read from ``examples``, if present."""
         return cls(
             **{name: fields[name] for name in _KEPT},
             known=fields.get("known", "pair"),  # reports of earlier versions have no other
@@ -154,21 +154,22 @@ class Finding:
 
 
 Cause = Literal["not applicable", "missing input", "refused", "failed", "not chosen", "not included"]
-"""Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
-it refused the images; it is of the user's own and failed; others were asked for; no audit of this version runs it, or
-only one that asks for it."""
+"""Why an attack was not run. ``not applicable``: there is nothing for it to examine. ``missing input``: plain
+images, labels, pairs or the like are missing. ``refused``: it refused the images. ``failed``: it is user-supplied
+and failed. ``not chosen``: others were requested. ``not included``: no audit of this version runs it, or only on
+request."""
 
 
 @dataclass(frozen=True)
 class NotRun:
-    """An attack that was not run, and why.
+    """An attack that was not run, and the reason.
 
     Attributes:
         attack: name of the attack.
-        level: what its attacker knows.
+        level: attacker level.
         reason: in words.
         cause: kind of the reason.
-        title: what people call the attack; its name if empty.
+        title: common name of the attack; its name if empty.
     """
 
     attack: str
@@ -184,7 +185,7 @@ class NotRun:
 
     @property
     def called(self) -> str:
-        """What people call the attack."""
+        """Common name of the attack."""
         return self.title or self.attack
 
     def to_dict(self) -> dict[str, Any]:
@@ -198,9 +199,9 @@ class NotRun:
 
 
 def headline(measures: tuple[Measure, ...]) -> Measure | None:
-    """Return the measure that leaks most, of equals one that tells more than the class; the first if none leaks.
+    """Return the measure that leaks most; of equals, one that reveals more than the class; the first if none leaks.
 
-    A part of the key is passed over beside measures of images: what it opens is what they measure.
+    A part of the key is ignored if there are measures of images, which measure what that part reveals.
     """
     told = [each for each in measures if each.about != "key"] or measures
     scaled = [each for each in told if each.leakage is not None]
@@ -210,7 +211,7 @@ def headline(measures: tuple[Measure, ...]) -> Measure | None:
 
 
 def best_number(curve: Mapping[int, tuple[Measure, ...]]) -> int:
-    """Return with how many known pairs or images most leaks, the least of equals; the last one without leakage."""
+    """Return the number of known pairs or images with most leakage; of equals, the least; without leakage, the last."""
     leakages = {pairs: top.leakage for pairs, measures in curve.items() if (top := headline(measures)) is not None}
     scaled = {pairs: leakage for pairs, leakage in leakages.items() if leakage is not None}
     return max(scaled, key=scaled.__getitem__) if scaled else max(curve)

@@ -1,4 +1,4 @@
-"""What an audit came to: findings, attacks that were not run, accuracies and facts."""
+"""The outcome of an audit: findings, attacks that were not run, accuracies and facts."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +12,12 @@ from torchprotect.errors import InputRangeError
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an audit came to.
+    """The outcome of an audit.
 
     Attributes:
-        findings: of every attack that ran.
-        not_run: every other attack, and why.
-        utility: accuracies of trained networks; ``None`` where there were no labels.
+        findings: findings of every attack that ran.
+        not_run: all other attacks, with the reasons.
+        utility: accuracies of trained networks; ``None`` if there were no labels.
         facts: ``data``, ``disguise``, ``environment``, ``settings``, ``split``, ``started`` and ``seconds``.
     """
 
@@ -27,15 +27,15 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def at(self, level: Level | str) -> list[Finding]:
-        """Return what counts for a level: findings about images at it and below, with the most leakage first."""
+        """Return the findings about images at a level and below, which count for it; most leakage first."""
         known = [each for each in self.findings if each.counted and each.level <= level_of(level)]
         return sorted(known, key=lambda each: (-(each.leakage or 0.0), each.leaks not in ("identity", "picture")))
 
     def worst(self, level: Level | str) -> Finding | None:
-        """Return the finding that is worst for an attacker of a level, who can do whatever lower levels can.
+        """Return the worst finding for a level, whose attacker can do whatever lower levels can.
 
-        That is the most severe; of these rather one that identifies images or rebuilds pictures than one that guesses
-        classes; of these the one that leaks most.
+        The worst is the most severe. Among equally severe ones, it is one that identifies images or rebuilds pictures
+        rather than one that guesses classes; among these, the one that leaks most.
         """
         return max(self.at(level), key=rank, default=None)
 
@@ -44,7 +44,7 @@ class Outcome:
         return max((each.leakage or 0.0 for each in self.at(level)), default=None)
 
     def measured(self, level: Level | str) -> bool:
-        """Say whether an attack of this very level was measured."""
+        """Return whether an attack of this very level was measured."""
         return any(each.counted and each.level is level_of(level) for each in self.findings)
 
 

@@ -1,4 +1,4 @@
-"""The report as one page: everything is in it, nothing is fetched."""
+"""The report as one self-contained HTML page."""
 
 import base64
 import importlib.util
@@ -84,7 +84,7 @@ def _stress(sentence: str) -> Any:
 
 
 def _by_known(curves: list[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Return findings by what their curves count."""
+    """Group findings by what their curves count."""
     return [(f"known {known}s", [each for each in curves if each.known == known]) for known in get_args(Known)]
 
 
@@ -95,7 +95,7 @@ def _draw(curves: list[Finding], known: str) -> str:
 
 
 def _trained(report: Outcome) -> list[tuple[str, dict[str, float]]]:
-    """Return the utility's lines: what was trained and tested on, mean and deviation."""
+    """Return the lines of the utility table: what was trained and tested on, mean and standard deviation."""
     found = report.utility
     if found is None:
         return []
@@ -109,7 +109,7 @@ def _trained(report: Outcome) -> list[tuple[str, dict[str, float]]]:
 
 
 def _kept(report: Outcome) -> float | None:
-    """Return where the accuracy on disguised images lies between chance and plain images."""
+    """Return the position of the accuracy on disguised images between chance and plain images."""
     found = report.utility
     plain, disguised = (None, None) if found is None else map(mean_and_deviation, (found.plain, found.disguised))
     if found is None or found.chance is None or plain is None or disguised is None:

@@ -11,7 +11,7 @@ _LARGEST = 256  # pixels a side
 
 
 def png(image: Tensor) -> bytes:
-    """Return a PNG of ``[C, H, W]``; real numbers beyond black and white are stretched to be seen."""
+    """Return a PNG of ``[C, H, W]``; real numbers beyond black and white are rescaled to be visible."""
     pixels = image.detach().cpu().float()
     if image.is_floating_point():
         white = 255.0 if float(pixels.max()) > 1.5 else 1.0

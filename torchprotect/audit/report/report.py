@@ -1,4 +1,4 @@
-"""The report: findings with everything that is needed to read them, as JSON."""
+"""The report of an audit, as JSON and as a page."""
 
 import json
 import os
@@ -22,18 +22,18 @@ _OWNER_ONLY = 0o600  # a page may show plain images
 
 
 class Report(Outcome):
-    """What an audit came to, as a verdict, a page and JSON.
+    """The result of an audit, as a verdict, an HTML page and JSON.
 
     Attributes:
-        findings: of every attack that ran.
-        not_run: every other attack, and why.
-        utility: accuracies of trained networks; ``None`` where there were no labels.
+        findings: one for each attack that ran.
+        not_run: all other attacks, with the reasons.
+        utility: accuracies of trained networks; ``None`` if there were no labels.
         facts: ``data``, ``disguise``, ``environment``, ``settings``, ``split``, ``started`` and ``seconds``.
     """
 
     @property
     def verdict(self) -> Verdict:
-        """What the findings come to, in sentences."""
+        """Conclusion from the findings, in sentences."""
         return judge(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,11 +58,11 @@ class Report(Outcome):
         return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON for its owner only, to a temporary name that is renamed."""
+        """Write the JSON atomically, readable by its owner only."""
         _write(Path(path), self.to_json() + "\n")
 
     def write_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the page for its owner only, to a temporary name that is renamed: it may show plain images.
+        """Write the page atomically, readable by its owner only, because it may show plain images.
 
         Raises:
             ExportError: the extra ``audit`` is missing.
@@ -72,15 +72,15 @@ class Report(Outcome):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Report":
-        """Read a report from its JSON; pictures are not in it.
+        """Read a report from its JSON, without pictures.
 
         Raises:
-            VerificationError: it is no report of this version.
+            VerificationError: it is not a report of this version.
         """
         try:
             document = parse(read_regular(Path(path), LARGEST, VerificationError))
             if document["format"] != FORMAT or document["version"] != VERSION:
-                raise VerificationError(f"{path} is no audit report of version {VERSION}; run the audit again")
+                raise VerificationError(f"{path} is not an audit report of version {VERSION}; run the audit again")
             names = ("data", "disguise", "environment", "settings", "split", "started", "seconds")
             return cls(
                 tuple(map(Finding.from_dict, document["findings"])),
@@ -89,7 +89,7 @@ class Report(Outcome):
                 {name: document[name] for name in names},
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise VerificationError(f"{path} is no audit report, or it is damaged") from error
+            raise VerificationError(f"{path} is not an audit report, or it is damaged") from error
 
 
 def _write(path: Path, text: str) -> None:

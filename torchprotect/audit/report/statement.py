@@ -1,4 +1,4 @@
-"""What stands on every report."""
+"""Texts that appear on every report."""
 
 STATEMENT = (
     "torchprotect implements published obfuscation schemes for research and for raising the cost of "
@@ -15,7 +15,7 @@ STATEMENT = (
 )
 
 MEANING = (
-    "Leakage says where a result lies between what somebody reaches who has not seen the disguised images "
-    "(0 %) and what is reached on plain images (100 %). It is a lower bound: an attack that is not in "
-    "this list, or one with more data or time, may find more. Low figures are no proof of anything."
+    "Leakage places a result on a scale from chance, which is reached without seeing the disguised images "
+    "(0 %), to the result on plain images (100 %). It is a lower bound: an attack that is not in "
+    "this list, or one with more data or time, may find more. Low figures prove nothing."
 )

@@ -1,25 +1,25 @@
-"""What the images are still good for: accuracies of networks trained on disguised images, beside plain ones."""
+"""Utility: accuracies of networks trained on disguised images, compared with plain ones."""
 
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 PLAIN_TRAINING, DISGUISED_TRAINING = "plain training", "disguised training"
-"""How the names of trainings begin; a number follows."""
+"""Prefixes of the names of trainings; a number follows."""
 
 
 @dataclass(frozen=True)
 class Utility:
-    """Accuracies on images that were not trained on, one for each training.
+    """Accuracies on held-out images, one for each training.
 
     Attributes:
         plain: trained and tested on plain images.
-        disguised: trained and tested on disguised ones, by the labels as written.
+        disguised: trained and tested on disguised images, with the labels as written.
         crossed: trained on disguised images, tested on plain ones: what the release teaches about natural images.
         chance: share of the most frequent class in the disguised test images.
-        trained: images each network was trained on, plain and disguised ones alike.
-        tested: disguised images it was tested on.
-        epochs: passes over the images it was trained on; ``None`` in reports of earlier versions.
+        trained: number of training images of each network, equal for plain and disguised ones.
+        tested: number of disguised test images.
+        epochs: passes over the training images; ``None`` in reports of earlier versions.
     """
 
     plain: tuple[float, ...]
@@ -31,7 +31,7 @@ class Utility:
     epochs: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields, means and deviations for JSON."""
+        """Return the fields, means and standard deviations for JSON."""
         kinds = ("plain", "disguised", "crossed")
         return {**asdict(self), "summary": {kind: mean_and_deviation(getattr(self, kind)) for kind in kinds}}
 
@@ -45,7 +45,7 @@ class Utility:
 
 
 def mean_and_deviation(values: tuple[float, ...]) -> dict[str, float] | None:
-    """Return mean and standard deviation; ``None`` of nothing."""
+    """Return mean and standard deviation; ``None`` for no values."""
     if not values:
         return None
     return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}

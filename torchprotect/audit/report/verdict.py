@@ -1,4 +1,4 @@
-"""The verdict: what the findings of a report come to, in sentences for whoever has to decide."""
+"""The verdict: the conclusion of a report, in sentences for decision makers."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,39 +21,39 @@ _ADVICE = {
     "pairs": "Give these images only to people who may see the originals, unless nobody can ever get hold of an "
     "original and its protected image together.",
     "partial": "Give these images only to people who may see the originals, or disguise them more strongly and audit "
-    "them again: some are given away.",
+    "them again: some of them leak.",
     "key partly read": "Give these images only to people who may see the originals, or change the settings of the "
     "disguise and audit again: a part of the key was read, and attacks with public images or pairs can use it.",
-    "none found": "These attacks found nothing beyond chance; others, or the same with more data, may. Give the images "
-    "only to people with whom a later find would do no harm.",
-    "not measured": "Nothing is known about these images yet: nothing that was run measures what they give away.",
+    "none found": "These attacks found nothing beyond chance; others, or these with more data, may. Give the images "
+    "only to people in whose hands a later success would do no harm.",
+    "not measured": "Nothing is known about these images yet: no attack that ran measures what they reveal.",
 }
-_READ: tuple[Severity, ...] = ("key partly read", "severe")
+_KEY_OR_SEVERE: tuple[Severity, ...] = ("key partly read", "severe")
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
 _KINDS: tuple[tuple[Finds, Known], ...] = (
     ("picture", "image"),
     *((finds, "pair") for finds in ("identity", "picture", "class", "use")),
 )
 _LACKING = (
-    "Some attacks lacked what they need, such as the plain images (--plain) or the key (--key): see beside each "
-    "level what to give, and audit again."
+    "Some attacks lacked an input, such as the plain images (--plain) or the key (--key): see beside each "
+    "level what is missing, and audit again with it."
 )
 
 
 @dataclass(frozen=True)
 class LevelVerdict:
-    """What is to be said of one level of knowledge.
+    """Conclusion for one attacker level.
 
     Attributes:
-        level: what the attacker knows.
-        severity: of the worst finding at this level and below; ``not measured`` if no attack of this very level was;
-            ``key partly read`` if that is the worst.
+        level: attacker level.
+        severity: severity of the worst finding at this level and below; ``not measured`` if no attack of this very
+            level was measured; ``key partly read`` if that is the worst.
         severity_from: the lower level whose finding is more severe than any of this level; ``None`` if there is none.
         sentence: the worst finding of this very level, and whether a lower level has a worse one.
-        brief: the same for one line of a terminal.
-        attack: whose finding it is, if any.
-        remarks: further findings of this level: other kinds, parts of a key, distances, what is equal, metadata.
-        not_run: attacks of this level that were not run, with the reason, those of one reason together.
+        brief: the same in one line for a terminal.
+        attack: the attack behind that finding, if any.
+        remarks: further findings of this level: of other kinds, parts of a key, distances, equality, metadata.
+        not_run: attacks of this level that were not run, grouped by reason.
     """
 
     level: Level
@@ -71,20 +71,20 @@ class LevelVerdict:
         return f"{self.level.value}  {self.severity + origin:<16}  {self.brief}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON, levels by name."""
+        """Return the fields for JSON, with levels by name."""
         origin = self.severity_from and self.severity_from.value
         return {**asdict(self), "level": self.level.value, "severity_from": origin}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a report comes to.
+    """Conclusion of a report.
 
     Attributes:
         levels: one entry for each level, ascending.
         kept: what a network still learns from the images.
-        advice: what to do, the most urgent first.
-        warning: what is to be said before everything else, if anything.
+        advice: what to do, most urgent first.
+        warning: a warning that precedes everything else, if there is one.
     """
 
     levels: tuple[LevelVerdict, ...]
@@ -93,23 +93,23 @@ class Verdict:
     warning: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict for JSON, the levels by name."""
+        """Return the verdict for JSON, with levels by name."""
         return {**asdict(self), "levels": {each.level.value: each.to_dict() for each in self.levels}}
 
 
 def judge(report: Outcome) -> Verdict:
-    """Return what a report comes to."""
+    """Return the verdict on a report."""
     readable = bool(report.facts.get("disguise", {}).get("readable"))
-    levels = tuple(_look_at(report, level) for level in Level)
+    levels = tuple(_judge_level(report, level) for level in Level)
     if readable:
-        levels = (_readable(levels[0]), *map(_readable_too, levels[1:]))
+        levels = (_readable_level(levels[0]), *map(_readable_higher_level, levels[1:]))
     advice = _advice(levels, report.not_run, readable)
-    warnings = filter(None, (_not_compared(report), _READABLE if readable else "", _choice(report)))
-    return Verdict(levels, _kept(report.utility, report.not_run), advice, " ".join(warnings) or None)
+    warnings = filter(None, (_warn_of_sizes(report), _READABLE if readable else "", _warn_of_choice(report)))
+    return Verdict(levels, _utility_sentence(report.utility, report.not_run), advice, " ".join(warnings) or None)
 
 
-def _not_compared(report: Outcome) -> str:
-    """Say that the plain images have another shape than the disguised ones, if they do."""
+def _warn_of_sizes(report: Outcome) -> str:
+    """Warn if the plain images have another shape than the disguised ones."""
     data = report.facts.get("data", {})
     if data.get("comparable", True):
         return ""
@@ -126,27 +126,27 @@ def _shape(data: dict[str, Any]) -> list[int]:
     return [data["channels"], *data["image_size"]]
 
 
-def _choice(report: Outcome) -> str:
-    """Say that attacks were left out because others were asked for, if any were."""
+def _warn_of_choice(report: Outcome) -> str:
+    """Warn if attacks were left out because only others were requested."""
     others = sum(each.cause == "not chosen" for each in report.not_run)
     if not others:
         return ""
     return (
-        f"Only what was asked for was run ({attacks_and_scans(report.findings)}): what {counted(others, 'other')} that "
-        "may apply would find is not known."
+        f"Only the requested attacks ran ({attacks_and_scans(report.findings)}): it is unknown what "
+        f"{counted(others, 'other')} that may apply would find."
     )
 
 
-def _look_at(report: Outcome, level: Level) -> LevelVerdict:
+def _judge_level(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and _exceeds(worst, own) else None
     key = _key_read(report, level) if severity_of(worst) in ("not measured", "none found") else None
     key = key if own is not None or key in here else None
     rest = [each for each in here if each is not key]
-    told, brief = _tell(own, worse) if own is not None else _tell_uncounted(rest, worst)
+    told, brief = _sentences(own, worse) if own is not None else _sentences_without_count(rest, worst)
     if key is not None:
-        told, brief = _tell_key(key, level, told if own or rest else "", brief if own or rest else "")
+        told, brief = _prepend_key(key, level, told if own or rest else "", brief if own or rest else "")
         worse = key if key.level is not level else None
     unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
@@ -159,12 +159,12 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
         remarks=_remarks(
             [each for each in here if each is not key], own, int(report.facts.get("data", {}).get("images", 0))
         ),
-        not_run=_reasons([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
+        not_run=_group_by_reason([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
     )
 
 
 def _key_read(report: Outcome, level: Level) -> Finding | None:
-    """Return what read most of a key at a level and below, if anything did."""
+    """Return the finding that read most of a key at a level and below, if there is one."""
     found = (
         (measure.value, each)
         for each in report.findings
@@ -175,8 +175,8 @@ def _key_read(report: Outcome, level: Level) -> Finding | None:
     return max(found, key=lambda each: each[0], default=(0.0, None))[1]
 
 
-def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
-    """Put a part of the key that was read before what else there is to say of a level."""
+def _prepend_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
+    """Put the part of the key that was read before everything else about a level."""
     if key.level is not level:
         name = key.level.value
         return (
@@ -188,16 +188,16 @@ def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, s
 
 
 def _exceeds(worst: Finding | None, own: Finding) -> bool:
-    """Say whether the worst finding of a level and below is worth telling beside its own worst one."""
+    """Return whether the worst finding of a level and below is worth mentioning beside the level's own worst one."""
     return worst is not None and severity_of(worst) != "none found" and rank(worst)[:2] > rank(own)[:2]
 
 
-def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
+def _sentences(own: Finding, worse: Finding | None) -> tuple[str, str]:
     """Return the sentence and its brief form.
 
     Args:
-        own: the worst finding of the very level.
-        worse: that of a lower level, if it is worse than the own one.
+        own: the worst finding of this very level.
+        worse: the worst finding of a lower level, if it is worse.
     """
     if worse is None:
         return sentence(own), deed(own)
@@ -205,31 +205,31 @@ def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
     return f"{sentence(own)} What was found at {name} is worse, and holds here too.", f"as at {name}; here: {deed(own)}"
 
 
-def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
-    """Return the sentence and its brief form for a level where nothing counts: what ran all the same.
+def _sentences_without_count(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
+    """Return the sentence and its brief form for a level where no finding counts: what ran nevertheless.
 
     Args:
-        here: findings of the very level.
-        worst: that of lower levels.
+        here: findings of this very level.
+        worst: the worst finding of lower levels.
     """
     scans = [each.called for each in here if not each.measures]
     parts = [each.called for each in here if each.measures and not each.without_scale]
     told = []
     if scans:
         have = "it has" if len(scans) == 1 else "they have"
-        told.append(f"{counted(len(scans), 'scan')} ran ({', '.join(scans)}); {have} no percentage")
+        told.append(f"{counted(len(scans), 'scan')} ran ({', '.join(scans)}); {have} no leakage percentage")
     if parts:
         measured = f"{counted(len(parts), 'attack')} measured parts of the key or distances ({', '.join(parts)})"
-        told.append(f"{measured}; what these open counts in the attacks that use it")
+        told.append(f"{measured}; the attacks that use these results count")
     brief = ". ".join(told) or "no attack of this level was measured"
     below = "" if worst is None else f" What was found at {worst.level.value} holds here too."
     return f"{brief[0].upper()}{brief[1:]}.{below}", brief
 
 
 def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str, ...]:
-    """Return the worst finding of each other kind that exceeds chance, then what is not about images.
+    """Return the worst finding of each other kind that exceeds chance, then remarks that are not about images.
 
-    What a few known images open is a kind of its own, as it says how little an attacker needs.
+    Rebuilding images from a few known ones is a kind of its own, because it shows how little an attacker needs.
     """
     found = [each for each in here if severity_of(each) in ("partial", "severe")]
     best = (
@@ -243,54 +243,61 @@ def _remarks(here: list[Finding], own: Finding | None, images: int) -> tuple[str
 
 
 def _is_gap(not_run: NotRun) -> bool:
-    """Say whether an attack could have told something: those for other disguises could not."""
+    """Return whether an attack might have found something; those for other disguises could not."""
     return not_run.cause != "not applicable"
 
 
-def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
-    """Put attacks of one reason together."""
+def _group_by_reason(not_run: list[NotRun]) -> tuple[str, ...]:
+    """Group attacks by reason."""
     grouped: dict[str, list[str]] = {}
     for each in not_run:
         grouped.setdefault(each.reason, []).append(each.called)
     return tuple(f"{'; '.join(attacks)}: {reason}" for reason, attacks in grouped.items())
 
 
-def _readable(lowest: LevelVerdict) -> LevelVerdict:
-    """Return the lowest level of images that need no attack."""
+def _readable_level(lowest: LevelVerdict) -> LevelVerdict:
+    """Return the verdict for the lowest level of images that need no attack."""
     found = "Someone who has nothing but the protected images sees what they show."
     return replace(lowest, severity="severe", sentence=found, brief="the images are readable as they are")
 
 
-def _readable_too(level: LevelVerdict) -> LevelVerdict:
-    """Return a higher level of such images: what the lowest one sees holds here too."""
+def _readable_higher_level(level: LevelVerdict) -> LevelVerdict:
+    """Return the verdict for a higher level of such images, to which the lowest level's finding applies too."""
     if level.severity == "severe":
         return level
     told = f"{level.sentence} What was found at {Level.CIPHERTEXT_ONLY.value} holds here too."
     return replace(level, severity="severe", severity_from=Level.CIPHERTEXT_ONLY, sentence=told)
 
 
-def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
+def _utility_sentence(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
     kinds = ((), (), ()) if utility is None else (utility.plain, utility.disguised, utility.crossed)
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
         trainings = (each.reason for each in not_run if each.attack.startswith(DISGUISED_TRAINING))
-        reason = next(trainings, "that needs labels of several classes")
+        reason = next(trainings, "it needs labels of several classes")
         return f"What a network learns from the protected images was not measured: {reason}."
-    told = f"A network trained on {utility.trained:,} of the protected images is right for {hundred(disguised['mean'])}"
+    told = (
+        f"A network trained on {utility.trained:,} of the protected images "
+        f"classifies {hundred(disguised['mean'])} correctly"
+    )
     if plain is not None:
-        told += f", one trained on as many plain images for {hundred(plain['mean'])}"
+        told += f", one trained on as many plain images {hundred(plain['mean'])}"
     if utility.chance is not None:
         told += f" (by guessing: {whole(utility.chance, 100)})"
     if utility.chance is not None and wilson(disguised["mean"], utility.tested)[0] <= utility.chance:
         told += ". The first does no better than guessing: more images or epochs may still teach it"
-    shown = "" if crossed is None else f" Shown plain images, the first is right for {hundred(crossed['mean'])}."
+    shown = (
+        "" if crossed is None else f" Shown plain images, the first classifies {hundred(crossed['mean'])} correctly."
+    )
     return f"{told}.{shown}"
 
 
 def _advice(levels: tuple[LevelVerdict, ...], not_run: tuple[NotRun, ...], readable: bool) -> tuple[str, ...]:
     lacking = any(each.cause == "missing input" for each in not_run)
     worst = max((each.severity for each in levels), key=SEVERITIES.index)
-    if worst == "severe" and all(each.severity not in _READ for each in levels if each.level in _WITHOUT_PAIRS):
+    if worst == "severe" and all(
+        each.severity not in _KEY_OR_SEVERE for each in levels if each.level in _WITHOUT_PAIRS
+    ):
         told = _ADVICE["pairs"]
     else:
         told = _ADVICE["readable" if readable else worst]

@@ -1,4 +1,4 @@
-"""What levels, attacks and numbers are called on the page and in the terminal."""
+"""Names of levels, attacks and numbers for the page and the terminal."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ KNOWS = {
     Level.CIPHERTEXT_ONLY: "the protected images alone",
     Level.PUBLIC_DATA: "also public images of the same kind, and the algorithm",
     Level.KNOWN_PAIRS: "also some originals with their protected images",
-    Level.CHOSEN_PLAINTEXT: "also images of one's choice, protected",
+    Level.CHOSEN_PLAINTEXT: "also protected versions of images of their choice",
     Level.PARTIAL_KEY: "also a part of the key",
 }
 
@@ -25,8 +25,8 @@ LEAKS = {
     "identity": "which image it is",
     "key": "a part of the key",
     "distances": "which images are alike",
-    "equality": "what is equal",
-    "metadata": "what stands beside",
+    "equality": "equal images and units",
+    "metadata": "metadata",
     "use": "what a network learns",
 }
 
@@ -35,7 +35,7 @@ COULD_NOT: dict[Cause, str] = {
     "missing input": "input missing",
     "refused": "refused the images",
     "failed": "failed",
-    "not chosen": "not asked for",
+    "not chosen": "not requested",
     "not included": "not part of the audit",
 }
 """Why attacks were not run, by cause."""
@@ -43,19 +43,19 @@ COULD_NOT: dict[Cause, str] = {
 _FACTS = {
     "image_groups": "groups of equal images",
     "image_share": "images that equal another one",
-    "unit_share": "units that repeat at their place",
-    "unit_share_by_position": "the same, place by place",
-    "background_share": "units that are the most frequent at their place",
-    "hit_rate": "units in the book",
-    "hit_rate_non_constant": "units in the book, without even ones",
-    "rank_least": "least rank",
+    "unit_share": "units that repeat at their position",
+    "unit_share_by_position": "the same, by position",
+    "background_share": "units that are the most frequent at their position",
+    "hit_rate": "units in the codebook",
+    "hit_rate_non_constant": "units in the codebook, without constant ones",
+    "rank_least": "smallest rank",
     "rank_most": "largest rank",
-    "error_median": "median error of a pixel for lack of images, in grey levels",
-    "images_wanted": "images of each kind for an error of 5 grey levels",
+    "error_median": "median pixel error due to too few images, in grey levels",
+    "images_wanted": "images of each kind needed for an error of 5 grey levels",
     "classes_matched": "classes matched with the numbers written for them",
     "rows_found": "rows read",
-    "rows": "rows in all",
-    "matrices_complete": "matrices read whole",
+    "rows": "total number of rows",
+    "matrices_complete": "matrices read completely",
     "public": "public images",
     "disguised": "disguised images",
 }
@@ -64,12 +64,12 @@ _LONG = 12
 
 
 def percent(value: float | None) -> str:
-    """Return a share for people."""
+    """Return a share as text."""
     return _NOTHING if value is None or math.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
 def number(value: float | None, unit: Unit) -> str:
-    """Return a number with its unit for people."""
+    """Return a number with its unit as text."""
     if value is None or math.isnan(value):
         return _NOTHING
     if unit == "share":
@@ -78,28 +78,28 @@ def number(value: float | None, unit: Unit) -> str:
 
 
 def interval(measure: Measure) -> str:
-    """Return the 95 % interval of a measure for people."""
+    """Return the 95 % interval of a measure as text."""
     if math.isnan(measure.low) and math.isnan(measure.high):
         return _NOTHING
     return f"{number(measure.low, measure.unit)} to {number(measure.high, measure.unit)}"
 
 
 def bound(measure: Measure) -> str:
-    """Return what is reached on plain images, for people."""
+    """Return the result on plain images as text."""
     if measure.unit == "dB":
         return "\u221e dB"  # of an image compared with itself
     return number(measure.upper, measure.unit)
 
 
 def leakage_interval(measure: Measure) -> str:
-    """Return where the ends of the 95 % interval lie between chance and plain images, for people."""
+    """Return the position of the 95 % interval's ends between chance and plain images, as text."""
     if measure.leakage_low is None or measure.leakage_high is None:
         return ""
     return f"{percent(measure.leakage_low)} to {percent(measure.leakage_high)}"
 
 
 def details(finding: Finding) -> list[tuple[str, Any]]:
-    """Return names and values of a finding's cost, settings and facts, without those that have no value."""
+    """Return names and values of a finding's cost, settings and facts, without missing values."""
     told = (*finding.cost.items(), *finding.settings.items(), *finding.facts.items())
     return [(name, value) for name, value in told if value is not None]
 
@@ -110,7 +110,7 @@ def spaced(name: str) -> str:
 
 
 def shown(name: str, value: object) -> str:
-    """Return a fact for people, by its name and kind."""
+    """Return a fact as text, according to its name and type."""
     if value is None:
         return _NOTHING
     if isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""Running attacks, and holding what they find against the truth."""
+"""Run attacks and score their results against the truth."""

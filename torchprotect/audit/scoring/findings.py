@@ -1,4 +1,4 @@
-"""One attack run on the bench: for several numbers of known pairs or images, and in several variants."""
+"""Run one attack on the bench, with several numbers of known pairs or images and in several variants."""
 
 import json
 import time
@@ -16,10 +16,10 @@ from torchprotect.errors import InputRangeError, InputTypeError
 
 
 def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
-    """Run an attack, score what comes out, and note how long it took; of its variants, the one that leaks most counts.
+    """Run an attack, score its result and measure its time; of its variants, the one that leaks most counts.
 
     Raises:
-        ProtectError: the attack refuses what it sees.
+        ProtectError: the attack refuses its input.
     """
     start = time.monotonic()
     found = [_run_variant(bench, attack, truth, variant) for variant in attack.variants]
@@ -58,8 +58,8 @@ def _require_result(attack: Attack, result: Any) -> AttackResult:
     """Check what an attack returns, which may be one of the user's own.
 
     Raises:
-        InputTypeError: it is no result, or of another kind than the attack's score takes; or its cost or facts cannot
-            be written as JSON.
+        InputTypeError: it is not a result, or of another kind than the attack's score takes; or its cost or facts
+            cannot be written as JSON.
         InputRangeError: it is of another level than the attack.
     """
     if not isinstance(result, attack.score.result):
@@ -74,7 +74,7 @@ def _require_result(attack: Attack, result: Any) -> AttackResult:
 
 
 def _points(curve: Mapping[int, tuple[Measure, ...]]) -> tuple[Point, ...]:
-    """Return what the headline of the best point is at each number of pairs or images; nothing of one number."""
+    """Return the headline of the best point at each number of pairs or images; nothing if there is only one number."""
     top = headline(curve[best_number(curve)])
     if top is None or len(curve) == 1:
         return ()

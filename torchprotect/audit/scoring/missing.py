@@ -17,7 +17,7 @@ _OF_SCRAMBLING = (
     NotRun(
         "label_probe (the cloud's answers)",
         Level.KNOWN_PAIRS,
-        "an export holds no answers of a cloud: run attacks.label_probe on those that yours gave",
+        "an export holds no answers of a cloud: run attacks.label_probe on the answers of yours",
         "not included",
         "Label probe with a cloud's answers",
     ),
@@ -33,14 +33,14 @@ _OF_PERTURBED = (
     NotRun(
         "AVATAR, LE-JCDP",
         Level.PUBLIC_DATA,
-        "purify with a diffusion model of such images, which this package does not have",
+        "need a diffusion model of such images, which this package does not have",
         "not included",
         "Purification by diffusion models (AVATAR, LE-JCDP)",
     ),
     NotRun(
         "BridgePure",
         Level.KNOWN_PAIRS,
-        "trains a diffusion bridge on pairs; not in this version, whose purify_by_pairs is one network after its idea",
+        "trains a diffusion bridge on pairs; not in this version; purify_by_pairs applies its idea with one network",
         "not included",
         "Purification by a diffusion bridge (BridgePure)",
     ),
@@ -54,7 +54,7 @@ _OF_PERTURBED = (
     NotRun(
         "UEraser",
         Level.PUBLIC_DATA,
-        "searches for the augmentation with the highest loss; not in this version, whose strong_augmentation draws",
+        "searches for the augmentation with the highest loss; not in this version; strong_augmentation draws at random",
         "not included",
         "Adversarial augmentation (UEraser)",
     ),
@@ -82,12 +82,12 @@ _OF_PERTURBED = (
     NotRun(
         "LightShed",
         Level.PUBLIC_DATA,
-        "made for perturbations against models that draw pictures; not in this version",
+        "made for perturbations against image generators; not in this version",
         "not included",
         "Detection and removal (LightShed)",
     ),
 )
-"""Countermeasures that are known and not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
+"""Known countermeasures that are not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
 some more. The list is not complete."""
 _OF_MATRICES = NotRun(
     "Independent component analysis",
@@ -95,13 +95,13 @@ _OF_MATRICES = NotRun(
     "found less than match_moments wherever both were tried",
     "not included",
 )
-_NOT_CHOSEN = "not among the attacks that were asked for"
+_NOT_CHOSEN = "not among the requested attacks"
 _NOT_BUILT = (
     NotRun("Unpaired learned inversion (GAN)", Level.PUBLIC_DATA, "not in this version", "not included"),
     NotRun(
         "Chosen plaintext",
         Level.CHOSEN_PLAINTEXT,
-        "needs online use of the key; what known pairs give, chosen ones give with fewer",
+        "needs online use of the key; chosen pairs reveal what known pairs do, with fewer of them",
         "not included",
     ),
     NotRun("Partial key", Level.PARTIAL_KEY, "not in this version", "not included"),
@@ -109,22 +109,22 @@ _NOT_BUILT = (
 
 
 def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
-    """Return what could be tried on a disguise, beside the attacks that were chosen."""
+    """Return attacks that could be tried on a disguise, apart from the chosen ones."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
-    found = [_unasked(attack) for attack in others]
+    found = [_not_requested(attack) for attack in others]
     if scheme.name == SCRAMBLING:
         found += _OF_SCRAMBLING
     if scheme.name == "RMTDisguise":
         found.append(_OF_MATRICES)
-    if scheme.readable:  # no key stands between anybody and the pictures
+    if scheme.readable:  # no key protects the pictures
         found += _OF_PERTURBED
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)
 
 
-def _unasked(attack: Attack) -> NotRun:
-    """Return an attack that applies: no audit runs a long one unasked, any other was left out by a choice."""
+def _not_requested(attack: Attack) -> NotRun:
+    """Return an attack that applies but was not run: because it is long, or because others were chosen."""
     if attack.long:
         return NotRun.of(attack, attack.long, "not included")
     return NotRun.of(attack, _NOT_CHOSEN, "not chosen")

@@ -12,11 +12,11 @@ _RANKS = ("worst", "median", "best")
 
 
 def examples(bench: Bench, images: Tensor) -> tuple[Example, ...]:
-    """Return the images that are least like the plain ones, two in the middle, and those that are most like them.
+    """Return the images that are least like the plain ones, two in the middle, and the most similar ones.
 
     Args:
         bench: with pairs.
-        images: rebuilt ones, of the first targets.
+        images: rebuilt images of the first targets.
     """
     if not bench.settings.pictures:
         return ()

@@ -1,4 +1,4 @@
-"""Why an attack is not run on an evidence."""
+"""Reasons why an attack is not run on an evidence."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
         reason = "the disguise changes the size of images: no plain image has that of a disguised one"
         return NotRun.of(attack, reason, "not applicable")
     if Need.FOLDER in attack.needs and bench.evidence.folder is None:
-        return NotRun.of(attack, "these are tensors: there is no folder to look at", "not applicable")
+        return NotRun.of(attack, "these are tensors: there is no folder to inspect", "not applicable")
     if Need.NETWORKS in attack.needs and bench.networks is None:
         return NotRun.of(attack, _NO_NETWORKS, "not applicable")
     lacking = (_NEEDS[need](bench) for need in Need if need in attack.needs)
@@ -37,7 +37,7 @@ def why_not(bench: Bench, attack: Attack) -> NotRun | None:
 
 
 def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
-    """Ask for plain images, of the size of the disguised ones unless the attack takes any."""
+    """Return a reason if plain images are missing or, unless the attack takes any size, have another size."""
     evidence = bench.evidence
     if not _uses_plain(attack):
         return None
@@ -50,7 +50,7 @@ def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
 
 
 def _wants_size(bench: Bench, attack: Attack) -> bool:
-    """Say whether an attack lacks plain images of the size of the disguised ones."""
+    """Return whether an attack lacks plain images of the size of the disguised ones."""
     evidence = bench.evidence
     sizes_differ = evidence.plain is not None and evidence.plain.shape[1:] != evidence.disguised.shape[1:]
     return _uses_plain(attack) and sizes_differ and not attack.any_size

@@ -1,4 +1,4 @@
-"""The truth about an evidence, as scores get it."""
+"""The truth about an evidence, for scores."""
 
 from dataclasses import replace
 
@@ -12,9 +12,9 @@ _VOTERS = 5  # neighbours, as of the attacks
 
 
 def truth_of(bench: Bench) -> Truth:
-    """Return what the owner of the attacked images knows of them.
+    """Return what the owner knows about the attacked images.
 
-    Where pairs are not known, labels are those that were written, which may be renamed.
+    If pairs are not known, labels are those that were written, which may be renamed.
     """
     evidence, attacked = bench.evidence, bench.split.attacked
     truth = Truth(
@@ -43,9 +43,9 @@ def truth_of(bench: Bench) -> Truth:
 
 
 class _BestOnPlain:
-    """The most that is reached on plain images: by the examiner, or by a vote of the nearest public images.
+    """The best result on plain images: of the examiner, or of a vote of the nearest public images.
 
-    Where pairs are not known it is measured on plain images that were held out.
+    If pairs are not known, it is measured on held-out plain images.
     """
 
     def __init__(self, bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Engines: who runs the plan of an export, and where. Packages of clusters are imported when an engine runs."""
+"""Engines run the plan of an export, on this machine or elsewhere. Cluster packages are imported only when used."""
 
 from torchprotect.data.engines._base import Engine
 from torchprotect.data.engines.executor import ExecutorEngine

@@ -11,7 +11,7 @@ Advance = Callable[[int], None]
 """Called with each number of images done."""
 
 Work = list[tuple[int, Any]]
-"""Index of each shard to be worked on, and what is needed for it: to make it, the source indices of its samples."""
+"""Index of each shard, and the data that work on it requires: to make it, the source indices of its samples."""
 
 
 Made = TypeVar("Made", covariant=True)
@@ -37,15 +37,18 @@ class Task(Protocol[Made]):
 
 
 class Engine(Protocol):
-    """Decides where and when the shards of a plan are made; their bytes do not depend on it."""
+    """Base class of engines, which decide where and when the shards of a plan are made.
+
+    The bytes of the shards do not depend on the engine.
+    """
 
     def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
-        """Yield a report for each shard, in order of completion.
+        """Run a task for each shard, and yield one report per shard in order of completion.
 
         Args:
             task: makes a shard.
             work: shards to be made.
-            workers: how many at once; 0 leaves it to the engine.
+            workers: how many shards at once; 0 leaves it to the engine.
             advance: called with each number of images done.
 
         Raises:

@@ -1,4 +1,4 @@
-"""A bounded number of shards at once on workers elsewhere, however these are reached."""
+"""Run a bounded number of shards at the same time on remote workers of any kind."""
 
 import itertools
 from collections.abc import Collection, Iterator
@@ -13,12 +13,12 @@ from torchprotect.keys import SecretBytes
 
 
 class Cluster(Protocol):
-    """Runs ``make_shard`` elsewhere. A handle stands for one call of it; handles can be hashed.
+    """Runs ``make_shard`` remotely. A handle stands for one call; handles can be hashed.
 
     Attributes:
-        limit: most calls at once.
-        first: sealed task as it is sent with a shard at first.
-        whole: the same, for a worker that answers that it does not have the task.
+        limit: largest number of calls at the same time.
+        first: the sealed task as it is first sent with a shard.
+        whole: the complete sealed task, for a worker that answers that it does not have it.
     """
 
     limit: int
@@ -95,7 +95,7 @@ def _report_of(cluster: Cluster, handle: Any) -> ShardReport | None:
 
 
 def lost_worker(error: BaseException) -> ExportError:
-    """Return the error to raise when a worker or the cluster has ended."""
+    """Return the error to raise when a worker or the cluster has gone."""
     return ExportError(
         f"a worker was lost ({type(error).__name__}), perhaps for lack of memory; finished shards are kept: run the "
         "same export again to resume"

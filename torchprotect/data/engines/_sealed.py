@@ -1,7 +1,7 @@
-"""The task of an export, serialised and encrypted for its way to workers on other machines.
+"""The task of an export, serialised and encrypted on its way to workers on other machines.
 
-A task holds key material, and a cluster keeps what it is sent: in shared memory, in files it spills to, in its logs.
-So it gets the task as ciphertext, and the one-time key apart, as an argument that is never stored.
+A task holds key material, and a cluster keeps what it is sent: in shared memory, in spill files, in logs. It therefore
+receives the task as ciphertext, and the one-time key separately, as an argument that is never stored.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Sealed:
     """A task as ciphertext, or its digest alone for workers that have opened it before.
 
     Attributes:
-        versions: of the driver's packages; a worker must have the same.
+        versions: versions of the driver's packages; a worker must have the same.
         digest: SHA-256 of the ciphertext.
         content: the ciphertext, or ``None``.
     """
@@ -87,7 +87,7 @@ def open_sealed(sealed: Sealed, secret: SecretBytes) -> Task[ShardReport]:
 
 
 def seal_indices(indices: NDArray[np.int64], secret: SecretBytes, shard: int) -> bytes:
-    """Encrypt the source indices of a shard: their order is secret."""
+    """Encrypt the source indices of a shard, because their order is secret."""
     return _encrypt(indices.astype("<i8").tobytes(), secret, _name(shard))
 
 
@@ -101,7 +101,7 @@ def _name(shard: int) -> bytes:
 
 
 def _versions(*, torch_too: bool) -> dict[str, str]:
-    """Return the versions that decide what a task means, and which bytes it makes."""
+    """Return the versions that determine the meaning of a task, and the bytes it makes."""
     versions = {"torchprotect": __version__, "Python": ".".join(map(str, sys.version_info[:2]))}
     versions |= {f"decoder {name}": str(version) for name, version in decoder_versions().items()}
     return versions | ({"torch": str(torch.__version__)} if torch_too else {})  # gradients differ between versions

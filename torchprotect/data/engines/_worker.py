@@ -1,4 +1,4 @@
-"""What a worker on any machine does: open the task once, then make shards with it."""
+"""The worker's side on any machine: decrypt the task once, then make shards with it."""
 
 import threading
 from typing import NamedTuple
@@ -12,9 +12,9 @@ from torchprotect.keys import SecretBytes
 
 
 class Outcome(NamedTuple):
-    """What a worker answers: a report, or an error, or neither if it was sent a digest and does not have the task.
+    """A worker's answer: a report, an error, or neither if it was sent a digest and does not have the task.
 
-    An error is a value here. Raised, it would be wrapped, logged or retried by some clusters.
+    An error is returned as a value. Raised, it would be wrapped, logged or retried by some clusters.
     """
 
     report: ShardReport | None
@@ -31,8 +31,8 @@ def make_shard(sealed: Sealed, secret: SecretBytes, index: int, indices: bytes) 
     Args:
         sealed: the task, or its digest.
         secret: key of the task and the indices.
-        index: of the shard.
-        indices: of its samples in the source, sealed.
+        index: index of the shard.
+        indices: indices of its samples in the source, sealed.
     """
     with _one_at_a_time, one_thread():
         try:
@@ -46,7 +46,7 @@ def make_shard(sealed: Sealed, secret: SecretBytes, index: int, indices: bytes) 
 
 
 def _open_once(sealed: Sealed, secret: SecretBytes) -> Task[ShardReport] | None:
-    """Return the task, which is kept for the next shard; ``None`` if it is not here."""
+    """Return the task, which is kept for the next shard; ``None`` if this worker does not have it."""
     global _last_opened
     if _last_opened is None or _last_opened[0] != sealed.digest:
         if sealed.content is None:
@@ -57,4 +57,4 @@ def _open_once(sealed: Sealed, secret: SecretBytes) -> Task[ShardReport] | None:
 
 
 def _no_progress(images: int) -> None:
-    """Show nothing: the driver counts whole shards."""
+    """Do nothing: the driver counts whole shards."""

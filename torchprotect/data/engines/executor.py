@@ -1,4 +1,4 @@
-"""Shards on any executor of the kind in ``concurrent.futures``: process pools, Dask, MPI, Parsl, loky."""
+"""Run shards on any executor with the interface of ``concurrent.futures``: process pools, Dask, MPI, Parsl, loky."""
 
 import concurrent.futures
 from collections.abc import Collection, Iterator
@@ -18,10 +18,10 @@ _DEFAULT_LIMIT = 16
 
 
 class ExecutorEngine:
-    """Makes shards on the workers of an executor, which stays open.
+    """Make shards on the workers of a ``concurrent.futures`` executor, which stays open afterwards.
 
-    Workers need this package, of the same version, and the source under the same path. They are sent the key: whoever
-    can run code in them can read it.
+    Workers need the same version of this package, and the source under the same path. The key is sent to them: whoever
+    can run code in a worker can read it.
 
     Args:
         executor: such as ``ProcessPoolExecutor()``, Dask's ``client.get_executor()`` or ``MPIPoolExecutor()``.
@@ -31,7 +31,7 @@ class ExecutorEngine:
         self._executor = executor
 
     def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
-        """Yield a report for each shard, in order of completion."""
+        """Run a task for each shard, and yield one report per shard in order of completion."""
         if work:
             require_shared(task.shared)
             sealed, secret = seal(task)
@@ -74,7 +74,7 @@ class _Workers:
 
 
 def _size(executor: Executor) -> int:
-    """Return the number of workers, or 0 where the executor does not tell."""
+    """Return the number of workers, or 0 if the executor does not say."""
     size = getattr(executor, "_max_workers", 0) or getattr(executor, "num_workers", 0)
     return size if isinstance(size, int) else 0
 

@@ -1,4 +1,4 @@
-"""Runs the shards of a plan in this process, or in worker processes on this machine."""
+"""Run the shards of a plan in this process, or in worker processes on this machine."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -21,17 +21,17 @@ _POLL_SECONDS = 0.1
 
 
 class LocalEngine:
-    """Makes shards in this process (``workers=0``) or in worker processes, by the default start method.
+    """Make shards in this process (``workers=0``), or in worker processes by the default start method.
 
     Args:
-        lock: the folder's lock, if there is one; workers hold it too, and exit when this process does.
+        lock: the lock of the folder, if there is one. Workers hold it too, and exit when this process does.
     """
 
     def __init__(self, lock: SharedDescriptor | None = None) -> None:
         self._lock = lock
 
     def run(self, task: Task[Made], work: Work, *, workers: int, advance: Advance) -> Iterator[Made]:
-        """Yield the result for each shard, in order of completion."""
+        """Run a task for each shard, and yield one result per shard in order of completion."""
         if workers == 0:
             with one_thread():
                 for index, needed in work:

@@ -1,4 +1,4 @@
-"""Shards on a Ray cluster."""
+"""Run shards on a Ray cluster."""
 
 import contextlib
 from collections.abc import Collection, Iterator
@@ -16,18 +16,18 @@ _RETRIES = 3  # of a shard whose worker or node was lost
 
 
 class RayEngine:
-    """Makes shards on a Ray cluster: the one this process is connected to, or else the one at ``address``.
+    """Make shards on a Ray cluster: the one this process is connected to, or otherwise the one at ``address``.
 
-    Ray gets the task as ciphertext, since it keeps objects in shared memory and spills them to disk. The one-time key
-    goes along with each shard. Whoever can run code in the cluster can read the keys from the memory of a worker.
+    Ray receives the task as ciphertext, because it keeps objects in shared memory and spills them to disk. The one-time
+    key travels with each shard. Whoever can run code in the cluster can read the keys from the memory of a worker.
 
-    A shard whose worker or node is lost is made again elsewhere; an error of the export ends it at once.
+    If a worker or node is lost, its shard is made again elsewhere. An error of the export itself ends the run at once.
 
     Args:
-        gpus_per_task: accelerators reserved for a shard, or a fraction; needed for a model on an accelerator.
+        gpus_per_task: accelerators reserved for a shard, or a fraction of one; needed for a model on an accelerator.
         cpus_per_task: CPUs reserved for a shard.
-        address: of the cluster, such as ``"auto"``; ``None`` takes ``RAY_ADDRESS`` from the environment, or starts a
-            cluster on this machine for the time of the export.
+        address: address of the cluster, such as ``"auto"``. ``None`` takes ``RAY_ADDRESS`` from the environment, or
+            starts a cluster on this machine for the duration of the export.
     """
 
     def __init__(self, *, gpus_per_task: float = 0.0, cpus_per_task: float = 1.0, address: str | None = None) -> None:
@@ -38,7 +38,7 @@ class RayEngine:
         self._gpus, self._cpus, self._address = gpus_per_task, cpus_per_task, address
 
     def run(self, task: Task[ShardReport], work: Work, *, workers: int, advance: Advance) -> Iterator[ShardReport]:
-        """Yield a report for each shard, in order of completion."""
+        """Run a task for each shard, and yield one report per shard in order of completion."""
         if not work:
             return
         require_shared(task.shared)
@@ -87,7 +87,7 @@ class _Nodes:
         )
 
     def _slots(self, cpus: float, gpus: float) -> int:
-        """Return how many tasks fit onto the nodes at once; Ray would wait for ever if there were none."""
+        """Return how many tasks fit onto the nodes at the same time; with none, Ray would wait for ever."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         slots = sum(int(min(_fit(node, "CPU", cpus), _fit(node, "GPU", gpus))) for node in nodes)
         if not slots:
@@ -111,7 +111,7 @@ class _Nodes:
             return self._ray.get(handle)
 
     def cancel(self, handles: Collection[Any]) -> None:
-        """Let them end: Ray would interrupt those that have started."""
+        """Do nothing: Ray would interrupt calls that have started."""
 
     @contextlib.contextmanager
     def _as_export_error(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Files that describe an export to readers other than this package: made from the manifest, kept outside the export."""
+"""Indexes that describe an export to readers other than this package: made from its manifest, kept outside it."""
 
 from torchprotect.data.indexes._writing import write_indexes
 from torchprotect.data.indexes.croissant import croissant_metadata

@@ -13,8 +13,8 @@ class Shards(NamedTuple):
     """A finished export.
 
     Attributes:
-        store: of the export; it names files by URL or absolute path.
-        manifest: of the export.
+        store: store of the export; it names files by URL or absolute path.
+        manifest: manifest of the export.
         entries: those in the manifest of shards that hold samples; at least one.
     """
 
@@ -27,7 +27,7 @@ def open_shards(export: str | os.PathLike[str]) -> Shards:
     """Read the manifest of an export; the shards are not read.
 
     Raises:
-        ExportError: it is no finished export, or holds no images.
+        ExportError: it is not a finished export, or holds no images.
         VerificationError: the manifest is malformed.
     """
     store = open_store(export)

@@ -20,19 +20,22 @@ _ImageFormat = tuple[list[str], str]
 
 
 def croissant_metadata(export: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a description of an export in Croissant 1.0, a JSON-LD document.
+    """Describe an export in Croissant 1.0, a JSON-LD document about data sets.
 
-    It lists the shards by URL or absolute path, with size and SHA-256, and has a record set ``images`` and, where the
-    export has labels, ``samples``: ``id``, ``image`` and ``label``, which is text where images have several. All images
-    are taken to be of the format of the first one. Of the manifest it holds neither the key's fingerprint nor the
-    parameters of the transform.
+    The description lists the shards by URL or absolute path, with size and SHA-256. It has a record set ``images`` and,
+    if the export has labels, ``samples`` with ``id``, ``image`` and ``label``; the label is text if images have
+    several. All images are assumed to have the format of the first one. The key's fingerprint and the parameters of the
+    transform, which are in the manifest, are left out.
 
     Args:
         export: its folder or URL.
 
     Raises:
-        ExportError: it is no finished export, or holds no images.
+        ExportError: it is not a finished export, or holds no images.
         VerificationError: the manifest is malformed, or the first shard is damaged at its beginning.
+
+    References:
+        MLCommons Croissant format specification 1.0.
     """
     shards = open_shards(export)
     kind = _image_kind(shards)

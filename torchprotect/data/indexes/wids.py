@@ -7,15 +7,16 @@ from torchprotect.data.indexes._shards import open_shards
 
 
 def wids_index(export: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what ``wids.ShardListDataset`` reads as JSON to open an export for random access.
+    """Return an index that ``wids.ShardListDataset`` reads as JSON, for random access to an export.
 
-    The shards are listed by URL or absolute path. ``wids`` compares nothing with the manifest: verify the export first.
+    The index lists the shards by URL or absolute path. ``wids`` compares nothing with the manifest: verify the export
+    first.
 
     Args:
         export: its folder or URL.
 
     Raises:
-        ExportError: it is no finished export, or holds no images.
+        ExportError: it is not a finished export, or holds no images.
         VerificationError: the manifest is malformed.
     """
     shards = open_shards(export)

@@ -61,38 +61,39 @@ def open_source(
     labels_from: str | os.PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Source:
-    """Open a source of plain images by its name on the command line.
+    """Open a source of plain images, by a name as on the command line.
 
-    A source behind a URL is read as it was when it was opened: an export stops at an object that has changed since.
+    A source behind a URL is read in the state in which it was opened: an export stops at an object that has changed
+    since.
 
     Args:
         spec: an image folder (``root/class/picture.png``); a WebDataset pattern (``train-{000000..000020}.tar``, or
-            ``.tar.gz`` where it is local); or ``mnist:ROOT``, ``fashion-mnist:ROOT``, ``cifar10:ROOT`` with
+            ``.tar.gz`` for local files); or ``mnist:ROOT``, ``fashion-mnist:ROOT`` or ``cifar10:ROOT`` with
             torchvision's root, optionally followed by ``:test`` for the test split. Folders and patterns may be URLs
-            that fsspec knows, such as ``s3://bucket/images/`` or ``hf://datasets/OWNER/NAME/train-{000..099}.tar``;
-            patterns also those of a web server that supports range requests. Credentials and endpoints come from the
-            environment or from fsspec's configuration files, never from the URL.
-        cache: local folder for copies of whole tars behind a URL, each made when a process first needs it. Faster than
-            reading parts of them if images have less than about 100 KB. Nothing is ever deleted from it.
-        index: path or URL of a file that keeps the places of all samples in the tars. If it exists, the tars are not
-            read from start to end; else it is made, and other runs and machines can use it. It holds the names of the
-            samples, so it belongs beside the source, never into the export; whoever can write it decides which bytes
-            are read as which sample.
+            that fsspec knows, such as ``s3://bucket/images/`` or ``hf://datasets/OWNER/NAME/train-{000..099}.tar``.
+            Patterns may also be URLs of a web server that supports range requests. Credentials and endpoints come from
+            the environment or from fsspec's configuration files, never from the URL.
+        cache: local folder for copies of whole tars behind a URL; each is made when a process first needs it. This is
+            faster than reading parts of tars if images have less than about 100 KB. Nothing is ever deleted from it.
+        index: path or URL of a file that records where all samples lie in the tars. If it exists, the tars are not read
+            from start to end; otherwise it is created, and other runs and machines can use it. It holds the names of
+            the samples, so keep it beside the source, never in the export. Whoever can write it decides which bytes are
+            read as which sample.
         labels_from: where labels come from. ``None``: class folders, ``.cls`` members, or the labels of a known set.
-            ``"none"``: nowhere. ``"txt"``: the lines of the member ``KEY.txt``, or of the file ``picture.txt`` beside
-            each picture of a local folder. ``"json:FIELD"``: a field of ``KEY.json`` or ``picture.json``, with dots for
-            objects in objects. Or the path or URL of a ``.csv`` or ``.jsonl`` file that has the name of each sample
-            (``file_name``) and its ``label``, or several ``labels``. Folders mean nothing unless this is ``None``.
-            Class numbers are taken as they are; names are numbered in sorted order. If any sample has several labels,
-            each has a tuple of them.
-        class_names: of the classes from 0 up, such as those of an earlier export: fixes the numbers, also where a class
-            has no images here.
+            ``"none"``: no labels. ``"txt"``: the lines of the member ``KEY.txt``, or of the file ``picture.txt`` beside
+            each picture of a local folder. ``"json:FIELD"``: a field of ``KEY.json`` or ``picture.json``; dots lead
+            into nested objects. Or the path or URL of a ``.csv`` or ``.jsonl`` file with the name of each sample
+            (``file_name``) and its ``label``, or several ``labels``. Class folders are ignored unless this is ``None``.
+            Class numbers are used as they are; names are numbered in sorted order. If any sample has several labels,
+            every sample has a tuple of them.
+        class_names: names of the classes from 0 up, such as those of an earlier export. They fix the class numbers,
+            even if a class has no images here.
 
     Raises:
-        SourceError: there is no such source, it holds no images, the index is not that of these tars, or labels cannot
-            be read.
+        SourceError: there is no such source, it holds no images, the index does not belong to these tars, or labels
+            cannot be read.
         LabelError: no sample has a label, names and numbers are mixed, or a label is not among ``class_names``.
-        StoreError: the URL has credentials in it, or its store cannot be reached or refuses.
+        StoreError: the URL contains credentials, or its store cannot be reached or refuses access.
     """
     wanted = LabelsFrom.parse(labels_from, class_names)
     members = wanted.members(index)
@@ -106,15 +107,15 @@ def open_sources(
     labels_from: str | os.PathLike[str] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Source]:
-    """Open the sources of several splits, as :func:`open_source` does each; labels are numbered over all of them.
+    """Open the sources of several splits, each as by :func:`open_source`, with one numbering of the classes.
 
-    One ``.csv`` or ``.jsonl`` file labels all of them: each row must name a sample of one of the sources.
+    A ``.csv`` or ``.jsonl`` file labels all of them together: each row must name a sample of one of the sources.
 
     Args:
         specs: the sources by the name of their split.
-        cache: as there.
-        labels_from: as there.
-        class_names: as there.
+        cache: as for :func:`open_source`.
+        labels_from: as for :func:`open_source`.
+        class_names: as for :func:`open_source`.
     """
     wanted = LabelsFrom.parse(labels_from, class_names)
     opened = {}
@@ -147,7 +148,7 @@ def _open(
     if os.path.isdir(spec):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         return ImageFolderSource(Path(spec), layout=layout)
     raise SourceError(
-        f"{spec} is no image folder, no .tar pattern and none of {', '.join(f'{name}:ROOT' for name in _SETS)}"
+        f"{spec} is neither an image folder nor a .tar pattern nor one of {', '.join(f'{name}:ROOT' for name in _SETS)}"
     )
 
 
@@ -167,7 +168,7 @@ def _open_url(
     if cache is not None or index is not None:
         raise SourceError(f"a cache and an index are for tars, and {url} is none; leave them out")
     if scheme in ("http", "https"):
-        raise SourceError(f"{url} is no .tar pattern, and a web server does not list folders")
+        raise SourceError(f"{url} is not a .tar pattern, and a web server does not list folders")
     return BucketFolderSource(url, layout=layout)
 
 
@@ -182,5 +183,5 @@ def as_source(dataset: Any) -> Source:
     if not hasattr(dataset, "listing"):
         return DatasetSource(dataset)
     if missing := [name for name in ("folders", "left_out", "name", "locate", "content") if not hasattr(dataset, name)]:
-        raise ExportError(f"{type(dataset).__name__} is no data.Source: it lacks {', '.join(missing)}")
+        raise ExportError(f"{type(dataset).__name__} is not a data.Source: it lacks {', '.join(missing)}")
     return dataset

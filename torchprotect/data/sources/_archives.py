@@ -1,4 +1,4 @@
-"""Where the bytes of tar archives lie: an interface, and local files."""
+"""Access to the bytes of tar archives: an interface, and local files."""
 
 import hashlib
 import io
@@ -97,7 +97,7 @@ class LocalArchives:
 
 
 class Handles:
-    """Open files, the last few of those asked for. They stay behind when this is pickled."""
+    """The last few opened files. They are left out when this is pickled."""
 
     def __init__(self) -> None:
         self.opened: dict[Path, int] = {}

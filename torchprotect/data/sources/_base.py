@@ -14,13 +14,13 @@ from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.errors import InputTypeError, SourceError
 
 Label: TypeAlias = int | tuple[int, ...] | None
-"""A class number; several of them, ascending and perhaps none; or ``None`` for no label."""
+"""A class number; a tuple of several in ascending order, possibly empty; or ``None`` for no label."""
 
 
 class Sample(NamedTuple):
     """One plain image ``[C, H, W]`` and its class number, if it has one.
 
-    A source may instead give each of its samples a tuple of class numbers, ascending and perhaps none.
+    A source may instead give every sample a tuple of class numbers in ascending order, which may be empty.
     """
 
     image: Tensor
@@ -31,8 +31,8 @@ class Header(NamedTuple):
     """Facts about an image that are known without decoding it.
 
     Attributes:
-        shape: that it is read with, after the source's preparation.
-        turned: whether its EXIF orientation is ignored, so that it lies on its side or stands on its head.
+        shape: the shape it is read with, after the source's preparation.
+        turned: whether its EXIF orientation is ignored, so that it appears sideways or upside down.
     """
 
     shape: Shape
@@ -40,23 +40,23 @@ class Header(NamedTuple):
 
 
 class Source(Protocol):
-    """Plain images read by index. A source can be pickled, for worker processes.
+    """Base class of sources: plain images read by index. A source can be pickled, for worker processes.
 
     A source may also have:
 
-    * ``known_labels() -> list[Label]``, all labels, and ``header(index) -> Header``, each without decoding an
-      image: an export then finds samples that do not fit before it writes a shard.
-    * ``prepared(preparation) -> Source``: the same source, whose images are prepared as they are decoded.
-    * ``class_names: tuple[str, ...] | None``, of the class numbers from 0 up, and ``description: str``: an export keeps
-      them for its owner.
-    * ``digests() -> Iterator[bytes | None]``, which tells equal files: images that are in two splits are found by it.
-    * ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, an
-      error in place of one that cannot be read: a source that is far away then fetches them together. An error that is
-      raised instead, as by a store that cannot be reached, stops an export even if it skips images.
+    * ``known_labels() -> list[Label]``, all labels, and ``header(index) -> Header``, both without decoding an image. An
+      export then finds samples that do not fit before it writes a shard.
+    * ``prepared(preparation) -> Source``: the same source with images prepared as they are decoded.
+    * ``class_names: tuple[str, ...] | None``, names of the class numbers from 0 up, and ``description: str``. An export
+      keeps them for its owner.
+    * ``digests() -> Iterator[bytes | None]``, equal for equal files; it finds images that are in two splits.
+    * ``read(indices) -> Iterator[Sample | SourceError]``, which yields many samples in the order of their indices, and
+      an error in place of a sample that cannot be read. A remote source can then fetch them together. An error that is
+      raised instead of yielded, as by a store that cannot be reached, stops an export even if it skips images.
 
     Attributes:
-        folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write in there.
-        left_out: kinds of files that were found but are not part of the source, and how many of each.
+        folders: folders, as paths or URLs, that are searched or read as a whole; an export refuses to write into them.
+        left_out: kinds of files that were found but are not part of the source, and the number of each.
     """
 
     folders: tuple[Path | str, ...]
@@ -71,16 +71,16 @@ class Source(Protocol):
         """Return the sample's name within the source; it is not written into the export."""
 
     def locate(self, index: int) -> str:
-        """Return a location that helps a person find the sample: its name, and the file that holds it."""
+        """Return a location by which a person finds the sample: its name and the file that holds it."""
 
     def listing(self) -> Iterator[bytes]:
-        """Yield what identifies this source, whatever its files contain: the names of the samples."""
+        """Yield the names of the samples, which identify this source regardless of the content of its files."""
 
     def content(self, indices: list[int]) -> Iterator[bytes]:
-        """Yield values that change when one of these samples is replaced, as far as they are known without decoding.
+        """Yield values that change if one of these samples is replaced, as far as they are known without decoding.
 
         Raises:
-            SourceError: the source itself changed since it was opened, so that an export of it must stop.
+            SourceError: the source itself has changed since it was opened, so an export of it must stop.
         """
 
 
@@ -132,7 +132,7 @@ def prepare_source(source: Source, preparation: Preparation) -> Source:
 
 
 def unprepared(source: Source) -> Source | None:
-    """Return the same source, whose pictures are as they are stored; ``None`` of a source that is not one of ours."""
+    """Return the same source with pictures as stored; ``None`` for a source of another package."""
     return source.prepared(Preparation()) if isinstance(source, Preparable) else None
 
 
@@ -150,5 +150,5 @@ def class_names_of(source: Source) -> tuple[str, ...] | None:
 def require_image(image: Tensor, name: str) -> Tensor:
     """Check that a sample's image is a tensor ``[C, H, W]``."""
     if type(image) is not Tensor or image.ndim != 3 or image.device != torch.device("cpu"):
-        raise SourceError(f"sample {name} is no image [C, H, W] on the CPU")
+        raise SourceError(f"sample {name} is not an image [C, H, W] on the CPU")
     return image

@@ -1,4 +1,4 @@
-"""From labels as people write them, text or numbers, to class numbers."""
+"""Convert labels as people write them, text or numbers, to class numbers."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from torchprotect.data.sources._base import Label
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
 
 RawLabel: TypeAlias = int | str | tuple[int | str, ...]
-"""A label as it is written: a class number, the name of a class, or several of these."""
+"""A label as written by people: a class number, the name of a class, or several of these."""
 
 _CLASSES = 10**18  # as many digits as a .cls may have
 _DIGITS = re.compile(r"[0-9]+")
@@ -25,10 +25,10 @@ class Numbered(NamedTuple):
 
 
 def check_raw(value: Any) -> RawLabel | None:
-    """Return a value from JSON as a label; null is none.
+    """Return a value from JSON as a label; null means no label.
 
     Raises:
-        ValueError: it is no whole number from 0 up, no text, and no list of these.
+        ValueError: it is neither a whole number from 0 up, nor text, nor a list of these.
     """
     if value is None:
         return None
@@ -40,7 +40,7 @@ def _check_one(value: Any) -> int | str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{_told(value)} has half of a surrogate pair, which is no character") from None
+            raise ValueError(f"{_told(value)} has half of a surrogate pair, which is not a character") from None
         return value
     if type(value) is int and 0 <= value < _CLASSES:
         return value
@@ -51,7 +51,7 @@ def require_class_names(names: Any) -> tuple[str, ...] | None:
     """Check a list of class names.
 
     Raises:
-        InputTypeError: it is no list of texts.
+        InputTypeError: it is not a list of texts.
         InputRangeError: it is empty, or has a name twice.
     """
     if names is None:
@@ -71,11 +71,11 @@ def require_class_names(names: Any) -> tuple[str, ...] | None:
 def number_labels(found: Sequence[RawLabel], class_names: tuple[str, ...] | None, *, text: bool) -> Numbered:
     """Number the distinct labels of a source: names in sorted order, numbers as they are.
 
-    If one of them holds several, all are taken to hold several.
+    If one of them holds several labels, all are treated as holding several.
 
     Args:
         found: distinct labels.
-        class_names: that fix the numbers.
+        class_names: names that fix the numbers.
         text: whether all labels come from text, where class numbers are written in decimal digits.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A file that keeps the index of tar archives, so that they are read from start to end once and not in every run."""
+"""A file with the index of tar archives, so that they are read from start to end only once."""
 
 import io
 import math
@@ -37,11 +37,11 @@ def load_or_scan(location: str | os.PathLike[str], archives: Archives) -> TarSam
     try:
         return _load(store.read(name, _LIMIT), os.fspath(location), archives)
     except FileNotFoundError:
-        store.prepare()  # a place that cannot be written to is found before the scan
+        store.prepare()  # fail before the scan if the index cannot be written
     samples = scan(archives, ClassMembers())
     try:
         store.create(name, _to_bytes(samples, archives))
-    except FileExistsError:  # somebody else was faster
+    except FileExistsError:  # another process was faster
         return _load(store.read(name, _LIMIT), os.fspath(location), archives)
     return samples
 
@@ -82,14 +82,14 @@ def _load(content: bytes, location: str, archives: Archives) -> TarSamples:
         raise
     except Exception as error:  # zipfile and numpy fail in many ways on a hostile file
         raise SourceError(
-            f"{location} is no index of torchprotect, or it is damaged ({error}); name another file, or delete this "
+            f"{location} is not a torchprotect index, or it is damaged ({error}); name another file, or delete this "
             "one if it was an index, and the next run makes it"
         ) from error
     return TarSamples(Names(keys.tobytes(), key_ends), rows, left_out)
 
 
 def _read(file: zipfile.ZipFile, name: str, dtype: str, dimensions: int) -> NDArray[Any]:
-    """Return one array. Unlike ``np.load``, never makes room for what the file merely claims to hold."""
+    """Return one array. Unlike ``np.load``, never allocates more than the file really holds."""
     info = file.getinfo(f"{name}.npy")
     _require(info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size, f"{name} is packed")
     content = io.BytesIO(file.read(info))

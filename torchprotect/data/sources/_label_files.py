@@ -1,4 +1,4 @@
-"""One file with the labels of all samples: CSV, or JSON lines."""
+"""Read one file with the labels of all samples: CSV, or JSON lines."""
 
 import csv
 import io
@@ -91,7 +91,7 @@ def _json_rows(text: TextIO, path: str) -> Iterator[LabelRow]:
             raise _wrong(path, line, f"no row: {error}") from error
         name, label = _columns(list(row), f"{path}, line {line},", "field")
         if not isinstance(row[name], str):
-            raise _wrong(path, line, f"a {name!r} that is no text")
+            raise _wrong(path, line, f"a {name!r} that is not text")
         yield LabelRow(row[name], _json_label(row[label], label, path, line), line)
 
 

@@ -1,4 +1,4 @@
-"""Labels in files of their own, one for each sample: members of tars, or files beside pictures."""
+"""Read labels from a separate file for each sample: members of tars, or files beside pictures."""
 
 import json
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class ClassMembers:
         """Return the class number."""
         text = content.strip()
         if not text.isdigit() or len(text) > _DIGITS or len(content) > self.largest:
-            raise SourceError(f"{where} is no class number; a .cls holds one, in decimal digits")
+            raise SourceError(f"{where} is not a class number; a .cls file holds one, in decimal digits")
         return int(text)
 
 
@@ -73,7 +73,7 @@ class RawMembers:
         self._extension, self._parse = extension, parse
 
     def wants(self, extension: str) -> bool:
-        """Return whether this is the extension, and not one that merely ends so."""
+        """Return whether this is exactly the extension, not one that merely ends with it."""
         return extension == self._extension
 
     def read(self, content: bytes, where: str) -> int:
@@ -113,7 +113,7 @@ def parse_json(content: bytes, field: tuple[str, ...]) -> RawLabel | None:
     """Return the label in a field of a JSON object, ``None`` where it is null or not there.
 
     Raises:
-        ValueError: this is no JSON object, or the field holds something else.
+        ValueError: this is not a JSON object, or the field holds something else.
     """
     value = load_object(content)
     for depth, name in enumerate(field, 1):

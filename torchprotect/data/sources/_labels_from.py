@@ -1,4 +1,4 @@
-"""Where the labels of a source come from: the setting ``labels_from``."""
+"""The setting ``labels_from``: where the labels of a source come from."""
 
 import os
 from collections import Counter
@@ -80,7 +80,7 @@ class LabelsFrom:
         """Return which members of tars hold labels.
 
         Args:
-            index: of the tars, if there is one.
+            index: index of the tars, if there is one.
 
         Raises:
             SourceError: there is one, and it cannot hold such labels.

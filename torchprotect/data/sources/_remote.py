@@ -1,4 +1,4 @@
-"""Tar archives behind URLs: read by ranges of bytes, or copied to a local folder when first needed."""
+"""Tar archives behind URLs: read by byte ranges, or copied to a local folder when first needed."""
 
 import hashlib
 import os
@@ -99,7 +99,7 @@ class ObjectArchives:
         return self._stores[folder], name
 
     def _ask(self, numbers: Iterable[int]) -> dict[int, Entry]:
-        """Return what the stores say now of these archives; those that are gone are left out."""
+        """Return the current state of these archives in their stores; archives that are gone are left out."""
         by_folder: dict[str, dict[int, str]] = {}
         for number in numbers:
             folder, _, name = self.names[number].rpartition("/")
@@ -116,7 +116,7 @@ class ObjectArchives:
             require_unchanged(self.names[number], self.entries[number], found.get(number))
 
     def _require_ranges(self) -> None:
-        """Check a web server; those of clouds do send ranges."""
+        """Check that a web server supports byte ranges; cloud stores always do."""
         if not self.names[0].lower().startswith(("http://", "https://")):
             return
         if unknown := [name for name, entry in zip(self.names, self.entries, strict=True) if not entry.size]:
@@ -134,10 +134,10 @@ class ObjectArchives:
 
 
 class CachedArchives(ObjectArchives):
-    """Archives behind URLs, of which whole copies are kept; each process fetches what it needs and others have not.
+    """Archives behind URLs, kept as whole local copies; each process downloads what it needs and no other has.
 
     Args:
-        urls: of the archives.
+        urls: urls of the archives.
         cache: keeps the copies.
     """
 

@@ -1,4 +1,4 @@
-"""Which byte ranges to ask for, so that a batch of images takes few requests and a bounded amount of memory."""
+"""Plan byte ranges, so that a batch of images takes few requests and a bounded amount of memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def _joins(last: Request, row: Row) -> bool:
 
 
 def groups(sizes: list[int]) -> Iterator[slice]:
-    """Cut a list of images, given by their sizes in bytes, into groups that are fetched one after the other."""
+    """Divide a list of images, given by their sizes in bytes, into groups that are downloaded one after the other."""
     start, total = 0, 0
     for place, size in enumerate(sizes):
         if place > start and (total + size > _GROUP_BYTES or place - start >= _GROUP_IMAGES):

@@ -1,4 +1,4 @@
-"""Names and places of the samples of many tar archives, in few bytes."""
+"""Compact storage for the names and locations of the samples of many tar archives."""
 
 import tarfile
 from collections import Counter

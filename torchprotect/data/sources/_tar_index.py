@@ -1,4 +1,4 @@
-"""Finding the samples in a tar file. Every member is used, counted or refused; none is dropped silently."""
+"""Find the samples in a tar file. Every member is used, counted or refused; none is dropped silently."""
 
 import posixpath
 import re

@@ -123,5 +123,5 @@ def _read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"cannot read {path} or {packed.name} beside it: {error}") from error
     if size != len(content):
-        raise SourceError(f"{path} is no IDX file of the expected kind, or it is truncated")
+        raise SourceError(f"{path} is not an IDX file of the expected kind, or it is truncated")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -121,7 +121,7 @@ def _to_plain_tensor(image: Any, preparation: Preparation) -> Tensor:
 def _to_class(label: Any) -> int:
     if isinstance(label, Tensor | np.ndarray | list) and len(np.shape(label)) and np.size(label) != 1:
         raise TypeError(
-            f"the label has the shape {list(np.shape(label))}, not one class number; of a one-hot label take argmax()"
+            f"the label has the shape {list(np.shape(label))}, not one class number; for a one-hot label take argmax()"
         )
     number = label.item() if hasattr(label, "item") else label
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:

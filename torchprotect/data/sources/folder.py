@@ -18,7 +18,8 @@ HIDDEN, MACOSX, OUTSIDE = "hidden file or folder", "__MACOSX folder", "file outs
 IN_CLASSES, NO_PICTURE = "file in the class folders", "file"
 
 Layout: TypeAlias = Literal["classes", "some-classes", "flat"]
-"""Folders are classes, all with images; or some are empty; or they mean nothing, and there need not be any."""
+"""Meaning of folders: classes, all with images; classes, of which some may be empty; or none, and there need not be
+any."""
 
 
 class ImageFolderSource(Preparable):
@@ -29,7 +30,7 @@ class ImageFolderSource(Preparable):
     within a class is refused, since its images would be duplicated.
 
     Args:
-        root: of the class folders.
+        root: root of the class folders.
         layout: what the folders below the root mean.
     """
 
@@ -143,7 +144,7 @@ class ImageFolderSource(Preparable):
         Args:
             top: folder to begin with.
             seen: identities of folders that must not be reached.
-            kind: of other files, for the count of what is left out.
+            kind: kind of other files, for the count of what is left out.
         """
         waiting = [top]
         while waiting:
@@ -173,7 +174,7 @@ def is_hidden(name: str) -> bool:
 
 
 def not_a_picture(path: PurePath, kind: str = IN_CLASSES) -> str:
-    """Return the kind of a file that is left out."""
+    """Return the kind of a file that is not used."""
     return f"{path.suffix.lower() or 'extensionless'} {kind}"
 
 

@@ -1,4 +1,4 @@
-"""A source with other labels than its own."""
+"""A source with replaced labels."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -77,13 +77,13 @@ class RelabelledSource(Preparable):
 
     @property
     def header(self) -> Callable[[int], Header]:
-        """What tells the shape of an image without decoding it; missing where the source of the images lacks it."""
+        """The source's own ``header``, which reads the shape of an image without decoding; missing if it has none."""
         found: Callable[[int], Header] = self._inner.header  # type: ignore[attr-defined]
         return found
 
     @property
     def digests(self) -> Callable[[], Iterator[bytes | None]]:
-        """What tells equal files; missing where the source of the images lacks it."""
+        """The source's own ``digests``, which detect equal files; missing if it has none."""
         found: Callable[[], Iterator[bytes | None]] = self._inner.digests  # type: ignore[attr-defined]
         return found
 

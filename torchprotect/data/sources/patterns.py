@@ -15,7 +15,7 @@ from torchprotect.data.sources.tar import LocalTarSource, TarSource
 from torchprotect.errors import SourceError
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
-_USE_BRACES = "is no pattern of shards: use braces, as in train-{000000..000020}.tar"
+_USE_BRACES = "is not a pattern of shards: use braces, as in train-{000000..000020}.tar"
 
 
 def is_pattern(spec: str) -> bool:

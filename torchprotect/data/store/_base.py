@@ -30,7 +30,7 @@ class Upload:
 
     Attributes:
         file: to write to.
-        tag: of the finished object, set when the block has ended without an error; ``None`` in a local folder.
+        tag: tag of the finished object, set when the block has ended without an error; ``None`` in a local folder.
         sealed: SHA-256 in hex of the file as it is stored, set likewise; ``None`` where files are stored as they are.
     """
 
@@ -71,7 +71,7 @@ class Store(Protocol):
         """Return size and tag of many files, fresh from the store; those that are gone are left out.
 
         Args:
-            names: of the files.
+            names: names of the files.
             alike: whether few other names in their folders begin like these, so that a listing takes fewer requests.
         """
 

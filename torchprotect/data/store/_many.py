@@ -1,4 +1,4 @@
-"""What a file system says of many objects."""
+"""Query and delete many objects of a file system."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ def ask_each(system: Any, paths: list[str]) -> dict[str, Any]:
 
 
 def can_list_alike(system: Any) -> bool:
-    """Return whether a file system lists the objects alone whose names begin in the same way."""
+    """Return whether a file system can list only the objects whose names begin in the same way."""
     return system.async_impl and "prefix" in inspect.signature(system._find).parameters
 
 
@@ -57,7 +57,7 @@ def _by_folder(paths: Iterable[str]) -> dict[str, set[str]]:
 
 
 def delete_each(system: Any, paths: list[str]) -> None:
-    """Delete each object, many at a time; those that are gone are passed over, and no name is taken for a pattern."""
+    """Delete each object, many at a time; missing ones are skipped, and no name is interpreted as a pattern."""
     if not system.async_impl:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
@@ -94,7 +94,7 @@ async def _ask_each(system: Any, paths: list[str]) -> list[Any]:
 
 
 def require_gone(error: FileNotFoundError) -> None:
-    """Raise what is behind the error of a web server: its file system says "not found" whatever has failed."""
+    """Re-raise the cause of a web server's error, whose file system says "not found" for every failure."""
     cause = error.__cause__
     if type(cause).__module__.partition(".")[0] == "aiohttp" and getattr(cause, "status", None) not in _GONE:
         raise cause  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A file that waits until it is complete: in memory, and if it is large in an unnamed file of the system's."""
+"""A file that is held back until it is complete: in memory or, if it is large, in an unnamed temporary file."""
 
 import contextlib
 import tempfile
@@ -9,7 +9,7 @@ from torchprotect._files import HashedFile
 from torchprotect.errors import StoreError
 
 IN_MEMORY = 64 << 20
-"""Bytes that are kept in memory."""
+"""Largest number of bytes that are kept in memory."""
 
 
 class SpooledFile(HashedFile):

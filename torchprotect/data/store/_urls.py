@@ -1,4 +1,4 @@
-"""URLs: which names are URLs, their one spelling, and which are refused."""
+"""Recognise, normalise and refuse URLs."""
 
 import os
 import re

@@ -99,7 +99,7 @@ class FolderStore:
                 (self.path / name).unlink(missing_ok=True)
 
     def require_writable(self) -> None:
-        """Do nothing: whether a folder can be written to shows when it is."""
+        """Do nothing: whether a folder is writable only shows when it is written to."""
 
     def prepare(self) -> None:
         """Make the folder unless it exists."""
