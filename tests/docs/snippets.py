@@ -122,5 +122,5 @@ def run_page(page):
         else:
             ran += example.region.evaluator in (run_python, run_shell)
     if not ran:
-        pytest.skip("; ".join(reasons))
+        pytest.skip("; ".join(dict.fromkeys(reasons)))
     return document.namespace
