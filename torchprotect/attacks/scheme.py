@@ -172,8 +172,8 @@ def require_preserved(scheme: Scheme, attack: str, *wanted: Preserved) -> Preser
         )
     if scheme.preserved is None or scheme.preserved not in wanted:
         names = " and ".join(name for name, each in _PRESERVED.items() if each in wanted)
-        came = " and ".join((*scheme.other, scheme.name))
-        raise InputRangeError(f"{attack} is for images under {names} alone, not under {came}")
+        received = " and ".join((*scheme.other, scheme.name))
+        raise InputRangeError(f"{attack} is for images under {names} alone, not under {received}")
     return scheme.preserved
 
 

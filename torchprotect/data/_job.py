@@ -178,8 +178,8 @@ class DisguiseJob:
         # A perturbation takes so long that other threads may draw meanwhile: it is checked on one image only.
         batch = run() if self.uses_gradients and len(ids) > 1 else without_draws(run)
         if not isinstance(batch.images, Tensor) or batch.images.ndim != 4 or len(batch.images) != len(ids):
-            came = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
-            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {came}")
+            received = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
+            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {received}")
         return batch
 
     def check_label(self, label: Label, where: str) -> None:

@@ -92,8 +92,8 @@ class Recipe:
             InputTypeError: the disguise does not take images of that scale.
         """
         if not isinstance(disguise, Disguise) or disguise.key is None:
-            came = f"{type(disguise).__module__}.{type_name(disguise)}"
-            raise KeyKindError(f"disguise must be a disguise of torchprotect.transforms with a key, got {came}")
+            received = f"{type(disguise).__module__}.{type_name(disguise)}"
+            raise KeyKindError(f"disguise must be a disguise of torchprotect.transforms with a key, got {received}")
         if disguise.inverse:
             raise InputRangeError("disguise must be the one that makes the images, not its inverse")
         if key is None and disguise.permutation is not None:

@@ -138,8 +138,8 @@ def ask(
 
 def _vectors(answer: Any, count: int) -> Tensor:
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != count or not answer.shape[1]:
-        came = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise CloudError(f"the cloud must answer with vectors [{count}, V], not {came}")
+        received = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise CloudError(f"the cloud must answer with vectors [{count}, V], not {received}")
     if not answer.is_floating_point():
         raise CloudError(f"the cloud must answer with floating-point vectors, not {answer.dtype}")
     vectors = answer.detach().to("cpu", torch.float32)

@@ -260,8 +260,10 @@ def require_batch(images: Any) -> None:
         InputShapeError: it is something else.
     """
     if not isinstance(images, Tensor) or images.ndim != 4:
-        came = list(images.shape) if isinstance(images, Tensor) else type_name(images)
-        raise InputShapeError(f"a batch of images [N, C, H, W] is needed, got {came}; call the transform for a sample")
+        received = list(images.shape) if isinstance(images, Tensor) else type_name(images)
+        raise InputShapeError(
+            f"a batch of images [N, C, H, W] is needed, got {received}; call the transform for a sample"
+        )
 
 
 def picture_shape(picture: Any) -> tuple[int, ...]:

@@ -107,8 +107,8 @@ def _of_batch(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     except RuntimeError as error:
         raise ModelError(f"the pretrained network does not take images of {list(images.shape)}: {error}") from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
-        came = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ModelError(f"the pretrained network must return features [{len(images)}, E], not {came}")
+        received = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ModelError(f"the pretrained network must return features [{len(images)}, E], not {received}")
     features = features.float()
     if not bool(features.isfinite().all()):
         raise ModelError("the features of the pretrained network are NaN or infinite for some images")

@@ -84,7 +84,7 @@ def chain_from_known_images(
         target: disguised images to rebuild, ``[M, C, H, W]``; they may be among ``disguised``.
         scheme: scheme of a disguise by blocks.
         public: other plain images of the same kind, ``[P, C, H, W]``. Needed if statistics of the set are compared: for
-            a cipher that replaces units, and for matrices that are not orthogonal. Some thousand are best, 20 is the
+            a cipher that replaces units, and for matrices that are not orthogonal. A few thousand work best, 20 is the
             minimum. Otherwise they help to order blocks that are alike in all known images, and to model rows.
         prior: a likely order, int64 ``[positions]``. ``None`` with public images recovers one by
             :func:`recover_permutation_from_statistics`. It is used if it gives as many links as no order does.
@@ -222,8 +222,8 @@ def _require(reading: Reading, known: Tensor, disguised: Tensor, target: Tensor,
     count = 0 if public is None else len(public)
     if compares_statistics and count < _FEWEST_PUBLIC:
         raise InputRangeError(
-            f"under this disguise links need the statistics of public images: at least {_FEWEST_PUBLIC}, better some "
-            f"thousand, not {count}"
+            f"under this disguise links need the statistics of public images: at least {_FEWEST_PUBLIC}, preferably "
+            f"a few thousand, not {count}"
         )
 
 

@@ -238,8 +238,8 @@ def _require_enough(public: Tensor, disguised: Tensor) -> None:
     for name, images in (("public", public), ("disguised", disguised)):
         if len(images) < _LEAST_IMAGES:
             raise InputRangeError(
-                f"match_moments needs at least {_LEAST_IMAGES} {name} images, got {len(images)}; some 1,000 of each "
-                "make good pictures"
+                f"match_moments needs at least {_LEAST_IMAGES} {name} images, got {len(images)}; about 1,000 of each "
+                "give good pictures"
             )
 
 

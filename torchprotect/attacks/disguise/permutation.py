@@ -139,7 +139,7 @@ def recover_permutation_from_statistics(
     statistics.
 
     The order cannot be known if statistics are equal: for blocks that are empty in all images, or for left and right in
-    photographs, which take some 10,000 images to distinguish.
+    photographs, which take about 10,000 images to distinguish.
 
     Cost: ``public``, ``disguised`` (images), ``assignments`` (assignment problems solved).
 

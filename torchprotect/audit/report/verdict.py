@@ -113,9 +113,9 @@ def _warn_of_sizes(report: Outcome) -> str:
     data = report.facts.get("data", {})
     if data.get("comparable", True):
         return ""
-    came, disguised = (" x ".join(map(str, size)) for size in (data["plain_size"], _shape(data)))
+    received, disguised = (" x ".join(map(str, size)) for size in (data["plain_size"], _shape(data)))
     return (
-        f"The plain images could not be compared with the protected ones: they are {came}, the protected ones "
+        f"The plain images could not be compared with the protected ones: they are {received}, the protected ones "
         f"{disguised}. What attackers who have plain images learn was not measured. A step before the disguise changed "
         "their size: export with --resize and the like (prepare=), which an audit repeats, or give the images as they "
         "were before the disguise."
