@@ -7,4 +7,4 @@ MIX_MODES: tuple[str, ...] = get_args(MixMode)
 """Names of the modes, see :func:`torchprotect.adversarial.combine`."""
 
 MIXED_VERSIONS = {"mixup-and-concat": 4, "cutmix": 2, "random-square": 2}
-"""Number of versions that a mode mixes, where it is fixed."""
+"""Number of versions that a mode combines, if it is fixed."""

@@ -390,7 +390,7 @@ def test_one_audit_at_a_time_writes_a_report(exported, tmp_path):
     (metadata,) = named("metadata_scan")
 
     def run_the_second(seen):
-        with pytest.raises(ExportError, match=r"another audit is writing this report and has .*report\.html\.parts"):
+        with pytest.raises(ExportError, match=r"another audit is writing this report and holds .*report\.html\.parts"):
             audit.run(exported[0], **options)
         return metadata.run(seen)
 

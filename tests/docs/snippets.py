@@ -3,7 +3,7 @@
 ``python`` blocks run as they stand; one whose first line is a comment with a file name, as ``# train.py``, is also
 written to that file. ``bash`` blocks, and blocks without a language that have a line for ``torchprotect``, run in this
 process where each of their lines calls ``torchprotect``, else in bash. Other blocks, such as ``text``, are not run, and
-neither are lines that install packages or fetch photographs: ``photos/`` is there, with fewer of them for audits.
+neither are lines that install packages or copy photographs: ``photos/`` is there, with fewer of them for audits.
 
 Comments on pages, which readers do not see, skip a snippet that cannot run here and say why, or prepare for it:
 ``% skip: next "needs a cluster"`` or ``% invisible-code-block: python``; in the README the same between ``<!--`` and
@@ -122,5 +122,5 @@ def run_page(page):
         else:
             ran += example.region.evaluator in (run_python, run_shell)
     if not ran:
-        pytest.skip("; ".join(reasons))
+        pytest.skip("; ".join(dict.fromkeys(reasons)))
     return document.namespace

@@ -150,7 +150,7 @@ def search(
     if not isinstance(model, nn.Module):
         raise InputTypeError(f"the model must be an nn.Module, got {type_name(model)}")
     _check(images, targets, settings)
-    with _prepared(model), _own_modes(images.device.type):
+    with _prepared(model), _gradient_mode(images.device.type):
         plain, targets = images.detach().clone(), targets.clone()
         if not len(plain):
             return Perturbed(plain, distances(plain, plain), distances(plain, plain))
@@ -250,7 +250,7 @@ def _listed(dtypes: set[torch.dtype]) -> str:
 
 
 @contextlib.contextmanager
-def _own_modes(device: str) -> Iterator[None]:
+def _gradient_mode(device: str) -> Iterator[None]:
     """Enable gradients and disable the caller's autocast, which would also affect the backward pass."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
         yield

@@ -61,7 +61,9 @@ def perturb_toward(
         version[wanted], loss[wanted] = found.images, found.losses.to(loss.dtype)
         versions.append(version)
         losses.append(loss)
-    result = versions[0] if len(versions) == 1 else combine(mix_mode, _filled(versions, weights), weights, positions)
+    result = (
+        versions[0] if len(versions) == 1 else combine(mix_mode, _stack_versions(versions, weights), weights, positions)
+    )
     if reproject:
         result = project(result, images, settings.eps).clamp_(*settings.bounds)
     if to_8bit:
@@ -69,7 +71,7 @@ def perturb_toward(
     return Perturbed(result, distances(result, images), torch.stack(losses, 1))
 
 
-def _filled(versions: list[Tensor], weights: Tensor) -> Tensor:
+def _stack_versions(versions: list[Tensor], weights: Tensor) -> Tensor:
     """Stack versions; the one of largest weight replaces those of weight 0, which are still plain.
 
     ``cutmix`` can show some of the first version even where its weight is 0.

@@ -57,7 +57,7 @@ class Corrector:
         self._network.eval()
         added = self._added(self._images[count:])
         lacking = self._truth[count:] - self._images[count:]
-        # least squares; of no correction at all, none
+        # least squares; 0 if there is no correction at all
         self._share = float(((added * lacking).sum() / added.square().sum().clamp(min=1e-12)).clamp(0, 1))
         return epochs * count
 
@@ -81,7 +81,7 @@ def _draw_weights(network: UNet, generator: torch.Generator | None) -> None:
             nn.init.kaiming_normal_(module.weight, generator=draws)
     with torch.no_grad():
         for parameter in network.last.parameters():
-            parameter.zero_()  # so that it adds nothing at first
+            parameter.zero_()  # initially it adds nothing
 
 
 def device_of_draws(generator: torch.Generator | None) -> torch.device:

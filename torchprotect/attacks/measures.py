@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Unit = Literal["share", "dB", "index", "correlation"]
-"""What a number is: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
+"""The unit of a number: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
 
 About = Literal["class", "identity", "known", "picture", "key", "distances"]
-"""What a number tells of: the class of an image, which image it is, which disguised image
-is that of a known one, its likeness, a part of the key, distances."""
+"""What a number is about: the class of an image, which image it is, which disguised image belongs to a known one,
+similarity, a part of the key, or distances."""
 
 
 @dataclass(frozen=True)

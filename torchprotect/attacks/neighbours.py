@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _NUMBERS_AT_ONCE = 2**24
-_SPARE = 4  # more neighbours than asked for are measured again without rounding errors of the first pass
+_SPARE = 4  # extra neighbours of the first pass, whose distances are computed again without its rounding errors
 
 
 def nearest(

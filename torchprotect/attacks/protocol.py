@@ -24,10 +24,10 @@ Finds = Literal["class", "picture", "identity", "key", "distances", "equality", 
 alike, equal images and units, metadata, or a network that works on plain images."""
 
 Files = Mapping[str, Callable[[], BinaryIO]]
-"""Files by name, each with a function that opens it for reading: those of an export that lies at a URL."""
+"""Files by name, each with a function that opens it for reading, for an export at a URL."""
 
 Reason = str | None
-"""Why an attack does not apply; ``None`` where it does."""
+"""Why an attack does not apply; ``None`` if it does."""
 
 
 class Need(enum.Enum):

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchprotect.attacks._inputs import require_plain, require_same_size
 from torchprotect.errors import InputShapeError
 
-_WINDOW = 11  # of the paper on SSIM
+_WINDOW = 11  # as in the paper on SSIM
 _AT_ONCE = 2**22  # numbers of one batch, which SSIM makes about ten temporary copies of
 
 

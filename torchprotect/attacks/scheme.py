@@ -17,7 +17,7 @@ BLOCK_DISGUISES = tuple(_PRESERVED)
 """The disguises that work block by block."""
 
 SCRAMBLING = "OWSDScramble"
-"""The disguise that has an encoder, and makes images of another size."""
+"""The disguise that uses an encoder, and produces images of another size."""
 
 _READABLE = "AdversarialEncrypt"
 _STATED = ("channels", "unit_pixels", "matrix", "side", "noise", "shared")
@@ -172,8 +172,8 @@ def require_preserved(scheme: Scheme, attack: str, *wanted: Preserved) -> Preser
         )
     if scheme.preserved is None or scheme.preserved not in wanted:
         names = " and ".join(name for name, each in _PRESERVED.items() if each in wanted)
-        came = " and ".join((*scheme.other, scheme.name))
-        raise InputRangeError(f"{attack} is for images under {names} alone, not under {came}")
+        received = " and ".join((*scheme.other, scheme.name))
+        raise InputRangeError(f"{attack} is for images under {names} alone, not under {received}")
     return scheme.preserved
 
 

@@ -77,4 +77,4 @@ ATTACKS: tuple[Attack, ...] = (
 )
 
 STANDARD_ATTACKS: tuple[Attack, ...] = tuple(attack for attack in ATTACKS if not attack.long)
-"""Those that an audit runs when it is not told which: all but long trainings."""
+"""The attacks that an audit runs by default: all except long trainings."""

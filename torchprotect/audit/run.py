@@ -125,7 +125,7 @@ def run(
             store.clear()
         done = Session(bench, wanted, store, progress or _show_nothing).finish(started, start)
         if path is not None:
-            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_json(path.with_suffix(".json"))  # first: a page without it would count as another program's file
             done.write_html(path)
             store.remove()
     return done

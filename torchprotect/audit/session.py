@@ -25,11 +25,11 @@ from torchprotect.audit.scoring.truth import truth_of
 from torchprotect.errors import ProtectError
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being run, the number of parts done, and the number in all."""
+"""Called with the name of the current part, the number of parts done, and the total."""
 
 Made = TypeVar("Made")
 _PACKAGE = Path(__file__).parents[1]
-_MESSAGE = 200  # characters of an error's message that are told
+_MESSAGE = 200  # characters of an error message to report
 
 
 class Session:
@@ -57,11 +57,11 @@ class Session:
             start: start time by the monotonic clock.
         """
         learned = {
-            name: self._try(name, each.level, partial(self._kept, name, each.run))
+            name: self._run_part(name, each.level, partial(self._load_or_compute, name, each.run))
             for name, each in self._trainings.items()
         }
-        bounded = self._bound()
-        ran = [self._try(each.name, each.level, partial(self._attack, each), each.title) for each in self._attacks]
+        bounded = self._measure_scrambler()
+        ran = [self._run_part(each.name, each.level, partial(self._attack, each), each.title) for each in self._attacks]
         self._progress("done", self._total, self._total)
         bench = self._bench
         told = {
@@ -86,14 +86,14 @@ class Session:
             told,
         )
 
-    def _bound(self) -> dict[str, Any] | NotRun | None:
+    def _measure_scrambler(self) -> dict[str, Any] | NotRun | None:
         """Measure the scrambler, if there is one and the owner has it."""
         part = self._fisher
         if not callable(part):
             return part
-        return self._try(FISHER, Level.PARTIAL_KEY, partial(self._kept, FISHER, part))
+        return self._run_part(FISHER, Level.PARTIAL_KEY, partial(self._load_or_compute, FISHER, part))
 
-    def _try(self, name: str, level: Level, work: Callable[[], Made], title: str = "") -> Made | NotRun:
+    def _run_part(self, name: str, level: Level, work: Callable[[], Made], title: str = "") -> Made | NotRun:
         """Run one part; if it is refused, note the reason and continue with the others."""
         self._progress(name, self._done, self._total)
         self._done += 1
@@ -102,7 +102,7 @@ class Session:
         except ProtectError as error:
             return NotRun(name, level, f"refused these images: {error}", "refused", title)
 
-    def _kept(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _load_or_compute(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Take a part from the store, or compute it and keep it there."""
         found = self._store.load(name)
         if found is None:
@@ -114,7 +114,7 @@ class Session:
         if attack not in ATTACKS:
             return self._own_attack(attack)
         return why_not(self._bench, attack) or Finding.from_dict(
-            self._kept(attack.name, lambda: run_attack(self._bench, attack, self._truth).with_pictures())
+            self._load_or_compute(attack.name, lambda: run_attack(self._bench, attack, self._truth).with_pictures())
         )
 
     def _own_attack(self, attack: Attack) -> Finding | NotRun:
@@ -124,10 +124,10 @@ class Session:
         except ProtectError:
             raise
         except Exception as error:
-            return NotRun.of(attack, f"failed with {_described(error)}", "failed")
+            return NotRun.of(attack, f"failed with {_describe_error(error)}", "failed")
 
 
-def _described(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Return class and message of an error on one line, and the line of the file where it occurred."""
     message = " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)

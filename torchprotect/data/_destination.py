@@ -290,7 +290,7 @@ class Destination:
         self.delete_temporaries()
         if envelope.signing_key is not None:
             sign(self.store, written, envelope.signing_key)
-        return Finish(hashlib.sha256(written).hexdigest(), _note_kept(kept))
+        return Finish(hashlib.sha256(written).hexdigest(), _note_existing_envelopes(kept))
 
     def _create_envelopes(self, files: Mapping[str, bytes]) -> list[str]:
         """Create age files, and return the names of those that exist already.
@@ -313,7 +313,7 @@ class Destination:
     ) -> bytes:
         if self.state is not State.FINISHED:
             owned = None if owner is None else owner(ordered, self.files)
-            with contextlib.suppress(FileExistsError):  # then somebody else was faster
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 return self._manifests.create(manifest or self._make_manifest(ordered, owned), ordered, owned)
         return self._renew_manifest(ordered, owner)
 
@@ -399,7 +399,7 @@ def _is_no_newer(entry: Entry, finished: float | None) -> bool:
     return entry.modified is not None and finished is not None and entry.modified <= finished
 
 
-def _note_kept(envelopes: list[str]) -> str | None:
+def _note_existing_envelopes(envelopes: list[str]) -> str | None:
     """Note which envelopes existed already: their recipients cannot be compared, because age does not name them."""
     if not envelopes:
         return None

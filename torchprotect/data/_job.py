@@ -107,7 +107,7 @@ class DisguiseJob:
             advance: called with each number of images done.
         """
         ids, labels, skipped, distances = list[str](), set[int](), list[int](), list[Tensor]()
-        inputs = self._digest(self.source.content(indices.tolist()))  # a file that changes from now on shows later
+        inputs = self._digest(self.source.content(indices.tolist()))  # later changes of a file are detected at the end
         stream = TarStream(file)
         for part in self._batches(indices.tolist()):
             batch = self._make_batch(part)
@@ -175,11 +175,11 @@ class DisguiseJob:
             with deterministic() if self.uses_gradients else nullcontext():
                 return self.pipeline.disguise_batch(images, classes, noise=noise)
 
-        # A perturbation takes so long that other threads draw meanwhile: it is watched on one image only.
+        # A perturbation takes so long that other threads may draw meanwhile: it is checked on one image only.
         batch = run() if self.uses_gradients and len(ids) > 1 else without_draws(run)
         if not isinstance(batch.images, Tensor) or batch.images.ndim != 4 or len(batch.images) != len(ids):
-            came = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
-            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {came}")
+            received = list(batch.images.shape) if isinstance(batch.images, Tensor) else type_name(batch.images)
+            raise ExportError(f"the transform must turn [N, C, H, W] into the same, not into {received}")
         return batch
 
     def check_label(self, label: Label, where: str) -> None:

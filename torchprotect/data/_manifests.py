@@ -141,7 +141,7 @@ class Manifests:
         for name, each in listed.items():
             self._write(name, each)
         if self._has_other(documents.MANIFEST, content):
-            self.store.delete([documents.SIGNATURE])  # it is of the manifest that goes
+            self.store.delete([documents.SIGNATURE])  # it signs the manifest that is being replaced
             self._write(documents.MANIFEST, content)
         return content
 

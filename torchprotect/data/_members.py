@@ -166,7 +166,7 @@ def _encode_cls(value: Any) -> bytes:
     if isinstance(value, str):
         return _check_cls(value.encode())
     if not _is_whole(value):
-        raise InputTypeError(f"'cls' takes one whole number, got {_what_came(value)}")
+        raise InputTypeError(f"'cls' takes one whole number, got {_describe_value(value)}")
     return str(operator.index(value)).encode()
 
 
@@ -180,7 +180,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _what_came(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """Return the type of a value; for tensors and arrays also dtype and shape."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__} of {value.dtype} {list(value.shape)}"

@@ -50,7 +50,7 @@ def stored_parts(channels: int, height: int, width: int) -> list[int]:
     """Return the lengths in bytes of the parts of a PNG, which alternate between not pixel rows and pixel rows."""
     size = height * (1 + width * channels)
     pieces = [min(_STORED_LIMIT, size - start) for start in range(0, size, _STORED_LIMIT)]
-    before = len(_SIGNATURE) + 25 + 8 + 2 + 5  # signature, IHDR, begin of IDAT, of the zlib stream, of its first block
+    before = len(_SIGNATURE) + 25 + 8 + 2 + 5  # signature, IHDR, headers of IDAT, zlib stream and first block
     parts = [before]
     for piece in pieces:
         parts += [piece, 5]
@@ -62,7 +62,7 @@ def encode_png(images: NDArray[np.uint8]) -> Iterator[bytes]:
     count, channels, height, width = images.shape
     rows = np.empty((count, height, 1 + width * channels), np.uint8)
     rows[:, :, 0] = 0  # the filter type that each row begins with
-    for channel in range(channels):  # three times as fast as a transposition with its short runs
+    for channel in range(channels):  # three times as fast as a transposition, which copies short runs
         rows[:, :, 1 + channel :: channels] = images[:, channel]
     start = _start(channels, height, width)
     for image in rows:
@@ -83,7 +83,7 @@ def decode_png(content: bytes) -> NDArray[np.uint8]:
     blocks = -(-size // _STORED_LIMIT)
     start = len(_SIGNATURE) + 25
     if channels is None or len(content) != start + 12 + (2 + 5 * blocks + size + 4) + len(_END):
-        raise ValueError("the PNG is not an uncompressed grey or RGB one, or its size differs from its header")
+        raise ValueError("the PNG is not an uncompressed grey or RGB one, or it has another size than its header says")
     body = content[start + 8 : -len(_END) - 4]
     if content[:start] != _start(channels, height, width) or content[start:] != _chunk(b"IDAT", body) + _END:
         raise ValueError("the PNG has other chunks than an export writes, or a checksum is wrong")

@@ -16,8 +16,8 @@ from torchprotect.errors import KeySizeError, LabelError, ProtectError, SourceEr
 from torchprotect.keys import BlockKey, RMTKey
 
 _MOST_IMAGES = 300
-_NAMES_TOLD = 4  # of classes
-_SHAPES_TOLD = 3  # besides the most common one
+_NAMES_SHOWN = 4  # of classes
+_SHAPES_SHOWN = 3  # besides the most common one
 _FEWEST_IMAGES = 16
 _MOST_PIXELS = 1 << 27  # of all of them as they are stored: about a second of decoding
 _MOST_BYTES = 1 << 27  # of all of them in memory
@@ -60,7 +60,7 @@ def check_shapes(job: DisguiseJob, shards: list[Any]) -> str | None:
     survey = Survey(job.source, [index for indices in shards for index in indices.tolist()])
     if job.shape is not None and len(job.pipeline.disguises) == len(job.pipeline.steps):
         _require_one_shape(job, survey)
-    elif job.shape is not None:  # a step may change shapes: only a try tells
+    elif job.shape is not None:  # a step may change shapes: only trying it shows the result
         _require_one_result(job, survey)
     return survey.note_on_orientation()
 
@@ -91,7 +91,7 @@ class Survey:
         (shape, most), *others = self.counts.most_common()
         if not others:
             return f"all {most:,} images are {shape}"
-        few = others if len(others) <= _SHAPES_TOLD else others[: _SHAPES_TOLD - 1]
+        few = others if len(others) <= _SHAPES_SHOWN else others[: _SHAPES_SHOWN - 1]
         told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in few]
         if rest := others[len(few) :]:
             told.append(f"{sum(count for _, count in rest):,} have {len(rest):,} other shapes")
@@ -151,12 +151,12 @@ def _how_to_prepare(job: DisguiseJob, survey: Survey, keys: list[BlockKey]) -> s
     if channels != wanted:
         options.append("--mode grey" if wanted == {1} else "--mode rgb")
     if sizes != {size}:
-        options.append(f"--resize {size[0]}x{size[1]}{_in_place_of(job)}")
+        options.append(f"--resize {size[0]}x{size[1]}{_current_size_options(job)}")
     told = str(survey)
     return f"{told[0].upper()}{told[1:]}: add {' '.join(options)} (in Python, prepare=data.Preparation(..))"
 
 
-def _in_place_of(job: DisguiseJob) -> str:
+def _current_size_options(job: DisguiseJob) -> str:
     """Return the options that currently determine the size, if any were given."""
     given = getattr(job.source, "preparation", Preparation()).describe()
     sizes = [f"--{name}" for name in ("resize", "crop", "pad") if name in given]
@@ -234,8 +234,8 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
     if job.labels is None or used == job.labels.classes:
         return None
     names = class_names_of(job.source)
-    few = f"{', '.join(f'{number} {name}' for number, name in enumerate(names[:_NAMES_TOLD]))}" if names else ""
-    numbered = f". They were numbered {few}{', ..' if names and len(names) > _NAMES_TOLD else ''}" if few else ""
+    few = f"{', '.join(f'{number} {name}' for number, name in enumerate(names[:_NAMES_SHOWN]))}" if names else ""
+    numbered = f". They were numbered {few}{', ..' if names and len(names) > _NAMES_SHOWN else ''}" if few else ""
     hint = "; if another export under this key has other classes, --classes-of takes its numbers" if few else ""
     return (
         f"the key renames {job.labels.classes} classes, the source has {used}: a model trained on the export needs "
@@ -246,7 +246,7 @@ def note_classes(job: DisguiseJob, used: int) -> str | None:
 def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
     """Yield evenly spaced 8-bit images of the source that have the size of the first of them."""
     total, shape, size = len(job.source), None, 0
-    count = min(_how_many(job.source), total)
+    count = min(_sample_count(job.source), total)
     for sample in read_samples(job.source, [position * total // count for position in range(count)]):
         if isinstance(sample, SourceError):
             continue
@@ -258,7 +258,7 @@ def _sample_images(job: DisguiseJob) -> Iterator[Tensor]:
             return
 
 
-def _how_many(source: Any) -> int:
+def _sample_count(source: Any) -> int:
     """Return how many images to examine: fewer if stored images are large and slow to decode."""
     stored: Any = unprepared(source)
     if not hasattr(stored, "header"):

@@ -63,14 +63,14 @@ def _stems(names: Mapping[str, str]) -> dict[str, str]:
     Unusable names are left out. File systems may not distinguish upper from lower case.
     """
     found = {identity: _without_extension(name) for identity, name in names.items()}
-    taken = _Taken(found.values())
+    taken = _Collisions(found.values())
     found = {identity: names[identity] if taken(stem) else stem for identity, stem in found.items()}
-    taken = _Taken(found.values())
+    taken = _Collisions(found.values())
     found = {identity: f"{names[identity]}-{identity}" if taken(stem) else stem for identity, stem in found.items()}
     return {identity: stem for identity, stem in found.items() if _is_usable(stem)}
 
 
-class _Taken:
+class _Collisions:
     """Tells whether the file of a stem would collide with another file or a folder.
 
     Args:

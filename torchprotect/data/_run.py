@@ -16,7 +16,7 @@ from torchprotect.data.owner import OWNER
 from torchprotect.errors import ExportError
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number in all."""
+"""Called with the number of images done and the total."""
 
 _ROUNDS = 3
 

@@ -109,18 +109,18 @@ def index_samples(
     Raises:
         VerificationError: a shard is damaged, or is not the one in the manifest.
     """
-    noted = _Noted(classes)
+    noted = _Collector(classes)
     for store, entry, verified in shards:
         path = store.path_of(entry["name"])
         for found in locate(store, entry, image_size, classes=classes, verify=verify and not verified):
             if not noted.is_known(found):
-                decode_located(found, path, image_size)  # raises if it is none
+                decode_located(found, path, image_size)  # raises if it is not an image
             noted.add(found)
         noted.end_shard()
     return noted.index()
 
 
-class _Noted:
+class _Collector:
     """Collects facts about samples, one after the other."""
 
     def __init__(self, classes: int | None) -> None:

@@ -7,8 +7,8 @@ from torchprotect.data.owner import Owner
 from torchprotect.data.sources import Label
 from torchprotect.errors import InputRangeError
 
-_CLASS_DIGITS = 18  # int64
-_TOLD = 12  # class names in a message
+_CLASS_DIGITS = 18  # fits into int64
+_NAMES_SHOWN = 12  # class names in a message
 
 
 class Selection(NamedTuple):
@@ -62,4 +62,4 @@ def class_told(selection: Selection | None, only: str | None, owner: Owner) -> l
 def _classes(names: tuple[str, ...] | None) -> str:
     if not names:
         return ""
-    return f"; the classes are {', '.join(names[:_TOLD])}{', ..' if len(names) > _TOLD else ''}"
+    return f"; the classes are {', '.join(names[:_NAMES_SHOWN])}{', ..' if len(names) > _NAMES_SHOWN else ''}"

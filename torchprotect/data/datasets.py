@@ -130,8 +130,8 @@ class ProtectedIterableDataset(_ProtectedSamples, IterableDataset[Any]):
 def _in_order_of_labels(names: Any, labels: LabelKey | None) -> list[Any]:
     """Return the names of classes in the order of renamed labels."""
     if not isinstance(names, Sequence) or isinstance(names, str):
-        came = type_name(names)
-        raise AttributeError(f"classes of the wrapped data set must be a list of names, got {came}")  # noqa: TRY004 - for hasattr
+        received = type_name(names)
+        raise AttributeError(f"classes of the wrapped data set must be a list of names, got {received}")  # noqa: TRY004 - for hasattr
     if labels is None:
         return list(names)
     if len(names) != labels.classes:

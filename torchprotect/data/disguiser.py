@@ -27,7 +27,7 @@ from torchprotect.transforms.from_description import from_description
 _LARGEST = 1 << 30  # bytes of a picture file
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | NDArray[np.uint8] | Tensor
-"""Path of a picture file, PIL image, array uint8 ``[H, W]`` or ``[H, W, C]``, or tensor uint8 ``[C, H, W]``."""
+"""Path of a picture file; PIL image; uint8 array ``[H, W]`` or ``[H, W, C]``; or uint8 tensor ``[C, H, W]``."""
 
 
 class Disguiser:

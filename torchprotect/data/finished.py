@@ -21,10 +21,10 @@ from torchprotect.keys import Key, KeyBundle
 
 _LARGEST_ENVELOPE = 1 << 16  # bytes
 MOST_ENVELOPES = 200
-"""Age files that are read; more may be somebody's attempt to keep readers busy."""
+"""Largest number of age files that are read; more may be an attempt to keep readers busy."""
 
 Identities: TypeAlias = Opener | Sequence[Opener] | None
-"""What opens a sealed export; of several, the first that does."""
+"""One or more identities for a sealed export; the first that opens it is used."""
 
 
 class FinishedExport(NamedTuple):

@@ -22,7 +22,7 @@ _LARGEST, _LARGEST_ENTRY = 1 << 25, 1 << 10  # bytes of a document, and more for
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 _REPORT_NAME = re.compile(r"report-\d{6,}\.json")
 _CHUNK = 1 << 20
-_TOLD = 5  # exports in a message
+_EXPORTS_SHOWN = 5  # exports in a message
 
 
 def shard_name(index: int) -> str:
@@ -196,7 +196,7 @@ def _exports_in(store: Store) -> str:
         except (OSError, StoreError):
             continue
         found.append(store.path_of(name.rstrip("/")))
-    return f"; it holds the exports {', '.join(found[:_TOLD])}: name one of them" if found else ""
+    return f"; it holds the exports {', '.join(found[:_EXPORTS_SHOWN])}: name one of them" if found else ""
 
 
 def image_size(manifest: dict[str, Any]) -> tuple[int, int] | None:

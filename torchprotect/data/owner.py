@@ -12,7 +12,7 @@ from torchprotect.errors import VerificationError
 from torchprotect.keys import Key
 
 OWNER = "owner.sealed"
-"""Name of the file in an export."""
+"""Name of the owner's file in an export."""
 
 LARGEST = 1 << 33  # bytes
 _FORMAT, _VERSION = "torchprotect-owner", 1

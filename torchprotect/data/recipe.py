@@ -92,15 +92,15 @@ class Recipe:
             InputTypeError: the disguise does not take images of that scale.
         """
         if not isinstance(disguise, Disguise) or disguise.key is None:
-            came = f"{type(disguise).__module__}.{type_name(disguise)}"
-            raise KeyKindError(f"disguise must be a disguise of torchprotect.transforms with a key, got {came}")
+            received = f"{type(disguise).__module__}.{type_name(disguise)}"
+            raise KeyKindError(f"disguise must be a disguise of torchprotect.transforms with a key, got {received}")
         if disguise.inverse:
             raise InputRangeError("disguise must be the one that makes the images, not its inverse")
         if key is None and disguise.permutation is not None:
             raise KeyKindError("the disguise has two keys: give the bundle that holds both as key=")
         require_scale(scale)
         made = from_description([disguise.describe()], key or disguise.key)
-        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES takes no floating point
+        made.disguise_batch(_black(disguise, scale), None, noise=torch.zeros)  # AES refuses floating point
         fingerprint = (key or disguise.key).fingerprint
         steps, prepared = (disguise.describe(),), preparation or Preparation()
         return cls(fingerprint, steps, prepared, scale, decoders=decoder_versions() if prepared else {})

@@ -23,7 +23,7 @@ SAME_DATA_KEY = (
     "key, or a higher generation (--generation)"
 )
 STATED = ("classes", "prepare", "split", "store")
-"""Members of a plan that its manifest repeats, where there are any."""
+"""Members of a plan that its manifest repeats, if present."""
 
 _DOCUMENTS = (documents.MANIFEST + SUFFIX, documents.PLAN + SUFFIX)
 _WITH_OWNER = (documents.MANIFEST + SUFFIX, OWNER + SUFFIX, documents.PLAN + SUFFIX)

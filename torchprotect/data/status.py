@@ -20,7 +20,7 @@ _QUIET_SHARDS = 5
 _PART = re.compile(r"(\d{1,9})/(\d{1,9})")
 _MOST_PARTS = 1_000_000
 _MOST_SHARDS = 10_000_000
-_ASKED = 32  # reports that are read
+_ASKED = 32  # number of reports to read
 
 
 @dataclass(frozen=True)

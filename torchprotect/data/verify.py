@@ -133,7 +133,7 @@ def _verify(
 
 
 Check: TypeAlias = Callable[[dict[str, Any], dict[str, Entry]], str | None]
-"""Takes the entry of a shard in a manifest, and all files; returns what is wrong with the shard."""
+"""Takes the entry of a shard in a manifest, and all files; returns the problems of the shard."""
 
 
 def _check_export(store: Store, manifest: dict[str, Any], key: Key | None, *, check: Check) -> list[str]:

@@ -64,7 +64,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
     cases = make_cases((images.shape[2], images.shape[3]), int(labels.max()) + 1)
     test = torch.arange(len(images)) % _TEST_SHARE == 0
     (out / "keys").mkdir(parents=True, exist_ok=True)
-    rows = [_told(measure("plain", "", "", images, labels, test), say)]
+    rows = [_report_row(measure("plain", "", "", images, labels, test), say)]
     columns = {"plain": images[:: max(1, len(images) // _SHOWN)][:_SHOWN]}
     for case in cases:
         keys.save(case.bundle, out / "keys" / f"{case.folder}.safetensors")
@@ -75,7 +75,7 @@ def run(out: Path, source: str | None = None, *, say: Say = print, progress: dat
         disguised, renamed = _read_back(shards, case.bundle, images.shape[1])
         say(f"{case.name}: {checked.images} images in {checked.shards} shards, verified and read back")
         columns[case.name] = disguised[:: max(1, len(images) // _SHOWN)][:_SHOWN]
-        rows.append(_told(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
+        rows.append(_report_row(measure(case.name, case.settings, case.folder, disguised, renamed, test), say))
     grid = draw_grid({name: list(column) for name, column in columns.items()})
     (out / "grid.png").write_bytes(grid)
     photographs = _write_photographs(out, say) if source is None else None
@@ -100,7 +100,7 @@ def _write_photographs(out: Path, say: Say) -> bytes:
     return grid
 
 
-def _told(row: Row, say: Say) -> Row:
+def _report_row(row: Row, say: Say) -> Row:
     say(f"{row.name}: test accuracy {row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})")
     return row
 

@@ -92,7 +92,8 @@ class Identity:
 
 
 Opener: TypeAlias = str | os.PathLike[str] | Identity | Key
-"""What opens a sealed export: path of a file of identities, an identity, or the key that the export was made with."""
+"""Something that opens a sealed export: the path of a file of identities, an identity, or the key that the export
+was made with."""
 
 
 def open_envelopes(envelopes: Mapping[str, bytes], identities: Sequence[Identity], commitment: str) -> DataKey:

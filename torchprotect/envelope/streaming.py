@@ -17,11 +17,11 @@ from torchprotect.errors import VerificationError
 SEGMENT = 1 << 20
 """Bytes of a sealed segment; the first one includes the header."""
 TAG = 16
-"""Bytes by which each segment grows."""
+"""Number of bytes by which sealing lengthens each segment."""
 SALT, PREFIX = 32, 7
 """Bytes of the two random values in the header."""
 HEADER = 1 + SALT + PREFIX
-"""Bytes in front of the first segment: their number, the salt, and the prefix of the nonces."""
+"""Number of bytes before the first segment: the header's length, the salt, and the prefix of the nonces."""
 _BUFFER = 1 << 16
 
 

@@ -17,7 +17,7 @@ def random_permutation(n: int) -> Tensor:
     """Return a uniformly random permutation of ``range(n)``, int64: the ranks of distinct random words."""
     while True:
         words = np.frombuffer(os.urandom(8 * n), dtype=np.uint64)
-        if len(np.unique(words)) == n:  # a tie would favour some orders; it happens once in 2^64 / n^2
+        if len(np.unique(words)) == n:  # ties would favour some orders; the chance of one is n^2 / 2^64
             return torch.from_numpy(np.argsort(words).astype(np.int64))
 
 

@@ -39,7 +39,10 @@ class LabelKey(Key):
 
     @classmethod
     def generate(cls, *, classes: int) -> "LabelKey":
-        """Generate a uniformly random permutation of ``classes`` class numbers from the operating system's entropy.
+        """Generate a uniformly random permutation of class numbers from the operating system's entropy.
+
+        Args:
+            classes: number of classes, at least 2.
 
         Raises:
             InputRangeError: there are fewer than two classes.

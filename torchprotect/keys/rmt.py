@@ -38,7 +38,7 @@ def _orthogonal(count: int, size: int) -> Tensor:
     return q * signs.unsqueeze(-2)
 
 
-def _bounded(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
+def _draw_well_conditioned(draw: Callable[..., Tensor], count: int, size: int) -> Tensor:
     """Draw until ``count`` matrices have a condition number of at most :data:`MAX_CONDITION`."""
     kept = torch.empty(0, size, size, dtype=torch.float64)
     for _ in range(_MAX_ROUNDS):
@@ -85,7 +85,7 @@ class RMTKey(BlockKey):
         require_key_tensor("matrices", self.matrices, torch.float32, (self.positions, self.channels or 1, size, size))
         if not self.matrices.isfinite().all():
             raise KeyFileError("tensor 'matrices' of the key holds infinite or NaN values")
-        if not bool((torch.linalg.cond(self._different.double()) <= MAX_CONDITION).all()):  # NaN for zeros
+        if not bool((torch.linalg.cond(self._distinct.double()) <= MAX_CONDITION).all()):  # NaN for zeros
             raise KeyFileError("tensor 'matrices' of the key holds an ill-conditioned matrix")
 
     @classmethod
@@ -128,7 +128,7 @@ class RMTKey(BlockKey):
         if matrix == "orthogonal":
             drawn = _orthogonal(count, size)
         else:
-            drawn = _bounded(random_uniform if matrix == "uniform" else random_normal, count, size)
+            drawn = _draw_well_conditioned(random_uniform if matrix == "uniform" else random_normal, count, size)
         # at_positions makes them contiguous: qr gives columns of memory, of which torch.export.save would warn
         matrices = at_positions(drawn.float().reshape(drawn_at, channels or 1, size, size), positions)
         return cls(image_size, block_size, channels, matrix, side, matrices, random_bytes(32))
@@ -142,11 +142,11 @@ class RMTKey(BlockKey):
     def inverses(self) -> Tensor:
         """The inverse matrices: float32 ``[positions, channels or 1, m, m]``, computed in float64."""
         return self._computed_once(
-            "inverses", lambda: at_positions(torch.linalg.inv(self._different.double()).float(), self.positions)
+            "inverses", lambda: at_positions(torch.linalg.inv(self._distinct.double()).float(), self.positions)
         )
 
     @property
-    def _different(self) -> Tensor:
+    def _distinct(self) -> Tensor:
         """The distinct matrices: one if all positions share it, because there may be thousands of positions."""
         return self.matrices[:1] if self.shared else self.matrices
 

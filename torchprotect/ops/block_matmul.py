@@ -12,7 +12,8 @@ from torchprotect.ops.block_permute import check_order, require_permutation
 from torchprotect.ops.blocks import count_blocks, from_blocks, to_blocks
 
 ORDERED_SUM_LIMIT = 16
-"""Up to this matrix size, sums run over k in order, each product and sum rounded: the same bits on every backend."""
+"""Up to this matrix size, sums run over k in order, and each product and sum is rounded: the same bits on every
+backend."""
 
 
 def _check(

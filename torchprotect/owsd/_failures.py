@@ -49,7 +49,7 @@ def refusal(host: str, status: int, retry_after: str | None, body: bytes, secret
             f"{host} answers with a redirect (HTTP {status}), which is not followed: images would go elsewhere; give "
             "the final address yourself"
         )
-    message = f"{host} answers with HTTP {status}{_said(body, ' '.join(secrets))}"
+    message = f"{host} answers with HTTP {status}{_error_text(body, ' '.join(secrets))}"
     wait = _seconds(retry_after)
     if status in _TRY_AGAIN and wait is not None:
         return CloudBusyError(f"{message}, asking to wait {wait:.0f} s", wait=wait)
@@ -61,12 +61,12 @@ def failure(host: str, error: BaseException) -> CloudError:
     import requests
     import urllib3.exceptions
 
-    if _cause(error, ssl.SSLCertVerificationError):
+    if _find_cause(error, ssl.SSLCertVerificationError):
         return CloudError(
             f"the certificate of {host} is not trusted; if your own CA signed it, give the CA's certificate as "
             "ca_bundle"
         )
-    if isinstance(error, requests.exceptions.SSLError) and not _cause(error, ssl.SSLEOFError):
+    if isinstance(error, requests.exceptions.SSLError) and not _find_cause(error, ssl.SSLEOFError):
         return CloudError(f"no TLS connection can be made to {host}; check its address and ca_bundle")
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return CloudError(f"{host} does not answer in time", again=True)
@@ -78,7 +78,7 @@ def failure(host: str, error: BaseException) -> CloudError:
     )
 
 
-def _cause(error: BaseException, kind: type[BaseException]) -> bool:
+def _find_cause(error: BaseException, kind: type[BaseException]) -> bool:
     """Find an error of a given kind that another error wraps as its reason, its cause or an argument."""
     seen = [error]
     for each in seen:
@@ -89,7 +89,7 @@ def _cause(error: BaseException, kind: type[BaseException]) -> bool:
     return False
 
 
-def _said(body: bytes, secrets: str) -> str:
+def _error_text(body: bytes, secrets: str) -> str:
     """Return the start of the cloud's error message, without lists of numbers and without secrets."""
     try:
         said = json.loads(body)["error"]

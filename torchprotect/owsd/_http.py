@@ -13,7 +13,7 @@ from torchprotect.errors import CloudError, InputRangeError
 from torchprotect.owsd._failures import failure, refusal
 
 MOST_BYTES = 1 << 26
-"""Bytes of an answer that are read: a thousand vectors of several thousand numbers."""
+"""Largest number of bytes read from an answer: a thousand vectors of several thousand numbers."""
 
 _MOST_BYTES_OF_ERROR = 1 << 13
 _OURS = ("content-type", "content-length", "transfer-encoding", "accept-encoding")

@@ -74,8 +74,8 @@ def _numbers(data: Any, count: int, length: int) -> Tensor:
             raise CloudError(f"the cloud's vectors do not all have {length} numbers, as their shape says")
         data = [number for row in data for number in row]
     if not isinstance(data, list) or len(data) != count * length:
-        came = f"{len(data)} numbers" if isinstance(data, list) else "none in JSON"
-        raise CloudError(f"the cloud's answer must hold {count} x {length} numbers, but there are {came}")
+        received = f"{len(data)} numbers" if isinstance(data, list) else "none in JSON"
+        raise CloudError(f"the cloud's answer must hold {count} x {length} numbers, but there are {received}")
     if not all(type(number) in (int, float) for number in data):
         raise CloudError("the cloud's answer holds values that are not numbers, such as null")
     try:

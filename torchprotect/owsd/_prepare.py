@@ -18,8 +18,8 @@ def require_images(images: Any) -> None:
         InputShapeError: they have another shape, or there is none.
     """
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
-        came = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise InputTypeError(f"a cloud takes uint8 images, as scrambling makes them, not {came}")
+        received = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise InputTypeError(f"a cloud takes uint8 images, as scrambling makes them, not {received}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
         raise InputShapeError(f"a cloud takes images [N, 3, H, W], at least one, not {list(images.shape)}")
 

@@ -126,7 +126,7 @@ def ask(
     while True:
         ledger.reserve(fingerprint, len(images))
         try:
-            return _vectors(cloud(images.clone()), len(images))  # which may change what it is given
+            return _vectors(cloud(images.clone()), len(images))  # a copy, because the cloud may change its input
         except CloudError as error:
             wanted = error.wait if isinstance(error, CloudBusyError) else 0.0
             if not error.again or attempt == retries or wanted > LONGEST_WAIT:
@@ -138,8 +138,8 @@ def ask(
 
 def _vectors(answer: Any, count: int) -> Tensor:
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != count or not answer.shape[1]:
-        came = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise CloudError(f"the cloud must answer with vectors [{count}, V], not {came}")
+        received = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise CloudError(f"the cloud must answer with vectors [{count}, V], not {received}")
     if not answer.is_floating_point():
         raise CloudError(f"the cloud must answer with floating-point vectors, not {answer.dtype}")
     vectors = answer.detach().to("cpu", torch.float32)

@@ -13,8 +13,9 @@ from torchprotect.errors import InputRangeError, LedgerError
 from torchprotect.owsd._database import Database
 
 PAPER_BOUND = 9_000
-"""The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images; less
-4,500 that train an inference network, 9,000 remain to be sent. This is one experiment, not a guarantee."""
+"""The empirical figure of Savransky et al.: 13,500 pairs were not enough for their autoencoder to rebuild images.
+Minus 4,500 images that train an inference network, 9,000 remain to be sent. This is one experiment, not a
+guarantee."""
 
 _SCHEMA = (
     "CREATE TABLE used (fingerprint TEXT PRIMARY KEY NOT NULL, images INTEGER NOT NULL, checksum INTEGER NOT NULL)",

@@ -185,8 +185,8 @@ def _trial_of(network: nn.Module) -> nn.Module:
 def _outputs_of(result: object) -> Tensor:
     """Return the outputs of a network for each image, float64 ``[N, outputs]``."""
     if not isinstance(result, Tensor) or not result.is_floating_point():
-        came = str(result.dtype) if isinstance(result, Tensor) else type(result).__name__
-        raise ModelError(f"the network must return a floating-point tensor, got {came}")
+        received = str(result.dtype) if isinstance(result, Tensor) else type(result).__name__
+        raise ModelError(f"the network must return a floating-point tensor, got {received}")
     return result.double().flatten(1)
 
 

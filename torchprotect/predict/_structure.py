@@ -70,9 +70,9 @@ class MatchedStructure:
         """
         first, _ = self._layers(network)
         wanted = [self.patches, *first.weight.shape] if self.own_kernels else list(first.weight.shape)
-        came = list(shapes.get(f"{self.first_layer}.weight", ()))
-        if came != wanted:
-            raise ModelError(f"the first layer, {self.first_layer}, needs weights {wanted}, but there are {came}")
+        received = list(shapes.get(f"{self.first_layer}.weight", ()))
+        if received != wanted:
+            raise ModelError(f"the first layer, {self.first_layer}, needs weights {wanted}, but there are {received}")
 
     def _layers(self, network: nn.Module) -> tuple[nn.Conv2d | nn.Linear, nn.Module | None]:
         try:

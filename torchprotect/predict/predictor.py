@@ -159,10 +159,10 @@ class Predictor:
 
     def _prepared(self, picture: Any) -> Tensor:
         image = self._disguiser.prepare(picture)
-        if (came := Shape(*image.shape)) != self.header.shape:
+        if (received := Shape(*image.shape)) != self.header.shape:
             told = f" {os.fspath(picture)}" if isinstance(picture, str | os.PathLike) else ""
             raise KeySizeError(
-                f"picture{told} is {came}, but the model takes {self.header.shape}; resize or convert it first, or "
+                f"picture{told} is {received}, but the model takes {self.header.shape}; resize or convert it first, or "
                 "train on an export that prepares pictures (--resize, --mode)"
             )
         return image

@@ -64,10 +64,10 @@ def save(
         NotInvertibleError: the disguise depends on a network, so that a key holder cannot make the input of this one.
     """
     _require_arguments(network, like)
-    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    network = getattr(network, "_orig_mod", network)  # unwrap torch.compile
     require_running_statistics("network", network)
     recipe = like if isinstance(like, Recipe) else Recipe.of_export(like, identity=identity)
-    settings_of(recipe.transform)  # refuses what nobody can repeat
+    settings_of(recipe.transform)  # raises if the steps cannot be repeated
     image, needed = _example(network, recipe) if isinstance(like, Recipe) else _first_image(like, identity)
     shape, matched = Shape(*image.shape), matched_structure(network)
     normalisation = (per_channel("mean", mean, shape.channels), per_channel("std", std, shape.channels))

@@ -72,7 +72,7 @@ def fit(
     optimizer = recipe.make_optimizer(model.parameters())
     settings = (recipe, epochs, batch_size, precision, channels_last)
     state = Checkpoint(checkpoint, model, optimizer, generator, settings)
-    each = _count(data, batch_size) if recipe.by_batch else math.inf  # by epochs: the share of an epoch counts as 0
+    each = _count(data, batch_size) if recipe.by_batch else math.inf  # by epochs: fractions of an epoch count as 0
     model.train()
     for epoch in range(state.load(), epochs):
         seen = 0

@@ -42,9 +42,9 @@ def scores_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
     scores = model(images.clone())
     shown = "classes" if classes is None else classes
     if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-        came = list(scores.shape) if isinstance(scores, Tensor) else with_article(type_name(scores))
+        received = list(scores.shape) if isinstance(scores, Tensor) else with_article(type_name(scores))
         hint = "; wrap it in a module that returns its .logits" if hasattr(scores, "logits") else ""
-        raise ModelError(f"the model must return scores [{len(images)}, {shown}], not {came}{hint}")
+        raise ModelError(f"the model must return scores [{len(images)}, {shown}], not {received}{hint}")
     if classes is not None and scores.shape[1] != classes:
         raise ModelError(f"the model must return scores [{len(images)}, {classes}], not {list(scores.shape)}")
     return scores

@@ -17,7 +17,7 @@ from torchprotect.functional.picture import how_to_convert, is_pure_tensor
 from torchprotect.keys import Key, PermutationKey
 
 NoiseSource = Callable[[tuple[int, ...]], Tensor]
-"""Takes a shape, returns float32 uniforms in [0, 1) of it on the CPU."""
+"""Takes a shape; returns float32 uniform numbers in [0, 1) of that shape on the CPU."""
 
 _PICTURES = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
 _HARMLESS = (str, int, float, complex, type(None), np.number, np.bool_, torch.Size, torch.dtype, torch.device)
@@ -218,7 +218,7 @@ class Disguise(v2.Transform):
         picture, even if it is a label, and draws once for all pictures of a sample. Two pictures under the same noise
         would reveal it.
         """
-        if len(inputs) == 1 and self.is_picture(inputs[0]):  # as in most datasets: nothing to take apart or refuse
+        if len(inputs) == 1 and self.is_picture(inputs[0]):  # the common case: nothing to flatten or check
             return self.transform(inputs[0], self.make_params(list(inputs)))
         flat, spec = tree_flatten(inputs if len(inputs) > 1 else inputs[0])
         self.check_inputs(flat)
@@ -260,8 +260,10 @@ def require_batch(images: Any) -> None:
         InputShapeError: it is something else.
     """
     if not isinstance(images, Tensor) or images.ndim != 4:
-        came = list(images.shape) if isinstance(images, Tensor) else type_name(images)
-        raise InputShapeError(f"a batch of images [N, C, H, W] is needed, got {came}; call the transform for a sample")
+        received = list(images.shape) if isinstance(images, Tensor) else type_name(images)
+        raise InputShapeError(
+            f"a batch of images [N, C, H, W] is needed, got {received}; call the transform for a sample"
+        )
 
 
 def picture_shape(picture: Any) -> tuple[int, ...]:

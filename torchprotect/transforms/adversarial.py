@@ -37,8 +37,8 @@ class AdversarialEncrypt(Disguise):
     """Perturb each picture toward secret target classes, so that models trained on the result fail on plain pictures.
 
     **It hides nothing.** People and other models see the same picture. Adversarial training, augmentation or coarse
-    rounding undo much of its effect on a model, which needs only the released images (L0) or a few plain ones (L1). The
-    name is the paper's; nothing is encrypted.
+    rounding undo much of its effect on a model; these countermeasures need only the released images (L0), or a few
+    plain ones to know when to stop (L1). The name is the paper's; nothing is encrypted.
 
     Call it on a batch with labels, as a ``DataLoader`` returns it, or on a single sample. To perturb a whole data set,
     use :func:`torchprotect.data.export`, which works in batches: ``steps`` forward and backward passes for each picture

@@ -15,7 +15,7 @@ from torchprotect.transforms.pipeline import leaves
 from torchprotect.transforms.protection import Protection
 
 Collate = Callable[[list[Any]], Any]
-"""Takes the samples of a batch, returns the batch; can be pickled."""
+"""Takes the samples of a batch and returns the batch; can be pickled."""
 
 
 def disguise_batch(
@@ -68,7 +68,7 @@ class _DisguiseBatch(Protection):
             raise InputTypeError(
                 f"the samples cannot be stacked; pictures must be tensors of one shape, as from v2.ToImage(): {error}"
             ) from error
-        pictures, others = _sorted_out(samples[0], batch)
+        pictures, others = _split_tensors(samples[0], batch)
         if not pictures:
             raise InputTypeError("the samples have no picture [C, H, W]; grey ones need a channel too: image[None]")
         if self.labels is not None and any(value[0].numel() > 1 for value in others.values()):
@@ -81,7 +81,7 @@ class _DisguiseBatch(Protection):
             """Mark a picture, because torchvision takes the first tensor for it; hide other tensors."""
             if id(value) in pictures:
                 return tv_tensors.Image(value)
-            return _Hidden(value) if id(value) in others else value
+            return _Placeholder(value) if id(value) in others else value
 
         disguised = self.transform(tree_map(marked, batch))
         return self.rename(tree_map(_unmarked, disguised))
@@ -94,37 +94,37 @@ class _DisguiseBatch(Protection):
                 step.check_inputs(flat)
 
 
-class _Hidden(str):
+class _Placeholder(str):
     """A placeholder for a tensor of the batch that the transform must not see."""
 
     value: Any
 
-    def __new__(cls, value: Any) -> "_Hidden":
+    def __new__(cls, value: Any) -> "_Placeholder":
         made = super().__new__(cls, "hidden")
         made.value = value
         return made
 
 
-def _sorted_out(sample: Any, batch: Any) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+def _split_tensors(sample: Any, batch: Any) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Return the pictures of a batch, and its other tensors with two or more dimensions, each by its ``id``."""
-    pairs = _paired(sample, batch)
-    if pairs is None:  # put together in a way of the caller's own: only its shape tells a picture
+    pairs = _pair_values(sample, batch)
+    if pairs is None:  # collated in a custom way: only the shape identifies a picture
         return {id(value): value for value in tree_flatten(batch)[0] if _are_pictures(value)}, {}
     pictures = {id(value): value for leaf, value in pairs if Disguise.is_picture(leaf) and _are_pictures(value)}
     rest = {id(value): value for leaf, value in pairs if not Disguise.is_picture(leaf)}
     return pictures, {key: value for key, value in rest.items() if isinstance(value, Tensor) and value.ndim > 1}
 
 
-def _paired(sample: Any, batch: Any) -> list[tuple[Any, Any]] | None:
+def _pair_values(sample: Any, batch: Any) -> list[tuple[Any, Any]] | None:
     """Pair each value of a sample with the value of the batch; ``None`` if the batch has another structure."""
     if isinstance(sample, Mapping):
         if not isinstance(batch, Mapping) or sample.keys() != batch.keys():
             return None
-        found = [_paired(value, batch[name]) for name, value in sample.items()]
+        found = [_pair_values(value, batch[name]) for name, value in sample.items()]
     elif isinstance(sample, tuple | list):
         if not isinstance(batch, tuple | list) or len(sample) != len(batch):
             return None
-        found = [_paired(*each) for each in zip(sample, batch, strict=True)]
+        found = [_pair_values(*each) for each in zip(sample, batch, strict=True)]
     else:
         return [(sample, batch)]
     return None if None in found else [pair for pairs in found for pair in pairs or ()]
@@ -135,6 +135,6 @@ def _are_pictures(value: Any) -> bool:
 
 
 def _unmarked(value: Any) -> Any:
-    if isinstance(value, _Hidden):
+    if isinstance(value, _Placeholder):
         return value.value
     return value.as_subclass(Tensor) if isinstance(value, tv_tensors.TVTensor) else value

@@ -85,7 +85,7 @@ class _KorniaDisguise(IntensityAugmentationBase2D):
         return self.disguise.security_claim
 
     def __repr__(self) -> str:
-        return repr(self.disguise)  # a disguise has the name of its module
+        return repr(self.disguise)  # the disguise has the same class name as the module
 
     def _refuse(self, what: str) -> InputTypeError:
         return InputTypeError(f"{type(self).__name__} would leave {what} unprotected; take them out of the data keys")

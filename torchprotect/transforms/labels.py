@@ -11,7 +11,7 @@ from torchprotect._inputs import type_name, with_article
 from torchprotect.errors import InputRangeError, LabelError
 
 LabelsGetter = Callable[[Any], Any]
-"""Takes a sample, returns its labels."""
+"""Takes a sample and returns its labels."""
 
 _HINT = "give a labels_getter that returns them, or target_source='predicted'"
 
@@ -113,11 +113,11 @@ def as_labels(labels: Any) -> Tensor:
         or labels.is_complex()
         or labels.dtype == torch.bool
     ):
-        raise LabelError(f"labels must be whole class numbers from 0 up, {_what_came(labels)}; {_HINT}")
+        raise LabelError(f"labels must be whole class numbers from 0 up, {_describe_labels(labels)}; {_HINT}")
     return labels
 
 
-def _what_came(labels: Any) -> str:
+def _describe_labels(labels: Any) -> str:
     """Describe what was given in place of class numbers, and how to convert it."""
     if isinstance(labels, list | tuple):
         return f"not a {type(labels).__name__}: give torch.tensor(labels)"

@@ -229,7 +229,7 @@ def test_how_many_public_images_are_wanted(images):
     plain, public = images
     for scheme, disguised in ((aes_scheme(), aes(plain)), (rmt_scheme(matrix="uniform"), rmt(plain, matrix="uniform"))):
         for few, count in ((None, 0), (public[:19], 19)):
-            with pytest.raises(InputRangeError, match=f"at least 20, better some thousand, not {count}"):
+            with pytest.raises(InputRangeError, match=f"at least 20, preferably a few thousand, not {count}"):
                 chain_from_known_images(plain[:9], disguised, disguised, scheme=scheme, public=few)
     with pytest.raises(InputTypeError, match="needs disguised bytes"):
         disguised = aes(plain).float()

@@ -210,7 +210,7 @@ def test_orders_by_statistics_count_up_to_a_mirror_image():
 
 def test_what_cannot_be_matched_is_refused():
     disguised, scheme = rmt(PLAIN, noise=40.0), rmt_scheme(noise=40.0)
-    with pytest.raises(InputRangeError, match=r"at least 20 public images, got 19; some 1,000"):
+    with pytest.raises(InputRangeError, match=r"at least 20 public images, got 19; about 1,000"):
         attacks.match_moments(PUBLIC[:19], disguised, scheme=scheme)
     with pytest.raises(InputRangeError, match=r"at least 20 disguised images, got 3"):
         attacks.match_moments(PUBLIC, disguised[:3], scheme=scheme)

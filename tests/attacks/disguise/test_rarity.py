@@ -152,7 +152,7 @@ def test_the_regression_as_by_normal_equations(monkeypatch, features):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"public": shapes(19, 0)[0]}, InputRangeError, "at least 20 public images .* not 19; some 5,000"),
+        ({"public": shapes(19, 0)[0]}, InputRangeError, "at least 20 public images .* not 19; about 5,000"),
         ({"classes": 1}, InputRangeError, "classes"),
         ({"classes": 3}, LabelError, r"0\.\.2"),
         ({"labels": None}, InputRangeError, "classes=4 without labels"),

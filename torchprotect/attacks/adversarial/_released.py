@@ -13,13 +13,14 @@ from torchprotect.attacks.scheme import Scheme
 from torchprotect.errors import InputShapeError, InputTypeError
 
 FOR_PERTURBED = only_for("AdversarialEncrypt")
-"""The reason against all other disguises."""
+"""Gives the reason against all other disguises."""
 
 TRAINING = "trains networks, which takes long: ask for it by name (--attack; in Python, attacks=)"
-"""Why an audit leaves an attack out unless it is asked for."""
+"""Why an audit runs an attack only on request."""
 
 NEEDS = frozenset({Need.PUBLIC, Need.LABELS, Need.RELEASED_LABELS})
-"""What attackers on perturbed images need: the release with its labels, and labelled plain images of their own."""
+"""Requirements of attacks on perturbed images: the release with its labels, and the attacker's own labelled plain
+images."""
 
 
 class Labelled(NamedTuple):

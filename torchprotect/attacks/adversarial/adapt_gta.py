@@ -112,7 +112,7 @@ def adapt_gta(
     require_int("batch_size", batch_size, at_least=1)
     if min(batch_size, len(source)) < 2:
         raise InputRangeError("batch normalisation needs batches, and released images, of at least 2")
-    _require_fitting(networks, source)
+    _require_compatible(networks, source)
     rates = {"lr": learning_rate, "betas": (beta1, 0.999)}
     alone = _Training(copy.deepcopy(networks), rates, 0, 0, adapting=False)
     adapting = _Training(networks, rates, adv_weight, adv_weight * alpha, adapting=True)
@@ -223,7 +223,7 @@ def _batches(
 
 
 @torch.no_grad()
-def _require_fitting(networks: GTANetworks, source: Tensor) -> None:
+def _require_compatible(networks: GTANetworks, source: Tensor) -> None:
     """Check that the networks take images of this size, and generate such images."""
     device = device_of(networks, source.device)
     try:

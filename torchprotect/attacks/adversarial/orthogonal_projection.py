@@ -76,7 +76,7 @@ def orthogonal_projection(
     require_number("weight_decay", weight_decay, at_least=0)
     pixels = images.detach().flatten(1).to(torch.promote_types(images.dtype, torch.float32))
     weights, bias, passes = _fit(pixels, labels, classes, steps, weight_decay)
-    # of the columns' differences alone: a direction that all scores share decides nothing
+    # use only differences of columns: a direction that all scores share does not affect the decision
     directions, sizes, _ = torch.linalg.svd(weights - weights.mean(1, keepdim=True), full_matrices=False)
     basis = directions[:, sizes > _RANK * sizes[0]].T.reshape(-1, *images.shape[1:])
     clean = _without(images.detach(), basis.to(images.dtype))

@@ -15,7 +15,7 @@ from torchprotect.attacks.seeding import seeded
 from torchprotect.errors import InputTypeError, ModelError
 from torchprotect.training import DEFAULT_RECIPE, Recipe, device_of, eval_mode
 
-_LEAST_DEVIATION = 1e-6  # a feature that never changes is divided by this, and stays 0
+_LEAST_DEVIATION = 1e-6  # constant features are divided by this, and stay 0
 
 
 def pretrained_probe(
@@ -75,7 +75,7 @@ def pretrained_probe(
     probe = nn.Sequential(nn.Flatten(), nn.Linear(features.shape[1], classes)).to(features.device)
     with torch.no_grad():
         for parameter in probe.parameters():
-            parameter.zero_()  # a convex loss needs no draws to start from
+            parameter.zero_()  # a convex loss needs no random initialisation
     curve = train_and_watch(
         probe,
         (_as_pictures((features - mean) / deviation), labels),
@@ -107,8 +107,8 @@ def _of_batch(encoder: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     except RuntimeError as error:
         raise ModelError(f"the pretrained network does not take images of {list(images.shape)}: {error}") from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(images):
-        came = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ModelError(f"the pretrained network must return features [{len(images)}, E], not {came}")
+        received = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ModelError(f"the pretrained network must return features [{len(images)}, E], not {received}")
     features = features.float()
     if not bool(features.isfinite().all()):
         raise ModelError("the features of the pretrained network are NaN or infinite for some images")

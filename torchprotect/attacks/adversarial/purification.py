@@ -15,7 +15,7 @@ from torchprotect.attacks.results import Level, NetworkResult, Reconstruction
 from torchprotect.errors import InputRangeError
 
 FEWEST_PAIRS = 10
-"""Of them a tenth is held back, at least one pair."""
+"""A tenth of them is held out, at least one pair."""
 
 
 def purify_by_pairs(

@@ -25,9 +25,9 @@ def aligned(plain: Tensor, disguised: Tensor, scheme: Scheme) -> Tensor:
         Lines like ``disguised``, in the coordinates of plain ones.
     """
     if scheme.channels is None:
-        return (disguised.double() @ _way_back(plain, disguised, scheme.keeps_lengths)).to(disguised.dtype)
+        return (disguised.double() @ _inverse_map(plain, disguised, scheme.keeps_lengths)).to(disguised.dtype)
     channels = zip(plain.split(1, 2), disguised.split(1, 2), strict=True)
-    backs = torch.stack([_way_back(one, other, scheme.keeps_lengths) for one, other in channels])
+    backs = torch.stack([_inverse_map(one, other, scheme.keeps_lengths) for one, other in channels])
     return (disguised.double() @ backs).to(disguised.dtype)
 
 
@@ -48,7 +48,7 @@ def forward(plain: Tensor, disguised: Tensor, order: Tensor, scheme: Scheme) -> 
     return (plain.double() @ matrix).to(plain.dtype)
 
 
-def _way_back(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
+def _inverse_map(plain: Tensor, disguised: Tensor, keeps_lengths: bool) -> Tensor:
     """Return the matrix ``[length, length]`` that takes disguised lines back."""
     mine, theirs = (lines.double().movedim(1, -2).flatten(0, -3) for lines in (plain, disguised))  # [places, N, length]
     if keeps_lengths:
@@ -76,13 +76,13 @@ def _rotation(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Ten
     """Return the orthogonal Q that brings ``means Q`` and ``Q' covariances Q`` closest to theirs."""
     (means, spread), (means_seen, spread_seen) = mine, theirs
     product = means.mT @ means_seen
-    rotation = _polar(product if len(product) > _LONGEST else _relaxed(mine, theirs))
+    rotation = _polar(product if len(product) > _LONGEST else _least_squares_map(mine, theirs))
     for _ in range(_ROUNDS):
-        rotation = _polar(product + (spread @ rotation @ spread_seen).sum(0))  # what is maximised never falls
+        rotation = _polar(product + (spread @ rotation @ spread_seen).sum(0))  # the objective never falls
     return rotation
 
 
-def _relaxed(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
+def _least_squares_map(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> Tensor:
     """Return the least-squares Q, orthogonal or not, of ``means Q - means'`` and ``C Q - Q C'``."""
     (means, spread), (means_seen, spread_seen) = mine, theirs
     length = means.shape[1]

@@ -11,9 +11,9 @@ from torchprotect.attacks.neighbours import nearest
 from torchprotect.errors import InputRangeError
 
 _RATIO = 0.8  # the first guess must be this much nearer than the second (Lowe)
-_BEYOND_NOISE = 0.3  # the same for what noise does not explain: images that were not saved exactly still pass
+_BEYOND_NOISE = 0.3  # the same for distances beyond noise: images that were not saved exactly still pass
 _SPREAD = 1.5  # squared distances of right links under noise, as a multiple of what is expected
-_ROUNDING = 0.01  # of second distances: first ones this small are the rounding errors of images without noise
+_ROUNDING = 0.01  # relative to second distances: first distances this small are rounding errors of images without noise
 
 
 @dataclass(frozen=True, eq=False)

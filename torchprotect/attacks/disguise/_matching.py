@@ -6,9 +6,9 @@ from torch import Tensor
 from torchprotect.attacks.disguise._assignment import assign, margins
 
 _MOST_ROUNDS = 20
-_MOST_COUPLED = 1024  # numbers of an image whose covariances are looked at; features are averaged down to it
+_MOST_COUPLED = 1024  # largest number of values per image for covariances; features are averaged down to it
 _TINY = 1e-12
-_LEAST_GAIN = 1e-3  # of a misfit, below which an exchange fits noise
+_LEAST_GAIN = 1e-3  # smallest decrease of the misfit that counts; smaller ones fit noise
 
 
 def match_statistics(
@@ -104,7 +104,7 @@ class _Match:
         theirs, mine = self._theirs, self._mine[order][:, order]
         own, tried = (each[self._positions, self._positions] for each in (theirs, mine))
         kept, crossed = _squares(theirs, mine), _squares(theirs, mine.movedim(1, 0))
-        # beside all other positions: rows of the table, without the two positions themselves
+        # relative to all other positions: rows of the table, without the two positions themselves
         rows = torch.cdist(theirs.flatten(1), mine.flatten(1)).square()
         rows = rows - _squares(own[:, None], mine.movedim(1, 0)) - _squares(theirs, tried)
         present = kept.sum(1, keepdim=True) - kept.diagonal()[:, None] - kept
@@ -126,7 +126,7 @@ class _Match:
         """Return how much the covariances with the blocks at all positions differ, ``[positions, blocks]``."""
         expected = self._mine[:, order]
         costs = torch.cdist(self._theirs.flatten(1), expected.flatten(1)).square()
-        # at the position itself the block on trial counts, not the one of the present order
+        # at the position itself, use the candidate block instead of the block of the current order
         own, tried = self._theirs[self._positions, self._positions], self._mine[self._positions, self._positions]
         now = _squares(own[:, None], expected.movedim(1, 0))
         then = torch.cdist(own.flatten(1), tried.flatten(1)).square()

@@ -9,8 +9,8 @@ from torchprotect.attacks._inputs import generator_on
 from torchprotect.attacks.disguise._ridge import error_at_left_out
 
 _FEATURES = 2000
-_WEIGHT = 1.5  # standard deviation of what reaches a feature, beside 1 for its constant
-_FLOOR = 0.1  # what hardly varies among the known images must not count without bound in others
+_WEIGHT = 1.5  # standard deviation of a feature's input, relative to 1 for its constant
+_FLOOR = 0.1  # smallest divisor: inputs that hardly vary among the known images must not dominate in others
 _STRENGTHS = [10.0 ** (power / 2) for power in range(-6, 7)]  # of the penalty, in mean eigenvalues
 _RANK = 1e-10  # eigenvalues below this part of the largest are rounding errors
 

@@ -10,7 +10,7 @@ from torchprotect.attacks._inputs import generator_on
 
 _STRENGTHS = [10.0**power for power in range(-7, 5)]  # of the penalty, in mean eigenvalues
 _MIXTURES = 64
-_FLOOR = 0.1  # what hardly varies among the known images must not count without bound in others
+_FLOOR = 0.1  # smallest divisor: inputs that hardly vary among the known images must not dominate in others
 _COLUMNS_AT_ONCE = 1024  # bounds the memory
 
 
@@ -36,7 +36,7 @@ class ImageRidge:
         )
         self._least = math.inf
         for bits in (False, True) if disguised.dtype == torch.uint8 else (False,):
-            likeness = _likeness(disguised, disguised, bits)
+            likeness = _kernel(disguised, disguised, bits)
             for order in (1, 2):
                 self._consider(likeness, mixed, bits, order)
 
@@ -66,7 +66,7 @@ class ImageRidge:
 
     def of_new(self, disguised: Tensor) -> Tensor:
         """Return the predictions for other images: ``[N, pixels]``."""
-        likeness = (1 + _likeness(disguised, self._disguised, self._bits)) ** self._order
+        likeness = (1 + _kernel(disguised, self._disguised, self._bits)) ** self._order
         return likeness @ self._weights + self._mean
 
     @functools.cached_property
@@ -81,7 +81,7 @@ def error_at_left_out(wanted: Tensor, vectors: Tensor, share: Tensor) -> float:
     return float(((wanted - made) / (1 - own).clamp(min=1e-12)).square().mean())
 
 
-def _likeness(images: Tensor, known: Tensor, bits: bool) -> Tensor:
+def _kernel(images: Tensor, known: Tensor, bits: bool) -> Tensor:
     """Return mean products of features, each scaled to the mean and spread of the known images: ``[N, known]``."""
     floor = _FLOOR * (1.0 if bits else float(known.double().std(correction=0)) or 1.0)
     total, count = torch.zeros((), dtype=torch.float64, device=known.device), 0

@@ -107,8 +107,8 @@ def _with_known_rows(plain: Moments, disguised: Moments, tied: int, known: Known
         gain = _shared(_gain(plain, disguised, rotation.to(plain.means)), tied).double()
         for group in groups:
             read = rows[known.group == group]
-            pixels = assign(squares[group] - 2 * read @ gain[group].mT)  # squared distances, but for a constant
-            # so heavy that the nearest rotation keeps these rows
+            pixels = assign(squares[group] - 2 * read @ gain[group].mT)  # squared distances, up to a constant
+            # a weight so large that the nearest rotation keeps these rows
             gain[group, pixels] = _WEIGHT * gain[group].abs().amax() * read
         if tied:
             gain = gain[:tied].repeat(len(gain) // tied, 1, 1)

@@ -24,7 +24,7 @@ from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputTypeError
 
 _FEWEST_PUBLIC = 20
-_LEAST_PAIRS: dict[Preserved, int] = {"values": 1, "energies": 1, "equality": 2}  # that tell the order
+_LEAST_PAIRS: dict[Preserved, int] = {"values": 1, "energies": 1, "equality": 2}  # needed to recover the order
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,7 +84,7 @@ def chain_from_known_images(
         target: disguised images to rebuild, ``[M, C, H, W]``; they may be among ``disguised``.
         scheme: scheme of a disguise by blocks.
         public: other plain images of the same kind, ``[P, C, H, W]``. Needed if statistics of the set are compared: for
-            a cipher that replaces units, and for matrices that are not orthogonal. Some thousand are best, 20 is the
+            a cipher that replaces units, and for matrices that are not orthogonal. A few thousand work best, 20 is the
             minimum. Otherwise they help to order blocks that are alike in all known images, and to model rows.
         prior: a likely order, int64 ``[positions]``. ``None`` with public images recovers one by
             :func:`recover_permutation_from_statistics`. It is used if it gives as many links as no order does.
@@ -109,9 +109,9 @@ def chain_from_known_images(
     require_int("rounds", rounds, at_least=1)
     plain = known if public is None else torch.cat([known, public])
     if prior is not None:
-        undo_order(disguised[:1], prior, scheme.blocks)  # refuses what is no order of these blocks
+        undo_order(disguised[:1], prior, scheme.blocks)  # raises unless this is an order of these blocks
     linker = Linker(reading, plain, len(known), disguised)
-    found, order, prior = _start(linker, plain, disguised, scheme, prior)
+    found, order, prior = _first_links(linker, plain, disguised, scheme, prior)
     for _ in range(rounds if scheme.permuted and found.count >= _LEAST_PAIRS[preserved] else 0):
         paired = disguised[found.guesses[found.kept]]
         better = recover_permutation(known[found.kept], paired, scheme=scheme, prior=prior).guesses
@@ -130,12 +130,14 @@ def chain_from_known_images(
     }
     pairs = known[found.kept], disguised[found.guesses[found.kept]]
     alike = plain if public is not None and len(public) >= _FEWEST_PUBLIC else None
-    images, hit_rate = _open(*pairs, target, scheme, order, alike) if found.count else (_mean(plain, target), None)
+    images, hit_rate = (
+        _rebuild(*pairs, target, scheme, order, alike) if found.count else (_guess_mean(plain, target), None)
+    )
     told = order if scheme.permuted and found.count else None
     return ChainResult(Level.PUBLIC_DATA, cost, images, found.guesses, found.kept, told, hit_rate)
 
 
-def _start(
+def _first_links(
     linker: Linker, plain: Tensor, disguised: Tensor, scheme: Scheme, prior: Tensor | None
 ) -> tuple[Links, Tensor | None, Tensor | None]:
     """Return the first links, the order they were made with, and the prior order if it is useful."""
@@ -153,7 +155,7 @@ def _start(
     return ordered, prior, prior
 
 
-def _open(
+def _rebuild(
     plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, order: Tensor | None, alike: Tensor | None
 ) -> tuple[Tensor, float | None]:
     """Rebuild images from pairs; return them, and the share of units in the codebook, if there is one.
@@ -170,7 +172,7 @@ def _open(
         disguised, target = (undo_order(each, order, scheme.blocks) for each in (disguised, target))
         scheme = replace(scheme, permuted=False)
     if scheme.preserved == "equality" and alike is not None:
-        return _read(plain, disguised, target, scheme, alike)
+        return _decode_units(plain, disguised, target, scheme, alike)
     if scheme.preserved == "values":
         scale = (255 if plain.dtype == torch.uint8 else 1) / white_of(scheme, plain, disguised)
         return target if (scale, target.dtype) == (1, plain.dtype) else like(target.float() * scale, plain), None
@@ -179,7 +181,9 @@ def _open(
     return regression_attack(plain, disguised, target, scheme=scheme).images, None
 
 
-def _read(plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, alike: Tensor) -> tuple[Tensor, float]:
+def _decode_units(
+    plain: Tensor, disguised: Tensor, target: Tensor, scheme: Scheme, alike: Tensor
+) -> tuple[Tensor, float]:
     """Decode units with a codebook; other units become the mean of those units of similar images in no pair."""
     read = codebook_attack(plain, disguised, target, scheme=scheme)
     bytes_of_pairs, bytes_of_alike = (_as_bytes(each) for each in (plain, alike))
@@ -193,7 +197,7 @@ def _as_bytes(images: Tensor) -> Tensor:
     return images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
 
 
-def _mean(plain: Tensor, target: Tensor) -> Tensor:
+def _guess_mean(plain: Tensor, target: Tensor) -> Tensor:
     """Guess the mean of plain images for every target image."""
     return like(plain.float().mean(0), plain).expand(target.shape).clone()
 
@@ -218,8 +222,8 @@ def _require(reading: Reading, known: Tensor, disguised: Tensor, target: Tensor,
     count = 0 if public is None else len(public)
     if compares_statistics and count < _FEWEST_PUBLIC:
         raise InputRangeError(
-            f"under this disguise links need the statistics of public images: at least {_FEWEST_PUBLIC}, better some "
-            f"thousand, not {count}"
+            f"under this disguise links need the statistics of public images: at least {_FEWEST_PUBLIC}, preferably "
+            f"a few thousand, not {count}"
         )
 
 

@@ -64,13 +64,13 @@ def duplicate_statistics(disguised: Tensor, *, scheme: Scheme | None = None) -> 
         return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, math.nan, torch.empty(0), math.nan)
     numbers = number_units(disguised, scheme)
     counts = count_equal(numbers)
-    background = counts.amax(_one_secret(scheme)).sum() / counts.numel()
+    background = counts.amax(_secret_dimensions(scheme)).sum() / counts.numel()
     seen = (counts > 1).float().mean((1, 2, 3))
     cost["units"] = counts.numel()
     return DuplicateResult(Level.CIPHERTEXT_ONLY, cost, groups, share, float(seen.mean()), seen, float(background))
 
 
-def _one_secret(scheme: Scheme) -> tuple[int, ...]:
+def _secret_dimensions(scheme: Scheme) -> tuple[int, ...]:
     """Return the dimensions of ``[positions, C, units, N]`` over which one most frequent unit stands out."""
     if not scheme.shared:
         return (3,)

@@ -106,7 +106,7 @@ class DNNExaminer:
         require_int("epochs", epochs, at_least=1)
         require_int("batch_size", batch_size, at_least=1)
         if len(images) % batch_size == 1:
-            images, labels = images[:-1], labels[:-1]  # batch normalisation takes no single image
+            images, labels = images[:-1], labels[:-1]  # batch normalisation cannot take a single image
         if not len(images):
             raise InputRangeError("an examiner needs at least two images, of any classes")
         device = images.device if self._device is None else self._device

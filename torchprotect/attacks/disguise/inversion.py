@@ -111,7 +111,7 @@ def _run(seen: Seen) -> Reconstruction:
 INVERSION = Attack(
     name="reconstruction_attack",
     title="Learned inversion",
-    about="fits a linear map of all pixels on known pairs, then a U-Net that corrects its result",
+    about="fits a ridge regression of all pixels on known pairs, then a U-Net that corrects its result",
     finds="picture",
     level=Level.KNOWN_PAIRS,
     run=_run,

@@ -82,7 +82,7 @@ def _evidence(images: Tensor, block_size: tuple[int, int]) -> tuple[Costs, Costs
         for total, turned in zip(totals, (part, part.mT), strict=True):
             total += _log_ranks(turned.double())
     totals = totals / len(images)
-    totals.diagonal(dim1=1, dim2=2).fill_(1)  # a block is no neighbour of its own
+    totals.diagonal(dim1=1, dim2=2).fill_(1)  # a block is not its own neighbour
     right, below = totals.cpu().numpy()
     return right, below
 
@@ -93,7 +93,7 @@ def _log_ranks(blocks: Tensor) -> Tensor:
     last, before, first, after = (blocks[..., n].flatten(2) for n in (-1, max(-2, -width), 0, min(1, width - 1)))
     ends, begins = 1.5 * last - 0.5 * before, 1.5 * first - 0.5 * after
     distances = ends.square().sum(2)[:, :, None] + begins.square().sum(2)[:, None] - 2 * ends @ begins.mT
-    distances = distances.clamp(min=_ROUNDING * float(distances.max())).float()  # edges that are equal tie
+    distances = distances.clamp(min=_ROUNDING * float(distances.max())).float()  # equal edges are ties
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     return (_ranks(distances).log() + _ranks(distances.mT.contiguous()).mT.log()).sum(0) / 2
 

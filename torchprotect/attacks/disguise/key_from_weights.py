@@ -22,7 +22,7 @@ from torchprotect.models.positions import PermutedRotary, find_positions
 from torchprotect.ops.blocks import from_blocks, to_blocks
 from torchprotect.training import device_of, eval_mode
 
-_OUTPUTS = 128  # of the first layer; more tell nothing more
+_OUTPUTS = 128  # outputs of the first layer to use; more add no information
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,7 +169,7 @@ def _misfit_of_blocks(weights: _Weights, scheme: Scheme) -> Tensor:
         return torch.cdist(disguised, plain)
     left = scheme.side == "left"
     plain, disguised = ((each.mT if left else each).flatten(1, -2) for each in blocks)  # [positions, rows, m]
-    basis = torch.linalg.qr(plain).Q  # what a matrix can make of the rows of each block
+    basis = torch.linalg.qr(plain).Q  # the space that matrices can reach from the rows of each block
     explained = torch.einsum("brm,prn->pbmn", basis, disguised).square().sum((-1, -2))
     return disguised.square().sum((-1, -2))[:, None] - explained
 

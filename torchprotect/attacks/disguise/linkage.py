@@ -17,8 +17,8 @@ from torchprotect.attacks.results import Level, LinkageResult
 from torchprotect.attacks.scheme import BLOCK_DISGUISES, Scheme, require_preserved
 from torchprotect.attacks.scores import KNOWN_FOUND
 
-_MOST_LEARNERS = 2000  # known images that are linked to learn the order; it takes far fewer
-_SOFT = 2.0  # products in learned coordinates count by their logarithm beyond this: rare pixels give huge ones
+_MOST_LEARNERS = 2000  # largest number of known images linked to learn the order; far fewer suffice
+_SOFT = 2.0  # beyond this, products in learned coordinates are compressed logarithmically: rare pixels give huge ones
 
 
 def linkage_attack(
@@ -113,12 +113,12 @@ def features_of(reading: Reading, known: Tensor, disguised: Tensor) -> tuple[Ten
         return products(plain) + noise_energy(plain, variance), products(seen)
     turn, turn_seen = shared_coordinates(plain, spread), shared_coordinates(seen)
     variance = spread * turn.square().sum((2, 3))
-    plain, seen = _turned(plain, turn), _turned(seen, turn_seen)
+    plain, seen = _transformed(plain, turn), _transformed(seen, turn_seen)
     mine, theirs = products(plain) + noise_energy(plain, variance), products(seen)
     return (mine / _SOFT).asinh(), (theirs / _SOFT).asinh()
 
 
-def _turned(lines: Tensor, coordinates: Tensor) -> Tensor:
+def _transformed(lines: Tensor, coordinates: Tensor) -> Tensor:
     """Transform lines to other coordinates by position; in float64, because matrices may be nearly singular."""
     return torch.stack([(one.double() @ turn).float() for one, turn in zip(lines, coordinates, strict=True)])
 
@@ -140,7 +140,7 @@ _GUESSES = 10
 
 def _run(seen: Seen) -> LinkageResult:
     known = sought = seen.need(Need.KNOWN)
-    if seen.scheme.preserved == "equality":  # how rare a unit is can be told from many images only
+    if seen.scheme.preserved == "equality":  # rarity can only be estimated from many images
         public = seen.need(Need.PUBLIC)
         require_plain("known images", sought)
         require_plain("public images", public)

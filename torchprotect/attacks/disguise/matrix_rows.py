@@ -18,7 +18,7 @@ from torchprotect.attacks.scores.intervals import wilson
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 0.02  # of a squared length, which is a whole number but for rounding
-_NEAR = 0.5  # of a squared length: so near to 1, those of whole grey levels are 1
+_NEAR = 0.5  # of a squared length: if whole grey levels come this close to 1, they are 1
 _ROUNDING = 0.01  # of a number in a line, in grey levels, as the images were stored: more would hide single ones
 _SAME = 0.5  # cosine: rows of an orthogonal matrix are the same or at right angles
 _IMAGES_AT_ONCE = 512  # bounds the memory

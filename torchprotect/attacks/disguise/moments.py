@@ -24,7 +24,7 @@ from torchprotect.errors import InputRangeError, InputTypeError
 
 _LEAST_IMAGES = 20  # of each kind: fewer have no moments worth matching
 _TOLERANCE = 1e-6  # of the largest second moment: in other directions plain lines do not vary
-_GOOD = 5.0  # grey levels: an error for lack of images that hardly shows
+_GOOD = 5.0  # grey levels: an error due to too few images that is hardly visible
 _IMAGES_AT_ONCE = 512  # bounds the memory
 _MOST_CLASSES = 2**20  # likewise: the map of labels has an entry for each number below the largest
 
@@ -122,7 +122,7 @@ def match_moments(
     layout = _Layout(scheme, public.shape[1:])
     plain, seen = map(layout.group, reading.lines(public, undo_order(disguised, order, scheme.blocks)))
     variance = scheme.noise**2 / 12
-    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied, _rows_read(disguised, order, scheme))
+    fit = _Fitting(variance, scheme.keeps_lengths, layout.tied, _known_rows(disguised, order, scheme))
     moments, matrices = fit(plain, seen)
     opened = layout.open(seen, matrices.back, moments, variance)
     rank, projected = layout.determined(moments, variance, matrices.forward)
@@ -167,7 +167,7 @@ class _Fitting:
         return (lines @ (forward @ (one - other))).square().mean((1, 2)).sqrt() / 2
 
 
-def _rows_read(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
+def _known_rows(disguised: Tensor, order: Tensor, scheme: Scheme) -> KnownRows | None:
     """Return the rows of matrices that occur in the images, by groups in the original order; ``None`` if none can.
 
     Args:
@@ -238,8 +238,8 @@ def _require_enough(public: Tensor, disguised: Tensor) -> None:
     for name, images in (("public", public), ("disguised", disguised)):
         if len(images) < _LEAST_IMAGES:
             raise InputRangeError(
-                f"match_moments needs at least {_LEAST_IMAGES} {name} images, got {len(images)}; some 1,000 of each "
-                "make good pictures"
+                f"match_moments needs at least {_LEAST_IMAGES} {name} images, got {len(images)}; about 1,000 of each "
+                "give good pictures"
             )
 
 

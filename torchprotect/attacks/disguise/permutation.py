@@ -18,7 +18,7 @@ from torchprotect.attacks.scores import ORDER
 from torchprotect.errors import BlockSizeError
 
 _MOST_ROUNDS = 20
-_LOG_ODDS = 6.0  # of a block that a prior order names, against each other block
+_LOG_ODDS = 6.0  # log odds of the block that a prior order names, against each other block
 _TIE = 1e-6  # of the mean cost: differences below it are rounding errors
 _BY_BLOCKS: tuple[Preserved, ...] = ("values", "energies", "equality")
 
@@ -79,14 +79,14 @@ def recover_permutation(
         costs = torch.cdist(theirs, mine).square() / mine.shape[1]
     order, assignments = assign(costs), 1
     if preserved == "energies" and scheme.shared:
-        order, costs, assignments = _by_one_matrix(*reading.lines(plain, disguised), order, scheme)
+        order, costs, assignments = _fit_shared_matrix(*reading.lines(plain, disguised), order, scheme)
     if prior is not None:
-        order, assignments = assign(_favour(prior, costs, order, mine.shape[1])), assignments + 1
+        order, assignments = assign(_apply_prior(prior, costs, order, mine.shape[1])), assignments + 1
     cost = {"pairs": len(plain), "assignments": assignments}
     return PermutationResult(Level.KNOWN_PAIRS, cost, order, margins(costs, order))
 
 
-def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
+def _fit_shared_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, int]:
     """Alternate between fitting the shared matrix to an order and the order to the matrix, until nothing changes.
 
     Args:
@@ -108,7 +108,7 @@ def _by_one_matrix(mine: Tensor, theirs: Tensor, order: Tensor, scheme: Scheme) 
     return order, costs, assignments
 
 
-def _favour(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
+def _apply_prior(prior: Tensor, costs: Tensor, order: Tensor, numbers: int) -> Tensor:
     """Return costs ``[positions, blocks]`` that favour the blocks of a prior order according to its odds.
 
     Args:
@@ -139,7 +139,7 @@ def recover_permutation_from_statistics(
     statistics.
 
     The order cannot be known if statistics are equal: for blocks that are empty in all images, or for left and right in
-    photographs, which take some 10,000 images to distinguish.
+    photographs, which take about 10,000 images to distinguish.
 
     Cost: ``public``, ``disguised`` (images), ``assignments`` (assignment problems solved).
 

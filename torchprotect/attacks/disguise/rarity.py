@@ -55,7 +55,7 @@ def rarity_regression(
     the shares of the disguised images. No key is guessed, and separate keys per position do not help. If all positions
     share a key, shares among the units of all positions are used too.
 
-    Both sets must be so large that units repeat about as often in one as in the other: some thousands of images.
+    Both sets must be so large that units repeat about as often in one as in the other: a few thousand images.
 
     Cost: ``public``, ``disguised`` (images), ``features`` (units per image).
 
@@ -111,7 +111,7 @@ def _require(public: Tensor, disguised: Tensor, scheme: Scheme) -> None:
     if len(public) < _LEAST_PUBLIC:
         raise InputRangeError(
             f"at least {_LEAST_PUBLIC} public images are needed to tell frequent units from rare ones, "
-            f"not {len(public)}; some 5,000 are wanted"
+            f"not {len(public)}; about 5,000 are recommended"
         )
 
 

@@ -20,7 +20,7 @@ from torchprotect.attacks.results import Level, Reconstruction
 from torchprotect.attacks.scores import PICTURES
 from torchprotect.errors import InputRangeError, InputShapeError
 
-_SIDE = 64  # images are drawn at this size at most: an embedding tells nothing finer
+_SIDE = 64  # largest side of rebuilt images: an embedding contains no finer detail
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +56,7 @@ def feature_inversion(
         embeddings: floating point ``[m, E]`` of the known plain images, m at least 3.
         scrambled: uint8 ``[m, C, H, W]``, of the same images.
         target: uint8 ``[N, C, H, W]``, under the same key.
-        public_embeddings: floating point ``[P, E]`` of the public images; some thousand are best, 3 is the minimum.
+        public_embeddings: floating point ``[P, E]`` of the public images; a few thousand work best, 3 is the minimum.
         public: uint8, or floating point in 0..1, ``[P, c, h, w]``; images larger than 64 x 64 are rebuilt at that size.
 
     Returns:
@@ -79,10 +79,12 @@ def feature_inversion(
     if embeddings.shape[1] != public_embeddings.shape[1] or scrambled.shape[1:] != target.shape[1:]:
         raise InputShapeError("embeddings of pairs and public images, scrambled images and targets must have one size")
     if len(embeddings) < 3:
-        raise InputRangeError(f"this attack needs at least 3 known pairs, not {len(embeddings)}; a hundred are wanted")
+        raise InputRangeError(
+            f"this attack needs at least 3 known pairs, not {len(embeddings)}; a hundred are recommended"
+        )
     if len(public) < 3:
         raise InputRangeError(
-            f"this attack needs at least 3 public images, not {len(public)}; some thousand are wanted"
+            f"this attack needs at least 3 public images, not {len(public)}; a few thousand are recommended"
         )
     reader = fit_ridge(flat_pixels(scrambled).double(), embeddings.double())
     recovered = reader(flat_pixels(target).double())

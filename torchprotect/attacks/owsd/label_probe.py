@@ -69,7 +69,7 @@ def _fit(vectors: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[T
     return weights.detach(), bias.detach()
 
 
-_SIDE = 16  # scrambled images are read at this size
+_SIDE = 16  # scrambled images are shrunk to this size
 
 
 def _run(seen: Seen) -> ClassGuesses:

@@ -196,4 +196,4 @@ def _guessed(result: ClassGuesses, truth: Truth) -> tuple[Measure, ...]:
 
 
 CLASSES = Score(("labels",), _guessed, ClassGuesses)
-"""For :class:`ClassGuesses`."""
+"""Scores :class:`ClassGuesses`."""

@@ -70,7 +70,7 @@ def correspondence_measures(result: CorrespondenceResult, truth: Truth) -> tuple
 
 
 CORRESPONDENCE = Score(("correspondence",), correspondence_measures)
-"""For :class:`CorrespondenceResult`."""
+"""Scores a :class:`CorrespondenceResult`."""
 
 
 def _chances(targets: list[int], label: int, result: CorrespondenceResult) -> tuple[float, float]:

@@ -117,7 +117,7 @@ def _of_embeddings(result: ReleasedImages, truth: Truth) -> tuple[Measure, ...]:
 
 
 DISTANCES = Score(("images",), _of_pixels, ReleasedImages)
-"""For :class:`ReleasedImages`: distances between plain images by their pixels."""
+"""Scores :class:`ReleasedImages` by distances between plain images, computed from their pixels."""
 
 EMBEDDED_DISTANCES = Score(("images", "embed"), _of_embeddings, ReleasedImages)
-"""For :class:`ReleasedImages`: distances between plain images by their embeddings."""
+"""Scores :class:`ReleasedImages` by distances between plain images, computed from their embeddings."""

@@ -14,7 +14,7 @@ from torchprotect.errors import InputTypeError, ModelError
 from torchprotect.training import full_precision
 
 ROUNDING = math.sqrt(1 / 12)
-"""Standard deviation, in grey levels, of the error of rounding to whole grey levels, if it is spread evenly."""
+"""Standard deviation, in grey levels, of a uniformly distributed error of rounding to whole grey levels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,8 +142,10 @@ def _traces(
 
 def _require_values(values: Tensor, count: int) -> Tensor:
     if not isinstance(values, Tensor) or values.ndim < 2 or len(values) != count or not values.is_floating_point():
-        came = f"{values.dtype} {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        raise ModelError(f"the scrambler must return floating-point values [{count}, ...] before rounding, not {came}")
+        received = f"{values.dtype} {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise ModelError(
+            f"the scrambler must return floating-point values [{count}, ...] before rounding, not {received}"
+        )
     if not values.requires_grad:
         raise ModelError(
             "the scrambler cannot be differentiated: its values do not depend on the images by autograd; it may round, "

@@ -131,7 +131,7 @@ def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
 
 
 KNOWN_FOUND = Score(("known", "identities"), _known_found, LinkageResult)
-"""For a :class:`LinkageResult` that names a disguised image for each known plain one."""
+"""Scores a :class:`LinkageResult` that names a disguised image for each known plain one."""
 
 ORIGINALS_FOUND = Score(("known", "identities"), _originals_found, LinkageResult)
-"""For a :class:`LinkageResult` that names a known plain image for each disguised one."""
+"""Scores a :class:`LinkageResult` that names a known plain image for each disguised one."""

@@ -11,7 +11,7 @@ from torchprotect.attacks.scores.pictures import picture_measures
 from torchprotect.attacks.scores.shares import ShareScore, right_guesses, share_score
 from torchprotect.attacks.scores.truth import Score, Truth
 
-_BETTER_OF_TWO = 1.52  # right positions of the better of two random orders, where one has 1 on average
+_BETTER_OF_TWO = 1.52  # expected right positions of the better of two random orders; a single one has 1 on average
 
 
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
@@ -62,7 +62,7 @@ def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
 
 
 ORDER = Score(("images", "order"), order_measures, PermutationResult)
-"""For :class:`PermutationResult`, with images or without."""
+"""Scores a :class:`PermutationResult`, with images or without."""
 
 LAYOUT = Score(("images", "identities"), order_measures, PermutationResult)
-"""For a :class:`PermutationResult` with images, also where the true order is not known."""
+"""Scores a :class:`PermutationResult` with images, even if the true order is not known."""

@@ -19,7 +19,7 @@ from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputShapeError
 
 EXACT = 100.0
-"""PSNR in dB that an image rebuilt to the last bit counts as: infinity has no mean."""
+"""PSNR in dB assigned to an image that is rebuilt to the last bit, because infinity has no mean."""
 
 Rebuilt = TypeVar("Rebuilt", bound=Reconstruction)
 
@@ -205,7 +205,7 @@ def _mirrored_if_nearer(result: Reconstruction, truth: Truth) -> Reconstruction:
 
 
 PICTURES = Score(("images", "identities"), picture_measures)
-"""For results with ``images``."""
+"""Scores results with ``images``."""
 
 PICTURES_UP_TO_MIRROR = Score(("images", "identities"), picture_measures, Reconstruction, _mirrored_if_nearer)
-"""For results with ``images`` that may all be mirrored left to right."""
+"""Scores results with ``images`` that may all be mirrored left to right."""

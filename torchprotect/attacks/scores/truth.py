@@ -11,8 +11,8 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.results import AttackResult, ClassGuesses
 
 OnPlain = Callable[[int], tuple[tuple[float, str], tuple[float, str]]]
-"""Takes a number of images; returns what is reached on the plain versions of the first so many, and by what: once as a
-share of all images, once as the mean of the classes' shares."""
+"""Takes a number n; returns the best result on the plain versions of the first n images, and the method that reached
+it: once as a share of all images, once as the mean of the classes' shares."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,4 +69,4 @@ class Score:
 
 
 NOTHING = Score((), lambda result, truth: ())
-"""For attacks that count or read instead of guessing: their result speaks for itself."""
+"""For attacks that count or read instead of guessing: their result needs no score."""

@@ -30,4 +30,4 @@ def use_measures(result: NetworkResult, truth: Truth) -> tuple[Measure, ...]:
 
 
 USE = Score((), use_measures)
-"""For :class:`NetworkResult`."""
+"""Scores a :class:`NetworkResult`."""

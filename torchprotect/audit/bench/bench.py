@@ -178,7 +178,7 @@ class Bench:
         scheme = self.evidence.scheme
         if attack.trains:
             return [min(self.settings.inversion_pairs, most)]
-        told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs that tell the order
+        told_by = 2 if scheme.permuted and scheme.preserved == "equality" else 1  # pairs needed to recover the order
         least = max(told_by, attack.least_pairs)
         return sorted({min(most, max(least, each)) for each in self.settings.pairs})
 

@@ -16,14 +16,14 @@ _LEAST = {
     "trainings": 1,
     "train_images": 2,  # a network is not trained on a single image
     "epochs": 1,
-    "targets": 2,  # one image alone is always found again
+    "targets": 2,  # a single image would always be found
     "inversion_pairs": 2,
     "inversion_epochs": 1,
 }
 _SEEDS = 2**63
 _BATCH = 64  # images of a training step
 _LEAST_STEPS = 96  # of a training: 48 leave a network of 750 small images guessing
-_MOST_PASSES = 4  # times the epochs: what a few dozen images may cost
+_MOST_PASSES = 4  # largest factor by which epochs rise for a few dozen images
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torchprotect._files import atomic_file
 from torchprotect._lock import SharedDescriptor, lock_folder
 
 _FORMAT = "torchprotect-audit-part"
-_IN_USE = "another audit is writing this report and has {folder}: wait for it to end, or give this one another name"
+_IN_USE = "another audit is writing this report and holds {folder}: wait for it to end, or give this one another name"
 
 
 class Store:

@@ -13,7 +13,7 @@ from torchprotect.audit.report.utility import DISGUISED_TRAINING, PLAIN_TRAINING
 from torchprotect.errors import InputRangeError
 
 Trained = dict[str, float]
-"""Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if it was asked."""
+"""Accuracies of one network: ``accuracy`` on images of its own kind; ``crossed`` on plain ones, if requested."""
 
 
 class Training(NamedTuple):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 KEEPS = 0.9
-"""Share of the accuracy on plain images that a setting of use keeps."""
+"""Share of the accuracy on plain images that a useful setting keeps."""
 
 _HALF = 0.5
 
@@ -47,7 +47,7 @@ def advise(comparison: "Comparison") -> tuple[Advice, ...]:
         _least(comparison, f"{_USEFUL}, least leakage at {level.value}", of_use, level, f" that keep {_SHARE}")
         for level in (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
     ]
-    told.append(_least(comparison, "Least leakage at L2, whatever it costs", everything, Level.KNOWN_PAIRS, ""))
+    told.append(_least(comparison, "Least leakage at L2, at any cost", everything, Level.KNOWN_PAIRS, ""))
     most = max(everything, key=lambda each: comparison.settings[each].accuracy.value)
     told.append(Advice("Keeps the most", most + 1, _sentence(comparison, most, Level.KNOWN_PAIRS)))
     return tuple(told)

@@ -38,7 +38,7 @@ STYLE = """
 """
 LIGHT = "--permuted: #8a6a00; --rmt: #2f6f9f; --aes: #b3405a;"
 DARK = "--permuted: #d3a92c; --rmt: #6aa9d6; --aes: #ec8299;"
-"""Colours of the disguises, beside those of the page."""
+"""Colours of the disguises, in addition to those of the page."""
 
 _GROUND = (
     "--ink: #1c1e21; --soft: #5a616b; --line: #dfe2e7; --ground: #ffffff;",

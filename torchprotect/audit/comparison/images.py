@@ -14,7 +14,7 @@ from torchprotect.data.sources import as_source, prepare_source, read_samples
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError, SourceError
 
 LEAST_IMAGES = 100
-"""Half of the images are attacked; with fewer than 50 of them intervals reach over half of the scale."""
+"""Half of the images are attacked; with fewer than 50 of them, intervals span over half of the scale."""
 
 
 class Images(NamedTuple):

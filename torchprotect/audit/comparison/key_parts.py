@@ -5,7 +5,7 @@ from torchprotect.audit.comparison.compared import Compared
 from torchprotect.audit.report.sentences import whole
 
 _FOUND = 0.9
-"""Share of the blocks from which on their order counts as recovered; and leakage that a known order hardly raises."""
+"""Share of the blocks above which their order counts as recovered; and leakage that a known order hardly raises."""
 
 
 def warn_of_order(compared: Compared, level: Level) -> str | None:

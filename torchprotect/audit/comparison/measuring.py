@@ -33,7 +33,7 @@ from torchprotect.audit.session import Progress, Session
 from torchprotect.errors import InputRangeError
 
 PROBED_IMAGES = 1000
-"""Images that the pretrained network is trained on at most, and as many that it is tested on."""
+"""Largest number of training images, and of test images, for the pretrained network."""
 
 
 class Measuring:
@@ -65,7 +65,7 @@ class Measuring:
         self._images, self._settings, self._effort, self._attacks = images, settings, effort, attacks
         self._store, self._probe, self._progress = store, probe, progress
         self._titles = {each.name: each.title for each in attacks}
-        self.bench = Bench(_undisguised(images), effort)
+        self.bench = Bench(_identity_evidence(images), effort)
         self._plain: dict[str, dict[str, Any]] = {}
         self._steps = 2 * effort.trainings + len(attacks)  # of a setting
         self._total = effort.trainings + self._steps * len(settings)
@@ -75,11 +75,13 @@ class Measuring:
         todo = {name: each for name, each in trainings(self.bench).items() if name.startswith(PLAIN_TRAINING)}
         for number, (name, each) in enumerate(todo.items()):
             self._progress(f"plain images: {name}", number, self._total)
-            self._plain[name] = self._kept(name, each.run)
+            self._plain[name] = self._load_or_compute(name, each.run)
         accuracy = fmean(each["accuracy"] for each in self._plain.values())
         probe = None
         if self._probe is not None:
-            probe = self._kept("plain probe", lambda: {"accuracy": self._probed(self.bench.evidence)})["accuracy"]
+            probe = self._load_or_compute(
+                "plain probe", lambda: {"accuracy": self._probe_accuracy(self.bench.evidence)}
+            )["accuracy"]
         return Share.of(accuracy, len(self.bench.split.clean)), self._share_of_probe(probe)
 
     def measure_all(self) -> tuple[Compared, ...]:
@@ -127,7 +129,7 @@ class Measuring:
                 self._progress(f"{setting.name}: {self._titles.get(name, name)}", first + done, self._total)
 
         described = hashlib.sha256(canonical(setting.to_dict())).hexdigest()[:16]
-        return Compared.from_dict(self._kept(f"setting {described}", partial(self._measured, setting, tell)))
+        return Compared.from_dict(self._load_or_compute(f"setting {described}", partial(self._measured, setting, tell)))
 
     def _measured(self, setting: Setting, tell: Progress) -> dict[str, Any]:
         start = time.process_time()
@@ -136,11 +138,11 @@ class Measuring:
         session = Session(bench, self._attacks, Parts(self._plain), tell)
         report = session.finish(datetime.datetime.now(datetime.timezone.utc), time.monotonic())
         accuracy = Share.of(_accuracy(setting, report), len(bench.split.attacked))
-        probe = None if self._probe is None else self._share_of_probe(self._probed(bench.evidence))
+        probe = None if self._probe is None else self._share_of_probe(self._probe_accuracy(bench.evidence))
         outcome = Outcome(report.findings, report.not_run, None)
         return Compared(setting, accuracy, probe, outcome, cost, round(time.process_time() - start, 1)).to_dict()
 
-    def _probed(self, evidence: Evidence) -> float:
+    def _probe_accuracy(self, evidence: Evidence) -> float:
         """Return the accuracy of the pretrained network on images of one kind, by the labels as written."""
         assert self._probe is not None  # noqa: S101 - asked for by the callers; tells the type checker
         assert evidence.labels is not None  # noqa: S101 - every image has one
@@ -152,7 +154,7 @@ class Measuring:
         tested = min(PROBED_IMAGES, len(self.bench.split.attacked))
         return None if accuracy is None else Share.of(accuracy, tested)
 
-    def _kept(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _load_or_compute(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Take a part from the store, or compute it and keep it there."""
         found = self._store.load(name)
         if found is None:
@@ -161,7 +163,7 @@ class Measuring:
         return found
 
 
-def _undisguised(images: Images) -> Evidence:
+def _identity_evidence(images: Images) -> Evidence:
     """Return images with a disguise that does nothing; networks reach the plain accuracy on them."""
     return Evidence(
         images.plain,

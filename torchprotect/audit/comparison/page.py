@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchprotect.audit.comparison.comparison import Comparison
 
 CHARTED = (Level.PUBLIC_DATA, Level.KNOWN_PAIRS)
-"""Levels with a chart: at L0 most settings have no measure on the scale."""
+"""Levels with a chart: at L0, most settings have no measure on the scale."""
 
 _TEMPLATE = "comparison.html.j2"
 

@@ -29,7 +29,7 @@ from torchprotect.data import Preparation
 from torchprotect.errors import BlockSizeError
 
 EFFORT = Settings(epochs=12, targets=500, pictures=False)
-"""How much is done for each setting: more epochs than in an audit, as there are fewer images."""
+"""Amount of work for each setting: more epochs than in an audit, because there are fewer images."""
 
 FAST = replace(EFFORT, trainings=1, epochs=8, targets=200, pairs=(5, 100), inversion_pairs=200, inversion_epochs=3)
 """The same for ``fast``."""
@@ -131,7 +131,7 @@ def compare(
         }
         done = Comparison(compared, plain, plain_probe, measuring.chance, told)
         if path is not None:
-            done.write_json(path.with_suffix(".json"))  # first: a page without it is taken for somebody else's file
+            done.write_json(path.with_suffix(".json"))  # first: a page without it would count as another program's file
             done.write_html(path)
             store.remove()
     return done

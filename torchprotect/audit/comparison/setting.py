@@ -14,7 +14,7 @@ SchemeName = Literal["block-permute", "aes-ecb", "rmt"]
 """Disguises, by their names on the command line."""
 
 TITLES: dict[str, str] = {"block-permute": "Block permutation", "aes-ecb": "AES", "rmt": "RMT"}
-"""What people call the disguises."""
+"""Readable names of the disguises."""
 
 _BELONGS: dict[str, tuple[str, ...]] = {
     "noise": ("rmt",),
@@ -25,7 +25,7 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     "per_channel": ("aes-ecb", "rmt"),
     "permute": ("aes-ecb", "rmt"),
 }
-_LOUDEST = 10_000  # grey levels of noise; far beyond what leaves anything of a picture
+_LOUDEST = 10_000  # grey levels of noise; far more than any picture survives
 
 
 @dataclass(frozen=True, kw_only=True)

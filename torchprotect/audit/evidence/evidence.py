@@ -16,7 +16,7 @@ from torchprotect.attacks.scores.identities import identities
 from torchprotect.errors import InputRangeError, InputShapeError
 
 LEAST_IMAGES = 20
-"""Fewer images give no interval worth printing."""
+"""With fewer images, intervals are too wide to be useful."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -213,7 +213,7 @@ def _read_evenly(source: Source, limit: int) -> tuple[Tensor, Tensor | None]:
         samples.append(sample)
     if len({sample.image.shape for sample in samples}) > 1:
         raise SourceError("the plain images have several sizes, so they cannot be the ones an audit needs")
-    labels = [sample.label for sample in samples if isinstance(sample.label, int)]  # several labels tell no class
+    labels = [sample.label for sample in samples if isinstance(sample.label, int)]  # several name no class
     known = torch.tensor(labels) if len(labels) == len(samples) else None
     return torch.stack([sample.image for sample in samples]), known
 

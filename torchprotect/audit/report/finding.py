@@ -10,14 +10,14 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Finds
 
 _COUNTED = ("class", "picture", "identity", "use")
-"""What counts for a level's leakage. A part of a key does no harm by itself, nor do distances: what they open is
-measured by the attacks that use them."""
+"""Findings that count for a level's leakage. A part of a key does no harm by itself, nor do distances: the attacks
+that use them measure what they give away."""
 
 
 _KEPT = ("attack", "leaks", "pairs", "facts", "cost", "settings", "seconds", "note", "title", "method", "holder")
 
 Known = Literal["pair", "image"]
-"""What an attacker knows so many of: pairs, or plain images of the set without their disguised ones."""
+"""What an attacker knows: pairs, or plain images of the set without their disguised versions."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,10 @@ class Finding:
 
 
 Cause = Literal["not applicable", "missing input", "refused", "failed", "not chosen", "not included"]
-"""Why an attack is not run: there is nothing for it to look at; it lacks plain images, labels, pairs or the like;
-it refused the images; it is of the user's own and failed; others were asked for; no audit of this version runs it, or
-only one that asks for it."""
+"""Why an attack was not run. ``not applicable``: there is nothing for it to examine. ``missing input``: plain
+images, labels, pairs or the like are missing. ``refused``: it refused the images. ``failed``: it is user-supplied
+and failed. ``not chosen``: others were requested. ``not included``: no audit of this version runs it, or only on
+request."""
 
 
 @dataclass(frozen=True)

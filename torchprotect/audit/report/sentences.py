@@ -22,7 +22,7 @@ _FOUND: dict[About | None, str] = {
     "identity": "picked the right original for {right} protected images",
     "known": "found the protected version of {right} originals",
 }
-_GIVEN = ("pair", "image")
+_KNOWN_KINDS = ("pair", "image")
 _BELOW_ONE = "fewer than 1"
 _TOLERANCE = 1e-6  # of numbers of images, for shares that are no exact binary fractions
 
@@ -34,7 +34,7 @@ def sentence(finding: Finding) -> str:
 
 def deed(finding: Finding) -> str:
     """Return what the attack achieved, as a clause that begins with its verb."""
-    done = _DEEDS.get(finding.leaks, _other)(finding) or _other(finding)
+    done = _DEEDS.get(finding.leaks, _by_metric)(finding) or _by_metric(finding)
     return f"did no better than chance: {done}" if severity_of(finding) == "none found" else done
 
 
@@ -75,7 +75,7 @@ def whole(share: float, of: int) -> str:
 
 def _holder(finding: Finding) -> str:
     holder = finding.holder or _HOLDERS[finding.level]
-    given = {kind: f"some {kind}s" if finding.pairs is None else counted(finding.pairs, kind) for kind in _GIVEN}
+    given = {kind: f"some {kind}s" if finding.pairs is None else counted(finding.pairs, kind) for kind in _KNOWN_KINDS}
     return holder.format(**{f"{kind}s": number for kind, number in given.items()})
 
 
@@ -83,7 +83,7 @@ def _identity(finding: Finding) -> str | None:
     measure = _worst(finding, "identity", "known")
     if measure is None:
         return None
-    return f"{_FOUND[measure.about].format(right=_right(measure))} ({_chance(measure)})"
+    return f"{_FOUND[measure.about].format(right=_count_right(measure))} ({_chance(measure)})"
 
 
 def _picture(finding: Finding) -> str | None:
@@ -92,13 +92,15 @@ def _picture(finding: Finding) -> str | None:
     if measure is None:
         return None
     rebuilt = f"rebuilt {_images(finding, measure)}"
-    nearer = f"{_right_of_them(measure)} came out nearer to {_own(measure)} than to any other ({_chance(measure)})"
+    nearer = (
+        f"{_right_of_all(measure)} came out nearer to {_own_original(measure)} than to any other ({_chance(measure)})"
+    )
     likeness = next((each for each in finding.measures if each.unit == "dB"), None)
     if likeness is not None and likeness.value >= EXACT:
         nearer += ", every one to the last bit"
     if classes is None or (classes.leakage or 0.0) <= (measure.leakage or 0.0):
         return f"{rebuilt}; {nearer}"
-    recognised = f"a network recognised {_named(classes)}"
+    recognised = f"a network recognised {_classes_right(classes)}"
     worse = SEVERITIES.index(severity(classes)) > SEVERITIES.index(severity(measure))
     return "; ".join((rebuilt, recognised, nearer) if worse else (rebuilt, nearer, recognised))
 
@@ -109,17 +111,17 @@ def _images(finding: Finding, measure: Measure) -> str:
     return (f"{noun}s" if measure.count is None else counted(measure.count, noun)) + of_the_set
 
 
-def _right_of_them(measure: Measure) -> str:
-    return _right(measure) if measure.count is None else f"{whole(measure.value, measure.count)} of them"
+def _right_of_all(measure: Measure) -> str:
+    return _count_right(measure) if measure.count is None else f"{whole(measure.value, measure.count)} of them"
 
 
-def _own(measure: Measure) -> str:
-    return "its own original" if whole(measure.value, _of(measure)) in ("1", _BELOW_ONE) else "their own original"
+def _own_original(measure: Measure) -> str:
+    return "its own original" if whole(measure.value, _total(measure)) in ("1", _BELOW_ONE) else "their own original"
 
 
 def _class(finding: Finding) -> str | None:
     measure = _worst(finding, "class")
-    return None if measure is None else f"named {_named(measure, 'protected image')}"
+    return None if measure is None else f"named {_classes_right(measure, 'protected image')}"
 
 
 def _use(finding: Finding) -> str | None:
@@ -127,15 +129,15 @@ def _use(finding: Finding) -> str | None:
     if top is None or top.count is None:
         return None
     on_plain = "" if top.upper is None else f"; if trained on plain images: {whole(top.upper, top.count)}"
-    return f"trained a network that classifies {_right(top, 'plain image')} correctly ({_chance(top)}{on_plain})"
+    return f"trained a network that classifies {_count_right(top, 'plain image')} correctly ({_chance(top)}{on_plain})"
 
 
-def _named(measure: Measure, noun: str = "") -> str:
+def _classes_right(measure: Measure, noun: str = "") -> str:
     """Describe how many classes were right, compared with chance and plain images."""
     alike = "" if measure.count is not None else ", each class counting alike,"
-    told = f"the right class{alike} for {_right(measure, noun)}"
+    told = f"the right class{alike} for {_count_right(measure, noun)}"
     if measure.upper is None or not weak_yardstick(measure):
-        on_plain = "" if measure.upper is None else f"; on plain images: {whole(measure.upper, _of(measure))}"
+        on_plain = "" if measure.upper is None else f"; on plain images: {whole(measure.upper, _total(measure))}"
         return f"{told} ({_chance(measure)}{on_plain})"
     who = _YARDSTICKS.get(measure.upper_by or "", "an attacker")
     as_many = "as many as on plain images, of which" if measure.high >= measure.upper else "where even on plain images"
@@ -143,7 +145,7 @@ def _named(measure: Measure, noun: str = "") -> str:
     return f"{told} ({_chance(measure)}), {as_many} {gets}"
 
 
-def _other(finding: Finding) -> str:
+def _by_metric(finding: Finding) -> str:
     """Describe a measure that has no sentence of its own, by its metric."""
     top = finding.headline
     if top is None:
@@ -158,7 +160,9 @@ def _other(finding: Finding) -> str:
 def _part_of_key(finding: Finding) -> str | None:
     measure = key_measure(finding)
     return (
-        None if measure is None else f"read a part of the key: {measure.metric}, {_right(measure)} ({_chance(measure)})"
+        None
+        if measure is None
+        else f"read a part of the key: {measure.metric}, {_count_right(measure)} ({_chance(measure)})"
     )
 
 
@@ -206,22 +210,22 @@ _REMARKS: dict[str, Callable[[Finding, int], str | None]] = {
 
 def _worst(finding: Finding, *about: About) -> Measure | None:
     some = [each for each in finding.measures if each.about in about and each.leakage is not None]
-    return max(some, key=_telling, default=None)
+    return max(some, key=_severity_key, default=None)
 
 
-def _telling(measure: Measure) -> tuple[int, bool, float]:
+def _severity_key(measure: Measure) -> tuple[int, bool, float]:
     """Return a sorting key by severity; of equals, a measure that counts images comes last."""
     return SEVERITIES.index(severity(measure)), measure.count is not None, measure.leakage or 0.0
 
 
-def _of(measure: Measure) -> int:
+def _total(measure: Measure) -> int:
     return measure.count or 100
 
 
-def _right(measure: Measure, noun: str = "") -> str:
-    of = _of(measure)
+def _count_right(measure: Measure, noun: str = "") -> str:
+    of = _total(measure)
     return f"{whole(measure.value, of)} of " + (counted(of, noun) if noun else f"{of:,}")
 
 
 def _chance(measure: Measure) -> str:
-    return f"by chance: {whole(measure.chance or 0.0, _of(measure))}"
+    return f"by chance: {whole(measure.chance or 0.0, _total(measure))}"

@@ -7,9 +7,9 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.audit.report.finding import Finding
 
 Severity = Literal["not measured", "none found", "key partly read", "partial", "severe"]
-"""Ascending. ``none found``: the 95 % interval does not exceed chance. ``severe``: all of it lies nearer to what is
-reached on plain images than to chance. ``partial``: between them. ``key partly read``: nothing is known of images, but
-more of the key than by chance; a level has it, never a finding about images."""
+"""Ascending. ``none found``: the 95 % interval does not exceed chance. ``severe``: all of the interval lies nearer
+to the result on plain images than to chance. ``partial``: between these. ``key partly read``: nothing is known about
+images, but more of the key than by chance; only a level has it, never a finding about images."""
 
 SEVERITIES: tuple[Severity, ...] = ("not measured", "none found", "key partly read", "partial", "severe")
 _HALFWAY = 0.5

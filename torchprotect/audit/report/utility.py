@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 PLAIN_TRAINING, DISGUISED_TRAINING = "plain training", "disguised training"
-"""How the names of trainings begin; a number follows."""
+"""Prefixes of the names of trainings; a number follows."""
 
 
 @dataclass(frozen=True)

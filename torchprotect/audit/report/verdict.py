@@ -28,7 +28,7 @@ _ADVICE = {
     "only to people in whose hands a later success would do no harm.",
     "not measured": "Nothing is known about these images yet: no attack that ran measures what they reveal.",
 }
-_READ: tuple[Severity, ...] = ("key partly read", "severe")
+_KEY_OR_SEVERE: tuple[Severity, ...] = ("key partly read", "severe")
 _WITHOUT_PAIRS = (Level.CIPHERTEXT_ONLY, Level.PUBLIC_DATA)
 _KINDS: tuple[tuple[Finds, Known], ...] = (
     ("picture", "image"),
@@ -100,22 +100,22 @@ class Verdict:
 def judge(report: Outcome) -> Verdict:
     """Return the verdict on a report."""
     readable = bool(report.facts.get("disguise", {}).get("readable"))
-    levels = tuple(_look_at(report, level) for level in Level)
+    levels = tuple(_judge_level(report, level) for level in Level)
     if readable:
-        levels = (_readable(levels[0]), *map(_readable_too, levels[1:]))
+        levels = (_readable_level(levels[0]), *map(_readable_higher_level, levels[1:]))
     advice = _advice(levels, report.not_run, readable)
-    warnings = filter(None, (_not_compared(report), _READABLE if readable else "", _choice(report)))
-    return Verdict(levels, _kept(report.utility, report.not_run), advice, " ".join(warnings) or None)
+    warnings = filter(None, (_warn_of_sizes(report), _READABLE if readable else "", _warn_of_choice(report)))
+    return Verdict(levels, _utility_sentence(report.utility, report.not_run), advice, " ".join(warnings) or None)
 
 
-def _not_compared(report: Outcome) -> str:
+def _warn_of_sizes(report: Outcome) -> str:
     """Warn if the plain images have another shape than the disguised ones."""
     data = report.facts.get("data", {})
     if data.get("comparable", True):
         return ""
-    came, disguised = (" x ".join(map(str, size)) for size in (data["plain_size"], _shape(data)))
+    received, disguised = (" x ".join(map(str, size)) for size in (data["plain_size"], _shape(data)))
     return (
-        f"The plain images could not be compared with the protected ones: they are {came}, the protected ones "
+        f"The plain images could not be compared with the protected ones: they are {received}, the protected ones "
         f"{disguised}. What attackers who have plain images learn was not measured. A step before the disguise changed "
         "their size: export with --resize and the like (prepare=), which an audit repeats, or give the images as they "
         "were before the disguise."
@@ -126,7 +126,7 @@ def _shape(data: dict[str, Any]) -> list[int]:
     return [data["channels"], *data["image_size"]]
 
 
-def _choice(report: Outcome) -> str:
+def _warn_of_choice(report: Outcome) -> str:
     """Warn if attacks were left out because only others were requested."""
     others = sum(each.cause == "not chosen" for each in report.not_run)
     if not others:
@@ -137,16 +137,16 @@ def _choice(report: Outcome) -> str:
     )
 
 
-def _look_at(report: Outcome, level: Level) -> LevelVerdict:
+def _judge_level(report: Outcome, level: Level) -> LevelVerdict:
     here = [each for each in report.findings if each.level is level]
     own, worst = max((each for each in here if each.counted), key=rank, default=None), report.worst(level)
     worse = worst if own is not None and _exceeds(worst, own) else None
     key = _key_read(report, level) if severity_of(worst) in ("not measured", "none found") else None
     key = key if own is not None or key in here else None
     rest = [each for each in here if each is not key]
-    told, brief = _tell(own, worse) if own is not None else _tell_uncounted(rest, worst)
+    told, brief = _sentences(own, worse) if own is not None else _sentences_without_count(rest, worst)
     if key is not None:
-        told, brief = _tell_key(key, level, told if own or rest else "", brief if own or rest else "")
+        told, brief = _prepend_key(key, level, told if own or rest else "", brief if own or rest else "")
         worse = key if key.level is not level else None
     unscaled = [NotRun(each.attack, level, NO_SCALE, "refused", each.title) for each in here if each.without_scale]
     return LevelVerdict(
@@ -159,7 +159,7 @@ def _look_at(report: Outcome, level: Level) -> LevelVerdict:
         remarks=_remarks(
             [each for each in here if each is not key], own, int(report.facts.get("data", {}).get("images", 0))
         ),
-        not_run=_reasons([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
+        not_run=_group_by_reason([each for each in report.not_run if each.level is level and _is_gap(each)] + unscaled),
     )
 
 
@@ -175,7 +175,7 @@ def _key_read(report: Outcome, level: Level) -> Finding | None:
     return max(found, key=lambda each: each[0], default=(0.0, None))[1]
 
 
-def _tell_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
+def _prepend_key(key: Finding, level: Level, told: str, brief: str) -> tuple[str, str]:
     """Put the part of the key that was read before everything else about a level."""
     if key.level is not level:
         name = key.level.value
@@ -192,7 +192,7 @@ def _exceeds(worst: Finding | None, own: Finding) -> bool:
     return worst is not None and severity_of(worst) != "none found" and rank(worst)[:2] > rank(own)[:2]
 
 
-def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
+def _sentences(own: Finding, worse: Finding | None) -> tuple[str, str]:
     """Return the sentence and its brief form.
 
     Args:
@@ -205,7 +205,7 @@ def _tell(own: Finding, worse: Finding | None) -> tuple[str, str]:
     return f"{sentence(own)} What was found at {name} is worse, and holds here too.", f"as at {name}; here: {deed(own)}"
 
 
-def _tell_uncounted(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
+def _sentences_without_count(here: list[Finding], worst: Finding | None) -> tuple[str, str]:
     """Return the sentence and its brief form for a level where no finding counts: what ran nevertheless.
 
     Args:
@@ -247,7 +247,7 @@ def _is_gap(not_run: NotRun) -> bool:
     return not_run.cause != "not applicable"
 
 
-def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
+def _group_by_reason(not_run: list[NotRun]) -> tuple[str, ...]:
     """Group attacks by reason."""
     grouped: dict[str, list[str]] = {}
     for each in not_run:
@@ -255,13 +255,13 @@ def _reasons(not_run: list[NotRun]) -> tuple[str, ...]:
     return tuple(f"{'; '.join(attacks)}: {reason}" for reason, attacks in grouped.items())
 
 
-def _readable(lowest: LevelVerdict) -> LevelVerdict:
+def _readable_level(lowest: LevelVerdict) -> LevelVerdict:
     """Return the verdict for the lowest level of images that need no attack."""
     found = "Someone who has nothing but the protected images sees what they show."
     return replace(lowest, severity="severe", sentence=found, brief="the images are readable as they are")
 
 
-def _readable_too(level: LevelVerdict) -> LevelVerdict:
+def _readable_higher_level(level: LevelVerdict) -> LevelVerdict:
     """Return the verdict for a higher level of such images, to which the lowest level's finding applies too."""
     if level.severity == "severe":
         return level
@@ -269,7 +269,7 @@ def _readable_too(level: LevelVerdict) -> LevelVerdict:
     return replace(level, severity="severe", severity_from=Level.CIPHERTEXT_ONLY, sentence=told)
 
 
-def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
+def _utility_sentence(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
     kinds = ((), (), ()) if utility is None else (utility.plain, utility.disguised, utility.crossed)
     plain, disguised, crossed = map(mean_and_deviation, kinds)
     if utility is None or disguised is None:
@@ -295,7 +295,9 @@ def _kept(utility: Utility | None, not_run: tuple[NotRun, ...]) -> str:
 def _advice(levels: tuple[LevelVerdict, ...], not_run: tuple[NotRun, ...], readable: bool) -> tuple[str, ...]:
     lacking = any(each.cause == "missing input" for each in not_run)
     worst = max((each.severity for each in levels), key=SEVERITIES.index)
-    if worst == "severe" and all(each.severity not in _READ for each in levels if each.level in _WITHOUT_PAIRS):
+    if worst == "severe" and all(
+        each.severity not in _KEY_OR_SEVERE for each in levels if each.level in _WITHOUT_PAIRS
+    ):
         told = _ADVICE["pairs"]
     else:
         told = _ADVICE["readable" if readable else worst]

@@ -11,7 +11,7 @@ KNOWS = {
     Level.CIPHERTEXT_ONLY: "the protected images alone",
     Level.PUBLIC_DATA: "also public images of the same kind, and the algorithm",
     Level.KNOWN_PAIRS: "also some originals with their protected images",
-    Level.CHOSEN_PLAINTEXT: "also images of one's choice, protected",
+    Level.CHOSEN_PLAINTEXT: "also protected versions of images of their choice",
     Level.PARTIAL_KEY: "also a part of the key",
 }
 

@@ -87,7 +87,7 @@ _OF_PERTURBED = (
         "Detection and removal (LightShed)",
     ),
 )
-"""Countermeasures that are known and not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
+"""Known countermeasures that are not in the table of attacks: those listed beside the survey arXiv 2503.23536, and
 some more. The list is not complete."""
 _OF_MATRICES = NotRun(
     "Independent component analysis",
@@ -112,18 +112,18 @@ def left_out(scheme: Scheme, chosen: Sequence[Attack]) -> list[NotRun]:
     """Return attacks that could be tried on a disguise, apart from the chosen ones."""
     names = {attack.name for attack in chosen}
     others = [attack for attack in ATTACKS if attack.name not in names and attack.reason(scheme) is None]
-    found = [_unasked(attack) for attack in others]
+    found = [_not_requested(attack) for attack in others]
     if scheme.name == SCRAMBLING:
         found += _OF_SCRAMBLING
     if scheme.name == "RMTDisguise":
         found.append(_OF_MATRICES)
-    if scheme.readable:  # no key stands between anybody and the pictures
+    if scheme.readable:  # no key protects the pictures
         found += _OF_PERTURBED
         return found + [each for each in _NOT_BUILT if each.level is not Level.PARTIAL_KEY]
     return found + list(_NOT_BUILT)
 
 
-def _unasked(attack: Attack) -> NotRun:
+def _not_requested(attack: Attack) -> NotRun:
     """Return an attack that applies but was not run: because it is long, or because others were chosen."""
     if attack.long:
         return NotRun.of(attack, attack.long, "not included")

@@ -44,8 +44,10 @@ def _lacks_plain(bench: Bench, attack: Attack) -> Reason:
     if evidence.plain is None:
         return _NO_PLAIN
     if _wants_size(bench, attack):
-        came, expected = (" x ".join(map(str, each.shape[1:])) for each in (evidence.plain, evidence.disguised))
-        return f"plain images are {came}, disguised ones {expected}: give the images as they were before the disguise"
+        received, expected = (" x ".join(map(str, each.shape[1:])) for each in (evidence.plain, evidence.disguised))
+        return (
+            f"plain images are {received}, disguised ones {expected}: give the images as they were before the disguise"
+        )
     return None
 
 

@@ -11,7 +11,7 @@ Advance = Callable[[int], None]
 """Called with each number of images done."""
 
 Work = list[tuple[int, Any]]
-"""Index of each shard to be worked on, and what is needed for it: to make it, the source indices of its samples."""
+"""Index of each shard, and the data that work on it requires: to make it, the source indices of its samples."""
 
 
 Made = TypeVar("Made", covariant=True)

@@ -14,7 +14,7 @@ from torchprotect.data.preparation import Preparation, Shape
 from torchprotect.errors import InputTypeError, SourceError
 
 Label: TypeAlias = int | tuple[int, ...] | None
-"""A class number; several of them, ascending and perhaps none; or ``None`` for no label."""
+"""A class number; a tuple of several in ascending order, possibly empty; or ``None`` for no label."""
 
 
 class Sample(NamedTuple):

@@ -10,7 +10,7 @@ from torchprotect.data.sources._base import Label
 from torchprotect.errors import InputRangeError, InputTypeError, LabelError
 
 RawLabel: TypeAlias = int | str | tuple[int | str, ...]
-"""A label as it is written: a class number, the name of a class, or several of these."""
+"""A label as written by people: a class number, the name of a class, or several of these."""
 
 _CLASSES = 10**18  # as many digits as a .cls may have
 _DIGITS = re.compile(r"[0-9]+")

@@ -37,11 +37,11 @@ def load_or_scan(location: str | os.PathLike[str], archives: Archives) -> TarSam
     try:
         return _load(store.read(name, _LIMIT), os.fspath(location), archives)
     except FileNotFoundError:
-        store.prepare()  # a place that cannot be written to is found before the scan
+        store.prepare()  # fail before the scan if the index cannot be written
     samples = scan(archives, ClassMembers())
     try:
         store.create(name, _to_bytes(samples, archives))
-    except FileExistsError:  # somebody else was faster
+    except FileExistsError:  # another process was faster
         return _load(store.read(name, _LIMIT), os.fspath(location), archives)
     return samples
 

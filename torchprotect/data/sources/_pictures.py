@@ -122,13 +122,13 @@ def decode_header(file: BinaryIO, name: str, preparation: Preparation) -> Header
 def _refuse_decompression_bombs() -> Iterator[None]:
     """Raise where Pillow would only warn: at pictures of more than 89 million pixels."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)  # it is looked at here
+        warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)  # checked here
         warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
         yield
 
 
 def _unreadable(name: str, error: Exception) -> SourceError:
-    if isinstance(error, ProtectError):  # it says what to do
+    if isinstance(error, ProtectError):  # its message says what to do
         return SourceError(f"cannot use image {name}: {error}")
     known = "no known image format" if isinstance(error, PIL.UnidentifiedImageError) else str(error)
     reason = known or type(error).__name__

@@ -142,7 +142,7 @@ class BucketFolderSource(Preparable):
             if (depth := next((n for n, part in enumerate(parts, 1) if is_hidden(part)), None)) is not None:
                 hidden.add(parts[:depth])
                 if depth > 1 and not flat:
-                    classes.setdefault(parts[0], [])  # a class without images is refused, not passed over
+                    classes.setdefault(parts[0], [])  # a class without images is refused, not skipped
             elif not all(parts):
                 self.left_out["object with an empty part in its name"] += 1
             elif not folders and not flat:

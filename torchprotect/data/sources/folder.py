@@ -18,7 +18,8 @@ HIDDEN, MACOSX, OUTSIDE = "hidden file or folder", "__MACOSX folder", "file outs
 IN_CLASSES, NO_PICTURE = "file in the class folders", "file"
 
 Layout: TypeAlias = Literal["classes", "some-classes", "flat"]
-"""Folders are classes, all with images; or some are empty; or they mean nothing, and there need not be any."""
+"""Meaning of folders: classes, all with images; classes, of which some may be empty; or none, and there need not be
+any."""
 
 
 class ImageFolderSource(Preparable):

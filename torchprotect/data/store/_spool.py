@@ -9,7 +9,7 @@ from torchprotect._files import HashedFile
 from torchprotect.errors import StoreError
 
 IN_MEMORY = 64 << 20
-"""Bytes that are kept in memory."""
+"""Largest number of bytes that are kept in memory."""
 
 
 class SpooledFile(HashedFile):
