@@ -69,7 +69,7 @@ def test_attacks_are_chosen_by_name_or_title(exported, tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "report.json").read_text())
     assert [each["attack"] for each in found["findings"]] == ["linkage_attack", "duplicate_statistics"]
-    assert done.stdout.startswith("Only the requested attacks ran (1 attack and 1 scan): what ")
+    assert done.stdout.startswith("Only the requested attacks ran (1 attack and 1 scan): it is unknown what ")
     assert found["verdict"]["warning"] == done.stdout.splitlines()[0]
     refused = audit(exported, tmp_path / "other.html", "--attack", "brute_force")
     assert refused.exit_code == 1
@@ -114,7 +114,7 @@ def test_bounds_that_cannot_be(exported, tmp_path, bound):
 
 def test_errors_are_one_line_and_code_1(exported, tmp_path):
     for arguments, message in (
-        (["--plain", tmp_path / "no"], "no image folder"),
+        (["--plain", tmp_path / "no"], "neither an image folder"),
         (["--key", exported / "pass"], "not a torchprotect key file"),
         (["--plain", SAMPLE, "--key", exported / "key"], "passphrase"),
         (["--device", "nowhere"], "nowhere"),
