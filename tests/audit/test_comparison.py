@@ -387,7 +387,7 @@ def test_defaults_say_what_does_not_fit():
 
 HOSTILE = {
     "[]": "must hold 'settings'",
-    "{": "is no JSON",
+    "{": "is not JSON",
     '{"settings": []}': "1 to 200 settings, not 0",
     '{"settings": [], "seed": 1}': "and nothing else",
     '{"settings": {"scheme": "rmt"}}': "must hold 'settings', a list",
@@ -401,7 +401,7 @@ HOSTILE = {
     '{"settings": [{"scheme": "rmt", "block_size": [4, true]}]}': "setting 1: block_size must be",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "noise": -1}]}': "setting 1: noise must be",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "noise": "50"}]}': "setting 1: noise must be",
-    '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "noise": 1e999}]}': "is no JSON",
+    '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "noise": 1e999}]}': "is not JSON",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "permute": 1}]}': "setting 1: permute must be true or false",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "unit_pixels": 8}]}': "unit_pixels belongs to aes-ecb",
     '{"settings": [{"scheme": "aes-ecb", "block_size": [4, 4], "noise": 5}]}': "noise belongs to rmt, not to aes-ecb",
@@ -409,7 +409,7 @@ HOSTILE = {
     '{"settings": [{"scheme": "aes-ecb", "block_size": [2, 2]}]}': "block_size 2 x 2 does not hold whole",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4], "key": "x"}]}': "there is no field 'key'; the fields are",
     '{"settings": [{"scheme": "rmt", "block_size": [4, 4]}, {"scheme": "rmt", "block_size": [4, 4]}]}': "2 equals",
-    "\x00": "is no JSON",
+    "\x00": "is not JSON",
 }
 
 
@@ -443,7 +443,7 @@ def test_settings_come_back_from_json_and_toml(tmp_path):
     if sys.version_info >= (3, 11):
         assert [each.shared for each in audit.read_settings(tmp_path / "mine.toml")] == [False, True]
         (tmp_path / "mine.toml").write_text("settings = \x00")
-        with pytest.raises(InputRangeError, match="is no TOML"):
+        with pytest.raises(InputRangeError, match="is not TOML"):
             audit.read_settings(tmp_path / "mine.toml")
 
 

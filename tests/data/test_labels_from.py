@@ -577,7 +577,7 @@ class TestSeveral:
         out, image = tmp_path / "out", next(encode(make_image(1, 1, 16, 16)))
         run_export(out)
         write_shard(out, {"ab" * 16 + ".png": image, "ab" * 16 + ".json": body}, classes=10)
-        with pytest.raises(VerificationError, match="is no list of ascending class numbers behind its image"):
+        with pytest.raises(VerificationError, match="is not a list of ascending class numbers behind its image"):
             list(data.read(out, verify=False))
 
     @pytest.mark.parametrize(("kind", "classes"), [("json", None), ("cls", 10)])

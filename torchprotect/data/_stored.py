@@ -184,7 +184,7 @@ class _Reading:
             if kind in _LABELS:
                 label = self._parse_label(content)
                 if image is None or image.id != identity or label is None:
-                    raise self._damage(f"{name} is no {_LABELS[kind]} behind its image")
+                    raise self._damage(f"{name} is not a {_LABELS[kind]} behind its image")
                 yield self._counted(image._replace(label=label))
                 image = None
             else:

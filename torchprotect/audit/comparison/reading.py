@@ -35,7 +35,7 @@ def read_settings(path: str | os.PathLike[str]) -> tuple[Setting, ...]:
     except (ValueError, UnicodeDecodeError) as error:
         if isinstance(error, ProtectError):
             raise
-        raise InputRangeError(f"{file} is no {'TOML' if file.suffix == '.toml' else 'JSON'}: {error}") from None
+        raise InputRangeError(f"{file} is not {'TOML' if file.suffix == '.toml' else 'JSON'}: {error}") from None
     if not isinstance(document, dict) or set(document) != {_MEMBER} or not isinstance(document[_MEMBER], list):
         raise InputRangeError(f"{file} must hold {_MEMBER!r}, a list of settings, and nothing else")
     return require_settings(document[_MEMBER], str(file))
