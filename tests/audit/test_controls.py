@@ -225,6 +225,6 @@ def test_chance_without_a_key_knows_of_the_renaming():
     assert accuracy.chance > 0.27 > 0.25
     page, told = render(report, report.verdict), report.facts["data"]["caveats"]
     assert len(told) == 2
-    assert "after the renaming of classes that suits the guesses best" in page
+    assert "under the renaming of classes that suits the guesses best" in page
     assert "public images may include the attacked ones" in page
     assert audit.run(evidence, settings=QUICK, attacks=LOOK).facts["data"]["caveats"] == []
