@@ -21,11 +21,13 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "constants",  # docs/ext: what stands below constants
     "verbs",  # docs/ext: the reference of the command line
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's own underlines names of modules like links
 html_static_path = ["static"]
 html_css_files = ["wide.css", "verbs.css"]  # lines of code of up to 100 characters; tables of options
 html_title = f"torchprotect {version}"

@@ -117,18 +117,18 @@ restored = data.restore(folder / "protected" / "test", folder / "back", key=key)
 print(f"{restored.exact} of {restored.images} photographs restored pixel by pixel")
 
 # %%
-# From left to right: a photograph as its file has it, disguised like those in the shards, and
+# From top to bottom: photographs as their files have them, disguised like those in the shards, and
 # restored. A :class:`~torchprotect.data.Disguiser` prepares and disguises further pictures as an
 # export did.
 
 disguiser = data.Disguiser(folder / "protected" / "test", key=key)
-figure, axes = plt.subplots(3, 3, figsize=(6, 6))
-for row, path in zip(axes, sorted((folder / "back").rglob("*.png"))[::13], strict=False):
+figure, axes = plt.subplots(3, 6, figsize=(9, 4.5))
+for column, path in zip(axes.T, sorted((folder / "back").rglob("*.png"))[::6], strict=False):
     original = (folder / "photos" / "test" / path.relative_to(folder / "back")).with_suffix(".jpg")
     hidden = disguiser(original)
-    row[0].imshow(PIL.Image.open(original))
-    row[1].imshow(((hidden - hidden.min()) / (hidden.max() - hidden.min())).permute(1, 2, 0))
-    row[2].imshow(PIL.Image.open(path))
+    column[0].imshow(PIL.Image.open(original))
+    column[1].imshow(((hidden - hidden.min()) / (hidden.max() - hidden.min())).permute(1, 2, 0))
+    column[2].imshow(PIL.Image.open(path))
 for axis in axes.flat:
     axis.axis("off")
 figure.tight_layout()

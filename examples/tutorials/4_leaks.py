@@ -125,12 +125,12 @@ except AssertionError as error:
     print(error)
 
 # %%
-# On the command line the same is
+# The same on the command line, where the exit code is 3 if more leaks:
 #
 # .. code-block:: console
 #
-# $ torchprotect audit protected/ --plain photos/ --key my.key --report report.html --max-leakage
-# L1=0.2
+#     $ torchprotect audit protected/ --plain photos/ --key my.key --report report.html \
+#           --max-leakage L1=0.2
 #
 # What to do about it
 # -------------------
@@ -139,4 +139,4 @@ except AssertionError as error:
 # compare photos/`` charts what a network keeps under each setting against what attacks find, see
 # :doc:`/guides/choose`. No setting that leaves a network something to learn leaves an attacker
 # nothing. :doc:`/guides/ci-gate` has the gate for a release pipeline, and :doc:`/guides/audit`
-# everything else about audits, among it attacks of your own.
+# the rest about audits, including attacks of your own.

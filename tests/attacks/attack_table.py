@@ -1,15 +1,13 @@
 """The table of all attacks in ``docs/explain/attacks.md``; run as a program, this writes it there anew."""
 
-import re
 from pathlib import Path
 
-from torchprotect import attacks
 from torchprotect.attacks import ATTACKS, Attack, Need, Scheme
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain" / "attacks.md"
 HEAD = (
-    "| attack | what it does | finds | level | needs | works on | cost is counted in |",
-    "|---|---|---|---|---|---|---|",
+    "| attack | what it does | finds | level | needs | works on |",
+    "|---|---|---|---|---|---|",
 )
 FINDS = {
     "class": "the class of an image",
@@ -29,21 +27,14 @@ SCHEMES = [
 
 def row(attack: Attack) -> str:
     """Return what the page says of an attack."""
-    needs = ", ".join(need.value for need in Need if need in attack.needs) or "nothing more"
+    needs = ", ".join(need.value for need in Need if need in attack.needs) or "-"
     names = [scheme.name for scheme in SCHEMES if attack.reason(scheme) is None]
     on = "all" if len(names) == len(SCHEMES) else ", ".join(names)
     name, _, variant = attack.name.partition(" ")
     called = " ".join(filter(None, (f"`{name}`", variant)))
     title = f"{attack.title} {'(long)' if attack.long else ''}".strip()
-    cells = (f"{title}: {called}", attack.about, FINDS[attack.finds], attack.level.value, needs, on, cost_of(name))
+    cells = (f"{title}: {called}", attack.about, FINDS[attack.finds], attack.level.value, needs, on)
     return f"| {' | '.join(cells)} |"
-
-
-def cost_of(name: str) -> str:
-    """Return what the docstring of the plain function counts as its cost."""
-    told = re.search(r"\bCost: (.*?)\.?\n\s*\n", getattr(attacks, name).__doc__, flags=re.DOTALL)
-    assert told is not None, f"the docstring of {name} has no paragraph that begins with 'Cost:'"
-    return re.sub(r":\w+:`(.*?)`", r"`\1`", " ".join(told.group(1).split()).replace("``", "`"))
 
 
 def table() -> str:

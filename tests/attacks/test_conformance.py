@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -222,3 +223,9 @@ def test_a_missing_need_is_named(attack):
 
 def test_the_page_has_the_table():
     assert attack_table.table() in attack_table.PAGE.read_text(), "python tests/attacks/attack_table.py writes it anew"
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_the_docstring_says_what_is_counted_as_cost(attack):
+    function = getattr(attacks, attack.name.partition(" ")[0])
+    assert re.search(r"\bCost: .*?\n\s*\n", function.__doc__, re.DOTALL)

@@ -140,7 +140,7 @@ def test_images_of_several_sizes(tmp_path):
         ({"png": b"no picture"}, "PNG is cut short"),
         ({"npy": b"\x93NUMPY"}, "npy"),
         ({"pyd": b""}, "is not ID.png, ID.npy or ID.cls"),
-        ({"png": next(encode(torch.zeros(1, 1, 16, 16, dtype=torch.uint8))), "cls": b"x1"}, "no class number"),
+        ({"png": next(encode(torch.zeros(1, 1, 16, 16, dtype=torch.uint8))), "cls": b"x1"}, "not a class number"),
     ],
 )
 def test_shards_that_hold_something_else(exported, tmp_path, members, message):

@@ -1,8 +1,9 @@
 """Attacks on disguised images. Each is a function of what an attacker sees, and states its attacker level and its cost.
 
-Attacker levels: L0 has the disguised images alone; L1 also has public images of the same kind, and the algorithm; L2
-also has known pairs of a plain and its disguised image; L3 has disguised versions of images of their choice; L4 has a
-part of the key. Attacks never see a key. Scores are computed by separate functions, which alone receive the truth.
+Attacker levels: L0 has the disguised images, the algorithm and all public settings; L1 also has public images of the
+same kind; L2 also has known pairs of a plain and its disguised image; L3 has disguised versions of images of their
+choice; L4 has a part of the key. Attacks never see a key. Scores are computed by separate functions, which alone
+receive the truth.
 """
 
 from torchprotect.attacks.adversarial.adapt_gta import DomainAdaptationResult, adapt_gta

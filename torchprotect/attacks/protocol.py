@@ -87,7 +87,7 @@ class Seen:
         folder: folder of the export; for an export at a URL, its files by name, each with a function that opens it for
             reading.
         public: plain images of the same kind, uint8 or floating point in 0..1, ``[M, C, H, W]`` (from L1).
-        public_labels: int64 ``[M]``.
+        public_labels: int64 ``[M]``, plain class numbers; guesses of classes are plain class numbers too.
         known: plain images that may be among the first ``targets`` disguised ones, in random order (from L1).
         members: plain images from anywhere among ``disguised``, in random order, except the targets (from L1).
         pairs: known pairs (from L2).

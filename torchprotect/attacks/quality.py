@@ -67,7 +67,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     for pair in _batches(images, reference):
         one, other = (each.flatten(0, 1)[None] for each in pair)  # as channels of one image: several times faster
         found.append(similarity_map(one, other, window, eps=0.0).mean((0, 2, 3)))
-    return torch.cat(found).unflatten(0, images.shape[:2]).mean(1)
+    return torch.cat(found).unflatten(0, images.shape[:2]).mean(1).clamp(-1, 1)  # rounding reaches beyond
 
 
 def _mean_square(images: Tensor, reference: Tensor) -> Tensor:

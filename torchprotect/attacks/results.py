@@ -12,20 +12,22 @@ from torch import Tensor
 
 from torchprotect.errors import InputTypeError
 
+_FEW = 8  # numbers in a list that a repr shows
+
 
 @functools.total_ordering
 class Level(enum.Enum):
     """Attacker level, by knowledge. Each level includes all lower ones: ``PUBLIC_DATA < KNOWN_PAIRS``.
 
-    * L0, ``CIPHERTEXT_ONLY``: the disguised images alone.
-    * L1, ``PUBLIC_DATA``: also public images of the same domain, and the algorithm.
+    * L0, ``CIPHERTEXT_ONLY``: the disguised images, the algorithm and all public settings.
+    * L1, ``PUBLIC_DATA``: also public images of the same domain.
     * L2, ``KNOWN_PAIRS``: also known pairs of a plain and its disguised image.
     * L3, ``CHOSEN_PLAINTEXT``: disguised versions of images of the attacker's choice.
     * L4, ``PARTIAL_KEY``: a part of the key.
     """
 
     CIPHERTEXT_ONLY = "L0"
-    PUBLIC_DATA = "L1"  # also data from the same domain, and the algorithm
+    PUBLIC_DATA = "L1"
     KNOWN_PAIRS = "L2"
     CHOSEN_PLAINTEXT = "L3"
     PARTIAL_KEY = "L4"
@@ -72,7 +74,10 @@ def _short(value: Any) -> str:
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     if isinstance(value, enum.Enum):
         return str(value.value)
-    return f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
+    if isinstance(value, list | tuple):
+        few = len(value) <= _FEW and all(isinstance(each, int | float) for each in value)
+        return f"[{', '.join(f'{each:.4g}' for each in value)}]" if few else f"{len(value)} entries"
+    return repr(value)
 
 
 def as_json(value: Any) -> Any:

@@ -68,8 +68,8 @@ def run(
             simulates an attacker who got the former.
         pretrained: a network trained on other images, for an attacker on perturbed ones: float images in 0..1 to
             features ``[N, E]``. ``None`` takes EfficientNet-Lite0, if it is installed (extra ``reproduce``).
-        attacks: attacks to run: ours from :data:`torchprotect.attacks.ATTACKS`, or your own under other names. ``None``
-            runs all except long trainings.
+        attacks: attacks to run: entries of :data:`torchprotect.attacks.ATTACKS`, and attacks of your own under other
+            names. ``None`` runs all except long trainings.
         report: path of the HTML page to write, outside the export; the JSON is written beside it. Both are readable by
             their owner only. Only an earlier report is overwritten. ``None`` writes nothing.
         fast: do a fifth of the work.

@@ -60,7 +60,7 @@ def recover_correspondence(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EnumerationResult:
-    """Recover a correspondence by trying every target: an attacker with public data and the algorithm (level L1).
+    """Recover a correspondence by trying every target: an attacker with public data (level L1).
 
     For one class at a time, its images are perturbed toward each candidate target while all other images stay clean.
     The guess is the candidate with which the victim classifies most images correctly. Any map can come out, not only a

@@ -71,7 +71,7 @@ def hypothesis_accuracy(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> HypothesisResult:
-    """Test an assumed perturbation plan on a victim: an attacker with public data and the algorithm (level L1).
+    """Test an assumed perturbation plan on a victim: an attacker with public data (level L1).
 
     All images are perturbed as the plan says, including classes whose target is the class itself. The function can test
     plans with wrong weights, or with only some of the targets: how close to the release's own plan must an attacker

@@ -3,13 +3,14 @@
 import math
 from typing import Any
 
+from torchprotect import attacks
 from torchprotect.attacks import Level
 from torchprotect.attacks.measures import Measure, Unit
 from torchprotect.audit.report.finding import Cause, Finding
 
 KNOWS = {
-    Level.CIPHERTEXT_ONLY: "the protected images alone",
-    Level.PUBLIC_DATA: "also public images of the same kind, and the algorithm",
+    Level.CIPHERTEXT_ONLY: "the protected images, the algorithm and all public settings",
+    Level.PUBLIC_DATA: "also public images of the same kind",
     Level.KNOWN_PAIRS: "also some originals with their protected images",
     Level.CHOSEN_PLAINTEXT: "also protected versions of images of their choice",
     Level.PARTIAL_KEY: "also a part of the key",
@@ -102,6 +103,12 @@ def details(finding: Finding) -> list[tuple[str, Any]]:
     """Return names and values of a finding's cost, settings and facts, without missing values."""
     told = (*finding.cost.items(), *finding.settings.items(), *finding.facts.items())
     return [(name, value) for name, value in told if value is not None]
+
+
+def function(attack: str) -> str:
+    """Return an attack as Python code names it: an own attack has no function in :mod:`torchprotect.attacks`."""
+    name = attack.split(" ")[0]
+    return f"attacks.{name}" if name in attacks.__all__ else name
 
 
 def spaced(name: str) -> str:
