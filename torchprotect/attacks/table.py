@@ -75,6 +75,7 @@ ATTACKS: tuple[Attack, ...] = (
     PURIFIER,
     GTA,
 )
+"""All attacks of the package, as an audit can run them."""
 
 STANDARD_ATTACKS: tuple[Attack, ...] = tuple(attack for attack in ATTACKS if not attack.long)
 """The attacks that an audit runs by default: all except long trainings."""
