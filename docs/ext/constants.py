@@ -33,5 +33,7 @@ def replace(_app: Sphinx, what: str, name: str, value: object, _options: Any, li
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("autodoc-process-docstring", replace, priority=900)  # after napoleon, which takes words before a colon for a type
+    app.connect(
+        "autodoc-process-docstring", replace, priority=900
+    )  # after napoleon, which takes words before a colon for a type
     return {"parallel_read_safe": True}

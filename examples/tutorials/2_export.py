@@ -65,7 +65,7 @@ results = data.export_splits(
     transform=transforms.from_key(key, noise=25),
     key=key,
     prepare=prepare,
-    shard_size=50,
+    shard_size=20,
 )
 for split, result in results.items():
     print(f"{split}: {result.images} images in {result.shards} shards, {result.size / 1e6:.1f} MB")

@@ -32,7 +32,7 @@ def test_train(tmp_path):
 
 def test_export(tmp_path):
     printed = run("tutorials/2_export.py", cwd=tmp_path)
-    assert "train: 159 images in 4 shards" in printed
+    assert "train: 159 images in 8 shards" in printed
     assert "159 images verified" in printed
     assert "40 of 40 photographs restored pixel by pixel" in printed
 

@@ -261,8 +261,8 @@ def export(
 ) -> None:
     """Disguise every image of SOURCE and write WebDataset shards with a manifest to OUT.
 
-    Run the same command again to finish an interrupted export: its bytes equal those of an undisturbed one. The last
-    line has the digest of the export, the SHA-256 of its manifest, for `--expect`.
+    Run the same command again to finish an interrupted export: its bytes equal those of an undisturbed one. The
+    finished export prints its digest, the SHA-256 of its manifest, for `--expect`.
 
     With an adversarial key, images are perturbed instead. This hides nothing: people see the same image. It is meant to
     make naive training on the images fail; adversarial training, augmentation or coarse rounding undo much of the

@@ -45,6 +45,6 @@ def open_export(
         done = f"{counted(result.images, 'image')} in {counted(result.shards, 'shard')}, {by_size(result.size)}"
         say(f"{out}: {done}, {time.monotonic() - start:.1f} s; digest {result.digest}")
         remark(
-            "note: anyone who can read the folder can read the copy; it has no signature and not the sealed export's "
-            "digest"
+            "note: the copy is not encrypted: anyone who can read the folder can read it. It has no signature, and "
+            "another digest than the sealed export"
         )

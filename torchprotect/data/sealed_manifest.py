@@ -18,9 +18,9 @@ from torchprotect.errors import EnvelopeError, VerificationError
 VERSION = 1
 LARGEST_GENERATION = (1 << 31) - 1
 SAME_DATA_KEY = (
-    "sealed under generation 1 of the data key: whoever could open another export by this key, with the same names and "
-    "settings and of this generation, can open this one too, whatever its pictures. For other recipients take a new "
-    "key, or a higher generation (--generation)"
+    "sealed under generation 1 of the data key: whoever could open another export of the same key, names, settings and "
+    "generation can open this one too, even if its pictures differ. For other recipients take a new key, or a higher "
+    "generation (--generation)"
 )
 STATED = ("classes", "prepare", "split", "store")
 """Members of a plan that its manifest repeats, if present."""

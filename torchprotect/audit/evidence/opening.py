@@ -133,7 +133,10 @@ def _sources(plain: Any, opened: list[FinishedExport], key: Key | None, labels_f
     if len(opened) == 1 and len(given) != 1:
         given = [plain]  # a data set that is a list
     if not isinstance(given, list | tuple) or len(given) != len(opened):
-        raise SourceError(f"{len(opened)} exports need {len(opened)} plain sources, in the same order")
+        raise SourceError(
+            f"{len(opened)} exports need {len(opened)} plain sources, in the same order: give one for each (--plain "
+            "repeated)"
+        )
     if all(isinstance(each, str | os.PathLike) for each in given):
         names = _class_names(opened, key) if labels_from != "none" else None
         specs = {str(number): each for number, each in enumerate(given)}
