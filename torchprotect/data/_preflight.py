@@ -94,7 +94,7 @@ class Survey:
         few = others if len(others) <= _SHAPES_SHOWN else others[: _SHAPES_SHOWN - 1]
         told = [f"{count:,} {'is' if count == 1 else 'are'} {shape}" for shape, count in few]
         if rest := others[len(few) :]:
-            told.append(f"{sum(count for _, count in rest):,} have {len(rest):,} other shapes")
+            told.append(f"{sum(count for _, count in rest):,} have one of {len(rest):,} other shapes")
         return f"{most:,} {'image is' if most == 1 else 'images are'} {shape}, {', '.join(told)}"
 
     def note_on_orientation(self) -> str | None:

@@ -181,14 +181,14 @@ def _why_unfinished(store: Store) -> str:
     try:
         store.stat(PLAN)
     except FileNotFoundError:
-        return f"{store.location} is not a finished export: it has no {MANIFEST}{_exports_in(store)}"
+        return f"{store.location} is not a finished export: it has no {MANIFEST}{hint_at_splits(store)}"
     return f"{store.location} is an unfinished export; run the export again to finish it"
 
 
-def _exports_in(store: Store) -> str:
-    """Return a hint at exports in the subfolders of a local folder, such as splits."""
-    if not store.local:
-        return ""
+def hint_at_splits(store: Store) -> str:
+    """Return a hint for those who name the folder that holds exports, such as splits."""
+    if not store.local:  # looking for them would take requests
+        return f"; if it holds splits, name one of them, such as {store.path_of('train')}"
     found = []
     for name in sorted(store.entries()):
         try:

@@ -83,8 +83,8 @@ def status(export: str | os.PathLike[str], key: Key | None = None) -> ExportStat
     entries = {_opened_name(name): entry for name, entry in store.entries().items()}
     if documents.PLAN not in entries:
         raise ExportError(
-            f"{store.location} holds no export: it has no {documents.PLAN}. One that was just started has read its "
-            "source first, which may take a while"
+            f"{store.location} holds no export: it has no {documents.PLAN}{documents.hint_at_splits(store)}. An export "
+            "that was just started may still be reading its source"
         )
     plan = documents.read_document(store, documents.PLAN, documents.PLAN_FORMAT)
     images, shards = _extent(plan, store)
