@@ -24,6 +24,7 @@ PLACEHOLDERS = ("sphx_glr_default_thumb", "no_image.png", "broken_example.png")
 TABLE_AS_TEXT = re.compile(r"\|\s*:?-{3,}:?\s*\||^\s*\|.*\|.*\|\s*$", re.M)
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 CODE = {"pre", "code", "script", "style", "svg"}
+BUILTIN_DOCSTRINGS = ("Built-in immutable sequence", "Create a new string object", "Represent a PEP 604 union type")
 
 
 class Page(HTMLParser):
@@ -57,6 +58,8 @@ class Page(HTMLParser):
                 pass
         if tag == "p" and (found := TABLE_AS_TEXT.search(self._text)):
             self.problems.append(f"a table shown as text: {found[0].strip()[:60]}")
+        if tag == "p" and self._text.strip().startswith(BUILTIN_DOCSTRINGS):
+            self.problems.append(f"a constant described by the docstring of its class: {self._text.strip()[:40]}")
 
     def handle_data(self, data):
         if not CODE.intersection(name for name, _ in self._open):

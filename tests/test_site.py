@@ -110,6 +110,10 @@ def test_a_good_site_has_no_problems(site):
     [
         ("<p>| a | b |\n|---|---|\n| 1 | 2 |</p>", "a table shown as text: | a | b |"),
         ("<p>text\n| 1 | 2 |</p>", "a table shown as text: | 1 | 2 |"),
+        (
+            "<p>Built-in immutable sequence. If no argument is given</p>",
+            "a constant described by the docstring of its class: Built-in immutable sequence. If no argum",
+        ),
         ('<a href="sub/gone.html">x</a>', "a link to a missing file: sub/gone.html"),
         ('<a href="../above.html">x</a>', "a link to a missing file: ../above.html"),
         ('<img src="gone.png" alt="gone">', "a link to a missing file: gone.png"),

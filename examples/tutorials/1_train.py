@@ -2,8 +2,8 @@
 Train on disguised photographs
 ==============================
 
-You add one line to a torchvision pipeline, and a network learns from photographs that nobody can
-make out. At the end you hold a key, a network that was trained on disguised images only, and the
+You add one line to a torchvision pipeline, and a network learns from photographs that look like
+noise. At the end you hold a key, a network that was trained on disguised images only, and the
 plain class names of its predictions.
 
 The 199 photographs come with the package: seven classes, sizes of about 128 x 96 pixels.

@@ -229,3 +229,10 @@ def test_the_page_has_the_table():
 def test_the_docstring_says_what_is_counted_as_cost(attack):
     function = getattr(attacks, attack.name.partition(" ")[0])
     assert re.search(r"\bCost: .*?\n\s*\n", function.__doc__, re.DOTALL)
+
+
+def test_a_score_shows_few_measured_numbers():
+    shares, low, high, chance = (0.25, 0.5), (0.2, 0.4), (0.3, 0.6), (0.01, 0.05)
+    shown = repr(attacks.LinkageScore(Level.PUBLIC_DATA, {}, (1, 5), shares, low, high, chance, 300, 300))
+    assert "shares=[0.25, 0.5]" in shown
+    assert "k=2 entries" in shown  # whole numbers may be a part of a key

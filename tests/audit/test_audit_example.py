@@ -15,4 +15,7 @@ def test_audit_with_your_own_attack(tmp_path):
     command = [sys.executable, str(EXAMPLE), str(tmp_path / "out"), "--images", "120"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Brightness" in done.stdout
-    assert "Brightness" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Brightness" in page
+    assert "<code>attacks." in page
+    assert "attacks.brightness" not in page  # it has no function in the package

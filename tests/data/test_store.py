@@ -266,6 +266,11 @@ class TestFaults:
         s3_server.fault = None
         assert open_store(f"{s3}/a").entries() == {}
 
+    def test_the_folder_of_splits_is_no_export(self, s3):
+        for use in (data.verify, data.status):
+            with pytest.raises(ExportError, match=f"name one of them, such as {s3}/train"):
+                use(s3)
+
     def test_no_such_bucket(self, s3_server):
         for use in (run_export, data.verify, data.read):
             with pytest.raises(ExportError, match="is not a finished export|cannot list s3://no-such-bucket"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchprotect.errors import InputTypeError
 
-_FEW = 8  # numbers in a list that a repr shows
+_FEW = 8  # measured numbers in a list that a repr shows
 
 
 @functools.total_ordering
@@ -75,7 +75,7 @@ def _short(value: Any) -> str:
     if isinstance(value, enum.Enum):
         return str(value.value)
     if isinstance(value, list | tuple):
-        few = len(value) <= _FEW and all(isinstance(each, int | float) for each in value)
+        few = len(value) <= _FEW and all(isinstance(each, float) for each in value)
         return f"[{', '.join(f'{each:.4g}' for each in value)}]" if few else f"{len(value)} entries"
     return repr(value)
 
