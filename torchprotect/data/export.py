@@ -65,7 +65,8 @@ def export(
     on one machine with one version of torch. The plan records device, precision, batch size and a digest of the model.
 
     Args:
-        dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`.
+        dataset: map-style dataset of ``(image, label)``, or a source from :func:`torchprotect.data.open_source`, or a
+            ``Subset`` of one. Only sources give names to restored pictures; those of other datasets are numbered.
         out: folder or URL to write to, such as ``s3://bucket/prefix``. It must be new, empty, or hold an export with
             the same plan. Credentials come from the environment or from fsspec's configuration files.
         transform: a disguise, or a ``v2.Compose`` of disguises and deterministic steps. Disguises draw their noise from

@@ -26,6 +26,7 @@ from torchprotect.data.sources.dataset import DatasetSource
 from torchprotect.data.sources.folder import ImageFolderSource, Layout
 from torchprotect.data.sources.labelled import renumber
 from torchprotect.data.sources.patterns import is_pattern, open_local_tars, open_remote_tars
+from torchprotect.data.sources.subset import SubsetSource, flatten
 from torchprotect.data.store import is_url, normalise_url
 from torchprotect.errors import ExportError, SourceError
 
@@ -173,15 +174,19 @@ def _open_url(
 
 
 def as_source(dataset: Any) -> Source:
-    """Return ``dataset`` if it is a source, else wrap a map-style dataset of ``(image, label)``.
+    """Return ``dataset`` if it is a source or a subset of one, else wrap a map-style dataset of ``(image, label)``.
 
     Raises:
         ExportError: it has no length, or it is a source that lacks a member.
+        SourceError: a subset selects samples that the source does not have.
     """
     if isinstance(dataset, str | Path):
         raise ExportError(f"{str(dataset)!r} is a name; open it with data.open_source first")
-    if not hasattr(dataset, "listing"):
+    whole, places = flatten(dataset)
+    if not hasattr(whole, "listing"):
         return DatasetSource(dataset)
+    if places is not None:
+        return SubsetSource(as_source(whole), places)
     if missing := [name for name in ("folders", "left_out", "name", "locate", "content") if not hasattr(dataset, name)]:
         raise ExportError(f"{type(dataset).__name__} is not a data.Source: it lacks {', '.join(missing)}")
     return dataset
