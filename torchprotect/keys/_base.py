@@ -194,14 +194,14 @@ class BlockKey(Key):
         if image.shape[-2:] != self.image_size:
             size = (int(image.shape[-2]), int(image.shape[-1]))
             raise KeySizeError(
-                f"key {self.fingerprint[:12]} covers images of {_times(self.image_size)} pixels, but the image is "
+                f"this {type(self).__name__} covers images of {_times(self.image_size)} pixels, but the image is "
                 f"{_times(size)}; resize it first or make a key with "
                 f"{type(self).__name__}.generate(image_size={size}, ...)"
             )
         channels: int | None = getattr(self, "channels", None)
         if channels is not None and image.shape[-3] != channels:
             raise KeySizeError(
-                f"key {self.fingerprint[:12]} covers images of {channels} channels, but the image has "
+                f"this {type(self).__name__} covers images of {channels} channels, but the image has "
                 f"{image.shape[-3]}; convert it first or make a key with channels={image.shape[-3]} or channels=None"
             )
 
