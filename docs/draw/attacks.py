@@ -21,6 +21,7 @@ from torchprotect.errors import PixelScaleWarning
 OUT = Path(__file__).parents[1] / "images" / "attacks"
 KNOWN, ATTACKED = 5_000, 2_000
 PAIRS = 20  # of plain and disguised images, for attackers who know pairs
+INK = "#808080"  # readable on light pages and on dark ones
 TITLES = ("best", "quarter", "median", "three quarters", "worst")
 
 
@@ -150,13 +151,14 @@ def draw(name: str, sets: dict[str, tuple[Tensor, dict[str, tuple[int, int]]]]) 
                     vmax=255,
                 )
                 axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
         for row, text in zip(axes[first : first + 3], ("plain", "disguised", "rebuilt"), strict=True):
-            row[0].set_ylabel(text)
+            row[0].set_ylabel(text, color=INK)
     for axis, title in zip(axes[0], TITLES, strict=True):
-        axis.set_title(title, fontsize=10)
+        axis.set_title(title, fontsize=10, color=INK)
     figure.tight_layout(pad=0.4)
     OUT.mkdir(exist_ok=True)
-    figure.savefig(OUT / f"{name}.png", dpi=100)
+    figure.savefig(OUT / f"{name}.png", dpi=100, transparent=True)
     plt.close(figure)
 
 
