@@ -2,7 +2,7 @@
 
 On every page, look for tables that are shown as text, placeholder thumbnails, images without a description, and links
 within the site to a missing file or anchor. Where a browser is installed, also check that no page scrolls sideways on a
-phone or on a small laptop.
+phone or on a small laptop, and that the laptop shows whole lines of code.
 
 Sphinx generates the pages below ``_modules``, which show source code. Their links to anchors are not checked: Sphinx
 mixes up classes that are public in two modules. Only one of them is opened in the browser.
@@ -24,6 +24,8 @@ PLACEHOLDERS = ("sphx_glr_default_thumb", "no_image.png", "broken_example.png")
 TABLE_AS_TEXT = re.compile(r"\|\s*:?-{3,}:?\s*\||^\s*\|.*\|.*\|\s*$", re.M)
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 CODE = {"pre", "code", "script", "style", "svg"}
+CUT_LINES = """[...document.querySelectorAll("pre")].filter(block => block.scrollWidth > block.clientWidth + 1)
+    .map(block => block.textContent.split("\\n").reduce((one, two) => one.length > two.length ? one : two))"""
 BUILTIN_DOCSTRINGS = ("Built-in immutable sequence", "Create a new string object", "Represent a PEP 604 union type")
 
 
@@ -115,7 +117,7 @@ def placeholder_thumbnails(root):
 
 
 def wide_pages(paths):
-    """Yield each page that scrolls sideways, and how far."""
+    """Yield each page that scrolls sideways, and how far; and the lines of code that a laptop cuts."""
     with open_browser() as browser:
         for path in paths:
             browser.open(path, WIDTHS[0])
@@ -126,6 +128,8 @@ def wide_pages(paths):
                 needed, given = browser.evaluate(f"[document.scrollingElement.scrollWidth, {root}.clientWidth]")
                 if needed > given:
                     yield path, f"scrolls sideways on a screen of {width} pixels: {needed} wide, {given} to see"
+            for line in browser.evaluate(CUT_LINES):
+                yield path, f"a line of code is cut on a screen of {WIDTHS[-1]} pixels: {line}"
 
 
 def check(build, with_browser=True):

@@ -154,3 +154,13 @@ def test_pages_that_scroll_sideways_are_found(site, pixels, screens):
     (site / "index.html").write_text(page)
     problems, _ = check_site.check(site)
     assert [each.split(" pixels")[0].split()[-1] for each in problems] == screens
+
+
+@pytest.mark.skipif(find_browser() is None, reason="needs a browser")
+@pytest.mark.parametrize(("columns", "cut"), [(80, False), (400, True)])
+def test_lines_of_code_that_are_cut_are_found(site, columns, cut):
+    line = "x" * columns
+    page = GOOD.replace("</body>", f'<pre style="overflow: auto">short\n{line}\nshort</pre></body>')
+    (site / "index.html").write_text(page)
+    problem = f"index.html: a line of code is cut on a screen of 1280 pixels: {line}"
+    assert check_site.check(site)[0] == ([problem] if cut else [])

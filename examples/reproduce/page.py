@@ -7,6 +7,7 @@ What stands between the two marks of the page is replaced.
 
 import json
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from common.table import Number, markdown_table
 
 BEGIN, END = "<!-- results: written by examples/reproduce/page.py -->", "<!-- end of results -->"
+_COLUMNS = 110  # of a command
 VERDICTS = {"holds": "holds", "does not hold": "**does not hold**"}
 
 
@@ -54,13 +56,13 @@ def _summary(tables: list[dict[str, Any]]) -> str:
     claims = [claim for table in tables for claim in table["claims"]]
     counts = Counter(claim["verdict"] for claim in claims)
     wording = {
-        "holds": "hold",
-        "does not hold": "do not hold",
-        "undecided": "are undecided, since repetitions disagree",
-        "incomplete": "are measured in some repetitions",
-        "not measured": "are not measured yet",
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "undecided": ("is undecided, since repetitions disagree", "are undecided, since repetitions disagree"),
+        "incomplete": ("is measured in some repetitions", "are measured in some repetitions"),
+        "not measured": ("is not measured yet", "are not measured yet"),
     }
-    parts = [f"{counts[verdict]} {words}" for verdict, words in wording.items() if counts[verdict]]
+    parts = [f"{counts[verdict]} {words[counts[verdict] > 1]}" for verdict, words in wording.items() if counts[verdict]]
     left = [table["title"].partition(":")[0] for table in tables if not all(map(_is_measured, table["claims"]))]
     rest = f" Not or not fully measured: {'; '.join(left)}." if left else ""
     return f"Of {len(claims)} claims, {', '.join(parts)}.{rest}"
@@ -74,7 +76,13 @@ def _origin(tables: list[dict[str, Any]]) -> list[str]:
     dates = found["date"][0] if len(found["date"]) == 1 else f"{found['date'][0]} to {found['date'][-1]}"
     commands = sorted({each for table in tables for each in table["about"]["command"]})
     where = f"Measured {dates}; {'; '.join(versions)}; {'; '.join(found['machine'])}."
-    return [where, "", "```", *(f"python examples/{command}" for command in commands), "```"]
+    return [where, "", "```", *(_on_lines(f"python examples/{command}") for command in commands), "```"]
+
+
+def _on_lines(command: str) -> str:
+    """Continue a long command on further lines."""
+    lines = textwrap.wrap(command, _COLUMNS, break_on_hyphens=False, break_long_words=False, subsequent_indent="    ")
+    return " \\\n".join(lines)
 
 
 def _verdict(claim: dict[str, str]) -> str:
