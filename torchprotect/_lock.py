@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ class SharedDescriptor:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
-    def close(self) -> None:
-        """Close this process's descriptor."""
-        os.close(self.descriptor)
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        """Close this process's descriptor, also while the interpreter exits and the names of modules are gone."""
+        close(self.descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _receive, (reduction.DupFd(self.descriptor),)

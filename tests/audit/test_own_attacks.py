@@ -62,6 +62,10 @@ def talk(seen):
     raise RuntimeError("much\n" * 200)
 
 
+def refuse(seen):
+    raise InputRangeError("too few")
+
+
 def line(function):
     return f"line {function.__code__.co_firstlineno + 1} of test_own_attacks.py"
 
@@ -76,59 +80,60 @@ FAILURES = {
     "a long message": (own(talk), f"at {line(talk)}: {'much ' * 40} ...", "failed"),
     "a reason that fails": (own(fail, reason=fail), f"failed with ZeroDivisionError at {line(fail)}", "failed"),
     "run that takes nothing": (own(lambda: None), "failed with TypeError: <lambda>() takes 0 positional", "failed"),
-    "nothing": (own(lambda seen: None), "mine must return a ClassGuesses, got None", "refused"),
-    "a tensor": (own(lambda seen: torch.zeros(30)), "must return a ClassGuesses, got torch.Tensor", "refused"),
+    "nothing": (own(lambda seen: None), "mine must return a ClassGuesses, got None", "failed"),
+    "a tensor": (own(lambda seen: torch.zeros(30)), "must return a ClassGuesses, got torch.Tensor", "failed"),
     "another result": (
         own(lambda seen: Reconstruction(L1, {}, seen.target)),
         "must return a ClassGuesses, got Reconstruction",
-        "refused",
+        "failed",
     ),
     "another level": (
         own(guesses(lambda count: torch.zeros(count, dtype=torch.int64), L2)),
         "mine is of level L1, but its result of L2",
-        "refused",
+        "failed",
     ),
     "too few guesses": (
         own(guesses(lambda count: torch.zeros(3, dtype=torch.int64))),
         r"must be [30], got [3]",
-        "refused",
+        "failed",
     ),
-    "floats": (own(guesses(torch.zeros)), "must be int64, got torch.float32", "refused"),
+    "floats": (own(guesses(torch.zeros)), "must be int64, got torch.float32", "failed"),
     "no class": (
         own(guesses(lambda count: torch.full((count,), 99))),
         "must lie in 0..3, but lie in 99..99",
-        "refused",
+        "failed",
     ),
     "one picture": (
         own(lambda seen: Reconstruction(L1, {}, seen.target[:1]), scores.PICTURES, finds="picture"),
         "rebuilt images must be [20, 1, 16, 16] like the targets, got [1, 1, 16, 16]",
-        "refused",
+        "failed",
     ),
     "NaN pictures": (
         own(lambda seen: Reconstruction(L1, {}, seen.target * torch.nan), scores.PICTURES, finds="picture"),
         "rebuilt images hold NaN",
-        "refused",
+        "failed",
     ),
     "a link to nothing": (
         own(links((1,), 99), scores.KNOWN_FOUND, finds="identity"),
         "must lie in 0..29, but lie in 0..99",
-        "refused",
+        "failed",
     ),
     "links in one row": (
         own(links((), 0), scores.KNOWN_FOUND, finds="identity"),
         "must be [20, -1], got [20]",
-        "refused",
+        "failed",
     ),
     "an order of nothing": (
         own(lambda seen: PermutationResult(L1, {}, torch.zeros(3, dtype=torch.int64), torch.zeros(3)), scores.ORDER),
         "3 positions of the order are needed",
-        "refused",
+        "failed",
     ),
     "odd facts": (
         own(lambda seen: AttackResult(L1, {}), scores.NOTHING, facts=lambda result: {"x": object()}),
         "cost and facts of mine must be numbers and texts",
-        "refused",
+        "failed",
     ),
+    "images that it refuses": (own(refuse), "refused these images: too few", "refused"),
 }
 
 
@@ -197,3 +202,33 @@ def test_attacks_in_any_collection(evidence):
     assert len(set(attacks.ATTACKS)) == len(attacks.ATTACKS)
     with pytest.raises(InputTypeError, match="attacks must be a list of"):
         audit.run(evidence, settings=QUICK, attacks=linkage)
+
+
+def test_a_score_of_a_key_is_about_a_key_even_if_the_result_has_images(evidence):
+    count = attacks.Measure("digits of the key", 0.9, 0.8, 1.0, 0.1, 1.0, about="key")
+    score = attacks.Score((), lambda result, truth: (count,))
+    attack = own(lambda seen: Reconstruction(L1, {}, seen.target), score, finds="key")
+    (found,) = audited(evidence, attack).findings
+    assert (found.leaks, found.measures) == ("key", (count,))
+    attack = own(lambda seen: Reconstruction(L1, {}, seen.target), scores.PICTURES, finds="key")
+    (found,) = audited(evidence, attack).findings
+    assert found.leaks == "picture"
+
+
+@pytest.mark.parametrize("name", ["run", "reason", "facts"])
+def test_functions_of_an_attack_are_checked_when_it_is_made(name):
+    with pytest.raises(InputTypeError, match=f"{name} of attack 'mine' must be a function, got None"):
+        replace(own(fail), **{name: None})
+
+
+def test_scores_are_checked_when_they_are_made():
+    with pytest.raises(InputRangeError, match=r"needs of a score must be among .*'order'.*, got \['ordr'\]"):
+        attacks.Score(("ordr",), fail)
+    for options in ({"needs": "order"}, {"measure": None}, {"align": None}):
+        with pytest.raises(InputTypeError, match="needs in a tuple, and functions"):
+            attacks.Score(**{"needs": (), "measure": fail, **options})
+
+
+def test_fast_and_settings_are_not_both_taken(evidence):
+    with pytest.raises(InputTypeError, match=r"fast and settings both .*: give one, such as settings.faster\(\)"):
+        audit.run(evidence, fast=True, settings=QUICK)

@@ -186,7 +186,7 @@ def test_what_a_reason_refuses_is_not_run(exported):
     def refuse(scheme):
         raise InputRangeError("images hold NaN")
 
-    report = audit.run(exported[0], settings=QUICK, attacks=[own_attack(None, reason=refuse)])
+    report = audit.run(exported[0], settings=QUICK, attacks=[own_attack(refuse, reason=refuse)])
     assert reasons(report)["x"] == "refused these images: images hold NaN"
 
 

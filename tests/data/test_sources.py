@@ -4,6 +4,8 @@ import io
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 import tempfile
 
@@ -121,6 +123,18 @@ class TestTar:
             for n in range(80):
                 assert torch.equal(source[n].image, make_image(1, 8, 8, seed=n))
         assert len(source._archives._handles.opened) <= 64
+
+    @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+    def test_a_program_that_still_holds_a_source_ends_silently(self, tmp_path, suffix):
+        path = write_tar(tmp_path / f"x.{suffix}", {"x.png": png(make_image(1, 8, 8))}, f"w:{suffix[4:]}")
+        program = (
+            "import functools; from torchprotect import data\n"
+            "@functools.cache\n"
+            f"def source(): return data.open_source({str(path)!r})\n"
+            "source()[0]"
+        )
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert ended.stderr == ""
 
     def test_labels_are_optional(self, tmp_path):
         write_tar(tmp_path / "x.tar", {"a.png": png(make_image(1, 8, 8))})

@@ -64,27 +64,20 @@ from torchprotect.attacks.results import (
     StatisticsResult,
 )
 from torchprotect.attacks.scheme import Scheme
-from torchprotect.attacks.scores import (
-    CorrespondenceScore,
-    DistanceResult,
+from torchprotect.attacks.scores.classes import (
     ExaminerScore,
-    FisherLeakage,
-    LinkageScore,
-    ReconstructionScore,
-    Score,
-    ShareScore,
-    Truth,
-    diagonal_fisher_leakage,
-    distance_correlation,
     examiner_score,
     score_balanced_classes,
     score_classes,
-    score_correspondence,
-    score_linkage,
-    score_permutation,
-    score_reconstruction,
-    up_to_mirror_image,
 )
+from torchprotect.attacks.scores.correspondence import CorrespondenceScore, score_correspondence
+from torchprotect.attacks.scores.distances import DistanceResult, distance_correlation
+from torchprotect.attacks.scores.fisher import FisherLeakage, diagonal_fisher_leakage
+from torchprotect.attacks.scores.links import LinkageScore, score_linkage
+from torchprotect.attacks.scores.order import score_permutation
+from torchprotect.attacks.scores.pictures import ReconstructionScore, score_reconstruction, up_to_mirror_image
+from torchprotect.attacks.scores.shares import ShareScore
+from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.attacks.table import ATTACKS, STANDARD_ATTACKS
 
 __all__ = [

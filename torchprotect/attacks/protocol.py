@@ -194,11 +194,12 @@ class Attack:
         name: name of the plain function in :mod:`torchprotect.attacks`; a variant adds a word in parentheses.
         title: common name.
         about: what it does, in half a sentence.
-        finds: what it reveals; the picture, if its result has ``images``.
-        level: attacker level.
+        finds: what it reveals; a finding is about the picture if ``score`` measures pictures too.
+        level: attacker level, which is that of its result too.
         run: takes what the attacker sees, and one of ``variants`` as keyword arguments.
         score: how its result is compared with the truth.
-        needs: what the attacker must have.
+        needs: what the attacker must have; where it is missing, the attack is not run. What :class:`Seen` holds depends
+            on the level, not on these needs.
         holder: who the attacker is, if the level does not say it all: the subject of a sentence, with ``{pairs}`` for
             known pairs, or ``{images}`` for known images of the set.
         reason: takes a scheme, and returns why the attack does not apply to it, or ``None`` if it does.
@@ -281,6 +282,9 @@ def _require_attack(attack: Attack) -> None:
         value = getattr(attack, name)
         if not isinstance(value, str) or not value:
             raise InputTypeError(f"{name} of an attack must be a text, got {value!r}")
+    for name in ("run", "reason", "facts"):
+        if not callable(value := getattr(attack, name)):
+            raise InputTypeError(f"{name} of attack {attack.name!r} must be a function, got {type_name(value)}")
     for name, kind in (("level", Level), ("needs", frozenset), ("score", Score), ("variants", tuple)):
         value = getattr(attack, name)
         if not isinstance(value, kind):

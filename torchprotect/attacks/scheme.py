@@ -143,8 +143,9 @@ class Scheme:
     def preserved(self) -> Preserved | None:
         """What each block keeps under any key; ``None`` if attacks on blocks have nothing to compare.
 
-        ``values`` (blocks are only permuted), ``energies`` (a matrix multiplies rows or columns) or ``equality`` (units
-        are replaced one to one at each position).
+        ``values`` (blocks are only permuted), ``energies`` (a matrix multiplies rows or columns, and keeps their norms
+        if it is orthogonal; see :attr:`keeps_lengths`) or ``equality`` (units are replaced one to one at each
+        position).
         """
         return None if self.other or self.block_size is None else _PRESERVED.get(self.name)
 

@@ -72,10 +72,10 @@ def run(
             names. ``None`` runs all except long trainings.
         report: path of the HTML page to write, outside the export; the JSON is written beside it. Both are readable by
             their owner only. Only an earlier report is overwritten. ``None`` writes nothing.
-        fast: do a fifth of the work.
+        fast: do a fifth of the work, as :meth:`Settings.faster` says.
         limit: largest number of images to read.
         device: where attacks and networks run, ``"cpu"`` by default.
-        settings: how much work is done, instead of the defaults.
+        settings: how much work is done, instead of the defaults; not together with ``fast``.
         progress: called before each attack and at the end.
         resume: whether to continue an interrupted audit of the same images, encoder, settings and report.
 
@@ -88,7 +88,7 @@ def run(
         EnvelopeError: the export is sealed, and neither identity nor key opens it.
         VerificationError: the export does not match its manifest.
         SourceError: ``plain`` cannot be read, or is not the source of this export.
-        InputTypeError: an encoder was given for another disguise.
+        InputTypeError: an encoder was given for another disguise, or settings together with ``fast``.
         ModelError: the encoder is in training mode, cannot take the plain images, or returns no embeddings.
 
     Example::
@@ -98,6 +98,8 @@ def run(
     """
     if isinstance(export, Evidence) and (plain is not None or key is not None):
         raise InputTypeError("an Evidence holds its plain images and pairs; leave plain and key out")
+    if fast and settings is not None:
+        raise InputTypeError("fast and settings both say how much is done: give one, such as settings.faster()")
     wanted = STANDARD_ATTACKS if attacks is None else _require_attacks(attacks)
     path = None if report is None else Path(report)
     if path is not None:

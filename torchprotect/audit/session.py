@@ -18,7 +18,7 @@ from torchprotect.audit.bench.store import Store
 from torchprotect.audit.bench.trainings import gather, trainings
 from torchprotect.audit.report.finding import Finding, NotRun
 from torchprotect.audit.report.report import Report
-from torchprotect.audit.scoring.findings import run_attack
+from torchprotect.audit.scoring.findings import WrongResultError, run_attack
 from torchprotect.audit.scoring.missing import left_out
 from torchprotect.audit.scoring.reasons import why_not
 from torchprotect.audit.scoring.truth import truth_of
@@ -121,6 +121,8 @@ class Session:
         """Run a user-supplied attack, which may fail in any way, and may have changed since an interrupted audit."""
         try:
             return why_not(self._bench, attack) or run_attack(self._bench, attack, self._truth)
+        except WrongResultError as error:
+            return NotRun.of(attack, f"returned what cannot be scored: {error}", "failed")
         except ProtectError:
             raise
         except Exception as error:

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,13 @@ from support import make_image
 
 from torchprotect import attacks
 from torchprotect.attacks import Level, score_balanced_classes
-from torchprotect.attacks.results import ClassGuesses, LinkageResult, PermutationResult, Reconstruction
+from torchprotect.attacks.results import (
+    ClassGuesses,
+    LinkageResult,
+    PermutationResult,
+    Reconstruction,
+    StatisticsResult,
+)
 from torchprotect.attacks.scores.intervals import around_mean, wilson
 from torchprotect.errors import InputRangeError, InputShapeError, InputTypeError
 
@@ -143,6 +150,32 @@ def test_permutation():
     score = attacks.score_permutation(ordered(torch.tensor([2, 1, 0, 3])), order)
     assert (score.accuracy, score.chance, score.count) == (0.5, 0.25, 4)
     assert attacks.score_permutation(ordered(order), order).accuracy == 1
+
+
+def test_an_order_from_statistics_counts_up_to_a_mirror_image():
+    generator = torch.Generator().manual_seed(0)
+    order, mirrored = (torch.randperm(49, generator=generator) for _ in range(2))
+    result = StatisticsResult(Level.PUBLIC_DATA, COST, mirrored, torch.zeros(49), order)
+    score = attacks.score_permutation(result, order)
+    assert (
+        score.accuracy == attacks.score_permutation(replace(result, guesses=order, mirrored=mirrored), order).accuracy
+    )
+    assert score.accuracy == 1
+    drawn = [torch.randperm(49, generator=generator) for _ in range(4000)]
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    guesses = [attacks.score_permutation(replace(result, guesses=a, mirrored=b), order) for a, b in pairs]
+    assert sum(each.accuracy for each in guesses) / len(guesses) == pytest.approx(score.chance, rel=0.05)
+    symmetric = replace(result, guesses=order, mirrored=order)
+    assert attacks.score_permutation(symmetric, order).chance == 1 / 49
+
+
+def test_an_order_is_scored_without_images():
+    order = torch.tensor([2, 0, 1, 3])
+    truth = attacks.Truth(generator=None, order=order, images=make_image(2, 1, 8, 8))
+    (share,) = attacks.scores.ORDER.measure(ordered(order), truth)
+    assert (share.metric, share.value, share.about) == ("blocks at their right position", 1.0, "key")
+    with pytest.raises(InputShapeError, match="rebuilt images cannot be scored: the truth has no identities"):
+        attacks.scores.PICTURES.measure(rebuilt(make_image(2, 1, 8, 8)), truth)
 
 
 @pytest.mark.parametrize("length", [0, 3, 5])

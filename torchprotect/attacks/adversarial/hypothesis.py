@@ -30,8 +30,8 @@ from torchprotect.attacks.adversarial.correspondence_reading import run_on_data
 from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Attack, Seen
 from torchprotect.attacks.results import AttackResult, Level
-from torchprotect.attacks.scores import Score, Truth
 from torchprotect.attacks.scores.intervals import wilson
+from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputShapeError, InputTypeError, LabelError
 from torchprotect.training import device_of, predict
 

@@ -13,8 +13,8 @@ from torchprotect.attacks.measures import Measure
 from torchprotect.attacks.protocol import Attack, Reason, Seen, only_for
 from torchprotect.attacks.results import AttackResult, Level
 from torchprotect.attacks.scheme import Scheme, require_preserved
-from torchprotect.attacks.scores import Score, Truth
 from torchprotect.attacks.scores.intervals import wilson
+from torchprotect.attacks.scores.truth import Score, Truth
 from torchprotect.errors import InputRangeError
 
 _TOLERANCE = 0.02  # of a squared length, which is a whole number but for rounding

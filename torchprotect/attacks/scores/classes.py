@@ -196,4 +196,6 @@ def _guessed(result: ClassGuesses, truth: Truth) -> tuple[Measure, ...]:
 
 
 CLASSES = Score(("labels",), _guessed, ClassGuesses)
-"""Scores :class:`ClassGuesses`."""
+"""Scores :class:`~torchprotect.attacks.ClassGuesses`, one guess for each of ``seen.disguised``: accuracy and
+balanced accuracy. Chance is always answering with the most frequent class; the upper bound is the best accuracy on
+plain images."""

@@ -70,7 +70,8 @@ def correspondence_measures(result: CorrespondenceResult, truth: Truth) -> tuple
 
 
 CORRESPONDENCE = Score(("correspondence",), correspondence_measures)
-"""Scores a :class:`CorrespondenceResult`."""
+"""Scores a :class:`~torchprotect.attacks.CorrespondenceResult`: the share of classes whose targets were all found, in
+order."""
 
 
 def _chances(targets: list[int], label: int, result: CorrespondenceResult) -> tuple[float, float]:

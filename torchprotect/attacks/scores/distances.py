@@ -117,7 +117,9 @@ def _of_embeddings(result: ReleasedImages, truth: Truth) -> tuple[Measure, ...]:
 
 
 DISTANCES = Score(("images",), _of_pixels, ReleasedImages)
-"""Scores :class:`ReleasedImages` by distances between plain images, computed from their pixels."""
+"""Scores :class:`~torchprotect.attacks.ReleasedImages`: how well their distances agree with those of plain images, by
+pixels."""
 
 EMBEDDED_DISTANCES = Score(("images", "embed"), _of_embeddings, ReleasedImages)
-"""Scores :class:`ReleasedImages` by distances between plain images, computed from their embeddings."""
+"""Scores :class:`~torchprotect.attacks.ReleasedImages`: how well their distances agree with those of plain images, by
+embeddings."""

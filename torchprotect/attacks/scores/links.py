@@ -131,7 +131,9 @@ def _numbers(k: int | Sequence[int] | None, guesses: int) -> tuple[int, ...]:
 
 
 KNOWN_FOUND = Score(("known", "identities"), _known_found, LinkageResult)
-"""Scores a :class:`LinkageResult` that names a disguised image for each known plain one."""
+"""Scores a :class:`~torchprotect.attacks.LinkageResult` that names disguised images, best first, for each of
+``seen.known``: the share of known images whose disguised version is the first guess, or among the first five or ten."""
 
 ORIGINALS_FOUND = Score(("known", "identities"), _originals_found, LinkageResult)
-"""Scores a :class:`LinkageResult` that names a known plain image for each disguised one."""
+"""Scores a :class:`~torchprotect.attacks.LinkageResult` that names images of ``seen.known``, best first, for each of
+``seen.target``: the share of disguised images whose original is the first guess, or among the first five or ten."""

@@ -1,6 +1,6 @@
 """Orders of blocks."""
 
-from dataclasses import replace
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ _BETTER_OF_TWO = 1.52  # expected right positions of the better of two random or
 def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
     """Compute the share of positions at which the right block was found; chance is that of a random order.
 
+    A :class:`StatisticsResult` leaves open whether all images are mirrored, which one look at them settles: the better
+    of its two orders counts, and chance is that of the better of two random ones.
+
     The interval treats positions as independent, which is not quite true: each block lies at one position only.
 
     Args:
@@ -26,19 +29,27 @@ def score_permutation(result: PermutationResult, order: Tensor) -> ShareScore:
     Raises:
         InputShapeError: the order has another length than the guesses.
     """
-    return share_score(result, right_guesses(result.guesses, order, "positions of the order"), 1 / len(order))
+    orders = [result.guesses, result.mirrored] if _leaves_open(result) else [result.guesses]
+    rights = [right_guesses(each, order, "positions of the order") for each in orders]
+    chance = min(1.0, (_BETTER_OF_TWO if len(orders) > 1 else 1) / len(order))
+    return share_score(result, max(rights, key=torch.sum), chance)
+
+
+def _leaves_open(result: PermutationResult) -> TypeGuard[StatisticsResult]:
+    """Return whether a result has two orders, of which one look at the images chooses."""
+    return isinstance(result, StatisticsResult) and not torch.equal(result.mirrored, result.guesses)
 
 
 def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ...]:
     """Return the measures of restored images, if there are any; then the share of blocks at their right positions."""
     pictures: tuple[Measure, ...] = ()
-    if isinstance(getattr(result, "images", None), Tensor):
+    if isinstance(getattr(result, "images", None), Tensor) and truth.images is not None:
         pictures = picture_measures(result, truth)
     if truth.order is None:
         return pictures
-    metric, found = _best(result, truth.order)
+    found = score_permutation(result, truth.order)
     share = Measure(
-        metric,
+        "blocks at their right position" + (", or at the mirrored one" if _leaves_open(result) else ""),
         found.accuracy,
         found.low,
         found.high,
@@ -50,19 +61,11 @@ def order_measures(result: PermutationResult, truth: Truth) -> tuple[Measure, ..
     return *pictures, share
 
 
-def _best(result: PermutationResult, order: Tensor) -> tuple[str, ShareScore]:
-    """Score an order; one from statistics, up to a mirror image."""
-    found, metric = score_permutation(result, order), "blocks at their right position"
-    if not isinstance(result, StatisticsResult) or torch.equal(result.mirrored, result.guesses):
-        return metric, found
-    mirrored = score_permutation(replace(result, guesses=result.mirrored), order)
-    best = max(found, mirrored, key=lambda each: each.accuracy)
-    chance = min(1.0, _BETTER_OF_TWO * found.chance)
-    return f"{metric}, or at the mirrored one", replace(best, chance=chance)
-
-
-ORDER = Score(("images", "order"), order_measures, PermutationResult)
-"""Scores a :class:`PermutationResult`, with images or without."""
+ORDER = Score(("order",), order_measures, PermutationResult)
+"""Scores a :class:`~torchprotect.attacks.PermutationResult`: the share of blocks at their right position, and pictures
+like :data:`PICTURES` if it has ``images``. A :class:`~torchprotect.attacks.StatisticsResult` may be right at the
+mirrored positions instead; its chance is higher by half."""
 
 LAYOUT = Score(("images", "identities"), order_measures, PermutationResult)
-"""Scores a :class:`PermutationResult` with images, even if the true order is not known."""
+"""Scores a :class:`~torchprotect.attacks.PermutationResult` with ``images`` like :data:`PICTURES`, even where the true
+order is not known."""

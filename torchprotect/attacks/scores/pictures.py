@@ -107,16 +107,17 @@ def picture_measures(result: AttackResult, truth: Truth) -> tuple[Measure, ...]:
         truth: with plain images and identities; with an examiner and labels, the class is scored too.
     """
     images = images_of(result)
-    if truth.images is None or truth.identities is None:
-        raise InputShapeError("rebuilt images cannot be scored: there are no plain images")
-    plain = truth.images
+    plain, identities = truth.images, truth.identities
+    if plain is None or identities is None:
+        missing = "images" if plain is None else "identities"
+        raise InputShapeError(f"rebuilt images cannot be scored: the truth has no {missing}")
     require_images("rebuilt images", images)
     if images.shape != plain.shape:
         raise InputShapeError(f"rebuilt images must be {list(plain.shape)} like the targets, got {list(images.shape)}")
     classes: tuple[Measure, ...] = ()
     if truth.examiner is not None and truth.labels is not None:
         classes = class_measures(truth.examiner(images), truth, "examiner's")
-    identity = _identity_measure(images, plain, truth.identities[: len(images)])
+    identity = _identity_measure(images, plain, identities[: len(images)])
     score = score_reconstruction(Reconstruction(result.level, result.cost, images), plain)
     signals, chance = score.psnr.clamp(max=EXACT), min(EXACT, score.psnr_chance)
     signal = Measure(
@@ -205,7 +206,10 @@ def _mirrored_if_nearer(result: Reconstruction, truth: Truth) -> Reconstruction:
 
 
 PICTURES = Score(("images", "identities"), picture_measures)
-"""Scores results with ``images``."""
+"""Scores a result with ``images``, one for each of ``seen.target``: the share of rebuilt images that are nearer to
+their own original than to any other, PSNR and SSIM; with labels also the accuracy of an examiner on the rebuilt
+images."""
 
 PICTURES_UP_TO_MIRROR = Score(("images", "identities"), picture_measures, Reconstruction, _mirrored_if_nearer)
-"""Scores results with ``images`` that may all be mirrored left to right."""
+"""Scores a :class:`~torchprotect.attacks.Reconstruction` like :data:`PICTURES`, after mirroring all images left to
+right if that brings them nearer to their originals. One look at a picture would settle it."""

@@ -30,4 +30,5 @@ def use_measures(result: NetworkResult, truth: Truth) -> tuple[Measure, ...]:
 
 
 USE = Score((), use_measures)
-"""Scores a :class:`NetworkResult`."""
+"""Scores a :class:`~torchprotect.attacks.NetworkResult`: accuracy on plain images of a network trained on released
+ones, by the best epoch."""

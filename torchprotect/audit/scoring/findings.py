@@ -12,13 +12,18 @@ from torchprotect.attacks.results import AttackResult, as_json
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import Finding, Point, best_number, headline
 from torchprotect.audit.scoring.pictures import examples
-from torchprotect.errors import InputRangeError, InputTypeError
+from torchprotect.errors import InputRangeError, InputTypeError, ProtectError
+
+
+class WrongResultError(ProtectError):
+    """An attack ran, but its result cannot be scored."""
 
 
 def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
     """Run an attack, score its result and measure its time; of its variants, the one that leaks most counts.
 
     Raises:
+        WrongResultError: its result does not fit its score.
         ProtectError: the attack refuses its input.
     """
     start = time.monotonic()
@@ -30,15 +35,18 @@ def run_attack(bench: Bench, attack: Attack, truth: Truth) -> Finding:
 def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[str, Any]) -> Finding:
     results, curve = dict[int, AttackResult](), dict[int, tuple[Measure, ...]]()
     for number in bench.numbers_known(attack):
-        result = _require_result(attack, attack.run(bench.seen(attack, number), **variant))
-        results[number] = attack.score.align(result, truth)
-        curve[number] = attack.score.measure(results[number], truth)
+        result = attack.run(bench.seen(attack, number), **variant)
+        try:
+            results[number] = attack.score.align(_require_result(attack, result), truth)
+            curve[number] = attack.score.measure(results[number], truth)
+        except ProtectError as error:
+            raise WrongResultError(str(error)) from error
     best = best_number(curve)
     images = getattr(results[best], "images", None)
     return Finding(
         attack=attack.name,
         level=attack.level,
-        leaks=attack.finds if images is None else "picture",
+        leaks="picture" if any(each.about == "picture" for each in curve[best]) else attack.finds,
         measures=curve[best],
         pairs=best or None,
         known="image" if Need.MEMBERS in attack.needs else "pair",

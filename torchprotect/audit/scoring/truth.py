@@ -5,7 +5,7 @@ from dataclasses import replace
 from torchprotect.attacks import ClassGuesses, Level, Truth
 from torchprotect.attacks.images import shrink
 from torchprotect.attacks.neighbours import vote
-from torchprotect.attacks.scores import score_both_ways
+from torchprotect.attacks.scores.classes import score_both_ways
 from torchprotect.audit.bench.bench import Bench
 
 _VOTERS = 5  # neighbours, as of the attacks

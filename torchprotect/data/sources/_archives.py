@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
@@ -113,9 +113,10 @@ class Handles:
     def __reduce__(self) -> tuple[Any, ...]:
         return Handles, ()
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # bound early, because the names of modules are gone while the interpreter exits
         for descriptor in self.opened.values():
-            os.close(descriptor)
+            close(descriptor)
 
 
 def scan_file(path: Path, name: str, left_out: Counter[str], labels: LabelMembers) -> Iterator[tuple[str, ImageMember]]:
