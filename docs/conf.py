@@ -22,6 +22,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "constants",  # docs/ext: what stands below constants
+    "names",  # docs/ext: public names of types
     "verbs",  # docs/ext: the reference of the command line
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -29,7 +30,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 pygments_dark_style = "github-dark"  # the theme's own underlines names of modules like links
 html_static_path = ["static"]
-html_css_files = ["wide.css", "verbs.css"]  # lines of code of up to 100 characters; tables of options
+html_css_files = ["wide.css", "verbs.css"]  # lines of code of 120 characters; tables of options
 html_title = f"torchprotect {version}"
 
 myst_enable_extensions = ["colon_fence"]
@@ -39,6 +40,7 @@ autosummary_generate = False  # the tables link to what follows on their page
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
