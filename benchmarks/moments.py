@@ -45,7 +45,7 @@ def cells() -> list[Cell]:
     """Return what is measured: noise, kinds of matrices, numbers of public images, public images of another kind."""
     found: list[Cell] = []
     for name in SETS:
-        found += [{"set": name, "noise": noise, "public": 5_000} for noise in (0, 50, 100, 200)]
+        found += [{"set": name, "noise": noise, "public": 5_000} for noise in (0, 25, 50, 100, 200)]
         found += [
             {"set": name, "noise": 100, "public": 5_000, **options}
             for options in MATRICES[1:]
