@@ -267,6 +267,8 @@ class TestSelection:
             ("3.png", [f"class{n}/3.png" for n in range(3)]),
             ("class2", [f"class2/{n}.png" for n in range(5)]),
             ("0", [f"class0/{n}.png" for n in range(5)]),
+            (["class1/3.png", "class0/2.png"], ["class0/2.png", "class1/3.png"]),
+            (("class2", "4.png"), ["class0/4.png", "class1/4.png", *(f"class2/{n}.png" for n in range(5))]),
         ],
     )
     def test_name_or_class(self, tmp_path, exported, only, expected):
@@ -305,6 +307,15 @@ class TestSelection:
             data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES, only="class1")
         assert content(tmp_path / "back") == {}
         assert data.restore(tmp_path / "out", tmp_path / "back", key=SHARED_AES, only="1").images == 5
+
+    def test_nothing_is_selected_or_only_a_part(self, tmp_path, photos, exported):
+        with pytest.raises(InputRangeError, match="only names nothing to restore"):
+            data.restore(exported, tmp_path / "back", key=SHARED_AES, only=[])
+        with pytest.raises(InputRangeError, match="name 'class9'"):
+            data.restore(exported, tmp_path / "back", key=SHARED_AES, only=["class0", "class9"])
+        run_export(tmp_path / "nameless", dataset=data.open_source(photos), owner_file=False)
+        with pytest.raises(InputRangeError, match=r"the id or plain class number 'class1', '7'; without"):
+            data.restore(tmp_path / "nameless", tmp_path / "some", key=SHARED_AES, only=["0", "class1", "7"])
 
     def test_a_number_says_which_class_it_is(self, tmp_path, exported):
         result = data.restore(exported, tmp_path / "back", key=SHARED_AES, only="2")

@@ -21,10 +21,10 @@ def restore(
     ],
     key: Annotated[Path, typer.Option(help="Key file that the export was made with.", dir_okay=False)],
     only: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="Restore only the picture with this id or original name, with or without its folders, or the pictures "
-            "of this class, by name or plain number.",
+            "of this class, by name or plain number. May be repeated.",
             metavar="ID|CLASS|NAME",
             show_default="all pictures",
         ),

@@ -1,5 +1,6 @@
 """Select the samples of an export to restore."""
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from torchprotect.data._labels import numbers_in
@@ -46,17 +47,26 @@ class Selection(NamedTuple):
             raise InputRangeError(f"no sample has the id or name {only!r}, and no class is called so{_classes(names)}")
         return cls(frozenset(found), frozenset())
 
-    def includes(self, identity: str, label: Label) -> bool:
-        """Return whether a sample is selected."""
-        return identity in self.ids or not self.labels.isdisjoint(numbers_in(label))
+    @classmethod
+    def join(cls, selections: Iterable["Selection"]) -> "Selection":
+        """Select what any of these selects."""
+        ids, labels = zip(*selections, strict=True)
+        return cls(frozenset().union(*ids), frozenset().union(*labels))
+
+    def reasons(self, identity: str, label: Label) -> frozenset[str | int]:
+        """Return the id and the labels that select a sample; nothing if it is not selected."""
+        return (self.ids & {identity}) | self.labels.intersection(numbers_in(label))
+
+    def is_among(self, reasons: frozenset[str | int]) -> bool:
+        """Return whether one of these reasons is of this selection."""
+        return not reasons.isdisjoint(self.ids | self.labels)
 
 
-def class_told(selection: Selection | None, only: str | None, owner: Owner) -> list[str]:
-    """Name the class that a number stands for, if ``only`` is a number, because the written numbers are others."""
-    names = owner.class_names
-    if selection is None or not selection.labels or names is None or only in names:
-        return []
-    return [f"{number} is the plain number of class {names[number]}" for number in selection.labels]
+def classes_told(selections: Mapping[str, Selection], owner: Owner) -> list[str]:
+    """Name the classes that numbers stand for, because the written numbers are others."""
+    names = owner.class_names or ()
+    numbers = {number for given, each in selections.items() if given not in names for number in each.labels}
+    return [f"{number} is the plain number of class {names[number]}" for number in sorted(numbers) if names]
 
 
 def _classes(names: tuple[str, ...] | None) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +19,7 @@ from torchprotect.data._encode import encode, extension
 from torchprotect.data._label_table import write_label_table
 from torchprotect.data._restored_names import RestoredNames
 from torchprotect.data._run import Progress, count_images
-from torchprotect.data._selection import Selection, class_told
+from torchprotect.data._selection import Selection, classes_told
 from torchprotect.data._stored import Stored, read_shard
 from torchprotect.data._undo import Undo, may_be_inexact
 from torchprotect.data.engines import LocalEngine
@@ -60,7 +60,7 @@ def restore(
     folder: str | os.PathLike[str],
     *,
     key: Key,
-    only: str | None = None,
+    only: str | Iterable[str] | None = None,
     identity: Identities = None,
     workers: int = 0,
     progress: Progress | None = None,
@@ -79,7 +79,7 @@ def restore(
         folder: folder to write to. It must be new, empty, or hold an unfinished restore of the same pictures.
         key: the key that the export was made with.
         only: which pictures to restore: an id, an original name with or without its folders, or a class (name or plain
-            number); all pictures when ``None``.
+            number); or several of these. ``None`` restores all pictures.
         identity: opens the export if it is sealed, as for :func:`torchprotect.data.read`; the key does too.
         workers: worker processes; 0 works in this process.
         progress: called with the number of images done and the total.
@@ -88,34 +88,44 @@ def restore(
         NotInvertibleError: the disguise cannot be undone.
         KeyKindError: the export was made with another key.
         ExportError: it is not a finished export, or the folder holds something else.
-        InputRangeError: nothing has the id, name or class ``only``.
+        InputRangeError: nothing has an id, name or class of ``only``, or ``only`` is empty.
         VerificationError: the export was changed.
     """
     require_int("workers", workers, at_least=0)
     opened = open_finished(export, identity=identity, key=key)
     require_made_with(opened, key)
     undo, owner = Undo.of(opened.manifest, key), owner_of(opened, key)
-    wanted = None if only is None else Selection.of(only, owner)
+    selections = None if only is None else _selections(only, owner)
+    wanted = None if selections is None else Selection.join(selections.values())
     target = _require_target(folder, opened)
-    with _unfinished(target, opened, only):
+    with _unfinished(target, opened, None if selections is None else sorted(selections)):
         task = RestoreTask(opened.store, opened.manifest, undo, owner, target, wanted)
         advance = count_images(progress, opened.manifest["images"])
         work = list(enumerate(opened.manifest["shards"]))
         done = _joined(LocalEngine().run(task, work, workers=workers, advance=advance))
         if done.labels:
             write_label_table(target, done.labels, None if owner is None else owner.class_names)
-    if only is not None and not done.images:
+    missing = [given for given, each in (selections or {}).items() if not each.is_among(done.reasons)]
+    if missing:
         raise InputRangeError(
-            f"no sample of {opened.store.location} has the id or plain class number {only!r}"
+            f"no sample of {opened.store.location} has the id or plain class number {', '.join(map(repr, missing))}"
             + ("; without an owner's file, names are not known" if owner is None else "")
         )
-    notes = [_NO_NAMES] if owner is None else class_told(wanted, only, owner)
+    notes = [_NO_NAMES] if owner is None else classes_told(selections or {}, owner)
     if owner is None and may_be_inexact(opened.manifest):
         notes.append(
             "because of its settings, the export holds pictures that cannot be restored exactly; which ones is unknown"
         )
     exact = None if owner is None else done.exact
     return RestoreResult(str(target), done.images, done.made, exact, tuple(notes))
+
+
+def _selections(only: str | Iterable[str], owner: Owner | None) -> dict[str, Selection]:
+    """Return what each id, name or class selects."""
+    found = {each: Selection.of(each, owner) for each in ([only] if isinstance(only, str) else only)}
+    if not found:
+        raise InputRangeError("only names nothing to restore; leave it out to restore all pictures")
+    return found
 
 
 @dataclass(frozen=True)
@@ -127,12 +137,14 @@ class Restored:
         made: number of pictures written in this run.
         exact: number of pictures that equal their originals.
         labels: plain label of each, by its path, if pictures have several labels.
+        reasons: ids and labels that selected pictures, if not all are restored.
     """
 
     images: int
     made: int
     exact: int
     labels: dict[str, Label]
+    reasons: frozenset[str | int] = frozenset()
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,14 +179,19 @@ class RestoreTask:
         names, parts = RestoredNames(self.owner), list[Restored]()
         size, classes = documents.image_size(self.manifest), self.manifest.get("classes")
         for batch in _batches(read_shard(self.store, entry, size, classes=classes)):
-            chosen = [sample for sample in batch if self._is_wanted(sample)]
+            chosen, reasons = self._choose(batch)
             if chosen:
-                parts.append(self._restore(chosen, names))
+                parts.append(replace(self._restore(chosen, names), reasons=reasons))
             advance(len(batch))
         return _joined(parts)
 
-    def _is_wanted(self, sample: Stored) -> bool:
-        return self.wanted is None or self.wanted.includes(sample.id, self.undo.label(sample.label))
+    def _choose(self, batch: list[Stored]) -> tuple[list[Stored], frozenset[str | int]]:
+        """Return the samples to restore, and what selects them."""
+        if self.wanted is None:
+            return batch, frozenset()
+        reasons = [self.wanted.reasons(sample.id, self.undo.label(sample.label)) for sample in batch]
+        chosen = [sample for sample, each in zip(batch, reasons, strict=True) if each]
+        return chosen, frozenset().union(*reasons)
 
     def _restore(self, batch: list[Stored], names: RestoredNames) -> Restored:
         ids = [sample.id for sample in batch]
@@ -193,11 +210,12 @@ class RestoreTask:
 
 def _joined(parts: Iterable[Restored]) -> Restored:
     """Return what was restored of several shards, or parts of one."""
-    images, made, exact, labels = 0, 0, 0, dict[str, Label]()
+    images, made, exact, labels, reasons = 0, 0, 0, dict[str, Label](), set[str | int]()
     for part in parts:
         images, made, exact = images + part.images, made + part.made, exact + part.exact
         labels |= part.labels
-    return Restored(images, made, exact, labels)
+        reasons |= part.reasons
+    return Restored(images, made, exact, labels, frozenset(reasons))
 
 
 def _batches(samples: Iterator[Stored]) -> Iterator[list[Stored]]:
@@ -251,7 +269,7 @@ def _require_target(folder: str | os.PathLike[str], opened: FinishedExport) -> P
 
 
 @contextlib.contextmanager
-def _unfinished(folder: Path, opened: FinishedExport, only: str | None) -> Iterator[None]:
+def _unfinished(folder: Path, opened: FinishedExport, only: list[str] | None) -> Iterator[None]:
     """Mark a folder as that of an unfinished restore, until the block has succeeded.
 
     Raises:
