@@ -31,7 +31,7 @@ class KeySizeError(ProtectError, ValueError):
 
 
 class KeyKindError(ProtectError, TypeError):
-    """A key of another kind is needed, or a file holds an unknown kind of key."""
+    """Another key is needed, of this kind or of another one; or a file holds an unknown kind of key."""
 
 
 class KeyFileError(ProtectError, ValueError):

@@ -76,6 +76,7 @@ def load(path: str | os.PathLike[str], passphrase: str | None = None) -> Key:
         passphrase: needed if, and only if, the file was saved with one.
 
     Raises:
+        FileNotFoundError: there is no such file.
         KeyFileError: the file is not a key file, truncated or malformed. Its subclass :class:`KeyVersionError` means a
             newer format version, :class:`KeyIntegrityError` a changed byte.
         KeyKindError: this version does not know the kind of key.

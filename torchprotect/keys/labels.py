@@ -41,6 +41,9 @@ class LabelKey(Key):
     def generate(cls, *, classes: int) -> "LabelKey":
         """Generate a uniformly random permutation of class numbers from the operating system's entropy.
 
+        It may leave classes in place: one class on average, and with two classes both in half of all keys. Excluding
+        such keys would tell an attacker something about every key.
+
         Args:
             classes: number of classes, at least 2.
 
