@@ -133,6 +133,14 @@ FAILURES = {
         "cost and facts of mine must be numbers and texts",
         "failed",
     ),
+    "a single measure": (
+        own(
+            lambda seen: AttackResult(L1, {}),
+            attacks.Score((), lambda result, truth: attacks.Measure("x", 0.5, 0.4, 0.6)),
+        ),
+        "the score of mine must return a tuple of measures, got Measure",
+        "failed",
+    ),
     "images that it refuses": (own(refuse), "refused these images: too few", "refused"),
 }
 
@@ -210,6 +218,9 @@ def test_a_score_of_a_key_is_about_a_key_even_if_the_result_has_images(evidence)
     attack = own(lambda seen: Reconstruction(L1, {}, seen.target), score, finds="key")
     (found,) = audited(evidence, attack).findings
     assert (found.leaks, found.measures) == ("key", (count,))
+    attack = replace(attack, score=attacks.Score((), lambda result, truth: (replace(count, about="known"),)))
+    (found,) = audited(evidence, attack).findings
+    assert found.leaks == "identity"
     attack = own(lambda seen: Reconstruction(L1, {}, seen.target), scores.PICTURES, finds="key")
     (found,) = audited(evidence, attack).findings
     assert found.leaks == "picture"
@@ -232,3 +243,9 @@ def test_scores_are_checked_when_they_are_made():
 def test_fast_and_settings_are_not_both_taken(evidence):
     with pytest.raises(InputTypeError, match=r"fast and settings both .*: give one, such as settings.faster\(\)"):
         audit.run(evidence, fast=True, settings=QUICK)
+
+
+@pytest.mark.parametrize("options", [{"about": "person"}, {"unit": "rank"}])
+def test_measures_say_what_they_are_about(options):
+    with pytest.raises(InputRangeError, match=r"unit of a measure must be one of .*, and about one of .*'key'"):
+        attacks.Measure("x", 0.5, 0.4, 0.6, **options)

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from torchprotect.errors import InputRangeError
 
 Unit = Literal["share", "dB", "index", "correlation"]
 """The unit of a number: a share of 0..1, decibels, a similarity index such as SSIM, or a correlation."""
@@ -29,6 +31,9 @@ class Measure:
         count: number of trials behind a share, so that it can be stated as a whole number of them; ``None`` if it is
             not a share of trials, like a mean of the shares of several classes.
         about: what the number is about, for the words of the verdict; ``None`` if the metric alone says it.
+
+    Raises:
+        InputRangeError: there is no such unit, or the number cannot be about this.
     """
 
     metric: str
@@ -42,6 +47,13 @@ class Measure:
     unit: Unit = "share"
     count: int | None = None
     about: About | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit not in get_args(Unit) or self.about not in (None, *get_args(About)):
+            raise InputRangeError(
+                f"unit of a measure must be one of {get_args(Unit)}, and about one of {get_args(About)} or None; got "
+                f"{self.unit!r} and {self.about!r}"
+            )
 
     @property
     def leakage(self) -> float | None:

@@ -194,7 +194,7 @@ class Attack:
         name: name of the plain function in :mod:`torchprotect.attacks`; a variant adds a word in parentheses.
         title: common name.
         about: what it does, in half a sentence.
-        finds: what it reveals; a finding is about the picture if ``score`` measures pictures too.
+        finds: what it reveals. A finding reveals what its best measure is about, or the picture if that was measured.
         level: attacker level, which is that of its result too.
         run: takes what the attacker sees, and one of ``variants`` as keyword arguments.
         score: how its result is compared with the truth.

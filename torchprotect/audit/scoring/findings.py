@@ -8,11 +8,22 @@ from typing import Any
 
 from torchprotect._inputs import type_name
 from torchprotect.attacks import Attack, Measure, Need, Truth
+from torchprotect.attacks.protocol import Finds
 from torchprotect.attacks.results import AttackResult, as_json
 from torchprotect.audit.bench.bench import Bench
 from torchprotect.audit.report.finding import Finding, Point, best_number, headline
 from torchprotect.audit.scoring.pictures import examples
 from torchprotect.errors import InputRangeError, InputTypeError, ProtectError
+
+_FINDS: dict[str, Finds] = {
+    "class": "class",
+    "identity": "identity",
+    "known": "identity",
+    "picture": "picture",
+    "key": "key",
+    "distances": "distances",
+}
+"""What an attack finds if its best measure is about this."""
 
 
 class WrongResultError(ProtectError):
@@ -38,7 +49,7 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
         result = attack.run(bench.seen(attack, number), **variant)
         try:
             results[number] = attack.score.align(_require_result(attack, result), truth)
-            curve[number] = attack.score.measure(results[number], truth)
+            curve[number] = _require_measures(attack, attack.score.measure(results[number], truth))
         except ProtectError as error:
             raise WrongResultError(str(error)) from error
     best = best_number(curve)
@@ -46,7 +57,7 @@ def _run_variant(bench: Bench, attack: Attack, truth: Truth, variant: Mapping[st
     return Finding(
         attack=attack.name,
         level=attack.level,
-        leaks="picture" if any(each.about == "picture" for each in curve[best]) else attack.finds,
+        leaks=_leaks(attack, curve[best]),
         measures=curve[best],
         pairs=best or None,
         known="image" if Need.MEMBERS in attack.needs else "pair",
@@ -79,6 +90,21 @@ def _require_result(attack: Attack, result: Any) -> AttackResult:
     except TypeError as error:
         raise InputTypeError(f"cost and facts of {attack.name} must be numbers and texts: {error}") from error
     return result
+
+
+def _require_measures(attack: Attack, measures: Any) -> tuple[Measure, ...]:
+    """Check what a score returns, which may be one of the user's own."""
+    if not isinstance(measures, tuple) or not all(isinstance(each, Measure) for each in measures):
+        raise InputTypeError(f"the score of {attack.name} must return a tuple of measures, got {type_name(measures)}")
+    return measures
+
+
+def _leaks(attack: Attack, measures: tuple[Measure, ...]) -> Finds:
+    """Return what was found: the picture if it was measured, or else what the best measure is about."""
+    if any(each.about == "picture" for each in measures):
+        return "picture"
+    top = headline(measures)
+    return attack.finds if top is None or top.about is None else _FINDS[top.about]
 
 
 def _points(curve: Mapping[int, tuple[Measure, ...]]) -> tuple[Point, ...]:
